@@ -1,0 +1,36 @@
+import type { Random } from './random.ts';
+
+declare const brand: unique symbol;
+type Id<Kind extends string> = string & { readonly [brand]: Kind };
+
+/** Ids are strings that the compiler keeps apart: a TaskId is not a NodeId. */
+export type ClusterId = Id<'cluster'>;
+export type NodeId = Id<'node'>;
+export type ProjectId = Id<'project'>;
+export type ServiceId = Id<'service'>;
+export type TaskId = Id<'task'>;
+export type NetworkId = Id<'network'>;
+export type VolumeId = Id<'volume'>;
+export type SecretId = Id<'secret'>;
+export type ConfigId = Id<'config'>;
+/** 64 hexadecimal digits, as Docker's. */
+export type ContainerId = Id<'container'>;
+
+/** Length of an object id: 125 bits of randomness in base 36, as swarmkit's identity package makes them. */
+const ID_LENGTH = 25;
+const ALPHABET = '0123456789abcdefghijklmnopqrstuvwxyz';
+
+/** A new object id: 25 characters of [0-9a-z]. The caller says which kind it is. */
+export function newId<T extends Id<string>>(random: Random): T {
+  let id = '';
+  // 36 * 7 = 252: bytes above are thrown away so that each digit is equally likely.
+  while (id.length < ID_LENGTH) {
+    for (const byte of random.bytes(ID_LENGTH)) if (byte < 252 && id.length < ID_LENGTH) id += ALPHABET[byte % 36];
+  }
+  return id as T;
+}
+
+/** A new container id: 64 hexadecimal digits. */
+export function newContainerId(random: Random): ContainerId {
+  return Buffer.from(random.bytes(32)).toString('hex') as ContainerId;
+}
