@@ -9,13 +9,23 @@ export const ERROR_CATALOGUE = {
   NOT_SUPPORTED: { grpc: 12, exit: 1, retryable: false, about: 'understood, but this version does not honour it yet' },
   NOT_FOUND: { grpc: 5, exit: 1, retryable: false, about: 'no such object' },
   ALREADY_EXISTS: { grpc: 6, exit: 1, retryable: false, about: 'the name or id is taken' },
-  IN_USE: { grpc: 9, exit: 1, retryable: false, about: 'the object is used by another and cannot be removed or changed' },
+  IN_USE: {
+    grpc: 9,
+    exit: 1,
+    retryable: false,
+    about: 'the object is used by another and cannot be removed or changed',
+  },
   CONFLICT: { grpc: 10, exit: 1, retryable: true, about: 'the object changed meanwhile: read it again' },
   PERMISSION_DENIED: { grpc: 7, exit: 1, retryable: false, about: 'the caller has not the right' },
   // the cluster
   UNAVAILABLE: { grpc: 14, exit: 1, retryable: true, about: 'the daemon, leader or peer cannot be reached now' },
   NOT_LEADER: { grpc: 14, exit: 1, retryable: true, about: 'this manager does not lead; the leader answers' },
-  OUTCOME_UNKNOWN: { grpc: 14, exit: 1, retryable: false, about: 'leadership or the link was lost: the write may or may not hold' },
+  OUTCOME_UNKNOWN: {
+    grpc: 14,
+    exit: 1,
+    retryable: false,
+    about: 'leadership or the link was lost: the write may or may not hold',
+  },
   TOO_LARGE: { grpc: 8, exit: 1, retryable: false, about: 'a message, transaction or object exceeds its limit' },
   CANCELLED: { grpc: 1, exit: 130, retryable: false, about: 'the caller gave up' },
   DEADLINE_EXCEEDED: { grpc: 4, exit: 1, retryable: true, about: 'it took longer than was allowed' },
@@ -33,9 +43,19 @@ export const ERROR_CATALOGUE = {
   COMMAND_NOT_FOUND: { grpc: 9, exit: 127, retryable: false, about: 'the command does not exist in the image' },
   COMMAND_NOT_EXECUTABLE: { grpc: 9, exit: 126, retryable: false, about: 'the command exists and cannot be executed' },
   CONTAINER_NOT_RUNNING: { grpc: 9, exit: 1, retryable: false, about: 'the container is not running' },
-  RUNTIME_FAILED: { grpc: 13, exit: 125, retryable: false, about: 'the launcher could not set the container up; the message names the step and the kernel error' },
+  RUNTIME_FAILED: {
+    grpc: 13,
+    exit: 125,
+    retryable: false,
+    about: 'the launcher could not set the container up; the message names the step and the kernel error',
+  },
   NETWORK_FAILED: { grpc: 13, exit: 1, retryable: true, about: 'an interface, address or rule could not be made' },
-  ADDRESSES_EXHAUSTED: { grpc: 8, exit: 1, retryable: true, about: 'the network has no free address, or the pools no free subnet' },
+  ADDRESSES_EXHAUSTED: {
+    grpc: 8,
+    exit: 1,
+    retryable: true,
+    about: 'the network has no free address, or the pools no free subnet',
+  },
 } as const satisfies Record<string, { grpc: number; exit: number; retryable: boolean; about: string }>;
 
 export type ErrorCode = keyof typeof ERROR_CATALOGUE;

@@ -27,10 +27,14 @@ export function jsonLogger(
   level: LogLevel = 'info',
   base: LogFields = {},
 ): Logger {
-  const at = (lineLevel: LogLevel) => (message: string, fields: LogFields = {}) => {
-    if (ORDER.indexOf(lineLevel) < ORDER.indexOf(level)) return;
-    write(JSON.stringify({ time: new Date(now()).toISOString(), level: lineLevel, ...base, ...fields, message }) + '\n');
-  };
+  const at =
+    (lineLevel: LogLevel) =>
+    (message: string, fields: LogFields = {}) => {
+      if (ORDER.indexOf(lineLevel) < ORDER.indexOf(level)) return;
+      write(
+        JSON.stringify({ time: new Date(now()).toISOString(), level: lineLevel, ...base, ...fields, message }) + '\n',
+      );
+    };
   return {
     debug: at('debug'),
     info: at('info'),

@@ -1,0 +1,368 @@
+/**
+ * The engine's door: what the agent, the build and the Docker API see of it. It knows containers, images, networks and
+ * volumes, and has never heard of services. All methods may throw TsswarmError with the codes named beside them.
+ */
+import type { ContainerId, NetworkId } from '../base/ids.ts';
+import type { ContainerSpec, HealthState, Labels, LogConfig, ResourceLimits } from '../proto/types/index.ts';
+
+export type { ContainerId, NetworkId, HealthState };
+
+// ---------------------------------------------------------------------------------------------- containers
+
+/** One interface of a container. */
+export interface SandboxInterface {
+  readonly networkId: NetworkId;
+  /** "10.128.0.5" */
+  readonly ipv4: string;
+  /** Prefix length of the subnet. */
+  readonly prefix: number;
+  /** Default route; empty for an internal network. The first interface with one wins. */
+  readonly gateway: string;
+}
+
+export interface SandboxRequest {
+  /** "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's. */
+  readonly mode: 'networks' | 'none' | 'host';
+  readonly interfaces: readonly SandboxInterface[];
+}
+
+/** A file with its content: secrets and configs. */
+export interface FileContent {
+  readonly target: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly data: Uint8Array;
+}
+
+export interface ContainerCreate {
+  readonly id: ContainerId;
+  /** "shop-web-1" */
+  readonly name: string;
+  readonly spec: ContainerSpec;
+  /** Image id (config digest "sha256:…") as `Images.resolve` gave it: what is run, whatever the tag says later. */
+  readonly imageId: string;
+  readonly limits: ResourceLimits;
+  readonly log: LogConfig;
+  readonly sandbox: SandboxRequest;
+  /** Files on a tmpfs: never on disk. */
+  readonly secrets: readonly FileContent[];
+  readonly configs: readonly FileContent[];
+  /** Labels beside `spec.labels` that find the container again: task id, node id. */
+  readonly labels: Labels;
+  /** A stopped container whose writable layer and anonymous volumes move to this one; it is removed by that. */
+  readonly adopt: ContainerId | '';
+}
+
+export type ContainerState = 'created' | 'running' | 'exited';
+
+export interface ContainerInfo {
+  readonly id: ContainerId;
+  readonly name: string;
+  readonly imageId: string;
+  /** As written in the spec. */
+  readonly image: string;
+  readonly labels: Labels;
+  readonly state: ContainerState;
+  /** 0 unless running. */
+  readonly pid: number;
+  readonly createdAt: number;
+  /** ms since the epoch; 0 before. */
+  readonly startedAt: number;
+  readonly finishedAt: number;
+  readonly exit: ExitStatus | undefined;
+  /** What would be executed: entrypoint and command, image's defaults filled in. */
+  readonly argv: readonly string[];
+  /** As resolved from spec and image; undefined without a check. */
+  readonly healthCheck: ResolvedHealthCheck | undefined;
+  readonly stopSignal: string;
+  readonly tty: boolean;
+}
+
+/** Every field filled: the image's values under the spec's, Docker's defaults under both. */
+export interface ResolvedHealthCheck {
+  /** argv to execute in the container (CMD-SHELL already wrapped in /bin/sh -c). */
+  readonly argv: readonly string[];
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly retries: number;
+  readonly startPeriodMs: number;
+  readonly startIntervalMs: number;
+}
+
+export interface ExitStatus {
+  /** 128 + n when killed by signal n. */
+  readonly code: number;
+  /** The kernel killed a process of the container for memory. */
+  readonly oomKilled: boolean;
+  /** ms since the epoch. */
+  readonly at: number;
+}
+
+export interface ExecRequest {
+  readonly argv: readonly string[];
+  /** Added to the container's environment. */
+  readonly env: readonly string[];
+  /** Empty: the container's. */
+  readonly user: string;
+  readonly workingDir: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly privileged: boolean;
+  /** Initial size of the terminal. */
+  readonly size?: TerminalSize;
+}
+
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+export interface OutputChunk {
+  readonly stream: 'stdout' | 'stderr';
+  readonly data: Uint8Array;
+}
+
+/** A process with its streams in hand: an exec, or a container one has attached to. */
+export interface ProcessSession {
+  /** Ends when the process has closed its output. Slow reading slows the process of an exec, never a container. */
+  readonly output: AsyncIterable<OutputChunk>;
+  /** Resolves when the kernel has taken the bytes. */
+  write(data: Uint8Array): Promise<void>;
+  closeStdin(): void;
+  resize(size: TerminalSize): void;
+  /** "SIGTERM" or "15". */
+  kill(signal: string): void;
+  /** Resolves at the end of the process. */
+  readonly exit: Promise<ExitStatus>;
+  /** Lets go of the streams. An exec'ed process is killed, a container runs on. */
+  close(): void;
+}
+
+export interface LogQuery {
+  readonly follow: boolean;
+  /** Last n lines; -1: all. */
+  readonly tail: number;
+  /** ms since the epoch; 0: no bound. */
+  readonly since: number;
+  readonly until: number;
+}
+
+export interface LogRecord {
+  readonly stream: 'stdout' | 'stderr';
+  /** Nanoseconds since the epoch. */
+  readonly timeNs: bigint;
+  /** One line with its newline, or a part of 16 KiB of a longer one. */
+  readonly data: Uint8Array;
+}
+
+export interface Containers {
+  /**
+   * Makes bundle, writable layer, sandbox; nothing runs yet.
+   * @throws IMAGE_NOT_FOUND, BIND_SOURCE_MISSING, MOUNT_FAILED, NETWORK_FAILED, ALREADY_EXISTS, INVALID_INPUT
+   */
+  create(request: ContainerCreate, signal?: AbortSignal): Promise<ContainerInfo>;
+  /**
+   * Returns when the container's process has been executed. Also starts a stopped container again (same writable layer).
+   * @throws COMMAND_NOT_FOUND, COMMAND_NOT_EXECUTABLE, RUNTIME_FAILED, NOT_FOUND
+   */
+  start(id: ContainerId): Promise<ContainerInfo>;
+  /** Stop signal, then SIGKILL to all after `graceMs`. Returns when all processes are gone; on a stopped one at once. */
+  stop(id: ContainerId, options: { readonly graceMs: number; readonly signal?: string }): Promise<ExitStatus>;
+  /** Sends a signal to the main process. @throws CONTAINER_NOT_RUNNING */
+  kill(id: ContainerId, signal: string): Promise<void>;
+  /** Removes everything of it, killing it first if it runs. Not existing is success. */
+  remove(id: ContainerId): Promise<void>;
+  inspect(id: ContainerId): ContainerInfo | undefined;
+  list(): readonly ContainerInfo[];
+  /** Resolves at the exit of a running container, or at once for an exited one. */
+  wait(id: ContainerId, signal?: AbortSignal): Promise<ExitStatus>;
+  exec(id: ContainerId, request: ExecRequest): Promise<ProcessSession>;
+  /** Live output from now on and stdin, if open. */
+  attach(id: ContainerId): Promise<ProcessSession>;
+  logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
+}
+
+// ---------------------------------------------------------------------------------------------- images
+
+/** Progress of a pull, load or build, shaped for rendering: one line per `id`. */
+export interface ImageProgress {
+  /** Layer digest (12 digits), build step "[2/5] RUN …", or "" for the image as a whole. */
+  readonly id: string;
+  readonly status: 'waiting' | 'downloading' | 'extracting' | 'done' | 'exists' | 'step' | 'output';
+  /** Bytes so far and in all; 0 where unknown. */
+  readonly current: number;
+  readonly total: number;
+  /** Output line of a build step, or a remark. */
+  readonly text: string;
+}
+
+/** The part of an OCI image configuration that running needs (OCI image-spec, config.md). */
+export interface ImageConfig {
+  readonly entrypoint: readonly string[];
+  readonly command: readonly string[];
+  readonly env: readonly string[];
+  readonly workingDir: string;
+  readonly user: string;
+  readonly exposedPorts: readonly string[];
+  readonly volumes: readonly string[];
+  readonly labels: Labels;
+  readonly stopSignal: string;
+  /** Docker's extension; test empty when absent. */
+  readonly healthCheck: import('../proto/types/index.ts').HealthCheck | undefined;
+}
+
+export interface ImageInfo {
+  /** Digest of the config: "sha256:…". */
+  readonly id: string;
+  /** "docker.io/library/nginx:latest", fully qualified. */
+  readonly names: readonly string[];
+  /** Digest of the manifest as pulled; empty for loaded or built ones without. */
+  readonly digest: string;
+  readonly createdAt: number;
+  /** Sum of the layers as unpacked. */
+  readonly sizeBytes: number;
+  readonly architecture: string;
+  readonly config: ImageConfig;
+  /** diff ids, lowest first. */
+  readonly layers: readonly string[];
+}
+
+export interface Images {
+  /** The local image of that name, digest or id prefix; undefined when there is none. */
+  find(reference: string): ImageInfo | undefined;
+  list(): readonly ImageInfo[];
+  /**
+   * Pulls from the registry, whatever is local. Bytes of layers that are here already are not fetched.
+   * @throws IMAGE_NOT_FOUND, REGISTRY_UNAVAILABLE, DIGEST_MISMATCH, DISK_FULL, INVALID_INPUT
+   */
+  pull(reference: string, onProgress: (progress: ImageProgress) => void, signal?: AbortSignal): Promise<ImageInfo>;
+  /** Reads a `docker save` or OCI archive (tar, gzip or zstd allowed). @throws CORRUPT, DISK_FULL */
+  load(
+    archive: AsyncIterable<Uint8Array>,
+    onProgress: (progress: ImageProgress) => void,
+  ): Promise<readonly ImageInfo[]>;
+  tag(id: string, name: string): Promise<void>;
+  /** Removes a name, and the image with its layers when it was the last and no container uses it. @throws IN_USE, NOT_FOUND */
+  remove(reference: string): Promise<void>;
+}
+
+export interface BuildRequest {
+  /** Absolute folder of the context. */
+  readonly context: string;
+  /** Path relative to the context; empty: "Dockerfile". */
+  readonly dockerfile: string;
+  /** The Dockerfile's text itself, instead of a file; empty: none. */
+  readonly dockerfileInline: string;
+  readonly args: Readonly<Record<string, string>>;
+  readonly target: string;
+  readonly labels: Labels;
+  readonly names: readonly string[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+}
+
+export interface Builder {
+  /** @throws BUILD_FAILED with the step and the last output, INVALID_INPUT with `where` in the Dockerfile */
+  build(request: BuildRequest, onProgress: (progress: ImageProgress) => void, signal?: AbortSignal): Promise<ImageInfo>;
+}
+
+// ---------------------------------------------------------------------------------------------- networks, volumes
+
+export interface BridgeRequest {
+  readonly id: NetworkId;
+  /** For messages: "shop_default". */
+  readonly name: string;
+  /** "10.128.0.0/24" */
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly internal: boolean;
+  /** 0: 1500. */
+  readonly mtu: number;
+}
+
+/** One port of the node that is handed to backends in turn. */
+export interface PortForward {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** Empty: every address of the node. */
+  readonly hostIp: string;
+  readonly port: number;
+  readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+}
+
+export interface Networks {
+  /** Makes or repairs the bridge with its address, forwarding and masquerading. Idempotent. @throws NETWORK_FAILED */
+  ensureBridge(request: BridgeRequest): Promise<void>;
+  removeBridge(id: NetworkId): Promise<void>;
+  listBridges(): Promise<readonly NetworkId[]>;
+  /**
+   * Makes the node's port table exactly this, in one nftables transaction. Ports that another process holds on the node
+   * are reported, not taken.
+   * @returns the forwards that could not be made, with the reason
+   */
+  setPorts(
+    forwards: readonly PortForward[],
+  ): Promise<readonly { readonly forward: PortForward; readonly reason: string }[]>;
+}
+
+/** Network namespaces of containers; used by the engine itself. */
+export interface Sandboxes {
+  /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
+  create(id: ContainerId, request: SandboxRequest): Promise<string>;
+  path(id: ContainerId): string;
+  remove(id: ContainerId): Promise<void>;
+  list(): Promise<readonly ContainerId[]>;
+}
+
+export interface VolumeInfo {
+  readonly name: string;
+  readonly driver: string;
+  readonly mountpoint: string;
+  readonly labels: Labels;
+  readonly createdAt: number;
+}
+
+export interface VolumeCreate {
+  readonly name: string;
+  /** "local" */
+  readonly driver: string;
+  readonly driverOptions: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+}
+
+export interface Volumes {
+  /** Makes it, or returns the one of that name. */
+  ensure(request: VolumeCreate): Promise<VolumeInfo>;
+  inspect(name: string): VolumeInfo | undefined;
+  list(): readonly VolumeInfo[];
+  /** Not existing is success. @throws IN_USE naming the container */
+  remove(name: string): Promise<void>;
+}
+
+// ---------------------------------------------------------------------------------------------- the whole
+
+export interface EngineInfo {
+  readonly version: string;
+  readonly hostname: string;
+  readonly platform: { readonly os: string; readonly architecture: string };
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly kernel: string;
+  readonly cgroup: 'v1' | 'v2' | 'hybrid';
+}
+
+export interface Engine {
+  readonly containers: Containers;
+  readonly images: Images;
+  readonly builder: Builder;
+  readonly networks: Networks;
+  readonly volumes: Volumes;
+  info(): EngineInfo;
+  /**
+   * Takes running containers up again and collects what a crash left behind: mounts, sandboxes, cgroups, half-made
+   * bundles, layers without an image. Called once, before anything else.
+   */
+  recover(): Promise<void>;
+  /** Lets go of every handle. Containers run on. */
+  close(): Promise<void>;
+}

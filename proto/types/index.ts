@@ -1,0 +1,5 @@
+export type * from './container.ts';
+export type * from './objects.ts';
+export { TASK_STATES } from './objects.ts';
+export type * from './project.ts';
+export type * from './assignment.ts';

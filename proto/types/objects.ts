@@ -1,0 +1,345 @@
+import type {
+  ClusterId,
+  ConfigId,
+  ContainerId,
+  NetworkId,
+  NodeId,
+  ProjectId,
+  SecretId,
+  ServiceId,
+  TaskId,
+  VolumeId,
+} from '../../base/ids.ts';
+import type { ContainerSpec, Labels, LogConfig, ResourceLimits, ResourceReservations } from './container.ts';
+
+/** Every stored object: spec (the user's, never rewritten), status (observed), desired state (decided by the manager). */
+export interface Meta {
+  /** Raft index of the last change: the optimistic lock. 0 before the object is stored. */
+  readonly version: number;
+  /** Wall time, ms since the epoch. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+// ---------------------------------------------------------------------------------------------- cluster and nodes
+
+export interface Cluster {
+  readonly id: ClusterId;
+  readonly meta: Meta;
+  readonly spec: ClusterSpec;
+  readonly joinTokens: { readonly worker: string; readonly manager: string };
+  /** PEM of the root certificate; the key stays sealed in the same object. */
+  readonly rootCaCertificate: string;
+  readonly rootCaKey: string;
+}
+
+export interface ClusterSpec {
+  readonly name: string;
+  /** Tasks kept per slot, the live one included. Swarm's default is 5. */
+  readonly taskHistoryLimit: number;
+  /** "10.128.0.0/12": subnets for networks that ask for none are cut from these. */
+  readonly addressPools: readonly string[];
+  /** Prefix length of a subnet cut from the pools. */
+  readonly addressPoolPrefix: number;
+}
+
+export type NodeRole = 'manager' | 'worker';
+export type NodeAvailability = 'active' | 'pause' | 'drain';
+export type NodeState = 'unknown' | 'ready' | 'down';
+
+export interface Node {
+  readonly id: NodeId;
+  readonly meta: Meta;
+  readonly spec: { readonly role: NodeRole; readonly availability: NodeAvailability; readonly labels: Labels };
+  readonly description: NodeDescription;
+  readonly status: { readonly state: NodeState; readonly message: string; readonly address: string };
+}
+
+export interface NodeDescription {
+  readonly hostname: string;
+  /** GOOS/GOARCH names: "linux", "amd64". */
+  readonly platform: { readonly os: string; readonly architecture: string };
+  readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
+  readonly engine: { readonly version: string; readonly labels: Labels };
+}
+
+// ---------------------------------------------------------------------------------------------- projects, services
+
+/** One compose project; applying a DesiredProject makes a new revision of it, atomically. */
+export interface Project {
+  readonly id: ProjectId;
+  readonly meta: Meta;
+  readonly name: string;
+  readonly revision: number;
+  /** sha256 of the applied DesiredProject; equal hashes mean that nothing changes. */
+  readonly hash: string;
+  readonly workingDir: string;
+  readonly configFiles: readonly string[];
+}
+
+export type RestartCondition = 'none' | 'on-failure' | 'any';
+
+export interface RestartPolicy {
+  readonly condition: RestartCondition;
+  /** Base delay; doubled at every failure in a row, up to `maxDelayMs`, forgotten after 10 s of running. */
+  readonly delayMs: number;
+  readonly maxDelayMs: number;
+  /** 0: without end. */
+  readonly maxAttempts: number;
+  /** Attempts count only within this window; 0: forever. */
+  readonly windowMs: number;
+}
+
+export type PortProtocol = 'tcp' | 'udp' | 'sctp';
+export type PublishMode = 'ingress' | 'host';
+
+export interface PublishedPort {
+  readonly target: number;
+  /** 0: one is chosen from 30000–32767. */
+  readonly published: number;
+  readonly protocol: PortProtocol;
+  readonly mode: PublishMode;
+  /** Address to answer on; empty: all. */
+  readonly hostIp: string;
+}
+
+export interface NetworkAttachment {
+  /** Name of the network object (already prefixed: "shop_default"). */
+  readonly network: string;
+  readonly aliases: readonly string[];
+  /** A fixed address; empty: one is allocated. */
+  readonly ipv4Address: string;
+}
+
+/** "bridge networks" | host's namespace | none. */
+export type NetworkMode = 'networks' | 'host' | 'none';
+
+export interface TaskSpec {
+  readonly container: ContainerSpec;
+  readonly limits: ResourceLimits;
+  readonly reservations: ResourceReservations;
+  readonly restart: RestartPolicy;
+  readonly networkMode: NetworkMode;
+  readonly networks: readonly NetworkAttachment[];
+  readonly log: LogConfig;
+  /** Placement constraints, "node.hostname==a". */
+  readonly constraints: readonly string[];
+  /** Raised to force a replacement with an otherwise equal spec. */
+  readonly forceUpdate: number;
+}
+
+export type DependencyCondition = 'started' | 'healthy' | 'completed';
+
+export interface ServiceDependency {
+  /** Name of the service inside the project ("db"). */
+  readonly service: string;
+  readonly condition: DependencyCondition;
+  /** false: a missing or failing dependency only warns. */
+  readonly required: boolean;
+  /** Restart this service when the dependency is restarted. */
+  readonly restart: boolean;
+}
+
+export interface UpdateConfig {
+  /** Slots at a time; 0: all. */
+  readonly parallelism: number;
+  readonly delayMs: number;
+  readonly order: 'stop-first' | 'start-first';
+}
+
+export interface ServiceSpec {
+  /** Full name: "<project>_<service>" or "<project>-<service>" is display's business; here "shop_db". */
+  readonly name: string;
+  /** Name inside the project: "db". It is also the service's DNS name. */
+  readonly composeName: string;
+  readonly labels: Labels;
+  readonly replicas: number;
+  readonly task: TaskSpec;
+  readonly ports: readonly PublishedPort[];
+  readonly dependsOn: readonly ServiceDependency[];
+  readonly update: UpdateConfig;
+  /** Name of every container instead of "<project>-<service>-<slot>"; empty: none. Only with one replica. */
+  readonly containerName: string;
+}
+
+export interface Service {
+  readonly id: ServiceId;
+  readonly meta: Meta;
+  readonly projectId: ProjectId;
+  readonly projectName: string;
+  readonly spec: ServiceSpec;
+  /** Raised whenever `spec.task`, ports or names change: tasks of an older one are replaced. */
+  readonly specVersion: number;
+  /** Revision of the project that last touched the service. */
+  readonly revision: number;
+  /** `tscompose stop`: no task is wanted, everything else stays. */
+  readonly stopped: boolean;
+  /** `tscompose restart` raises it: every live task is stopped and started again in place. */
+  readonly restartCount: number;
+  /** Ports as allocated: published is never 0 here. Empty until the allocator has seen the service. */
+  readonly ports: readonly PublishedPort[];
+  /** `tscompose down`: tasks are stopped, then the object goes. */
+  readonly pendingDelete: boolean;
+}
+
+// ---------------------------------------------------------------------------------------------- tasks
+
+/**
+ * Task states only grow: of two observations the greater is the newer (swarmkit, api/types.proto). Gaps leave room.
+ * `remove` is only ever desired.
+ */
+export const TASK_STATES = {
+  new: 0,
+  pending: 64,
+  assigned: 192,
+  accepted: 256,
+  preparing: 320,
+  ready: 384,
+  starting: 448,
+  running: 512,
+  complete: 576,
+  shutdown: 640,
+  failed: 704,
+  rejected: 768,
+  remove: 800,
+  orphaned: 832,
+} as const;
+
+export type TaskState = keyof typeof TASK_STATES;
+/** What the manager may want of a task. `ready`: prepare and wait. */
+export type DesiredTaskState = 'ready' | 'running' | 'shutdown' | 'remove';
+
+export type HealthState = 'none' | 'starting' | 'healthy' | 'unhealthy';
+
+export interface TaskStatus {
+  readonly state: TaskState;
+  /** When the state was reached, ms since the epoch. */
+  readonly timestamp: number;
+  /** One line for people: "pulling image", "started". */
+  readonly message: string;
+  /** Why it failed, with the real cause; empty if it did not. */
+  readonly error: string;
+  /** Empty before the container exists. */
+  readonly containerId: string;
+  readonly pid: number;
+  /** Absent until it exited. 128+n when killed by signal n. */
+  readonly exitCode?: number;
+  readonly oomKilled: boolean;
+  readonly health: HealthState;
+  /** Digest of the image that runs. */
+  readonly imageDigest: string;
+  /** `Service.restartCount` that this run of the container obeys. */
+  readonly restartCount: number;
+}
+
+export interface TaskAddress {
+  readonly networkId: NetworkId;
+  /** "10.128.0.5" without prefix length. */
+  readonly ipv4: string;
+}
+
+export interface Task {
+  readonly id: TaskId;
+  readonly meta: Meta;
+  readonly serviceId: ServiceId;
+  readonly projectId: ProjectId;
+  /** From 1. One-off tasks (`tscompose run`) have 0. */
+  readonly slot: number;
+  /** Container name: "shop-web-1", "shop-web-run-0123456789ab". */
+  readonly name: string;
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  readonly revision: number;
+  readonly desiredState: DesiredTaskState;
+  readonly status: TaskStatus;
+  /** Empty until the scheduler has chosen. */
+  readonly nodeId: NodeId | '';
+  /** One per attached network; empty until allocated. */
+  readonly addresses: readonly TaskAddress[];
+  readonly oneOff: boolean;
+  /** Remove the container and the task when it has ended (`run --rm`). */
+  readonly autoRemove: boolean;
+  /** Ports published by this task alone (one-off with -p, mode host). Allocated. */
+  readonly ports: readonly PublishedPort[];
+  /** The task in the same slot whose writable layer this one takes over (a restart keeps it); empty: none. */
+  readonly predecessor: TaskId | '';
+  /** How many times this slot failed in a row before this task: feeds the back-off. */
+  readonly attempt: number;
+  /** The task may not start before this wall time (restart back-off); 0: at once. */
+  readonly notBefore: number;
+  /** Copied from the service: see Service.restartCount. */
+  readonly restartCount: number;
+}
+
+// ---------------------------------------------------------------------------------------------- resources
+
+export interface NetworkSpec {
+  /** Full name: "shop_default". */
+  readonly name: string;
+  /** Key in the compose file: "default". */
+  readonly composeName: string;
+  readonly driver: string;
+  readonly labels: Labels;
+  readonly internal: boolean;
+  readonly attachable: boolean;
+  readonly options: Readonly<Record<string, string>>;
+  /** "172.28.0.0/16"; empty: cut from the pools. */
+  readonly subnet: string;
+  /** Empty: the first address of the subnet. */
+  readonly gateway: string;
+  /** Addresses for containers come from this part of the subnet; empty: all of it. */
+  readonly ipRange: string;
+}
+
+export interface Network {
+  readonly id: NetworkId;
+  readonly meta: Meta;
+  /** Empty for a network that no project owns. */
+  readonly projectId: ProjectId | '';
+  readonly spec: NetworkSpec;
+  /** As allocated; empty until then. */
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly pendingDelete: boolean;
+}
+
+export interface VolumeSpec {
+  readonly name: string;
+  readonly composeName: string;
+  readonly driver: string;
+  readonly driverOptions: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+}
+
+export interface Volume {
+  readonly id: VolumeId;
+  readonly meta: Meta;
+  readonly projectId: ProjectId | '';
+  readonly spec: VolumeSpec;
+  /** `down -v`: the nodes remove the data once no task uses it, then the object goes. */
+  readonly pendingDelete: boolean;
+}
+
+export interface SecretSpec {
+  readonly name: string;
+  readonly composeName: string;
+  readonly labels: Labels;
+  /** 1 B to 500 KiB. */
+  readonly data: Uint8Array;
+}
+
+export interface Secret {
+  readonly id: SecretId;
+  readonly meta: Meta;
+  readonly projectId: ProjectId | '';
+  readonly spec: SecretSpec;
+}
+
+export interface Config {
+  readonly id: ConfigId;
+  readonly meta: Meta;
+  readonly projectId: ProjectId | '';
+  readonly spec: SecretSpec;
+}
+
+export type { ContainerId };

@@ -1,0 +1,33 @@
+import type { NetworkSpec, SecretSpec, ServiceSpec, VolumeSpec } from './objects.ts';
+
+/**
+ * One compose project as the cluster shall have it: what `ApplyProject` takes, made by the converter. Names are the full
+ * ones. What the project does not list and the cluster has under this project is an orphan.
+ */
+export interface DesiredProject {
+  readonly name: string;
+  /** Absolute; for people and labels only. */
+  readonly workingDir: string;
+  readonly configFiles: readonly string[];
+  readonly services: readonly ServiceSpec[];
+  readonly networks: readonly NetworkSpec[];
+  readonly volumes: readonly VolumeSpec[];
+  readonly secrets: readonly SecretSpec[];
+  readonly configs: readonly SecretSpec[];
+  /** Names of networks and volumes that must exist already and belong to nobody here. */
+  readonly externalNetworks: readonly string[];
+  readonly externalVolumes: readonly string[];
+}
+
+/** The compose file's own key and the full name of every kind of thing that can change. */
+export type ChangeKind = 'service' | 'network' | 'volume' | 'secret' | 'config';
+export type ChangeAction = 'create' | 'update' | 'replace' | 'remove' | 'orphan' | 'none';
+
+/** One line of a plan. `update`: no task restarts; `replace`: tasks are replaced. */
+export interface ProjectChange {
+  readonly kind: ChangeKind;
+  readonly name: string;
+  readonly action: ChangeAction;
+  /** Paths of the spec fields that differ: "task.container.image". */
+  readonly fields: readonly string[];
+}
