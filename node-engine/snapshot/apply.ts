@@ -83,7 +83,7 @@ export class LayerApplier {
   }
 
   data(bytes: Uint8Array): void {
-    for (let at = 0; this.#fd >= 0 && at < bytes.length; ) at += fs.writeSync(this.#fd, bytes, at, bytes.length - at);
+    for (let at = 0; this.#fd >= 0 && at < bytes.length;) at += fs.writeSync(this.#fd, bytes, at, bytes.length - at);
   }
 
   end(): void {
@@ -222,7 +222,10 @@ export class LayerApplier {
     if (this.#lower === undefined) throw new NeedsLowerLayers();
     const found = lowerEntry(this.#calls, this.#lower, source);
     if (!found?.stat.isFile())
-      throw new TsswarmError('CORRUPT', `applying the entry "${entry.path}": the hard link's target "${source}" is missing`);
+      throw new TsswarmError(
+        'CORRUPT',
+        `applying the entry "${entry.path}": the hard link's target "${source}" is missing`,
+      );
     this.#usedLower = true;
     const path = this.#path(source);
     fs.copyFileSync(found.path, path, fs.constants.COPYFILE_EXCL | fs.constants.COPYFILE_FICLONE);
@@ -272,7 +275,8 @@ export class LayerApplier {
     } catch (error) {
       // The file system has no such attributes, or (EPERM) user.* on a link or device: Docker goes on as well.
       const errno = errnoOf(error);
-      if (errno !== 'ENOTSUP' && errno !== 'EOPNOTSUPP' && !(errno === 'EPERM' && name.startsWith('user.'))) throw error;
+      if (errno !== 'ENOTSUP' && errno !== 'EOPNOTSUPP' && !(errno === 'EPERM' && name.startsWith('user.')))
+        throw error;
     }
   }
 

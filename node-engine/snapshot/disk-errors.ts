@@ -43,7 +43,9 @@ export function diskError(error: unknown, demand: DiskDemand): unknown {
     );
   }
   if (errno === 'ENAMETOOLONG' || errno === 'ENOENT' || errno === 'ENOTDIR' || errno === 'EEXIST' || errno === 'EINVAL')
-    return new TsswarmError('CORRUPT', `${demand.action}: an entry cannot be unpacked: ${messageOf(error)}`, { cause: error });
+    return new TsswarmError('CORRUPT', `${demand.action}: an entry cannot be unpacked: ${messageOf(error)}`, {
+      cause: error,
+    });
   if (errno === 'EPERM' || errno === 'EACCES')
     return new TsswarmError('PERMISSION_DENIED', `${demand.action}: ${messageOf(error)}`, {
       cause: error,

@@ -1,4 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { renameSync } from 'node:fs';
 import { mkdir, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { KeyedQueue } from '../../base/async.ts';
@@ -11,6 +12,16 @@ import { makePrivateDir } from './durable.ts';
 import { SnapshotWorkers } from './worker-pool.ts';
 import type { ApplyResult } from './worker-protocol.ts';
 
+const EMPTY = 'empty';
+
+/** A layer's archive as it is kept on this node: OCI descriptor. */
+export interface PackedLayer {
+  readonly mediaType: string;
+  /** Of the archive, as packed. */
+  readonly digest: string;
+  readonly size: number;
+}
+
 /** An unpacked layer. */
 export interface LayerInfo {
   /** Name of its directory, see {@link LayerStore}. */
@@ -21,11 +32,14 @@ export interface LayerInfo {
   readonly sizeBytes: number;
   /** It says what owner and mode the root directory has. */
   readonly hasRoot: boolean;
+  /** What it was unpacked from. */
+  readonly packed: PackedLayer;
 }
 
 export interface ApplyRequest {
   /** The layer's archive: tar, plain or packed by gzip or zstd. */
   readonly archive: string;
+  readonly packed: PackedLayer;
   /** What must come out; undefined: whatever comes out. */
   readonly diffId: string | undefined;
   /** For messages: `pulling "docker.io/library/nginx:latest"`. */
@@ -74,7 +88,9 @@ export class LayerStore {
   static async open(options: LayerStoreOptions): Promise<LayerStore> {
     const store = new LayerStore(options);
     await makePrivateDir(store.dir);
+    await mkdir(store.emptyPath, { recursive: true, mode: 0o755 });
     for (const name of await readdir(store.dir)) {
+      if (name === EMPTY) continue;
       const info = /^[0-9a-f]{64}$/.test(name) ? await readInfo(store.dir, name) : undefined;
       if (info !== undefined) store.#layers.set(name, info);
       else await store.#discard(join(store.dir, name));
@@ -82,12 +98,17 @@ export class LayerStore {
     return store;
   }
 
+  /** A directory without content: the lower directory of images without layers, for overlayfs wants one. */
+  get emptyPath(): string {
+    return join(this.dir, EMPTY);
+  }
+
   get(key: string): LayerInfo | undefined {
     return this.#layers.get(key);
   }
 
-  keys(): readonly string[] {
-    return [...this.#layers.keys()];
+  list(): readonly LayerInfo[] {
+    return [...this.#layers.values()];
   }
 
   /** The lower directory of a layer. */
@@ -111,15 +132,19 @@ export class LayerStore {
     });
   }
 
-  /** Removes layers; those that are not here are skipped. @throws IN_USE, when something is mounted below one */
-  async remove(keys: Iterable<string>): Promise<void> {
-    for (const key of keys) {
+  /**
+   * Removes layers. They are gone at once, before this returns its promise, so that whoever looks afterwards unpacks anew;
+   * the content goes after that, or at the next start.
+   */
+  remove(layers: Iterable<LayerInfo>): Promise<void> {
+    const trash: string[] = [];
+    for (const { key } of layers) {
       if (!this.#layers.delete(key)) continue;
-      const trash = join(this.dir, `removed-${randomUUID()}`);
-      // Gone at once for everybody; the content goes after it, or at the next start.
-      await rename(join(this.dir, key), trash);
-      await this.#discard(trash);
+      const path = join(this.dir, `removed-${randomUUID()}`);
+      renameSync(join(this.dir, key), path);
+      trash.push(path);
     }
+    return Promise.all(trash.map((path) => this.#discard(path))).then(() => undefined);
   }
 
   /** Removes a tree on a worker thread, never what is mounted in it. */
@@ -142,7 +167,8 @@ export class LayerStore {
           `${request.action}: layer "${basename(request.archive)}" unpacks to ${result.diffId}, the image says ${request.diffId}`,
         );
       const key = result.usedLower ? chainKey([...parents.map((p) => p.diffId), result.diffId]) : hexOf(result.diffId);
-      const info: LayerInfo = { key, diffId: result.diffId, sizeBytes: result.sizeBytes, hasRoot: result.hasRoot };
+      const { diffId, sizeBytes, hasRoot } = result;
+      const info: LayerInfo = { key, diffId, sizeBytes, hasRoot, packed: request.packed };
       const present = this.#layers.get(key);
       if (present !== undefined) {
         await this.#discard(temporary);
@@ -168,7 +194,11 @@ export class LayerStore {
       const what = `layer "${request.diffId ?? basename(request.archive)}"`;
       const { archive, onProgress, signal } = request;
       const limits = this.#limits;
-      return await this.#workers.run<'apply'>({ kind: 'apply', archive, root, what, lower, limits }, onProgress, signal);
+      return await this.#workers.run<'apply'>(
+        { kind: 'apply', archive, root, what, lower, limits },
+        onProgress,
+        signal,
+      );
     };
     try {
       return { result: await unpack(undefined), parents: [] };
@@ -214,8 +244,11 @@ async function readInfo(dir: string, key: string): Promise<LayerInfo | undefined
   try {
     const value = JSON.parse(text) as Record<string, unknown>;
     const { version, diffId, sizeBytes, hasRoot } = value;
-    if (version !== 1 || value['key'] !== key || typeof diffId !== 'string' || typeof sizeBytes !== 'number') return undefined;
-    return { key, diffId, sizeBytes, hasRoot: hasRoot === true };
+    const { mediaType, digest, size } = (value['packed'] ?? {}) as Record<string, unknown>;
+    if (version !== 1 || value['key'] !== key || typeof diffId !== 'string' || typeof sizeBytes !== 'number')
+      return undefined;
+    if (typeof mediaType !== 'string' || typeof digest !== 'string' || typeof size !== 'number') return undefined;
+    return { key, diffId, sizeBytes, hasRoot: hasRoot === true, packed: { mediaType, digest, size } };
   } catch {
     return undefined;
   }

@@ -9,7 +9,10 @@ export interface DirNode {
 }
 
 export type TreeNode =
-  DirNode | { readonly kind: 'symlink'; readonly target: string } | { readonly kind: 'file' } | { readonly kind: 'whiteout' };
+  | DirNode
+  | { readonly kind: 'symlink'; readonly target: string }
+  | { readonly kind: 'file' }
+  | { readonly kind: 'whiteout' };
 
 /** Where an entry goes: its real directory (no symbolic link on the way) and its name there. */
 export interface Place {

@@ -194,7 +194,7 @@ export class TarReader {
   /** pax(5): each record is "LENGTH KEY=VALUE\n" where LENGTH counts the whole record; VALUE is any bytes. */
   #parsePax(body: Buffer): Map<string, Buffer> {
     const values = new Map<string, Buffer>();
-    for (let at = 0; at < body.length; ) {
+    for (let at = 0; at < body.length;) {
       const space = body.indexOf(0x20, at);
       const length = space < 0 ? NaN : Number(body.toString('latin1', at, space));
       const end = at + length;

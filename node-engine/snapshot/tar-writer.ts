@@ -41,7 +41,9 @@ export function tarHeader(entry: TarEntry): Buffer {
   for (const [name, value] of entry.xattrs ?? []) records.set(`SCHILY.xattr.${name}`, value);
   const main = block(entry, FLAGS[entry.type], entry.mtimeNs < 0n ? 0 : Math.min(Number(seconds), MAX_11));
   if (records.size === 0) return main;
-  const body = Buffer.concat([...records].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => record(key, value)));
+  const body = Buffer.concat(
+    [...records].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => record(key, value)),
+  );
   const pax = block({ ...PAX_ENTRY, size: body.length }, 'x', 0);
   return Buffer.concat([pax, body, tarPadding(body.length), main]);
 }

@@ -99,7 +99,8 @@ export class SnapshotWorkers {
     if (task?.id !== reply.id) return;
     if ('progress' in reply) return task.onProgress(reply.progress);
     thread.task = undefined;
-    if ('failure' in reply) task.reject(task.signal?.aborted === true ? task.signal.reason : reviveFailure(reply.failure));
+    if ('failure' in reply)
+      task.reject(task.signal?.aborted === true ? task.signal.reason : reviveFailure(reply.failure));
     else task.resolve(reply.result);
     thread.worker.unref();
     thread.idle = setTimeout(() => void this.#end(thread, undefined), this.#idleMs).unref();
