@@ -2,7 +2,6 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Deferred } from '../../base/async.ts';
 import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
-import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
