@@ -3,7 +3,14 @@
  * volumes, and has never heard of services. All methods may throw TsswarmError with the codes named beside them.
  */
 import type { ContainerId, NetworkId } from '../base/ids.ts';
-import type { ContainerSpec, HealthState, Labels, LogConfig, ResourceLimits } from '../proto/types/index.ts';
+import type {
+  ContainerSpec,
+  HealthCheck,
+  HealthState,
+  Labels,
+  LogConfig,
+  ResourceLimits,
+} from '../proto/types/index.ts';
 
 export type { ContainerId, NetworkId, HealthState };
 
@@ -209,7 +216,7 @@ export interface ImageConfig {
   readonly labels: Labels;
   readonly stopSignal: string;
   /** Docker's extension; test empty when absent. */
-  readonly healthCheck: import('../proto/types/index.ts').HealthCheck | undefined;
+  readonly healthCheck: HealthCheck | undefined;
 }
 
 export interface ImageInfo {

@@ -3,3 +3,4 @@ export type * from './objects.ts';
 export { TASK_STATES } from './objects.ts';
 export type * from './project.ts';
 export type * from './assignment.ts';
+export type * from './control.ts';

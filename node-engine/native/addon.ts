@@ -1,0 +1,245 @@
+/**
+ * The typed door of the native addon: the system calls that Node lacks. Errors are `Error`s as Node's own file system
+ * throws them: `code` is the errno's name ("ENOENT"), beside `errno`, `syscall` and, where there is one, `path`.
+ * Paths may be Buffers: file names need not be UTF-8.
+ */
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { getSystemErrorMap } from 'node:util';
+
+type Path = string | Buffer;
+
+interface NetnsReply {
+  readonly error: number;
+  readonly stage: string;
+  readonly replies: readonly Buffer[];
+}
+
+interface Native {
+  mount(source: Path, target: Path, fstype: string, flags: number, data: string): number;
+  umount(path: Path, flags: number): number;
+  mknod(path: Path, mode: number, major: number, minor: number): number;
+  lsetxattr(path: Path, name: string, value: Buffer, flags: number): number;
+  lgetxattr(path: Path, name: string): Buffer | number;
+  llistxattr(path: Path): Buffer | number;
+  lremovexattr(path: Path, name: string): number;
+  lutimes(path: Path, accessNs: bigint, modifyNs: bigint): number;
+  flock(fd: number, operation: number): number;
+  syncfs(path: Path): Promise<number>;
+  netns(path: string, create: boolean, sysctls: Buffer, steps: readonly NetlinkStep[]): Promise<NetnsReply | number>;
+  socket(path: string, kind: number, ip: string, port: number): Promise<BoundSocket | number>;
+}
+
+/** mount(2) flags. */
+export const MS = {
+  RDONLY: 1,
+  NOSUID: 2,
+  NODEV: 4,
+  NOEXEC: 8,
+  REMOUNT: 32,
+  NOATIME: 1024,
+  BIND: 4096,
+  MOVE: 8192,
+  REC: 16384,
+  UNBINDABLE: 1 << 17,
+  PRIVATE: 1 << 18,
+  SLAVE: 1 << 19,
+  SHARED: 1 << 20,
+  RELATIME: 1 << 21,
+} as const;
+
+/** umount2(2) flags. */
+export const MNT = { FORCE: 1, DETACH: 2, EXPIRE: 4 } as const;
+export const UMOUNT_NOFOLLOW = 8;
+
+/** Type bits of a mode, for `mknod`. */
+export const S_IFMT = { FIFO: 0o010000, CHARACTER: 0o020000, BLOCK: 0o060000, SOCKET: 0o140000 } as const;
+
+/** mount(2). @param flags of {@link MS} @param data file-system options, e.g. "mode=755,size=64k" */
+export function mount(source: Path, target: Path, fstype = '', flags = 0, data = ''): void {
+  check(native().mount(source, target, fstype, flags, data), 'mount', target);
+}
+
+/** umount2(2). @param flags of {@link MNT} */
+export function umount(path: Path, flags = 0): void {
+  check(native().umount(path, flags), 'umount2', path);
+}
+
+/** mknod(2); the mode is set exactly, whatever the umask. @param mode permission bits and one of {@link S_IFMT} */
+export function mknod(path: Path, mode: number, major = 0, minor = 0): void {
+  check(native().mknod(path, mode, major, minor), 'mknod', path);
+}
+
+/** Sets an extended attribute; a symbolic link is not followed. */
+export function lsetxattr(path: Path, name: string, value: Uint8Array | string): void {
+  const bytes = typeof value === 'string' ? Buffer.from(value) : Buffer.from(value);
+  check(native().lsetxattr(path, name, bytes, 0), 'lsetxattr', path);
+}
+
+/** The value of an extended attribute, or undefined where there is none. */
+export function lgetxattr(path: Path, name: string): Buffer | undefined {
+  const value = native().lgetxattr(path, name);
+  if (typeof value !== 'number') return value;
+  const error = systemError(value, 'lgetxattr', path);
+  if (error.code === 'ENODATA' || error.code === 'ENOTSUP') return undefined;
+  throw error;
+}
+
+/** Names of the extended attributes; none where the file system has no such thing. */
+export function llistxattr(path: Path): readonly string[] {
+  const names = native().llistxattr(path);
+  if (typeof names !== 'number') return names.toString().split('\0').slice(0, -1);
+  const error = systemError(names, 'llistxattr', path);
+  if (error.code === 'ENOTSUP') return [];
+  throw error;
+}
+
+export function lremovexattr(path: Path, name: string): void {
+  check(native().lremovexattr(path, name), 'lremovexattr', path);
+}
+
+/** Sets access and modification time in nanoseconds since the epoch; a symbolic link is not followed. */
+export function lutimes(path: Path, accessNs: bigint, modifyNs: bigint): void {
+  check(native().lutimes(path, accessNs, modifyNs), 'utimensat', path);
+}
+
+/** Writes everything of the file system that holds `path` to the disk. */
+export async function syncfs(path: Path): Promise<void> {
+  check(await native().syncfs(path), 'syncfs', path);
+}
+
+const LOCK_EX = 2;
+
+/**
+ * Takes the exclusive lock on a file (made if missing), which the kernel gives back when the process ends, however it ends.
+ * @returns the function that gives the lock back, or undefined if another process holds it
+ */
+export function lockFile(path: string): (() => void) | undefined {
+  const fd = openSync(path, 'a', 0o600);
+  const result = native().flock(fd, LOCK_EX);
+  if (result === 0) return () => closeSync(fd);
+  closeSync(fd);
+  const error = systemError(result, 'flock', path);
+  if (error.code === 'EAGAIN') return undefined;
+  throw error;
+}
+
+/**
+ * When a process was started, in clock ticks since boot (field 22 of /proc/PID/stat): with the pid it names a process for
+ * good, the pid alone is given out again. Undefined if there is no such process (or only its zombie).
+ */
+export function processStartTime(pid: number): bigint | undefined {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  } catch {
+    return undefined;
+  }
+  // The second field is the command in brackets and may hold anything, brackets and blanks too.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [state] = fields;
+  const started = fields[19];
+  return started === undefined || state === 'Z' || state === 'X' ? undefined : BigInt(started);
+}
+
+// ---------------------------------------------------------------------------------------------- network
+
+export const NETLINK_ROUTE = 0;
+export const NETLINK_NETFILTER = 12;
+
+/** One netlink request: one or more messages, sent at once. */
+export interface NetlinkStep {
+  /** In the caller's namespace, although the job is for another. */
+  readonly outside: boolean;
+  readonly protocol: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER;
+  readonly request: Buffer;
+}
+
+export interface NetnsJob {
+  /** File of the namespace; empty: the process's own. */
+  readonly path: string;
+  /** Make the namespace and bind it to `path`, which must not exist. */
+  readonly create?: boolean;
+  /** Written inside before the steps: key with slashes ("net/ipv4/ip_forward"), a leading "-" allows its absence. */
+  readonly sysctls?: readonly (readonly [key: string, value: string])[];
+  readonly steps?: readonly NetlinkStep[];
+}
+
+/**
+ * Works inside a network namespace, on a thread of its own.
+ * @returns what the kernel answered to each step, as it came: errors of single messages are in there
+ */
+export async function inNetns(job: NetnsJob): Promise<readonly Buffer[]> {
+  const sysctls = Buffer.from((job.sysctls ?? []).map(([key, value]) => `${key}\0${value}\0`).join(''));
+  const reply = await native().netns(job.path, job.create ?? false, sysctls, job.steps ?? []);
+  if (typeof reply === 'number') throw systemError(reply, 'pthread_create');
+  if (reply.error !== 0) throw systemError(reply.error, reply.stage, job.path);
+  return reply.replies;
+}
+
+const SOCKET_KINDS = { udp: 0, 'tcp-listen': 1, 'tcp-reserve': 2, 'sctp-reserve': 3 } as const;
+
+export interface BoundSocket {
+  readonly error: number;
+  readonly fd: number;
+  /** As bound: the kernel's choice if 0 was asked for. */
+  readonly port: number;
+}
+
+/**
+ * Opens a socket and binds it inside a network namespace. "tcp-reserve" holds the port against every other process and
+ * refuses connections.
+ * @param netns file of the namespace; empty: the process's own
+ * @returns the descriptor, which the caller closes, and the port
+ * @throws EADDRINUSE, EADDRNOTAVAIL, …
+ */
+export async function bindSocket(
+  netns: string,
+  kind: keyof typeof SOCKET_KINDS,
+  ip: string,
+  port: number,
+): Promise<BoundSocket> {
+  const bound = await native().socket(netns, SOCKET_KINDS[kind], ip, port);
+  if (typeof bound === 'number') throw systemError(bound, 'pthread_create');
+  if (bound.error !== 0) throw systemError(bound.error, 'bind', `${ip}:${port}`);
+  return bound;
+}
+
+// ---------------------------------------------------------------------------------------------- loading, errors
+
+let loaded: Native | undefined;
+
+/** Loaded at first use: importing this file needs no build. */
+function native(): Native {
+  loaded ??= createRequire(import.meta.url)(addonPath()) as Native;
+  return loaded;
+}
+
+/** Beside this file in the sources; the compiled file lies in dist/ and shares the sources' build folder. */
+function addonPath(): string {
+  const here = dirname(fileURLToPath(import.meta.url));
+  const root = here.endsWith(join('dist', 'node-engine', 'native'))
+    ? join(here, '..', '..', '..')
+    : join(here, '..', '..');
+  return join(root, 'node-engine', 'native', 'build', 'tsswarm.node');
+}
+
+function check(result: number, syscall: string, path: Path): void {
+  if (result < 0) throw systemError(result, syscall, path);
+}
+
+/** Node's map lacks what libuv does not know (EDQUOT, ESTALE); its constants have most of them. */
+function rareErrno(errno: number): string {
+  return Object.entries(constants.errno).find(([, value]) => value === errno)?.[0] ?? `E${errno}`;
+}
+
+function systemError(errno: number, syscall: string, path?: Path): NodeJS.ErrnoException {
+  const [name, text] = getSystemErrorMap().get(errno) ?? [rareErrno(-errno), 'system error'];
+  const where = path === undefined || path.length === 0 ? '' : ` '${path.toString()}'`;
+  const error: NodeJS.ErrnoException = new Error(`${name}: ${text}, ${syscall}${where}`);
+  Object.assign(error, { code: name, errno, syscall, ...(path === undefined ? {} : { path: path.toString() }) });
+  return error;
+}

@@ -1,0 +1,164 @@
+/** The gRPC services as typed definitions: method path, kind, and the codec of each side. */
+import type { MessageName } from '../gen/messages.js';
+import { codec } from '../codec/message.ts';
+import type {
+  ApplyProjectRequest,
+  ApplyProjectResponse,
+  AssignmentChange,
+  AssignmentsRequest,
+  BuildImageRequest,
+  DaemonStatusResponse,
+  Empty,
+  FindImageResponse,
+  GetClusterResponse,
+  HeartbeatResponse,
+  ImageEvent,
+  ImageReference,
+  LeaveRequest,
+  ListImagesResponse,
+  ListNodesResponse,
+  ListObjectsResponse,
+  LoadImageRequest,
+  LogEntry,
+  LogsRequest,
+  ProcessInput,
+  ProcessOutput,
+  ProjectRequest,
+  RemoveProjectRequest,
+  RemoveProjectResponse,
+  RunTaskRequest,
+  RunTaskResponse,
+  ServicesRequest,
+  ServicesResponse,
+  SessionMessage,
+  SessionRequest,
+  StopTaskRequest,
+  UpdateTaskStatusRequest,
+  WatchProjectEvent,
+  WatchTaskEvent,
+  WatchTaskRequest,
+} from '../types/index.ts';
+
+/** One method, in the shape that @grpc/grpc-js takes. */
+export interface Method<Request, Response, RequestStream extends boolean, ResponseStream extends boolean> {
+  readonly path: string;
+  readonly requestStream: RequestStream;
+  readonly responseStream: ResponseStream;
+  readonly requestSerialize: (value: Request) => Buffer;
+  readonly requestDeserialize: (bytes: Buffer) => Request;
+  readonly responseSerialize: (value: Response) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
+
+export type Unary<Q, A> = Method<Q, A, false, false>;
+export type ServerStreaming<Q, A> = Method<Q, A, false, true>;
+export type Bidirectional<Q, A> = Method<Q, A, true, true>;
+
+function method<Q extends object, A extends object, QS extends boolean, AS extends boolean>(
+  path: string,
+  request: MessageName,
+  response: MessageName,
+  requestStream: QS,
+  responseStream: AS,
+): Method<Q, A, QS, AS> {
+  const question = codec<Q>(request);
+  const answer = codec<A>(response);
+  return {
+    path: `/tsswarm.v1.${path}`,
+    requestStream,
+    responseStream,
+    requestSerialize: question.encode,
+    requestDeserialize: question.decode,
+    responseSerialize: answer.encode,
+    responseDeserialize: answer.decode,
+  };
+}
+const unary = <Q extends object, A extends object>(path: string, q: MessageName, a: MessageName) =>
+  method<Q, A, false, false>(path, q, a, false, false);
+const streaming = <Q extends object, A extends object>(path: string, q: MessageName, a: MessageName) =>
+  method<Q, A, false, true>(path, q, a, false, true);
+const both = <Q extends object, A extends object>(path: string, q: MessageName, a: MessageName) =>
+  method<Q, A, true, true>(path, q, a, true, true);
+
+/** Callers: the local socket. */
+export const controlService = {
+  applyProject: unary<ApplyProjectRequest, ApplyProjectResponse>(
+    'Control/ApplyProject',
+    'ApplyProjectRequest',
+    'ApplyProjectResponse',
+  ),
+  removeProject: unary<RemoveProjectRequest, RemoveProjectResponse>(
+    'Control/RemoveProject',
+    'RemoveProjectRequest',
+    'RemoveProjectResponse',
+  ),
+  getCluster: unary<Empty, GetClusterResponse>('Control/GetCluster', 'GetClusterRequest', 'GetClusterResponse'),
+  listNodes: unary<Empty, ListNodesResponse>('Control/ListNodes', 'ListNodesRequest', 'ListNodesResponse'),
+  listObjects: unary<ProjectRequest, ListObjectsResponse>(
+    'Control/ListObjects',
+    'ListObjectsRequest',
+    'ListObjectsResponse',
+  ),
+  watchProject: streaming<ProjectRequest, WatchProjectEvent>(
+    'Control/WatchProject',
+    'WatchProjectRequest',
+    'WatchProjectEvent',
+  ),
+  stopServices: unary<ServicesRequest, ServicesResponse>('Control/StopServices', 'ServicesRequest', 'ServicesResponse'),
+  startServices: unary<ServicesRequest, ServicesResponse>(
+    'Control/StartServices',
+    'ServicesRequest',
+    'ServicesResponse',
+  ),
+  restartServices: unary<ServicesRequest, ServicesResponse>(
+    'Control/RestartServices',
+    'ServicesRequest',
+    'ServicesResponse',
+  ),
+  runTask: unary<RunTaskRequest, RunTaskResponse>('Control/RunTask', 'RunTaskRequest', 'RunTaskResponse'),
+  stopTask: unary<StopTaskRequest, Empty>('Control/StopTask', 'StopTaskRequest', 'StopTaskResponse'),
+  watchTask: streaming<WatchTaskRequest, WatchTaskEvent>('Control/WatchTask', 'WatchTaskRequest', 'WatchTaskEvent'),
+} as const;
+
+/** Callers: the local socket. */
+export const daemonService = {
+  status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
+  leave: unary<LeaveRequest, Empty>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+} as const;
+
+/** Callers: worker, manager (now: the local socket). */
+export const dispatcherService = {
+  session: streaming<SessionRequest, SessionMessage>('Dispatcher/Session', 'SessionRequest', 'SessionMessage'),
+  heartbeat: unary<AssignmentsRequest, HeartbeatResponse>(
+    'Dispatcher/Heartbeat',
+    'HeartbeatRequest',
+    'HeartbeatResponse',
+  ),
+  assignments: streaming<AssignmentsRequest, AssignmentChange>(
+    'Dispatcher/Assignments',
+    'AssignmentsRequest',
+    'AssignmentChange',
+  ),
+  updateTaskStatus: unary<UpdateTaskStatusRequest, Empty>(
+    'Dispatcher/UpdateTaskStatus',
+    'UpdateTaskStatusRequest',
+    'UpdateTaskStatusResponse',
+  ),
+} as const;
+
+/** Callers: the local socket. */
+export const tasksService = {
+  logs: streaming<LogsRequest, LogEntry>('Tasks/Logs', 'LogsRequest', 'LogEntry'),
+  exec: both<ProcessInput, ProcessOutput>('Tasks/Exec', 'ProcessInput', 'ProcessOutput'),
+  attach: both<ProcessInput, ProcessOutput>('Tasks/Attach', 'ProcessInput', 'ProcessOutput'),
+} as const;
+
+/** Callers: the local socket. */
+export const imagesService = {
+  list: unary<Empty, ListImagesResponse>('Images/List', 'ListImagesRequest', 'ListImagesResponse'),
+  find: unary<ImageReference, FindImageResponse>('Images/Find', 'FindImageRequest', 'FindImageResponse'),
+  pull: streaming<ImageReference, ImageEvent>('Images/Pull', 'PullImageRequest', 'ImageEvent'),
+  load: both<LoadImageRequest, ImageEvent>('Images/Load', 'LoadImageRequest', 'ImageEvent'),
+  remove: unary<ImageReference, Empty>('Images/Remove', 'RemoveImageRequest', 'RemoveImageResponse'),
+  build: streaming<BuildImageRequest, ImageEvent>('Images/Build', 'BuildImageRequest', 'ImageEvent'),
+} as const;

@@ -1,0 +1,236 @@
+/** Requests and answers of the control, daemon, task, image and dispatcher services; see the .proto files for meanings. */
+import type { DesiredProject, ProjectChange } from './project.ts';
+import type {
+  Cluster,
+  Network,
+  Node,
+  NodeDescription,
+  Project,
+  PublishedPort,
+  Service,
+  Task,
+  TaskSpec,
+  Volume,
+} from './objects.ts';
+import type { TaskStatusUpdate } from './assignment.ts';
+
+export interface ApplyProjectRequest {
+  readonly project: DesiredProject;
+  readonly dryRun: boolean;
+  readonly removeOrphans: boolean;
+  readonly forceRecreate: readonly string[];
+  readonly onlyServices: readonly string[];
+  readonly noRecreate: boolean;
+  readonly noStart: boolean;
+}
+export interface ApplyProjectResponse {
+  readonly projectId: string;
+  readonly revision: number;
+  readonly changes: readonly ProjectChange[];
+  readonly warnings: readonly string[];
+}
+export interface RemoveProjectRequest {
+  readonly name: string;
+  readonly removeVolumes: boolean;
+  readonly services: readonly string[];
+  readonly graceOverrideMs: number;
+}
+export interface RemoveProjectResponse {
+  readonly found: boolean;
+}
+export type Empty = Record<never, never>;
+export interface GetClusterResponse {
+  readonly cluster: Cluster;
+}
+export interface ListNodesResponse {
+  readonly nodes: readonly Node[];
+}
+export interface ProjectRequest {
+  readonly project: string;
+}
+export interface ListObjectsResponse {
+  readonly projects: readonly Project[];
+  readonly services: readonly Service[];
+  readonly tasks: readonly Task[];
+  readonly networks: readonly Network[];
+  readonly volumes: readonly Volume[];
+}
+export interface WatchProjectEvent {
+  readonly complete: boolean;
+  readonly version: number;
+  readonly services: readonly Service[];
+  readonly tasks: readonly Task[];
+  readonly removedServices: readonly string[];
+  readonly removedTasks: readonly string[];
+  readonly networks: readonly Network[];
+  readonly volumes: readonly Volume[];
+  readonly removedNetworks: readonly string[];
+  readonly removedVolumes: readonly string[];
+}
+export interface ServicesRequest {
+  readonly project: string;
+  readonly services: readonly string[];
+  readonly graceOverrideMs: number;
+}
+export interface ServicesResponse {
+  readonly services: readonly string[];
+}
+export interface RunTaskRequest {
+  readonly project: string;
+  readonly service: string;
+  readonly name: string;
+  readonly spec: TaskSpec;
+  readonly ports: readonly PublishedPort[];
+  readonly autoRemove: boolean;
+}
+export interface RunTaskResponse {
+  readonly taskId: string;
+}
+export interface StopTaskRequest {
+  readonly taskId: string;
+  readonly graceOverrideMs: number;
+  readonly remove: boolean;
+}
+export interface WatchTaskRequest {
+  readonly taskId: string;
+}
+export interface WatchTaskEvent {
+  readonly task?: Task;
+  readonly gone: boolean;
+}
+
+export interface DaemonStatusResponse {
+  readonly nodeId: string;
+  readonly clusterId: string;
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: number;
+  readonly role: string;
+  readonly raftState: string;
+  readonly raftTerm: number;
+  readonly raftCommit: number;
+  readonly storeVersion: number;
+  readonly hostname: string;
+  readonly kernel: string;
+  readonly cgroup: string;
+  readonly stateDir: string;
+  readonly containersRunning: number;
+  readonly images: number;
+}
+export interface LeaveRequest {
+  readonly force: boolean;
+}
+
+export interface SessionRequest {
+  readonly nodeId: string;
+  readonly description: NodeDescription;
+}
+export interface SessionMessage {
+  readonly sessionId: string;
+  readonly heartbeatMs: number;
+}
+export interface AssignmentsRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+}
+export interface HeartbeatResponse {
+  readonly heartbeatMs: number;
+}
+export interface UpdateTaskStatusRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  readonly updates: readonly TaskStatusUpdate[];
+  readonly removedVolumes: readonly string[];
+  readonly removedNetworks: readonly string[];
+}
+
+export interface LogsRequest {
+  readonly taskId: string;
+  readonly follow: boolean;
+  readonly tail: number;
+  readonly since: number;
+  readonly until: number;
+}
+export interface LogEntry {
+  readonly stream: 'stdout' | 'stderr';
+  /** RFC 3339 with nanoseconds, UTC. */
+  readonly time: string;
+  readonly data: Uint8Array;
+}
+interface Size {
+  readonly columns: number;
+  readonly rows: number;
+}
+export interface ExecStart {
+  readonly taskId: string;
+  readonly argv: readonly string[];
+  readonly env: readonly string[];
+  readonly user: string;
+  readonly workingDir: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly privileged: boolean;
+  readonly size?: Size;
+}
+export interface AttachStart {
+  readonly taskId: string;
+  readonly replay: boolean;
+  readonly size?: Size;
+}
+/** Exactly one key is present. */
+export interface ProcessInput {
+  readonly exec?: ExecStart;
+  readonly attach?: AttachStart;
+  readonly stdin?: Uint8Array;
+  readonly closeStdin?: boolean;
+  readonly resize?: Size;
+  readonly signal?: string;
+}
+/** Exactly one key is present. */
+export interface ProcessOutput {
+  readonly stdout?: Uint8Array;
+  readonly stderr?: Uint8Array;
+  readonly exit?: { readonly code: number; readonly oomKilled: boolean };
+}
+
+export interface ImageSummary {
+  readonly id: string;
+  readonly names: readonly string[];
+  readonly digest: string;
+  readonly createdAt: number;
+  readonly sizeBytes: number;
+  readonly architecture: string;
+}
+export interface ImageEvent {
+  readonly progress?: {
+    readonly id: string;
+    readonly status: string;
+    readonly current: number;
+    readonly total: number;
+    readonly text: string;
+  };
+  readonly images: readonly ImageSummary[];
+}
+export interface ListImagesResponse {
+  readonly images: readonly ImageSummary[];
+}
+export interface ImageReference {
+  readonly reference: string;
+}
+export interface FindImageResponse {
+  readonly image?: ImageSummary;
+}
+export interface LoadImageRequest {
+  readonly chunk: Uint8Array;
+}
+export interface BuildImageRequest {
+  readonly context: string;
+  readonly dockerfile: string;
+  readonly dockerfileInline: string;
+  readonly args: Readonly<Record<string, string>>;
+  readonly target: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly names: readonly string[];
+  readonly noCache: boolean;
+  readonly pull: boolean;
+}
