@@ -222,20 +222,23 @@ static unsigned kill_below(int dir) {
   return count;
 }
 
+/* Version 2 kills a whole tree at once (kernel 5.14); it does so in hybrid mode too. */
+static bool kill_by_v2(const struct hierarchy *h, bool *any) {
+  char events[256];
+  if (read_file(h->leaf, "cgroup.events", events, sizeof events) > 0 && strstr(events, "populated 1")) *any = true;
+  return !write_file(h->leaf, "cgroup.kill", "1");
+}
+
 bool cgroup_kill(struct cgroups *groups) {
   bool any = false;
+  for (unsigned i = 0; i < groups->count; i++)
+    if (groups->list[i].v2 && groups->list[i].leaf >= 0 && kill_by_v2(&groups->list[i], &any)) return any;
   const struct hierarchy *freezer = cgroup_with(groups, "freezer");
   if (freezer && (freezer->leaf < 0 || freezer->v2)) freezer = NULL;
   for (unsigned i = 0; i < groups->count; i++) {
     int leaf = groups->list[i].leaf;
-    if (leaf < 0) continue;
-    if (groups->list[i].v2 && !write_file(leaf, "cgroup.kill", "1")) {
-      char events[256];
-      if (read_file(leaf, "cgroup.events", events, sizeof events) > 0 && strstr(events, "populated 1")) any = true;
-      continue;
-    }
     /* Frozen, nothing can fork away between reading the list and the signals; repeated until a round finds nobody. */
-    for (int round = 0; round < 100; round++) {
+    for (int round = 0; leaf >= 0 && round < 100; round++) {
       if (freezer) write_file(freezer->leaf, "freezer.state", "FROZEN");
       unsigned killed = kill_below(leaf);
       if (freezer) write_file(freezer->leaf, "freezer.state", "THAWED");

@@ -29,6 +29,15 @@ static long long number(const char *text) {
   return value;
 }
 
+/* The supervisor leaves the caller's directory: paths are taken from it before. */
+static const char *absolute(const char *path) {
+  char here[4096], *whole;
+  if (!path || path[0] == '/') return path;
+  if (!getcwd(here, sizeof here) || asprintf(&whole, "%s/%s", here, path) < 0)
+    fail("arguments", path, "resolving the path \"%s\"", path);
+  return whole;
+}
+
 /* Every option of every mode; those of another mode are refused by what the mode leaves unset. */
 struct options {
   const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process;
@@ -93,7 +102,7 @@ int main(int argc, char **argv) {
   struct options o = argc > 1 ? read_options(argv + 2) : (struct options){0};
   if (!strcmp(mode, "run") && o.bundle && o.run_dir) {
     seal_program(argv, grants_admin(o.bundle, "config.json"));
-    struct run_options options = {o.bundle, o.run_dir, o.log, o.seccomp, o.log_max_size ? number(o.log_max_size) : 0,
+    struct run_options options = {absolute(o.bundle), o.run_dir, absolute(o.log), absolute(o.seccomp), o.log_max_size ? number(o.log_max_size) : 0,
                                   o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot};
     return run(&options);
   }

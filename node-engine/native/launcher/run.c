@@ -7,6 +7,7 @@
 #include "mount.h"
 #include "namespaces.h"
 #include "process.h"
+#include "relay.h"
 #include "resolve.h"
 #include "state.h"
 #include "supervisor.h"
@@ -27,10 +28,6 @@
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
-
-struct streams {
-  int child[3]; /* what becomes 0, 1, 2 of the container; -1 with a terminal */
-};
 
 static struct supervised container;
 static int report; /* pipe to the caller's process */
@@ -115,27 +112,18 @@ static struct streams make_streams(bool with_stdin, bool terminal) {
   if (terminal) return s;
   int ends[2];
   if (!with_stdin) {
-    s.child[0] = null_device(O_RDONLY);
+    s.fd[0] = null_device(O_RDONLY);
   } else {
     if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
-    s.child[0] = ends[0];
+    s.fd[0] = ends[0];
     container.input = ends[1];
   }
   for (int i = 0; i < 2; i++) {
     if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
     container.output[i] = ends[0];
-    s.child[i + 1] = ends[1];
+    s.fd[i + 1] = ends[1];
   }
   return s;
-}
-
-/* Gives the pipes to the container's user, so that it can open /dev/stdout again. Pipes only: never a device of the host. */
-static void own_streams(const struct streams *s, uid_t uid) {
-  for (int i = 0; i < 3; i++) {
-    struct stat status;
-    if (uid && !fstat(s->child[i], &status) && S_ISFIFO(status.st_mode) && fchown(s->child[i], uid, (gid_t)-1))
-      fail("process", NULL, "giving the standard streams to the user %u", uid);
-  }
 }
 
 static _Noreturn void run_container(const struct json *config, const struct namespaces *namespaces, struct process *process,
@@ -167,9 +155,8 @@ static _Noreturn void run_container(const struct json *config, const struct name
     if (send_fd(channel, terminal.master, LAUNCH_TERMINAL)) fail("terminal", NULL, "handing the terminal to the supervisor");
     terminal_control(&terminal);
   } else {
-    own_streams(streams, process->uid);
-    for (int fd = 0; fd < 3; fd++)
-      if (dup2(streams->child[fd], fd) < 0) fail("process", NULL, "setting the standard streams");
+    streams_own(streams, process->uid);
+    streams_become(streams);
   }
   process_execute(process);
 }
@@ -190,8 +177,7 @@ static void clone_container(const struct json *config, const struct namespaces *
     run_container(config, namespaces, process, streams, channel[1], options);
   }
   close(channel[1]);
-  for (int i = 0; i < 3; i++)
-    if (streams->child[i] >= 0) close(streams->child[i]);
+  streams_close(streams);
   struct failure failure;
   int master;
   if (!launch_wait(channel[0], &failure, &master)) abandon(&failure);
