@@ -56,7 +56,7 @@ export interface OciProcess {
     /** Ours: "name|uid[:group|gid]", resolved by the launcher in the container's own /etc/passwd and /etc/group. */
     readonly username?: string;
     /** Ours: names or numbers, resolved in the container's own /etc/group. */
-    readonly groupNames?: readonly string[];
+    readonly additionalGroups?: readonly string[];
   };
   readonly args: readonly string[];
   readonly env: readonly string[];

@@ -80,7 +80,7 @@ describe('OCI configuration', () => {
     equal(generateSpec(input({}, { image })).process.user.username, 'nginx');
     const { user } = generateSpec(input({ user: '1000:audio', groups: ['video', '20'] }, { image })).process;
     equal(user.username, '1000:audio');
-    deepEqual(user.groupNames, ['video', '20']);
+    deepEqual(user.additionalGroups, ['video', '20']);
     equal(generateSpec(input()).process.user.username, '0');
   });
 

@@ -104,7 +104,7 @@ export function processUser(user: string, groups: readonly string[]): OciProcess
     gid: 0,
     additionalGids: [],
     username: user === '' ? '0' : user,
-    ...(groups.length === 0 ? {} : { groupNames: groups }),
+    ...(groups.length === 0 ? {} : { additionalGroups: groups }),
   };
 }
 

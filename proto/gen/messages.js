@@ -8273,6 +8273,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.notBefore = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             Task.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             Task.prototype.graceOverrideMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            Task.prototype.held = false;
 
             Task.encode = function (m, w, q) {
                 if (!w)
@@ -8327,6 +8328,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(160).int64(m.restartCount);
                 if (m.graceOverrideMs != null && $Object.hasOwnProperty.call(m, "graceOverrideMs") && (typeof m.graceOverrideMs === "object" ? m.graceOverrideMs.low || m.graceOverrideMs.high : m.graceOverrideMs !== 0))
                     w.uint32(168).int64(m.graceOverrideMs);
+                if (m.held != null && $Object.hasOwnProperty.call(m, "held") && m.held !== false)
+                    w.uint32(176).bool(m.held);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8538,6 +8541,15 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.graceOverrideMs;
                             continue;
                         }
+                    case 22: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.held = v;
+                            else
+                                delete m.held;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8715,6 +8727,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.graceOverrideMs = new $util.LongBits(d.graceOverrideMs.low >>> 0, d.graceOverrideMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.held != null) {
+                    if (d.held) {
+                        m.held = $Boolean(d.held);
+                    }
+                }
                 return m;
             };
 
@@ -8770,6 +8787,7 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.graceOverrideMs = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
                     } else
                         d.graceOverrideMs = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.held = false;
                 }
                 if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
                     d.id = m.id;
@@ -8864,6 +8882,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.graceOverrideMs = o.longs === $String ? $String(m.graceOverrideMs) : m.graceOverrideMs;
                     else
                         d.graceOverrideMs = o.longs === $String ? $util.Long.prototype.toString.call(m.graceOverrideMs) : o.longs === $Number ? new $util.LongBits(m.graceOverrideMs.low >>> 0, m.graceOverrideMs.high >>> 0).toNumber() : m.graceOverrideMs;
+                }
+                if (m.held != null && $Object.hasOwnProperty.call(m, "held")) {
+                    d.held = m.held;
                 }
                 return d;
             };

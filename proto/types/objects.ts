@@ -269,6 +269,8 @@ export interface Task {
   readonly notBefore: number;
   /** Copied from the service: see Service.restartCount. */
   readonly restartCount: number;
+  /** It waits for a dependency (status.message says which) and is placed nowhere before that. */
+  readonly held: boolean;
   /** Replaces the spec's stop grace (`stop -t`, a second Ctrl-C); -1: the spec's. */
   readonly graceOverrideMs: number;
 }

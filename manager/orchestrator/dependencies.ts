@@ -1,0 +1,81 @@
+import { currentOf, slotsOf } from '../model/slots.ts';
+import type { Service, ServiceDependency, Task } from '../../proto/types/index.ts';
+import { isFinal } from '../model/task-state.ts';
+import { willRestart } from './restart.ts';
+
+/** Whether a task may start, as far as what it depends on is concerned. */
+export type DependencyVerdict =
+  | { readonly kind: 'met' }
+  /** `for`: "db to be healthy". */
+  | { readonly kind: 'waiting'; readonly for: string }
+  /** `reason` as compose users know it. */
+  | { readonly kind: 'failed'; readonly reason: string };
+
+const MET: DependencyVerdict = { kind: 'met' };
+
+/**
+ * Judges all dependencies of a service: the first failure, else the first wait, else met.
+ * @param siblings services of the same project by compose name, each with its tasks
+ */
+export function judgeDependencies(
+  service: Service,
+  siblings: ReadonlyMap<string, { readonly service: Service; readonly tasks: readonly Task[] }>,
+): DependencyVerdict {
+  let waiting: DependencyVerdict = MET;
+  for (const dependency of service.spec.dependsOn) {
+    const target = siblings.get(dependency.service);
+    if (target === undefined || target.service.pendingDelete) {
+      if (!dependency.required) continue;
+      return { kind: 'failed', reason: `dependency failed to start: service "${dependency.service}" does not exist` };
+    }
+    const verdict = judge(dependency, target.service, target.tasks);
+    if (verdict.kind === 'failed' && dependency.required) return verdict;
+    if (verdict.kind === 'waiting' && waiting.kind === 'met') waiting = verdict;
+  }
+  return waiting;
+}
+
+function judge(dependency: ServiceDependency, target: Service, tasks: readonly Task[]): DependencyVerdict {
+  const slots = slotsOf(tasks);
+  const wish = { started: 'started', healthy: 'healthy', completed: 'completed' }[dependency.condition];
+  const wait: DependencyVerdict = { kind: 'waiting', for: `${dependency.service} to be ${wish}` };
+  if (target.stopped) return wait;
+  for (let number = 1; number <= target.spec.replicas; number++) {
+    const task = currentOf(slots.get(number) ?? [], target);
+    if (task === undefined) return wait;
+    const verdict = judgeTask(dependency, task, wait);
+    if (verdict.kind !== 'met') return verdict;
+  }
+  return MET;
+}
+
+function judgeTask(dependency: ServiceDependency, task: Task, wait: DependencyVerdict): DependencyVerdict {
+  const { status } = task;
+  const over = isFinal(task) && !willRestart(task);
+  const exit = status.exitCode === undefined ? status.error : `exit ${status.exitCode}`;
+  switch (dependency.condition) {
+    case 'started':
+      if (status.state === 'running' || status.state === 'complete') return MET;
+      if (over && status.exitCode !== undefined && status.state !== 'rejected') return MET;
+      return over
+        ? { kind: 'failed', reason: `dependency failed to start: container ${task.name}: ${status.error}` }
+        : wait;
+    case 'healthy':
+      if (status.state === 'running' && status.health === 'healthy') return MET;
+      if (status.state === 'running' && status.health === 'unhealthy' && task.spec.restart.condition === 'none') {
+        return { kind: 'failed', reason: `dependency failed to start: container ${task.name} is unhealthy` };
+      }
+      if (status.state === 'running' && status.health === 'none') {
+        return {
+          kind: 'failed',
+          reason: `dependency failed to start: container ${task.name} has no healthcheck configured`,
+        };
+      }
+      if (!over) return wait;
+      return { kind: 'failed', reason: `dependency failed to start: container ${task.name} ended (${exit})` };
+    case 'completed':
+      if (status.state === 'complete') return MET;
+      if (!over) return wait;
+      return { kind: 'failed', reason: `service "${dependency.service}" didn't complete successfully: ${exit}` };
+  }
+}

@@ -1,0 +1,99 @@
+import { mkdirSync, statSync } from 'node:fs';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
+import type { BindMount } from '../../proto/types/index.ts';
+import type { VolumeSource, VolumeStore } from '../volume/volumes.ts';
+import type { ContainerPaths } from './container-disk.ts';
+import type { BoundSource } from './mounts.ts';
+import { cleanTarget } from './mounts.ts';
+import type { ContainerRecord } from './record.ts';
+import type { SecretFiles } from './secret-files.ts';
+
+/**
+ * Checks that every bind source is there, and makes those that may be made once all others are found.
+ * @throws BIND_SOURCE_MISSING before anything is made
+ */
+export function ensureBindSources(container: string, mounts: readonly BindMount[]): void {
+  const missing = mounts.filter(({ source }) => !source.startsWith('/') || !exists(source));
+  const fatal = missing.find(({ source, createHostPath }) => !createHostPath || !source.startsWith('/'));
+  if (fatal !== undefined) {
+    const relative = !fatal.source.startsWith('/');
+    throw new TsswarmError(
+      relative ? 'INVALID_INPUT' : 'BIND_SOURCE_MISSING',
+      `mounting "${fatal.source}" at "${fatal.target}" of container "${container}": ${relative ? 'expected an absolute path' : 'the source does not exist'}`,
+      { hint: 'make the file or folder on this node, or correct `source`' },
+    );
+  }
+  for (const { source, target } of missing) {
+    try {
+      mkdirSync(source, { recursive: true, mode: 0o755 });
+    } catch (error) {
+      throw new TsswarmError(
+        'MOUNT_FAILED',
+        `making the bind source "${source}" for "${target}": ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** What is bound into a container that is about to start. `release` after the launcher has mounted it. */
+export interface BindSources {
+  readonly binds: readonly BoundSource[];
+  release(): void;
+}
+
+/**
+ * Everything of the node that appears in the container: the user's binds and volumes, the engine's three files (unless the
+ * user mounts something in their place), secrets and configs.
+ */
+export async function bindSources(
+  record: ContainerRecord,
+  paths: ContainerPaths,
+  volumes: VolumeStore,
+  secrets: SecretFiles,
+): Promise<BindSources> {
+  const { spec } = record;
+  const taken = new Set([...spec.mounts, ...record.volumes].map(({ target }) => cleanTarget(target)));
+  const own = [
+    ['/etc/hosts', paths.hosts],
+    ['/etc/hostname', paths.hostname],
+    ['/etc/resolv.conf', paths.resolvConf],
+  ] as const;
+  const binds: BoundSource[] = own
+    .filter(([target]) => !taken.has(target))
+    .map(([target, source]) => ({ source, target, readOnly: false, propagation: '', options: [] }));
+  for (const mount of spec.mounts) {
+    if (mount.type === 'bind') binds.push({ ...mount, options: [] });
+  }
+  record.files.forEach(({ target }, index) => {
+    const source = secrets.path(record.id, index);
+    binds.push({ source, target, readOnly: true, propagation: '', options: ['nosuid', 'nodev', 'noexec'] });
+  });
+  const sources: VolumeSource[] = [];
+  const release = (): void => sources.splice(0).forEach((source) => source.release());
+  try {
+    for (const use of record.volumes) {
+      const source = await volumes.source(use.name, record.id, use.subpath);
+      sources.push(source);
+      binds.push({
+        source: source.path,
+        target: use.target,
+        readOnly: use.readOnly || source.readOnly,
+        propagation: '',
+        options: [],
+      });
+    }
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { binds, release };
+}

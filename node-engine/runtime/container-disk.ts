@@ -1,0 +1,165 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TsswarmError, errnoOf } from '../../base/errors.ts';
+import type { ContainerId } from '../../base/ids.ts';
+import type { ExitStatus } from '../types.ts';
+import type { ProcessIdentity } from './ports.ts';
+import type { ContainerRecord, ContainerStatus } from './record.ts';
+import { CREATED } from './record.ts';
+
+const ID = /^[0-9a-f]{64}$/;
+
+/** The files of one container. */
+export interface ContainerPaths {
+  /** Survives a reboot. */
+  readonly stateDir: string;
+  /** Gone after a reboot: config.json, what the supervisor writes, its socket. */
+  readonly runDir: string;
+  readonly hosts: string;
+  readonly hostname: string;
+  readonly resolvConf: string;
+  readonly log: string;
+}
+
+/**
+ * Containers on disk. A container exists from the moment `container.json` is in place until it is unlinked; everything else
+ * in its folder is meaningless without. Files are replaced by rename and not flushed: after a power cut no container
+ * runs any more, and one whose record did not make it is garbage.
+ */
+export class ContainerDisk {
+  readonly #stateDir: string;
+  readonly #runDir: string;
+
+  /** @param stateDir folder of all containers' state @param runDir folder of all containers' run directories */
+  constructor(stateDir: string, runDir: string) {
+    this.#stateDir = stateDir;
+    this.#runDir = runDir;
+    mkdirSync(stateDir, { recursive: true, mode: 0o710 });
+    mkdirSync(runDir, { recursive: true, mode: 0o711 });
+  }
+
+  paths(id: ContainerId): ContainerPaths {
+    const stateDir = join(this.#stateDir, id);
+    return {
+      stateDir,
+      runDir: join(this.#runDir, id),
+      hosts: join(stateDir, 'hosts'),
+      hostname: join(stateDir, 'hostname'),
+      resolvConf: join(stateDir, 'resolv.conf'),
+      log: join(stateDir, `${id}-json.log`),
+    };
+  }
+
+  /** Ids of all folders, of containers and of what is left of some. */
+  ids(): readonly ContainerId[] {
+    const names = new Set([...readdirSync(this.#stateDir), ...readdirSync(this.#runDir)]);
+    return [...names].filter((name) => ID.test(name)) as ContainerId[];
+  }
+
+  /** Makes the folders. @throws ALREADY_EXISTS */
+  makeFolders(id: ContainerId): void {
+    const { stateDir, runDir } = this.paths(id);
+    try {
+      mkdirSync(stateDir, { mode: 0o710 });
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      throw new TsswarmError('ALREADY_EXISTS', `creating container "${id}": the id is taken`, { cause: error });
+    }
+    mkdirSync(runDir, { recursive: true, mode: 0o700 });
+  }
+
+  /** From now on the container exists. */
+  commit(record: ContainerRecord): void {
+    replaceFile(join(this.paths(record.id).stateDir, 'container.json'), JSON.stringify(record));
+  }
+
+  writeStatus(id: ContainerId, status: ContainerStatus): void {
+    replaceFile(join(this.paths(id).stateDir, 'status.json'), JSON.stringify(status));
+  }
+
+  /** The container, or undefined when it was never finished (or its record is unreadable after a power cut). */
+  read(id: ContainerId): { readonly record: ContainerRecord; readonly status: ContainerStatus } | undefined {
+    const { stateDir } = this.paths(id);
+    const record = readJson<ContainerRecord>(join(stateDir, 'container.json'));
+    if (record?.version !== 1 || record.id !== id) return undefined;
+    return { record, status: readJson<ContainerStatus>(join(stateDir, 'status.json')) ?? CREATED };
+  }
+
+  /** From now on the container does not exist, although its folders may. */
+  uncommit(id: ContainerId): void {
+    rmSync(join(this.paths(id).stateDir, 'container.json'), { force: true });
+  }
+
+  async removeFolders(id: ContainerId): Promise<void> {
+    const { stateDir, runDir } = this.paths(id);
+    await Promise.all([rm(runDir, { recursive: true, force: true }), rm(stateDir, { recursive: true, force: true })]);
+  }
+
+  /** Notes that this unfinished container is taking over what another one owns. */
+  writeAdoption(id: ContainerId, from: ContainerId): void {
+    replaceFile(join(this.paths(id).stateDir, 'adopting.json'), JSON.stringify({ from }));
+  }
+
+  readAdoption(id: ContainerId): ContainerId | undefined {
+    return readJson<{ from: ContainerId }>(join(this.paths(id).stateDir, 'adopting.json'))?.from;
+  }
+
+  clearAdoption(id: ContainerId): void {
+    rmSync(join(this.paths(id).stateDir, 'adopting.json'), { force: true });
+  }
+
+  /** Clears what an earlier run left, and writes the configuration for the next. */
+  prepareRun(id: ContainerId, config: string): void {
+    const { runDir } = this.paths(id);
+    mkdirSync(runDir, { recursive: true, mode: 0o700 });
+    for (const name of ['exit.json', 'state.json', 'control.sock', 'warnings'])
+      rmSync(join(runDir, name), { force: true });
+    writeFileSync(join(runDir, 'config.json'), config, { mode: 0o600 });
+  }
+
+  /** The main process, as the supervisor has noted it. */
+  readProcess(id: ContainerId): (ProcessIdentity & { readonly supervisorPid: number }) | undefined {
+    const state = readJson<{ pid: number; startTime: string | number; supervisorPid: number }>(
+      join(this.paths(id).runDir, 'state.json'),
+    );
+    return state && { pid: state.pid, startTime: String(state.startTime), supervisorPid: state.supervisorPid };
+  }
+
+  /** How the main process ended, as the supervisor has noted it. */
+  readExit(id: ContainerId): ExitStatus | undefined {
+    const exit = readJson<{ code: number; signal: number; oomKilled: boolean; atMs: number }>(
+      join(this.paths(id).runDir, 'exit.json'),
+    );
+    return exit && { code: exit.signal > 0 ? 128 + exit.signal : exit.code, oomKilled: exit.oomKilled, at: exit.atMs };
+  }
+
+  /** What the launcher could not do and went on without. */
+  readWarnings(id: ContainerId): readonly string[] {
+    try {
+      return readFileSync(join(this.paths(id).runDir, 'warnings'), 'utf8')
+        .split('\n')
+        .filter((line) => line !== '');
+    } catch {
+      return [];
+    }
+  }
+}
+
+function replaceFile(path: string, text: string): void {
+  try {
+    writeFileSync(`${path}.new`, text, { mode: 0o600 });
+    renameSync(`${path}.new`, path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOSPC') throw error;
+    throw new TsswarmError('DISK_FULL', `writing "${path}": no space is left on the device`, { cause: error });
+  }
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as T;
+  } catch {
+    return undefined;
+  }
+}

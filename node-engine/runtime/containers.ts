@@ -1,0 +1,461 @@
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Deferred } from '../../base/async.ts';
+import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
+import type { ContainerId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type {
+  ContainerCreate,
+  ContainerInfo,
+  Containers,
+  ExecRequest,
+  ExitStatus,
+  LogQuery,
+  LogRecord,
+  ProcessSession,
+} from '../types.ts';
+import { bindSources, ensureBindSources } from './bind-sources.ts';
+import { destroyCgroup } from './cgroups.ts';
+import {
+  adoptContainer,
+  clearContainer,
+  furnishContainer,
+  generateConfiguration,
+  planContainer,
+  undoAdoption,
+} from './creation.ts';
+import { execProcess } from './exec.ts';
+import { launchError } from './launch-errors.ts';
+import { parseLogConfig } from './log-options.ts';
+import type { ContainerParts } from './parts.ts';
+import type { Supervision } from './ports.ts';
+import { LaunchError } from './ports.ts';
+import { isAlive } from './process.ts';
+import type { ContainerRecord, ContainerStatus } from './record.ts';
+import { containerInfo, CREATED, ended } from './record.ts';
+import { parseSecurityOptions } from './security.ts';
+import { parseSignal } from './signals.ts';
+import { printJson } from './spec.ts';
+
+/** A container in memory. */
+interface Entry {
+  readonly record: ContainerRecord;
+  status: ContainerStatus;
+  /** Whether this daemon knows its sandbox to be in place. */
+  sandboxReady: boolean;
+  supervision: Supervision | undefined;
+  /** Resolves when the current or next run has ended. */
+  exited: Deferred<ExitStatus>;
+}
+
+/** Starts at once; more only fight for the two or more CPUs. */
+const PARALLEL_STARTS = 16;
+/** How long killed processes may take to vanish before the stop is reported as failed. */
+const KILL_TIMEOUT_MS = 30_000;
+const SIGKILL = 9;
+/** How long a SIGKILL to the main process alone may take, before every process is looked for. */
+const KILL_MAIN_MS = 2_000;
+/** What Docker reports of a container whose end nobody saw. */
+const LOST_EXIT_CODE = 255;
+
+/** The life of containers: create, start, stop, remove, and taking up those that an earlier daemon started. */
+export class ContainerService implements Containers {
+  readonly #parts: ContainerParts;
+  readonly #logger: Logger;
+  readonly #entries = new Map<ContainerId, Entry>();
+  readonly #queue = new KeyedQueue();
+  readonly #starting = new Semaphore(PARALLEL_STARTS);
+  #execCount = 0;
+  #closed = false;
+
+  constructor(parts: ContainerParts) {
+    this.#parts = parts;
+    this.#logger = parts.logger.child({ component: 'containers' });
+  }
+
+  async create(request: ContainerCreate, signal?: AbortSignal): Promise<ContainerInfo> {
+    signal?.throwIfAborted();
+    const create = (): Promise<ContainerInfo> => this.#queue.run(request.id, () => this.#create(request, signal));
+    // The container whose place it takes is not started or removed meanwhile.
+    return request.adopt === '' ? create() : this.#queue.run(request.adopt, create);
+  }
+
+  async start(id: ContainerId): Promise<ContainerInfo> {
+    return this.#queue.run(id, async () => {
+      const entry = this.#get(id, 'starting');
+      if (entry.status.state !== 'running') await this.#starting.use(() => this.#start(entry));
+      return containerInfo(entry.record, entry.status);
+    });
+  }
+
+  async stop(id: ContainerId, options: { readonly graceMs: number; readonly signal?: string }): Promise<ExitStatus> {
+    return this.#queue.run(id, async () => {
+      const entry = this.#get(id, 'stopping');
+      const signal = parseSignal(options.signal ?? entry.record.stopSignal);
+      if (entry.status.state === 'running') await this.#stop(entry, signal, options.graceMs);
+      return entry.status.exit ?? { code: 0, oomKilled: false, at: entry.record.createdAt };
+    });
+  }
+
+  // Not in the queue: a signal must reach a container that is being stopped.
+  async kill(id: ContainerId, signal: string): Promise<void> {
+    const number = parseSignal(signal);
+    const entry = this.#running(id, 'signalling');
+    entry.supervision?.kill(number);
+  }
+
+  async remove(id: ContainerId): Promise<void> {
+    const running = this.#entries.get(id);
+    // Not in the queue: a stop that waits there for its grace to pass ends at once.
+    running?.supervision?.kill(SIGKILL);
+    await this.#queue.run(id, async () => {
+      const entry = this.#entries.get(id);
+      if (!entry) return;
+      if (entry.status.state === 'running') await this.#killAll(entry);
+      this.#parts.disk.uncommit(id);
+      this.#entries.delete(id);
+      entry.exited.reject(
+        new TsswarmError('NOT_FOUND', `waiting for container "${entry.record.name}": it was removed`),
+      );
+      await clearContainer(this.#parts, id);
+      this.#logger.info('container removed', { id, name: entry.record.name });
+    });
+  }
+
+  inspect(id: ContainerId): ContainerInfo | undefined {
+    const entry = this.#entries.get(id);
+    return entry && containerInfo(entry.record, entry.status);
+  }
+
+  list(): readonly ContainerInfo[] {
+    return [...this.#entries.values()].map(({ record, status }) => containerInfo(record, status));
+  }
+
+  async wait(id: ContainerId, signal?: AbortSignal): Promise<ExitStatus> {
+    signal?.throwIfAborted();
+    const entry = this.#get(id, 'waiting for');
+    if (entry.status.state === 'exited' && entry.status.exit) return entry.status.exit;
+    if (!signal) return entry.exited.promise;
+    const aborted = deferred<never>();
+    const onAbort = (): void => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([entry.exited.promise, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async exec(id: ContainerId, request: ExecRequest): Promise<ProcessSession> {
+    const entry = this.#running(id, 'executing a command in');
+    const { record } = entry;
+    const { launcher, disk, seccomp } = this.#parts;
+    const process = execProcess(record, request);
+    const { runDir } = disk.paths(id);
+    const processPath = join(runDir, `exec-${this.#execCount++}.json`);
+    const profile = request.privileged ? 'unconfined' : securityOf(record).seccomp;
+    const seccompPath =
+      profile === 'unconfined' ? '' : await seccomp.programPath(profile, process.capabilities.bounding);
+    writeFileSync(processPath, printJson(process), { mode: 0o600 });
+    try {
+      const session = await launcher.exec({
+        runDir,
+        processPath,
+        tty: request.tty,
+        stdin: request.stdin,
+        seccompPath,
+        ...(request.size ? { size: request.size } : {}),
+      });
+      session.exit.finally(() => rmSync(processPath, { force: true })).catch(() => undefined);
+      return session;
+    } catch (error) {
+      rmSync(processPath, { force: true });
+      throw this.#launchFailure(entry, error, 'executing in', request.argv[0]);
+    }
+  }
+
+  async attach(id: ContainerId): Promise<ProcessSession> {
+    const { record } = this.#running(id, 'attaching to');
+    return this.#parts.launcher.attach(this.#parts.disk.paths(id).runDir, record.spec.tty);
+  }
+
+  async *logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
+    const entry = this.#get(id, 'reading the logs of');
+    if (parseLogConfig(entry.record.log) === undefined) {
+      throw new TsswarmError(
+        'NOT_SUPPORTED',
+        `reading the logs of container "${entry.record.name}": its log driver is "none"`,
+      );
+    }
+    const done = entry.status.state === 'running' ? entry.exited.promise : Promise.resolve();
+    yield* this.#parts.logFiles.read(this.#parts.disk.paths(id).log, query, done, signal);
+  }
+
+  // ------------------------------------------------------------------------------------------ for the engine
+
+  /** Takes up a container that is on disk: running, ended while nobody looked, or not running. */
+  async takeUp(record: ContainerRecord, stored: ContainerStatus): Promise<void> {
+    const { disk, volumes } = this.#parts;
+    const entry = this.#add(record, stored, false);
+    for (const { name } of record.volumes) volumes.attach(name, record.id, record.name);
+    const process = disk.readProcess(record.id);
+    const exit = disk.readExit(record.id);
+    if (process && !exit && isAlive(process)) {
+      const startedAt = stored.state === 'running' ? stored.startedAt : this.#parts.clock.now();
+      entry.status = { ...CREATED, state: 'running', startedAt, process };
+      for (const { name } of record.volumes) volumes.noteRunning(name, record.id);
+      this.#logger.info('container taken up', { id: record.id, name: record.name, pid: process.pid });
+      await this.#watch(entry);
+    } else if (exit && exit.at !== stored.exit?.at) {
+      this.#noteEnd(entry, exit);
+    } else if (stored.state === 'running') {
+      // The node was switched off, or somebody removed the run directory.
+      this.#noteEnd(entry, { code: LOST_EXIT_CODE, oomKilled: false, at: this.#parts.clock.now() });
+    }
+  }
+
+  /** Whether the container exists (or is being created). */
+  has(id: ContainerId): boolean {
+    return this.#entries.has(id);
+  }
+
+  /** Containers made from an image, for the image store: what they use is not removed. */
+  usersOf(imageId: string): readonly string[] {
+    return [...this.#entries.values()]
+      .filter(({ record }) => record.imageId === imageId)
+      .map(({ record }) => record.name);
+  }
+
+  /** Lets go of every container; they run on. */
+  close(): void {
+    this.#closed = true;
+    for (const entry of this.#entries.values()) entry.supervision?.close();
+  }
+
+  // ------------------------------------------------------------------------------------------ creation
+
+  async #create(request: ContainerCreate, signal: AbortSignal | undefined): Promise<ContainerInfo> {
+    const { id, name, spec } = request;
+    const parts = this.#parts;
+    if (this.#entries.has(id))
+      throw new TsswarmError('ALREADY_EXISTS', `creating container "${name}": the id is taken`);
+    const adopted = request.adopt === '' ? undefined : this.#adoptable(name, request.adopt);
+    const record = planContainer(parts, request, adopted);
+    ensureBindSources(
+      name,
+      spec.mounts.filter((mount) => mount.type === 'bind'),
+    );
+    parts.disk.makeFolders(id);
+    try {
+      await furnishContainer(parts, request, record, adopted);
+      signal?.throwIfAborted();
+      if (adopted) await adoptContainer(parts, record, adopted);
+      parts.disk.commit(record);
+    } catch (error) {
+      await undoAdoption(parts, id);
+      await clearContainer(parts, id);
+      throw error;
+    }
+    const entry = this.#add(record, CREATED, true);
+    if (adopted) {
+      await this.#remove(this.#get(adopted.id, 'removing'));
+      parts.disk.clearAdoption(id);
+    }
+    this.#logger.info('container created', { id, name, image: spec.image });
+    return containerInfo(record, entry.status);
+  }
+
+  #adoptable(name: string, from: ContainerId): ContainerRecord {
+    const entry = this.#get(from, `creating container "${name}" in place of`);
+    if (entry.status.state === 'running') {
+      throw new TsswarmError(
+        'IN_USE',
+        `creating container "${name}" in place of "${entry.record.name}": that one runs, expected a stopped one`,
+      );
+    }
+    return entry.record;
+  }
+
+  // ------------------------------------------------------------------------------------------ running
+
+  async #start(entry: Entry): Promise<void> {
+    const { record } = entry;
+    const { disk, layers, sandboxes, volumes, secrets, launcher, clock } = this.#parts;
+    const { id, name, sandbox } = record;
+    const paths = disk.paths(id);
+    if (!secrets.has(id, record.files.length)) {
+      throw new TsswarmError(
+        'RUNTIME_FAILED',
+        `starting container "${name}": its secrets and configs are gone since the node was restarted`,
+        {
+          hint: 'create the container anew',
+        },
+      );
+    }
+    ensureBindSources(
+      name,
+      record.spec.mounts.filter((mount) => mount.type === 'bind'),
+    );
+    if (!entry.sandboxReady && sandbox.mode !== 'host') await sandboxes.create(id, sandbox);
+    entry.sandboxReady = true;
+    try {
+      const sources = await bindSources(record, paths, volumes, secrets);
+      try {
+        const config = generateConfiguration(this.#parts, record, layers.paths(id, record.imageId), sources.binds);
+        disk.prepareRun(id, printJson(config));
+        const { seccomp: profile } = securityOf(record);
+        const rotation = parseLogConfig(record.log);
+        const process = await launcher.run({
+          bundle: paths.runDir,
+          runDir: paths.runDir,
+          ...(rotation ? { log: { path: paths.log, ...rotation } } : {}),
+          seccompPath:
+            profile === 'unconfined'
+              ? ''
+              : await this.#parts.seccomp.programPath(profile, config.process.capabilities.bounding),
+          stdin: record.spec.openStdin,
+        });
+        if (entry.status.state === 'exited') entry.exited = nextExit();
+        entry.status = { ...CREATED, state: 'running', startedAt: clock.now(), process };
+      } finally {
+        sources.release();
+      }
+    } catch (error) {
+      volumes.noteStopped(id);
+      throw this.#launchFailure(entry, error, 'starting', record.argv[0]);
+    }
+    disk.writeStatus(id, entry.status);
+    for (const warning of disk.readWarnings(id))
+      this.#logger.warn('container started with less', { id, name, warning });
+    this.#logger.info('container started', { id, name, pid: entry.status.process.pid });
+    await this.#watch(entry);
+  }
+
+  #launchFailure({ record }: Entry, error: unknown, action: string, command = ''): unknown {
+    if (!(error instanceof LaunchError)) return error;
+    return launchError(error.failure, { action, container: record.name, image: record.spec.image, command });
+  }
+
+  /** Connects to the supervisor; what it has to say last is noted when the connection ends. */
+  async #watch(entry: Entry): Promise<void> {
+    const supervision = await this.#parts.launcher.supervise(this.#parts.disk.paths(entry.record.id).runDir);
+    entry.supervision = supervision;
+    if (!supervision) return this.#supervisorGone(entry);
+    supervision.closed
+      .then(() => (this.#closed ? undefined : this.#supervisorGone(entry)))
+      .catch((error: unknown) => {
+        this.#logger.error('lost sight of a container', { id: entry.record.id, error: messageOf(error) });
+      });
+  }
+
+  async #supervisorGone(entry: Entry): Promise<void> {
+    const { disk, clock, cgroups, cgroupParent } = this.#parts;
+    const { id } = entry.record;
+    entry.supervision = undefined;
+    let exit = disk.readExit(id);
+    if (!exit) {
+      // Somebody killed the supervisor: nobody reads the container's output any more, it cannot go on.
+      this.#logger.warn('supervisor lost, killing its container', { id, name: entry.record.name });
+      const gone = await destroyCgroup(cgroups, cgroupParent, id, clock);
+      if (!gone) this.#logger.error('cgroup cannot be removed', { id });
+      exit = disk.readExit(id) ?? { code: 128 + SIGKILL, oomKilled: false, at: clock.now() };
+    }
+    this.#noteEnd(entry, exit);
+  }
+
+  #noteEnd(entry: Entry, exit: ExitStatus): void {
+    const { disk, volumes } = this.#parts;
+    const { id, name } = entry.record;
+    entry.status = ended(entry.status, exit);
+    volumes.noteStopped(id);
+    try {
+      disk.writeStatus(id, entry.status);
+    } catch (error) {
+      // exit.json still says it.
+      this.#logger.warn('status cannot be written', { id, error: messageOf(error) });
+    }
+    this.#logger.info('container exited', { id, name, code: exit.code, oomKilled: exit.oomKilled });
+    entry.exited.resolve(exit);
+  }
+
+  async #stop(entry: Entry, signal: number, graceMs: number): Promise<void> {
+    const { id, name } = entry.record;
+    if (signal !== SIGKILL) {
+      entry.supervision?.kill(signal);
+      if (await this.#endsWithin(entry, graceMs)) return;
+      this.#logger.info('stop grace is over, killing', { id, name, graceMs });
+    }
+    await this.#killAll(entry);
+  }
+
+  /** SIGKILL to the main process, whose supervisor kills the rest; if that does not help, to each process found. */
+  async #killAll(entry: Entry): Promise<void> {
+    const { launcher, disk } = this.#parts;
+    entry.supervision?.kill(SIGKILL);
+    if (entry.supervision && (await this.#endsWithin(entry, KILL_MAIN_MS))) return;
+    if (entry.status.state !== 'running') return;
+    await launcher.killAll(disk.paths(entry.record.id).runDir);
+    if (await this.#endsWithin(entry, KILL_TIMEOUT_MS)) return;
+    throw new TsswarmError(
+      'RUNTIME_FAILED',
+      `stopping container "${entry.record.name}": processes are left after SIGKILL`,
+      {
+        hint: 'they may hang in the kernel: look at /proc/PID/stack',
+      },
+    );
+  }
+
+  async #endsWithin(entry: Entry, ms: number): Promise<boolean> {
+    const over = new AbortController();
+    const late = sleep(this.#parts.clock, ms, over.signal).then(
+      () => false,
+      () => true,
+    );
+    const first = await Promise.race([entry.exited.promise.then(() => true), late]);
+    over.abort();
+    return first;
+  }
+
+  async #remove(entry: Entry): Promise<void> {
+    const { id, name } = entry.record;
+    if (entry.status.state === 'running') await this.#killAll(entry);
+    this.#parts.disk.uncommit(id);
+    this.#entries.delete(id);
+    entry.exited.reject(new TsswarmError('NOT_FOUND', `waiting for container "${name}": it was removed`));
+    await clearContainer(this.#parts, id);
+    this.#logger.info('container removed', { id, name });
+  }
+
+  #add(record: ContainerRecord, status: ContainerStatus, sandboxReady: boolean): Entry {
+    const entry: Entry = { record, status, sandboxReady, supervision: undefined, exited: nextExit() };
+    this.#entries.set(record.id, entry);
+    return entry;
+  }
+
+  #get(id: ContainerId, action: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry) return entry;
+    throw new TsswarmError('NOT_FOUND', `${action} container "${id.slice(0, 12)}": there is no such container`);
+  }
+
+  #running(id: ContainerId, action: string): Entry {
+    const entry = this.#get(id, action);
+    if (entry.status.state === 'running') return entry;
+    throw new TsswarmError(
+      'CONTAINER_NOT_RUNNING',
+      `${action} container "${entry.record.name}": it is ${entry.status.state}, expected running`,
+    );
+  }
+}
+
+function nextExit(): Deferred<ExitStatus> {
+  const exit = deferred<ExitStatus>();
+  // Rejected when the container is removed, whether or not anybody waits.
+  exit.promise.catch(() => undefined);
+  return exit;
+}
+
+function securityOf({ spec }: ContainerRecord): ReturnType<typeof parseSecurityOptions> {
+  return parseSecurityOptions(spec.securityOpt, spec.privileged);
+}

@@ -1,0 +1,166 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { TsswarmError } from '../../base/errors.ts';
+import type { ContainerId } from '../../base/ids.ts';
+import type { ContainerCreate } from '../types.ts';
+import { resolveArgv } from './command.ts';
+import { resolveDevices } from './devices.ts';
+import { hostnameFile, hostsFile, resolvFile } from './files.ts';
+import { resolveHealthCheck } from './health.ts';
+import { parseLogConfig } from './log-options.ts';
+import type { BoundSource } from './mounts.ts';
+import type { OciSpec } from './oci.ts';
+import type { ContainerParts } from './parts.ts';
+import type { ContainerRecord } from './record.ts';
+import { parseSignal } from './signals.ts';
+import type { OverlayPaths } from './spec.ts';
+import { generateSpec, resolveHostname } from './spec.ts';
+import { planVolumes } from './volume-plan.ts';
+
+const NODE_RESOLV_CONF = '/etc/resolv.conf';
+
+/**
+ * What the container will be. The whole configuration is proven here, before anything is made.
+ * @param adopted the container whose anonymous volumes it takes over
+ * @throws IMAGE_NOT_FOUND, INVALID_INPUT, NOT_SUPPORTED
+ */
+export function planContainer(
+  parts: ContainerParts,
+  request: ContainerCreate,
+  adopted: ContainerRecord | undefined,
+): ContainerRecord {
+  const { id, name, spec, imageId, limits, log, sandbox, labels } = request;
+  const image = parts.images.find(imageId)?.config;
+  if (!image) {
+    throw new TsswarmError(
+      'IMAGE_NOT_FOUND',
+      `creating container "${name}": image "${spec.image}" (${imageId}) is not on this node`,
+    );
+  }
+  const record: ContainerRecord = {
+    version: 1,
+    id,
+    name,
+    spec,
+    imageId,
+    image,
+    limits,
+    log,
+    sandbox,
+    labels: { ...spec.labels, ...labels },
+    hostname: resolveHostname(spec, id, parts.nodeHostname, sandbox.mode === 'host'),
+    volumes: planVolumes(spec, image, adopted),
+    files: [...request.secrets, ...request.configs].map(({ target, uid, gid, mode }) => ({ target, uid, gid, mode })),
+    argv: resolveArgv(spec, image),
+    healthCheck: resolveHealthCheck(spec.healthCheck, image.healthCheck),
+    stopSignal: spec.stopSignal || image.stopSignal || 'SIGTERM',
+    createdAt: parts.clock.now(),
+  };
+  parseSignal(record.stopSignal);
+  parseLogConfig(log);
+  const targets = [...spec.mounts.filter(({ type }) => type === 'bind'), ...record.volumes, ...record.files];
+  const binds = targets.map(({ target }) => ({ source: '/', target, readOnly: true, propagation: '', options: [] }));
+  generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds);
+  return record;
+}
+
+/** The OCI configuration of a container on this node. @throws INVALID_INPUT, NOT_SUPPORTED */
+export function generateConfiguration(
+  { sandboxes, cgroupParent, launcherPath }: ContainerParts,
+  record: ContainerRecord,
+  overlay: OverlayPaths,
+  binds: readonly BoundSource[],
+): OciSpec {
+  const { id, spec, image, limits, hostname, sandbox } = record;
+  return generateSpec({
+    id,
+    spec,
+    image,
+    limits,
+    hostname,
+    networkNamespace: sandbox.mode === 'host' ? '' : sandboxes.path(id),
+    overlay,
+    cgroupsPath: `${cgroupParent}/${id}`,
+    binds,
+    devices: resolveDevices(spec.devices, spec.privileged),
+    launcherPath,
+  });
+}
+
+/**
+ * Makes what the container consists of: writable layer (unless it takes over the one of `adopted`), sandbox, volumes, the
+ * engine's files, secrets. What it has made when it throws is for the caller to clear.
+ */
+export async function furnishContainer(
+  parts: ContainerParts,
+  request: ContainerCreate,
+  record: ContainerRecord,
+  adopted: ContainerRecord | undefined,
+): Promise<void> {
+  const { layers, sandboxes, secrets, disk } = parts;
+  const { id, spec, sandbox, hostname } = record;
+  const paths = disk.paths(id);
+  const resolvConf = existsSync(NODE_RESOLV_CONF) ? readFileSync(NODE_RESOLV_CONF, 'utf8') : '';
+  writeFileSync(paths.hosts, hostsFile(spec, hostname, sandbox), { mode: 0o644 });
+  writeFileSync(paths.hostname, hostnameFile(hostname), { mode: 0o644 });
+  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, resolvConf), { mode: 0o644 });
+  secrets.write(id, [...request.secrets, ...request.configs]);
+  // All settle before a failure is handled: clearing must not run beside something that is still being made.
+  const results = await Promise.allSettled([
+    adopted?.imageId === record.imageId ? undefined : layers.create(id, record.imageId),
+    sandbox.mode === 'host' ? undefined : sandboxes.create(id, sandbox),
+    furnishVolumes(parts, record, adopted),
+  ]);
+  const failed = results.find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+async function furnishVolumes(
+  { volumes, images }: ContainerParts,
+  { id, name: container, spec, imageId, volumes: uses }: ContainerRecord,
+  adopted: ContainerRecord | undefined,
+): Promise<void> {
+  for (const use of uses) {
+    const mount = spec.mounts.find(({ type, target }) => type === 'volume' && target === use.target);
+    const { source, driver, driverOptions, labels, noCopy } =
+      mount?.type === 'volume' ? mount : { source: '', driver: '', driverOptions: {}, labels: {}, noCopy: false };
+    volumes.attach(use.name, id, container);
+    if (source !== '') await volumes.ensure({ name: source, driver, driverOptions, labels });
+    else if (adopted?.volumes.some(({ name }) => name === use.name)) continue;
+    else await volumes.createAnonymous(use.name, id, { driver, driverOptions, labels });
+    if (!noCopy && use.subpath === '') await volumes.fill(use.name, images.layerPaths(imageId), use.target);
+  }
+}
+
+/**
+ * Moves what stays: anonymous volumes always, the writable layer if the image is the same (over other layers its content would
+ * be something else). From the note on disk until the container is committed a crash leads to {@link undoAdoption}.
+ */
+export async function adoptContainer(
+  { disk, layers, volumes }: ContainerParts,
+  record: ContainerRecord,
+  from: ContainerRecord,
+): Promise<void> {
+  disk.writeAdoption(record.id, from.id);
+  if (from.imageId === record.imageId) await layers.adopt(from.id, record.id);
+  volumes.adopt(from.id, record.id);
+}
+
+/** Gives back what an unfinished container has taken over, if anything. */
+export async function undoAdoption({ layers, volumes, disk }: ContainerParts, id: ContainerId): Promise<void> {
+  const from = disk.readAdoption(id);
+  if (from === undefined) return;
+  const present = layers.list();
+  if (present.includes(id) && !present.includes(from)) await layers.adopt(id, from);
+  volumes.adopt(id, from);
+  disk.clearAdoption(id);
+}
+
+/** Removes all that belongs to a container that does not exist (any more). */
+export async function clearContainer(
+  { disk, layers, sandboxes, volumes, secrets }: ContainerParts,
+  id: ContainerId,
+): Promise<void> {
+  secrets.remove(id);
+  await Promise.all([sandboxes.remove(id), layers.remove(id), volumes.forget(id)]);
+  await disk.removeFolders(id);
+}

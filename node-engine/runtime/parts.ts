@@ -1,0 +1,28 @@
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Sandboxes } from '../types.ts';
+import type { VolumeStore } from '../volume/volumes.ts';
+import type { CgroupMount } from './cgroups.ts';
+import type { ContainerDisk } from './container-disk.ts';
+import type { ImageSource, Launcher, LogFiles, SeccompPrograms, WritableLayers } from './ports.ts';
+import type { SecretFiles } from './secret-files.ts';
+
+/** What containers are made of. */
+export interface ContainerParts {
+  readonly disk: ContainerDisk;
+  readonly images: ImageSource;
+  readonly layers: WritableLayers;
+  readonly sandboxes: Sandboxes;
+  readonly volumes: VolumeStore;
+  readonly secrets: SecretFiles;
+  readonly launcher: Launcher;
+  readonly seccomp: SeccompPrograms;
+  readonly logFiles: LogFiles;
+  readonly launcherPath: string;
+  /** "/tsswarm" */
+  readonly cgroupParent: string;
+  readonly cgroups: readonly CgroupMount[];
+  readonly nodeHostname: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}

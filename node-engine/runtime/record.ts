@@ -1,0 +1,98 @@
+import type { ContainerId } from '../../base/ids.ts';
+import type { ContainerSpec, Labels, LogConfig, ResourceLimits } from '../../proto/types/index.ts';
+import type {
+  ContainerInfo,
+  ContainerState,
+  ExitStatus,
+  ImageConfig,
+  ResolvedHealthCheck,
+  SandboxRequest,
+} from '../types.ts';
+import type { ProcessIdentity } from './ports.ts';
+
+/** A volume in a container. */
+export interface VolumeUse {
+  readonly name: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+  readonly subpath: string;
+}
+
+/** A secret or config: where it appears. Its content lies on a tmpfs under its number in the list. */
+export interface FilePlace {
+  readonly target: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+}
+
+/**
+ * What a container is, decided at its creation and never changed. It is all that a start needs: neither the image's name nor
+ * its configuration is looked at again.
+ */
+export interface ContainerRecord {
+  readonly version: 1;
+  readonly id: ContainerId;
+  readonly name: string;
+  readonly spec: ContainerSpec;
+  readonly imageId: string;
+  readonly image: ImageConfig;
+  readonly limits: ResourceLimits;
+  readonly log: LogConfig;
+  readonly sandbox: SandboxRequest;
+  readonly labels: Labels;
+  readonly hostname: string;
+  readonly volumes: readonly VolumeUse[];
+  readonly files: readonly FilePlace[];
+  readonly argv: readonly string[];
+  readonly healthCheck: ResolvedHealthCheck | undefined;
+  readonly stopSignal: string;
+  readonly createdAt: number;
+}
+
+/** What has become of it. */
+export interface ContainerStatus {
+  readonly state: ContainerState;
+  /** ms since the epoch; 0 before. */
+  readonly startedAt: number;
+  readonly finishedAt: number;
+  /** Of the main process; pid 0 unless running. */
+  readonly process: ProcessIdentity;
+  readonly exit: ExitStatus | undefined;
+}
+
+export const NO_PROCESS: ProcessIdentity = { pid: 0, startTime: '' };
+
+export const CREATED: ContainerStatus = {
+  state: 'created',
+  startedAt: 0,
+  finishedAt: 0,
+  process: NO_PROCESS,
+  exit: undefined,
+};
+
+/** The status after the end of the main process. */
+export function ended(status: ContainerStatus, exit: ExitStatus): ContainerStatus {
+  return { ...status, state: 'exited', process: NO_PROCESS, finishedAt: exit.at, exit };
+}
+
+/** What the engine's callers see. */
+export function containerInfo(record: ContainerRecord, status: ContainerStatus): ContainerInfo {
+  return {
+    id: record.id,
+    name: record.name,
+    imageId: record.imageId,
+    image: record.spec.image,
+    labels: record.labels,
+    state: status.state,
+    pid: status.process.pid,
+    createdAt: record.createdAt,
+    startedAt: status.startedAt,
+    finishedAt: status.finishedAt,
+    exit: status.exit,
+    argv: record.argv,
+    healthCheck: record.healthCheck,
+    stopSignal: record.stopSignal,
+    tty: record.spec.tty,
+  };
+}

@@ -1,0 +1,341 @@
+import { KeyedQueue, Semaphore } from '../../base/async.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { ContainerId, NetworkId, NodeId, TaskId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { Engine } from '../../node-engine/types.ts';
+import type { ServiceClient } from '../../proto/rpc/client.ts';
+import type { dispatcherService } from '../../proto/rpc/services.ts';
+import type { AssignmentChange, NetworkEndpoint, Task, TaskStatus, TaskStatusUpdate } from '../../proto/types/index.ts';
+import type { Assignments } from './assignments.ts';
+import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
+import { containerIdOf } from './container-id.ts';
+import type { AgentDisk } from './disk.ts';
+import { portForwards, portKey } from './ports.ts';
+import { createSession } from './session/client.ts';
+import { TASK_ID_LABEL } from './task/container-request.ts';
+import type { TaskController } from './task/loop.ts';
+import { startTaskController } from './task/loop.ts';
+
+/** Containers that are made or started at the same moment: more only contend for the kernel's mount and netlink locks. */
+const STARTING_AT_ONCE = 8;
+/** Reports and saves of one burst are made as one. */
+const GATHER_MS = 5;
+
+/** The names that containers can resolve: worker/overlay/dns in production. */
+export interface Resolver {
+  setEndpoints(endpoints: readonly NetworkEndpoint[]): void;
+  attach(request: {
+    readonly containerId: ContainerId;
+    readonly netnsPath: string;
+    readonly networks: readonly NetworkId[];
+    readonly dns: readonly string[];
+  }): Promise<void>;
+  detach(containerId: ContainerId): Promise<void>;
+}
+
+export interface AgentOptions {
+  readonly nodeId: NodeId;
+  readonly dispatcher: ServiceClient<typeof dispatcherService>;
+  readonly engine: Engine;
+  readonly resolver: Resolver;
+  /** Path of a container's network namespace. */
+  readonly netnsPath: (id: ContainerId) => string;
+  readonly disk: AgentDisk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** The worker of a node: makes its assignments true. */
+export interface Agent {
+  /** Ends the agent; containers run on. */
+  close(): Promise<void>;
+  /** The task of a container name or task id, for logs and exec. */
+  find(taskId: string): Task | undefined;
+}
+
+/** Takes up what was kept on disk, then connects to the manager. `engine.recover()` must have been called before. */
+export function startAgent(options: AgentOptions): Agent {
+  const { engine, clock, disk } = options;
+  const logger = options.logger.child({ component: 'agent' });
+  const life = new AbortController();
+  const starting = new Semaphore(STARTING_AT_ONCE);
+  const controllers = new Map<string, TaskController>();
+  const networkQueue = new KeyedQueue();
+  const bridges = new Map<string, string>();
+  const pending = new Map<string, TaskStatus>();
+  const removed = { volumes: new Set<string>(), networks: new Set<string>() };
+  let assignments: Assignments = NO_ASSIGNMENTS;
+  let portTroubles = new Map<string, string>();
+  let flushTimer: Timer | undefined;
+  let flushing = false;
+  let portsWanted = false;
+  let portsRunning: Promise<void> | undefined;
+
+  const session = createSession({
+    ...options,
+    logger,
+    describe: () => describe(engine),
+    onChange: (change) => void accept(change),
+    onSession: () => {
+      for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);
+      soon();
+    },
+  });
+
+  /** Says and saves what has gathered, one report at a time. */
+  const flush = async (): Promise<void> => {
+    flushTimer = undefined;
+    if (flushing || life.signal.aborted) return;
+    flushing = true;
+    try {
+      save();
+      const updates: TaskStatusUpdate[] = [...pending].map(([taskId, status]) => ({
+        taskId: taskId as TaskId,
+        status,
+      }));
+      const report = { updates, removedVolumes: [...removed.volumes], removedNetworks: [...removed.networks] };
+      if (updates.length + report.removedVolumes.length + report.removedNetworks.length === 0) return;
+      await session.send(report);
+      for (const { taskId, status } of updates) if (pending.get(taskId) === status) pending.delete(taskId);
+      for (const name of report.removedVolumes) removed.volumes.delete(name);
+      for (const name of report.removedNetworks) removed.networks.delete(name);
+    } catch (error) {
+      logger.debug('report kept for later', { reason: messageOf(error) });
+      return;
+    } finally {
+      flushing = false;
+    }
+    if (pending.size > 0) soon();
+  };
+  const soon = (): void => {
+    flushTimer ??= clock.startTimer(GATHER_MS, () => void flush());
+  };
+  const save = (): void => {
+    const statuses = [...controllers].map(([taskId, { status }]) => ({ taskId: taskId as TaskId, status }));
+    disk.save({ assignments: toSet(assignments), statuses });
+  };
+
+  /** Brings the node's port table up to date; changes that come meanwhile are taken together. */
+  const applyPorts = (): Promise<void> => {
+    portsWanted = true;
+    portsRunning ??= (async () => {
+      while (portsWanted && !life.signal.aborted) {
+        portsWanted = false;
+        const tasks = [...controllers.values()].map(({ task }) => task);
+        const forwards = portForwards(
+          assignments.ingress.values(),
+          tasks,
+          (task) => controllers.get(task.id)?.running === true,
+        );
+        try {
+          const failures = await engine.networks.setPorts(forwards);
+          portTroubles = new Map(
+            failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
+          );
+        } catch (error) {
+          logger.error('published ports', { reason: messageOf(error) });
+        }
+      }
+    })().finally(() => (portsRunning = undefined));
+    return portsRunning;
+  };
+
+  const prepareNetworks = async (task: Task): Promise<void> => {
+    for (const { networkId } of task.addresses) {
+      const network = assignments.networks.get(networkId);
+      if (network === undefined) continue;
+      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
+      await networkQueue.run(networkId, async () => {
+        if (bridges.get(networkId) === key) return;
+        await engine.networks.ensureBridge({
+          id: network.id,
+          name: network.spec.name,
+          subnet: network.subnet,
+          gateway: network.gateway,
+          internal: network.spec.internal,
+          mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+        });
+        bridges.set(networkId, key);
+      });
+    }
+  };
+
+  const startController = (task: Task, status: TaskStatus): void => {
+    controllers.set(
+      task.id,
+      startTaskController(task, status, {
+        engine,
+        clock,
+        logger,
+        starting,
+        assignments: () => assignments,
+        prepareNetworks: async (wanted) => {
+          await prepareNetworks(wanted);
+          await portsRunning;
+        },
+        portTrouble: (wanted) => findPortTrouble(wanted, assignments, portTroubles),
+        attachResolver: async (wanted, containerId) => {
+          if (wanted.spec.networkMode !== 'networks') return;
+          await options.resolver.attach({
+            containerId,
+            netnsPath: options.netnsPath(containerId),
+            networks: wanted.addresses.map(({ networkId }) => networkId),
+            dns: wanted.spec.container.dns,
+          });
+        },
+        detachResolver: (containerId) => options.resolver.detach(containerId),
+        report: (taskId, next) => {
+          pending.set(taskId, next);
+          soon();
+        },
+        runningChanged: () => {
+          if (controllers.get(task.id)?.task.ports.length !== 0) void applyPorts();
+        },
+      }),
+    );
+  };
+
+  /** Takes over one message: names first, then ports, then the tasks that need both. */
+  const accept = async (change: AssignmentChange): Promise<void> => {
+    const before = assignments;
+    assignments = applyChange(before, change);
+    if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    if (assignments.ingress !== before.ingress) await applyPorts();
+    for (const [taskId, controller] of controllers) {
+      if (assignments.tasks.has(taskId)) continue;
+      controllers.delete(taskId);
+      controller.close();
+      pending.delete(taskId);
+      await dropContainer(containerIdOf(taskId));
+    }
+    for (const task of assignments.tasks.values()) {
+      const controller = controllers.get(task.id);
+      if (controller === undefined) startController(task, firstStatus(task, clock.now()));
+      else if (controller.task !== task) controller.update(task);
+    }
+    if (change.kind === 'complete') await collectStrangers();
+    await removePending();
+    soon();
+  };
+
+  /** A container whose task the manager no longer knows is not wanted by anybody. */
+  const dropContainer = async (id: ContainerId): Promise<void> => {
+    try {
+      const container = engine.containers.inspect(id);
+      if (container === undefined) return;
+      await options.resolver.detach(id);
+      if (container.state === 'running') await engine.containers.stop(id, { graceMs: 10_000 });
+      await engine.containers.remove(id);
+    } catch (error) {
+      logger.warn('removing a container without a task', { containerId: id, reason: messageOf(error) });
+    }
+  };
+
+  /** Containers and bridges that belong to no assignment are left over from before: they go. */
+  const collectStrangers = async (): Promise<void> => {
+    const wanted = new Set([...assignments.tasks.keys()].map((taskId) => containerIdOf(taskId)));
+    for (const { id, labels } of engine.containers.list()) {
+      if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);
+    }
+    for (const id of await engine.networks.listBridges()) {
+      if (!assignments.networks.has(id)) await removeBridge(id);
+    }
+  };
+
+  const removePending = async (): Promise<void> => {
+    for (const network of assignments.networks.values()) {
+      if (!network.pendingDelete || usesNetwork(network.id)) continue;
+      if (await removeBridge(network.id)) removed.networks.add(network.spec.name);
+    }
+    for (const id of bridges.keys()) if (!assignments.networks.has(id)) await removeBridge(id as NetworkId);
+    for (const volume of assignments.volumes.values()) {
+      if (!volume.pendingDelete) continue;
+      try {
+        await engine.volumes.remove(volume.spec.name);
+        removed.volumes.add(volume.spec.name);
+      } catch (error) {
+        logger.debug('volume stays for now', { volume: volume.spec.name, reason: messageOf(error) });
+      }
+    }
+  };
+  const usesNetwork = (id: NetworkId): boolean =>
+    [...controllers.values()].some(
+      ({ task, status }) => status.state !== 'remove' && task.addresses.some(({ networkId }) => networkId === id),
+    );
+  const removeBridge = async (id: NetworkId): Promise<boolean> => {
+    try {
+      await networkQueue.run(id, () => engine.networks.removeBridge(id));
+      bridges.delete(id);
+      return true;
+    } catch (error) {
+      logger.warn('removing a bridge', { networkId: id, reason: messageOf(error) });
+      return false;
+    }
+  };
+
+  const kept = disk.load();
+  if (kept !== undefined) {
+    const statuses = new Map(kept.statuses.map(({ taskId, status }) => [taskId, status]));
+    assignments = applyChange(NO_ASSIGNMENTS, {
+      kind: 'complete',
+      sequence: 0,
+      update: kept.assignments,
+      remove: { tasks: [], networks: [], volumes: [], secrets: [], configs: [], endpoints: [], ingress: [] },
+    });
+    options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    for (const task of assignments.tasks.values()) {
+      // Without its secrets a task that does not run yet could only fail: it waits for the manager.
+      const status = statuses.get(task.id);
+      if (status !== undefined && engine.containers.inspect(containerIdOf(task.id)) !== undefined)
+        startController(task, status);
+    }
+    void applyPorts();
+  }
+  const running = session.run(life.signal);
+  return {
+    async close() {
+      save();
+      life.abort(new Error('the agent ends'));
+      for (const controller of controllers.values()) controller.close();
+      flushTimer?.cancel();
+      await running;
+      await portsRunning;
+    },
+    find: (taskId) => controllers.get(taskId)?.task,
+  };
+}
+
+/** What is known of a task at first sight. */
+function firstStatus(task: Task, now: number): TaskStatus {
+  return {
+    ...task.status,
+    timestamp: now,
+    restartCount: Math.max(task.status.restartCount, initialRestartCount(task)),
+  };
+}
+
+/** A task that was made after restarts obeys them already; only later ones restart it. */
+function initialRestartCount(task: Task): number {
+  return task.status.containerId === '' ? task.restartCount : task.status.restartCount;
+}
+
+function findPortTrouble(
+  task: Task,
+  assignments: Assignments,
+  troubles: ReadonlyMap<string, string>,
+): string | undefined {
+  if (troubles.size === 0) return undefined;
+  for (const { port, serviceId } of assignments.ingress.values()) {
+    const reason = troubles.get(portKey(port));
+    if (serviceId === task.serviceId && reason !== undefined && !task.oneOff) return reason;
+  }
+  return undefined;
+}
+
+function describe(engine: Engine) {
+  const { hostname, platform, nanoCpus, memoryBytes, version } = engine.info();
+  return { hostname, platform, resources: { nanoCpus, memoryBytes }, engine: { version, labels: {} } };
+}

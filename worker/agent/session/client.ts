@@ -1,0 +1,114 @@
+import type { NodeId } from '../../../base/ids.ts';
+import type { Clock } from '../../../base/clock.ts';
+import type { Logger } from '../../../base/log.ts';
+import type { Random } from '../../../base/random.ts';
+import { backoffMs, sleep } from '../../../base/async.ts';
+import { messageOf } from '../../../base/errors.ts';
+import { jitter } from '../../../base/random.ts';
+import type { ServiceClient } from '../../../proto/rpc/client.ts';
+import type { dispatcherService } from '../../../proto/rpc/services.ts';
+import type { AssignmentChange, NodeDescription, TaskStatusUpdate } from '../../../proto/types/index.ts';
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 8000;
+
+/** What the agent has to say beside task states. */
+export interface Report {
+  readonly updates: readonly TaskStatusUpdate[];
+  readonly removedVolumes: readonly string[];
+  readonly removedNetworks: readonly string[];
+}
+
+export interface SessionOptions {
+  readonly dispatcher: ServiceClient<typeof dispatcherService>;
+  readonly nodeId: NodeId;
+  readonly describe: () => NodeDescription;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** A message of the assignments stream. */
+  readonly onChange: (change: AssignmentChange) => void;
+  /** A session has begun: everything that was said before must be said again. */
+  readonly onSession: () => void;
+}
+
+/** The connection to whichever manager leads: held for ever, made anew when it breaks. */
+export interface Session {
+  /** Sends a report in the running session. @throws UNAVAILABLE when there is none */
+  send(report: Report): Promise<void>;
+  /** Runs until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Makes the session; nothing is sent before `run`. */
+export function createSession(options: SessionOptions): Session {
+  const { dispatcher, nodeId, clock, random, logger } = options;
+  let current: string | undefined;
+  return {
+    async send(report) {
+      if (current === undefined) return Promise.reject(new Error('no session with a manager'));
+      await dispatcher.updateTaskStatus({ sessionId: current, nodeId, ...report });
+    },
+    async run(signal) {
+      for (let failures = 0; !signal.aborted; failures++) {
+        try {
+          await once(options, signal, (id) => {
+            current = id;
+            failures = 0;
+          });
+        } catch (error) {
+          if (signal.aborted) return;
+          logger.warn('session with the manager lost', { reason: messageOf(error) });
+        }
+        current = undefined;
+        const delay = jitter(random, backoffMs(failures, FIRST_RETRY_MS, LONGEST_RETRY_MS), 0.2);
+        await sleep(clock, delay, signal).catch(() => undefined);
+      }
+    },
+  };
+}
+
+/** One session, from its first message to its end; heartbeat and assignments live and die with it. */
+async function once(options: SessionOptions, outer: AbortSignal, opened: (id: string) => void): Promise<void> {
+  const { dispatcher, nodeId, describe, clock, logger } = options;
+  const scope = new AbortController();
+  const signal = AbortSignal.any([outer, scope.signal]);
+  const stream = dispatcher.session({ nodeId, description: describe() }, signal)[Symbol.asyncIterator]();
+  try {
+    const first = await stream.next();
+    if (first.done === true) throw new Error('the manager ended the session at once');
+    const { sessionId, heartbeatMs } = first.value;
+    opened(sessionId);
+    options.onSession();
+    logger.info('session with the manager', { sessionId });
+    const ended = (async () => {
+      while ((await stream.next()).done !== true);
+      throw new Error('the manager ended the session');
+    })();
+    await Promise.race([
+      ended,
+      receive(options, sessionId, signal),
+      beat(options, sessionId, heartbeatMs, clock, signal),
+    ]);
+  } finally {
+    scope.abort(new Error('session over'));
+  }
+}
+
+async function receive(options: SessionOptions, sessionId: string, signal: AbortSignal): Promise<void> {
+  let expected: number | undefined;
+  for await (const change of options.dispatcher.assignments({ sessionId, nodeId: options.nodeId }, signal)) {
+    if (expected !== undefined && change.sequence !== expected) throw new Error('an assignment message was lost');
+    expected = change.sequence + 1;
+    options.onChange(change);
+  }
+  throw new Error('the manager ended the assignments');
+}
+
+async function beat(options: SessionOptions, sessionId: string, firstMs: number, clock: Clock, signal: AbortSignal) {
+  let everyMs = firstMs;
+  for (;;) {
+    await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
+    everyMs = (await options.dispatcher.heartbeat({ sessionId, nodeId: options.nodeId }, signal)).heartbeatMs;
+  }
+}

@@ -1,0 +1,263 @@
+import { backoffMs, sleep } from '../../../base/async.ts';
+import type { Semaphore } from '../../../base/async.ts';
+import type { Clock, Timer } from '../../../base/clock.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
+import type { ContainerId, TaskId } from '../../../base/ids.ts';
+import type { Logger } from '../../../base/log.ts';
+import type { ContainerInfo, Engine } from '../../../node-engine/types.ts';
+import type { Task, TaskStatus } from '../../../proto/types/index.ts';
+import type { Assignments } from '../assignments.ts';
+import { containerIdOf } from '../container-id.ts';
+import { watchHealth } from '../health/loop.ts';
+import { containerRequest } from './container-request.ts';
+import type { Step, StepArguments, StepName } from './step.ts';
+import { isFinal, nextStep } from './step.ts';
+
+const FIRST_RETRY_MS = 200;
+const LONGEST_RETRY_MS = 10_000;
+/** Attempts at a step whose error may pass (a registry, an address) before the task is rejected. */
+const ATTEMPTS = 5;
+
+/** What a controller needs of the node around it. */
+export interface TaskSurroundings {
+  readonly engine: Pick<Engine, 'containers' | 'images'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Bounds how many containers are made or started at the same moment. */
+  readonly starting: Semaphore;
+  readonly assignments: () => Assignments;
+  /** Makes the bridges of the task's networks. */
+  readonly prepareNetworks: (task: Task) => Promise<void>;
+  /** Why the task's published ports cannot be had; undefined when they can. */
+  readonly portTrouble: (task: Task) => string | undefined;
+  /** The sandbox exists: names can be resolved from now on. */
+  readonly attachResolver: (task: Task, id: ContainerId) => Promise<void>;
+  readonly detachResolver: (id: ContainerId) => Promise<void>;
+  /** Says a status to the manager. */
+  readonly report: (taskId: TaskId, status: TaskStatus) => void;
+  /** The container is running or no longer: the node's port table may change. */
+  readonly runningChanged: () => void;
+}
+
+/** Makes one task true and says what becomes of it. */
+export interface TaskController {
+  /** The manager wants something else now. */
+  update(task: Task): void;
+  readonly status: TaskStatus;
+  readonly task: Task;
+  /** The container runs. */
+  readonly running: boolean;
+  /** Ends the controller; the container stays as it is. */
+  close(): void;
+}
+
+/**
+ * Starts a controller. It observes, takes one step, and observes again; between changes it sleeps.
+ * @param status what was last said of the task: a new task's first status, or the one kept on disk
+ */
+export function startTaskController(first: Task, firstStatus: TaskStatus, around: TaskSurroundings): TaskController {
+  const { engine, clock } = around;
+  const id = containerIdOf(first.id);
+  const logger = around.logger.child({ taskId: first.id, task: first.name });
+  const life = new AbortController();
+  let task = first;
+  let status = firstStatus;
+  let imageId: string | undefined;
+  let givenUp = false;
+  let wake: () => void = () => undefined;
+  let timer: Timer | undefined;
+  let watched: ContainerInfo['startedAt'] | undefined;
+  let monitor: AbortController | undefined;
+  let attempts = 0;
+
+  const say = (change: Partial<TaskStatus>): void => {
+    const before = status.state;
+    status = { ...status, ...change, timestamp: clock.now() };
+    if (before !== status.state)
+      logger.info('task state', { from: before, to: status.state, reason: status.error || status.message });
+    around.report(task.id, status);
+  };
+
+  /** Every start of the container has one watcher of its end and, where there is a check, one health monitor. */
+  const watch = (container: ContainerInfo): void => {
+    if (watched === container.startedAt) return;
+    watched = container.startedAt;
+    monitor?.abort(new Error('started again'));
+    const mine = (monitor = new AbortController());
+    const signal = AbortSignal.any([life.signal, mine.signal]);
+    givenUp = false;
+    void engine.containers.wait(id, signal).then(
+      () => {
+        mine.abort(new Error('ended'));
+        around.runningChanged();
+        wake();
+      },
+      () => undefined,
+    );
+    if (container.healthCheck === undefined) return;
+    void watchHealth(engine.containers, id, container.healthCheck, clock, signal, (health) => {
+      if (health.state !== status.health) {
+        say({
+          health: health.state,
+          message: health.state === 'unhealthy' ? `unhealthy: ${health.lastOutput}` : status.message,
+        });
+      }
+      // With a restart policy an unhealthy container is replaced, as Swarm does; without one it is only shown, as Compose does.
+      if (health.state === 'unhealthy' && task.spec.restart.condition !== 'none') {
+        givenUp = true;
+        wake();
+      }
+    });
+  };
+
+  const executors: { readonly [K in StepName]: (step: StepArguments[K]) => Promise<void> | void } = {
+    report({ state, message }) {
+      const container = engine.containers.inspect(id);
+      const exit = container?.exit;
+      const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status) : '';
+      say({
+        state,
+        message,
+        error: why,
+        pid: container?.pid ?? 0,
+        ...(container === undefined ? {} : { containerId: container.id }),
+        ...(exit === undefined ? {} : { exitCode: exit.code, oomKilled: exit.oomKilled }),
+        ...(state === 'running' && container?.healthCheck === undefined ? { health: 'none' } : {}),
+      });
+    },
+    async prepare() {
+      const trouble = around.portTrouble(task);
+      if (trouble !== undefined) throw new TsswarmError('NOT_SUPPORTED', trouble);
+      await around.prepareNetworks(task);
+      const { image, pullPolicy } = task.spec.container;
+      let found = pullPolicy === 'always' && task.predecessor === '' ? undefined : engine.images.find(image);
+      if (found === undefined && pullPolicy === 'never') {
+        throw new TsswarmError(
+          'IMAGE_NOT_FOUND',
+          `preparing image "${image}": it is not on this node and pull_policy is never`,
+        );
+      }
+      if (found === undefined) {
+        say({ message: `pulling ${image}` });
+        found = await engine.images.pull(image, () => undefined, life.signal);
+      }
+      imageId = found.id;
+      say({ imageDigest: found.digest || found.id });
+    },
+    create: (step) =>
+      around.starting.use(async () => {
+        const before = task.predecessor === '' ? undefined : engine.containers.inspect(containerIdOf(task.predecessor));
+        const adopt = before !== undefined && before.state !== 'running' ? before.id : '';
+        if (adopt !== '') await around.detachResolver(adopt);
+        await engine.containers.create(containerRequest(task, step.imageId, around.assignments(), adopt), life.signal);
+        say({ containerId: id });
+      }),
+    start: () => around.starting.use(() => begin()),
+    async restart({ graceMs }) {
+      monitor?.abort(new Error('restarting'));
+      if (engine.containers.inspect(id)?.state === 'running') await engine.containers.stop(id, { graceMs });
+      await around.starting.use(() => begin());
+      say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
+    },
+    async stop({ graceMs }) {
+      if (!givenUp) monitor?.abort(new Error('stopping'));
+      await engine.containers.stop(id, { graceMs });
+      around.runningChanged();
+    },
+    async remove() {
+      monitor?.abort(new Error('removing'));
+      await around.detachResolver(id);
+      await engine.containers.remove(id);
+    },
+    wait({ until }) {
+      timer?.cancel();
+      if (until !== undefined) timer = clock.startTimer(Math.max(0, until - clock.now()), () => wake());
+      return new Promise<void>((resolve) => (wake = resolve));
+    },
+  };
+
+  const begin = async (): Promise<void> => {
+    await around.attachResolver(task, id);
+    const container = await engine.containers.start(id);
+    watch(container);
+    around.runningChanged();
+  };
+
+  const run = async (): Promise<void> => {
+    const container = engine.containers.inspect(id);
+    if (container?.state === 'running') {
+      await around
+        .attachResolver(task, id)
+        .catch((error: unknown) => logger.warn('resolver', { reason: messageOf(error) }));
+      watch(container);
+      around.runningChanged();
+    }
+    while (!life.signal.aborted) {
+      const step = nextStep({
+        task,
+        status,
+        container: engine.containers.inspect(id),
+        imageId,
+        givenUp,
+        now: clock.now(),
+      });
+      try {
+        if (step.action !== 'wait') logger.debug('step', { action: step.action });
+        await (executors[step.action] as (step: Step) => Promise<void> | void)(step);
+        if (step.action !== 'wait' && step.action !== 'report') attempts = 0;
+      } catch (error) {
+        if (life.signal.aborted) return;
+        await failed(step, error);
+      }
+    }
+  };
+
+  /** A step before the start that fails rejects the task with the real cause; a stop or removal is tried until it works. */
+  const failed = async (step: Step, error: unknown): Promise<void> => {
+    const reason = messageOf(error);
+    logger.warn('step failed', { action: step.action, reason });
+    const mustHappen = step.action === 'stop' || step.action === 'remove' || step.action === 'report';
+    const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
+    attempts++;
+    if (!mustHappen && !mayPass) {
+      if (isFinal(status.state)) return;
+      say({ state: step.action === 'restart' ? 'failed' : 'rejected', message: 'could not start', error: reason });
+      return;
+    }
+    if (!mustHappen) say({ message: `${reason}; trying again` });
+    await sleep(clock, backoffMs(attempts - 1, FIRST_RETRY_MS, LONGEST_RETRY_MS), life.signal).catch(() => undefined);
+  };
+
+  void run().catch((error: unknown) => logger.error('controller ended', { reason: messageOf(error) }));
+  return {
+    update(next) {
+      task = next;
+      wake();
+    },
+    get status() {
+      return status;
+    },
+    get task() {
+      return task;
+    },
+    get running() {
+      return engine.containers.inspect(id)?.state === 'running';
+    },
+    close() {
+      life.abort(new Error('the agent lets go'));
+      timer?.cancel();
+      wake();
+    },
+  };
+}
+
+/** One line on why a task is over, with the real cause; empty where there is nothing to complain of. */
+function endReason(state: string, oomKilled: boolean, task: Task, status: TaskStatus): string {
+  if (state === 'shutdown' || state === 'remove') return status.error;
+  if (oomKilled) {
+    const limit = task.spec.limits.memoryBytes;
+    return `killed: out of memory${limit === undefined ? '' : ` (limit ${Math.round(limit / 1024 / 1024)} MiB)`}`;
+  }
+  if (state !== 'failed') return '';
+  return status.health === 'unhealthy' ? status.message : 'task: non-zero exit';
+}

@@ -1,0 +1,103 @@
+import { TASK_STATES } from '../../../proto/types/index.ts';
+import type { Task, TaskState, TaskStatus } from '../../../proto/types/index.ts';
+import type { ContainerInfo } from '../../../node-engine/types.ts';
+
+/** What a step needs to be carried out: action → arguments. The union and the table of executors derive from it. */
+export interface StepArguments {
+  /** Say a state to the manager; nothing in the kernel changes. */
+  readonly report: { readonly state: TaskState; readonly message: string };
+  /** Find or fetch the image. */
+  readonly prepare: Record<never, never>;
+  /** Make bundle, writable layer and sandbox. */
+  readonly create: { readonly imageId: string };
+  readonly start: Record<never, never>;
+  /** Stop and start in place: the writable layer stays. */
+  readonly restart: { readonly graceMs: number };
+  readonly stop: { readonly graceMs: number };
+  readonly remove: Record<never, never>;
+  /** Nothing to do before `until` (wall time, ms; absent: before the assignment or the container changes). */
+  readonly wait: { readonly for: string; readonly until?: number };
+}
+
+export type StepName = keyof StepArguments;
+export type Step = { readonly [K in StepName]: { readonly action: K } & StepArguments[K] }[StepName];
+
+/** All that a decision about a task depends on. */
+export interface TaskObservation {
+  readonly task: Task;
+  /** What was last said of the task. */
+  readonly status: TaskStatus;
+  readonly container: ContainerInfo | undefined;
+  /** The image as resolved for this task; undefined before `prepare`. */
+  readonly imageId: string | undefined;
+  /** The health monitor has given the container up and its restart policy wants it replaced. */
+  readonly givenUp: boolean;
+  /** Wall time, ms. */
+  readonly now: number;
+}
+
+const reached = (status: TaskStatus, state: TaskState): boolean => TASK_STATES[status.state] >= TASK_STATES[state];
+
+/** Whether a task in this state never runs again. */
+export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK_STATES.complete;
+
+/**
+ * The one next step that brings a task nearer to what is wanted, from what is. Called again after every step and every
+ * change; a crash between two steps loses nothing, because nothing is remembered but the last report.
+ */
+export function nextStep(seen: TaskObservation): Step {
+  const { task, status, container } = seen;
+  if (task.desiredState === 'remove') return removing(seen);
+  if (isFinal(status.state)) {
+    return container?.state === 'running'
+      ? { action: 'stop', graceMs: graceOf(task) }
+      : { action: 'wait', for: `${status.state}: nothing more to do` };
+  }
+  if (task.desiredState === 'shutdown') {
+    if (container?.state === 'running') return { action: 'stop', graceMs: graceOf(task) };
+    return { action: 'report', state: 'shutdown', message: 'stopped' };
+  }
+  if (container?.state === 'exited' && container.exit !== undefined) return ended(seen, container.exit.code);
+  if (container?.state === 'running') return running(seen);
+  if (!reached(status, 'accepted')) return { action: 'report', state: 'accepted', message: 'accepted' };
+  if (container === undefined) {
+    if (!reached(status, 'preparing')) return { action: 'report', state: 'preparing', message: 'preparing' };
+    return seen.imageId === undefined ? { action: 'prepare' } : { action: 'create', imageId: seen.imageId };
+  }
+  if (!reached(status, 'ready')) return { action: 'report', state: 'ready', message: 'prepared' };
+  if (task.desiredState === 'ready') return { action: 'wait', for: 'the manager to let it run' };
+  if (task.notBefore > seen.now) return { action: 'wait', for: 'the restart delay', until: task.notBefore };
+  if (!reached(status, 'starting')) return { action: 'report', state: 'starting', message: 'starting' };
+  return { action: 'start' };
+}
+
+/** A task whose container runs. */
+function running({ task, status, givenUp }: TaskObservation): Step {
+  if (givenUp) return { action: 'stop', graceMs: graceOf(task) };
+  if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
+  if (!reached(status, 'running')) return { action: 'report', state: 'running', message: 'started' };
+  return { action: 'wait', for: 'the container to end' };
+}
+
+/** A task whose container has ended by itself. */
+function ended({ task, status, givenUp }: TaskObservation, code: number): Step {
+  // A restart in place that was interrupted between its stop and its start is finished, not taken for an exit.
+  if (task.restartCount > status.restartCount && reached(status, 'running')) {
+    return { action: 'restart', graceMs: graceOf(task) };
+  }
+  if (givenUp) return { action: 'report', state: 'failed', message: 'unhealthy' };
+  return code === 0
+    ? { action: 'report', state: 'complete', message: 'finished' }
+    : { action: 'report', state: 'failed', message: `exited (${code})` };
+}
+
+function removing({ task, status, container }: TaskObservation): Step {
+  if (container?.state === 'running') return { action: 'stop', graceMs: graceOf(task) };
+  if (container !== undefined) return { action: 'remove' };
+  if (status.state !== 'remove') return { action: 'report', state: 'remove', message: 'removed' };
+  return { action: 'wait', for: 'the manager to forget it' };
+}
+
+function graceOf(task: Task): number {
+  return task.graceOverrideMs >= 0 ? task.graceOverrideMs : task.spec.container.stopGraceMs;
+}
