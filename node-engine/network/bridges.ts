@@ -35,9 +35,7 @@ export interface Bridge {
 }
 
 /** All bridges of this instance in the node's namespace, and the links and addresses of everybody. */
-export async function surveyBridges(
-  instance: string,
-): Promise<{
+export async function surveyBridges(instance: string): Promise<{
   readonly bridges: readonly Bridge[];
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];

@@ -10,6 +10,9 @@ import { bridgeName } from './names.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
 
+export type { ResolverSockets } from './resolver-socket.ts';
+export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+
 export interface NetworkOptions {
   /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
   readonly netnsDirectory: string;

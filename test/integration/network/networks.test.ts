@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, notEqual, ok, rejects } from 'node:assert/strict';
+import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
 import type {
   BridgeRequest,
   ContainerId,
@@ -7,7 +7,7 @@ import type {
   SandboxInterface,
 } from '../../../node-engine/types.ts';
 import type { Lab } from './lab.ts';
-import { answerOf, openLab, run, show } from './lab.ts';
+import { answerOf, openLab, show } from './lab.ts';
 
 const FRONT: BridgeRequest = {
   id: 'frontnetworkid00000000000' as NetworkId,
