@@ -1,23 +1,23 @@
 /**
- * Keeps the node's rules: knows what they should be and applies all of it at each change, so that a change also repairs
- * (after `nft flush ruleset`, say). Changes that come while a transaction runs share the next one.
+ * Keeps the node's rules: knows what they should be and what was applied. A change is applied as a difference; where
+ * anybody has changed rules meanwhile (`nft flush ruleset`, a firewall's restart) everything is applied again. Changes that
+ * come while a transaction runs share the next one.
  */
 import type { PortForward } from '../types.ts';
 import { tryKernel } from './kernel.ts';
-import { generationOf, getGeneration } from './nfnetlink.ts';
+import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
-import type { RulesetBridge } from './ruleset.ts';
-import { addBridge, baseRules, keepApart, ports, removeAll, removeBridge } from './ruleset.ts';
+import type { Ruleset, RulesetBridge } from './ruleset.ts';
+import { EMPTY_RULESET, changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
 
 export class Firewall {
   readonly #table: string;
   readonly #bridges = new Map<string, RulesetBridge>();
-  readonly #removed = new Map<string, RulesetBridge>();
   #hardware: readonly string[] = [];
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
-  /** The kernel's count of changes after our last one, if nobody else's came between. */
-  #generation: number | undefined;
+  /** What was applied, and the kernel's count of changes then. */
+  #applied: { readonly rules: Ruleset; readonly generation: number } | undefined;
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
@@ -26,22 +26,12 @@ export class Firewall {
     this.#table = table;
   }
 
-  bridge(name: string): RulesetBridge | undefined {
-    return this.#bridges.get(name);
-  }
-
   setBridge(bridge: RulesetBridge): void {
-    const before = this.#bridges.get(bridge.name);
-    if (before && before.subnet === bridge.subnet && before.internal === bridge.internal) return;
-    if (before && before.subnet !== bridge.subnet) this.#removed.set(`${before.name} ${before.subnet}`, before);
     this.#bridges.set(bridge.name, bridge);
   }
 
   deleteBridge(name: string): void {
-    const bridge = this.#bridges.get(name);
-    if (!bridge) return;
     this.#bridges.delete(name);
-    this.#removed.set(`${name} ${bridge.subnet}`, bridge);
   }
 
   setForwards(forwards: readonly PortForward[]): void {
@@ -52,12 +42,7 @@ export class Firewall {
     this.#hardware = names;
   }
 
-  /** Whether the rules are as we left them: true only if no rule of anybody has changed since. */
-  async untouched(): Promise<boolean> {
-    return this.#generation !== undefined && (await generation()) === this.#generation;
-  }
-
-  /** Applies what is known now. @throws NETWORK_FAILED */
+  /** Makes the kernel's rules what is known now, whatever they are. @throws NETWORK_FAILED */
   async commit(): Promise<void> {
     this.#next ??= this.#running
       .catch(() => undefined)
@@ -70,29 +55,32 @@ export class Firewall {
   }
 
   async #apply(): Promise<void> {
-    const removed = [...this.#removed];
-    const before = await generation();
-    this.#generation = undefined;
-    await runNft(this.#script(removed.map(([, bridge]) => bridge)));
-    for (const [key] of removed) this.#removed.delete(key);
-    const after = await generation();
-    if (before !== undefined && after === before + 1) this.#generation = after;
+    const before = await inspect(this.#table);
+    const wanted: Ruleset = {
+      bridges: [...this.#bridges.values()],
+      forwards: this.#forwards ?? [],
+      hardware: this.#hardware,
+    };
+    const script = this.#script(before, wanted);
+    if (script === '') return;
+    this.#applied = undefined;
+    await runNft(script);
+    const { generation } = await inspect(this.#table);
+    // One more than before: nobody else's change came between.
+    if (generation === before.generation + 1) this.#applied = { rules: wanted, generation };
   }
 
-  #script(removed: readonly RulesetBridge[]): string {
-    const table = this.#table;
-    if (this.#bridges.size === 0 && this.#forwards?.length === 0) return removeAll(table);
-    return [
-      baseRules(table),
-      ...(this.#hardware.length > 0 ? [keepApart(table, this.#hardware)] : []),
-      ...removed.map((bridge) => removeBridge(table, bridge)),
-      ...[...this.#bridges.values()].map((bridge) => addBridge(table, bridge)),
-      ...(this.#forwards ? [ports(table, this.#forwards)] : []),
-    ].join('\n');
+  #script(kernel: { readonly generation: number; readonly exists: boolean }, wanted: Ruleset): string {
+    const unused = wanted.bridges.length === 0 && this.#forwards?.length === 0;
+    if (!kernel.exists) return unused ? '' : createRules(this.#table, wanted);
+    if (unused) return removeRules(this.#table);
+    if (this.#applied?.generation === kernel.generation) return changeRules(this.#table, this.#applied.rules, wanted);
+    return repairRules(this.#table, wanted, this.#forwards !== undefined);
   }
 }
 
-/** The kernel counts the changes of rules in each network namespace. */
-async function generation(): Promise<number | undefined> {
-  return generationOf((await tryKernel({ netfilter: [getGeneration()] })).netfilter);
+/** The kernel counts the changes of rules in each network namespace; 0 where it does not say. */
+async function inspect(table: string): Promise<{ readonly generation: number; readonly exists: boolean }> {
+  const { netfilter, failures } = await tryKernel({ netfilter: [getGeneration(), getTable(table)] });
+  return { generation: generationOf(netfilter) ?? 0, exists: failures.length === 0 };
 }

@@ -54,10 +54,8 @@ export function createNetworks({ netnsDirectory, instance }: NetworkOptions): No
     async ensureBridge(request) {
       await ready();
       await queue.run(request.id, async () => {
-        const before = firewall.bridge(bridgeName(request.id));
         await ensureBridge(instance, request, firewall);
-        if (before !== firewall.bridge(bridgeName(request.id)) || !(await firewall.untouched()))
-          await firewall.commit();
+        await firewall.commit();
       });
     },
     async removeBridge(id) {

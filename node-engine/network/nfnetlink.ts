@@ -6,7 +6,7 @@ import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, text } from './netlink.ts';
 
 const SUBSYSTEM = 10;
-const MSG = { NEWTABLE: 0, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWGEN: 15, GETGEN: 16 } as const;
+const MSG = { NEWTABLE: 0, GETTABLE: 1, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWGEN: 15, GETGEN: 16 } as const;
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
 const NFPROTO_UNSPEC = 0;
@@ -43,6 +43,21 @@ export function generationOf(replies: readonly NetlinkReply[]): number | undefin
   return reply && attributes(reply.body, HEADER_BYTES).get(1)?.readUInt32BE(0);
 }
 
+/** Asks for a table; that there is none is a failure (ENOENT). */
+export function getTable(name: string): NetlinkMessage {
+  return {
+    what: `find the table "${name}"`,
+    ...nft(MSG.GETTABLE, 0, NFPROTO_IPV4, [attribute(TABLE.NAME, text(name))]),
+  };
+}
+
+/** Makes a table that is not there yet; else a failure (EEXIST). */
+export function createTable(name: string): readonly NetlinkMessage[] {
+  const flags = NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL;
+  const what = `make the table "${name}"`;
+  return [{ what, ...nft(MSG.NEWTABLE, flags, NFPROTO_IPV4, [attribute(TABLE.NAME, text(name))]) }];
+}
+
 /** Requests that the kernel carries out together or not at all. */
 export function transaction(messages: readonly NetlinkMessage[]): readonly NetlinkMessage[] {
   const mark = (type: number): NetlinkMessage => ({
@@ -54,7 +69,7 @@ export function transaction(messages: readonly NetlinkMessage[]): readonly Netli
   return [mark(BATCH_BEGIN), ...messages, mark(BATCH_END)];
 }
 
-/** Removes a table if it is there and makes it anew. */
+/** Removes a table if it is there and makes it anew. Slow: the kernel answers a deletion only after a grace period. */
 export function replaceTable(name: string): readonly NetlinkMessage[] {
   const what = `make the table "${name}"`;
   const body = [attribute(TABLE.NAME, text(name))];

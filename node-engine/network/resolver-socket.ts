@@ -6,9 +6,9 @@
 import { closeSync } from 'node:fs';
 import { bindSocket } from '../native/addon.ts';
 import { parseIpv4 } from './address.ts';
-import { kernel } from './kernel.ts';
+import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { outputChain, replaceTable, rewritePort, transaction } from './nfnetlink.ts';
+import { createTable, outputChain, replaceTable, rewritePort, transaction } from './nfnetlink.ts';
 
 /** Where containers find their resolver; the address that Docker uses, so that images and configurations know it. */
 export const RESOLVER_ADDRESS = '127.0.0.11';
@@ -37,7 +37,7 @@ export async function openResolverSockets(netns: string, subject: string): Promi
   try {
     const tcp = await bindSocket(netns, 'tcp-listen', RESOLVER_ADDRESS, 0);
     try {
-      await kernel(subject, { netns, netfilter: redirection(udp.port, tcp.port) });
+      await redirect(netns, subject, udp.port, tcp.port);
       return { udp: udp.fd, tcp: tcp.fd };
     } catch (error) {
       closeSync(tcp.fd);
@@ -49,7 +49,14 @@ export async function openResolverSockets(netns: string, subject: string): Promi
   }
 }
 
-function redirection(udpPort: number, tcpPort: number): readonly NetlinkMessage[] {
+async function redirect(netns: string, subject: string, udpPort: number, tcpPort: number): Promise<void> {
+  const first = await tryKernel({ netns, netfilter: redirection(createTable(TABLE), udpPort, tcpPort) });
+  if (first.failures.length === 0) return;
+  // Usually the table of an earlier daemon; if not, this fails as well and says why.
+  await kernel(subject, { netns, netfilter: redirection(replaceTable(TABLE), udpPort, tcpPort) });
+}
+
+function redirection(table: readonly NetlinkMessage[], udpPort: number, tcpPort: number): readonly NetlinkMessage[] {
   const rules = (
     [
       [17, udpPort],
@@ -63,7 +70,7 @@ function redirection(udpPort: number, tcpPort: number): readonly NetlinkMessage[
     ];
   });
   return transaction([
-    ...replaceTable(TABLE),
+    ...table,
     outputChain(TABLE, 'query', QUERY_PRIORITY),
     outputChain(TABLE, 'reply', REPLY_PRIORITY),
     ...rules,

@@ -1,10 +1,9 @@
 /**
- * The node's nftables rules as text (nft(8)): one table of our own, nothing outside it is read or changed. Each text may be
- * applied at any time and any number of times: it makes what is missing and leaves what is there. Pure.
+ * The node's nftables rules as text (nft(8)): one table of our own, nothing outside it is read or changed. Pure.
  *
  * Kept in sets and maps, so that a packet costs the same for one network or port as for many:
  *   bridges, internal   names of our bridges, and of those without a way out
- *   hardware            network cards that are not to forward to each other, see `keepApart`
+ *   hardware            network cards that do not forward to each other
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
  *   exact, any          (protocol, [address,] port) → backend, for ports with one backend
@@ -19,8 +18,59 @@ export interface RulesetBridge {
   readonly internal: boolean;
 }
 
-/** Tables, sets, hooks and fixed rules. Filters run before the others' tables only by chance: a drop of theirs still counts. */
-export function baseRules(table: string): string {
+/** What the rules say. */
+export interface Ruleset {
+  readonly bridges: readonly RulesetBridge[];
+  /** Forwards without a backend have no rule: the node refuses the connection. */
+  readonly forwards: readonly PortForward[];
+  /**
+   * Network cards that stay apart, as they were before we turned forwarding on. (Docker sets the policy of FORWARD to DROP
+   * for the same reason; that would also stop everybody else's virtual interfaces.)
+   */
+  readonly hardware: readonly string[];
+}
+
+export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [] };
+
+/** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
+export function createRules(table: string, wanted: Ruleset): string {
+  return `${baseRules(table)}\n${changeRules(table, EMPTY_RULESET, wanted)}`;
+}
+
+/** For a table that is just as `before` says. Empty if nothing changes. */
+export function changeRules(table: string, before: Ruleset, wanted: Ruleset): string {
+  const old = elementsOf(before);
+  const now = elementsOf(wanted);
+  const gone = [...old].filter(([key, { value }]) => now.get(key)?.value !== value).map(([, element]) => element);
+  const come = [...now].filter(([key, { value }]) => old.get(key)?.value !== value).map(([, element]) => element);
+  return [
+    ...elementLines('delete', table, gone),
+    ...elementLines('add', table, come),
+    ...changeBalanced(table, balancedRules(before), balancedRules(wanted)),
+  ].join('\n');
+}
+
+/**
+ * For a table of which nothing is known but that it is ours: makes everything as wanted.
+ * @param portsKnown whether `wanted.forwards` counts; else the ports stay as they are
+ */
+export function repairRules(table: string, wanted: Ruleset, portsKnown: boolean): string {
+  const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
+  return [
+    baseRules(table),
+    ...['bridges', 'internal', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...(portsKnown ? [flush('map', 'any'), flush('map', 'exact'), flush('chain', 'balanced')] : []),
+    changeRules(table, EMPTY_RULESET, portsKnown ? wanted : { ...wanted, forwards: [] }),
+  ].join('\n');
+}
+
+/** Removes everything, whether it is there or not. */
+export function removeRules(table: string): string {
+  return `add table ip ${table}\ndelete table ip ${table}`;
+}
+
+/** Table, sets, hooks and fixed rules, made where they are missing. Filters run before the others' tables only by chance: a drop of theirs still counts. */
+function baseRules(table: string): string {
   const add = (kind: string, name: string, body: string): string => `add ${kind} ip ${table} ${name} ${body}`;
   const chain = (name: string, hook: string, rules: readonly string[]): readonly string[] => [
     add('chain', name, hook),
@@ -72,86 +122,59 @@ export function baseRules(table: string): string {
   ].join('\n');
 }
 
-/**
- * For a node whose forwarding was off before we turned it on: its network cards stay apart, as they were. (Docker sets the
- * policy of FORWARD to DROP for the same reason; that would also stop everybody else's virtual interfaces.)
- */
-export function keepApart(table: string, hardware: readonly string[]): string {
-  return hardware.map((name) => element('add', table, 'hardware', quoted(name))).join('\n');
+interface Element {
+  readonly set: string;
+  readonly key: string;
+  /** Of a map; empty for a set. */
+  readonly value: string;
 }
 
-/** Removes everything. */
-export function removeAll(table: string): string {
-  return `add table ip ${table}\ndelete table ip ${table}`;
-}
-
-/** Makes a bridge known. */
-export function addBridge(table: string, bridge: RulesetBridge): string {
-  return [
-    ...elements('add', table, bridge, bridge.internal),
-    // It may have been of the other kind before. Only what is there can be deleted: so it is added first.
-    ...(bridge.internal
-      ? deletion(table, 'outgoing', bridge.subnet)
-      : deletion(table, 'internal', quoted(bridge.name))),
-  ].join('\n');
-}
-
-/** Forgets a bridge, known or not. */
-export function removeBridge(table: string, bridge: RulesetBridge): string {
-  return [true, false]
-    .flatMap((internal) => [
-      ...elements('add', table, bridge, internal),
-      ...elements('delete', table, bridge, internal),
-    ])
-    .filter((line, index, all) => all.indexOf(line) === index)
-    .join('\n');
-}
-
-/** Makes the ports exactly these. Forwards without a backend have no rule: the node refuses the connection. */
-export function ports(table: string, forwards: readonly PortForward[]): string {
-  const lines = [`flush map ip ${table} any`, `flush map ip ${table} exact`, `flush chain ip ${table} balanced`];
-  const any: string[] = [];
-  const exact: string[] = [];
+/** By set and key. */
+function elementsOf({ bridges, forwards, hardware }: Ruleset): ReadonlyMap<string, Element> {
+  const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
+    { set: 'bridges', key: quoted(name), value: '' },
+    { set: 'same', key: `${quoted(name)} . ${quoted(name)}`, value: '' },
+    { set: 'subnets', key: subnet, value: '' },
+    internal ? { set: 'internal', key: quoted(name), value: '' } : { set: 'outgoing', key: subnet, value: '' },
+  ]);
+  for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name), value: '' });
   for (const { protocol, hostIp, port, backends } of forwards) {
-    const [first] = backends;
-    if (first === undefined) continue;
-    if (backends.length === 1) {
-      const backend = `${first.ipv4} . ${first.port}`;
-      if (hostIp === '') any.push(`${protocol} . ${port} : ${backend}`);
-      else exact.push(`${hostIp} . ${protocol} . ${port} : ${backend}`);
-      continue;
-    }
-    const turns = backends.map(({ ipv4, port }, index) => `${index} : ${ipv4} . ${port}`).join(', ');
-    const address = hostIp === '' ? '' : `ip daddr ${hostIp} `;
-    lines.push(
-      `add rule ip ${table} balanced ${address}${protocol} dport ${port} ` +
-        `dnat ip to numgen inc mod ${backends.length} map { ${turns} }`,
-    );
+    const [backend, ...more] = backends;
+    if (!backend || more.length > 0) continue;
+    const value = `${backend.ipv4} . ${backend.port}`;
+    if (hostIp === '') elements.push({ set: 'any', key: `${protocol} . ${port}`, value });
+    else elements.push({ set: 'exact', key: `${hostIp} . ${protocol} . ${port}`, value });
   }
-  if (any.length > 0) lines.push(`add element ip ${table} any { ${any.join(', ')} }`);
-  if (exact.length > 0) lines.push(`add element ip ${table} exact { ${exact.join(', ')} }`);
-  return lines.join('\n');
+  return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
 }
 
-function elements(verb: 'add' | 'delete', table: string, bridge: RulesetBridge, internal: boolean): readonly string[] {
-  const name = quoted(bridge.name);
-  return [
-    element(verb, table, 'bridges', name),
-    element(verb, table, 'same', `${name} . ${name}`),
-    element(verb, table, 'subnets', bridge.subnet),
-    internal ? element(verb, table, 'internal', name) : element(verb, table, 'outgoing', bridge.subnet),
-  ];
+/** One line for each set: a thousand elements in one cost little more than one. */
+function elementLines(verb: 'add' | 'delete', table: string, elements: readonly Element[]): readonly string[] {
+  const bySet = Map.groupBy(elements, ({ set }) => set);
+  return [...bySet].map(([set, members]) => {
+    const texts = members.map(({ key, value }) => (verb === 'delete' || value === '' ? key : `${key} : ${value}`));
+    return `${verb} element ip ${table} ${set} { ${texts.join(', ')} }`;
+  });
 }
 
-function deletion(table: string, set: string, value: string): readonly string[] {
-  return [element('add', table, set, value), element('delete', table, set, value)];
+function balancedRules({ forwards }: Ruleset): readonly string[] {
+  return forwards
+    .filter(({ backends }) => backends.length > 1)
+    .map(({ protocol, hostIp, port, backends }) => {
+      const turns = backends.map((backend, index) => `${index} : ${backend.ipv4} . ${backend.port}`).join(', ');
+      const address = hostIp === '' ? '' : `ip daddr ${hostIp} `;
+      return `${address}${protocol} dport ${port} dnat ip to numgen inc mod ${backends.length} map { ${turns} }`;
+    });
 }
 
-function element(verb: 'add' | 'delete', table: string, set: string, value: string): string {
-  return `${verb} element ip ${table} ${set} { ${value} }`;
+/** New rules are appended; for any other change the chain is written anew. */
+function changeBalanced(table: string, before: readonly string[], wanted: readonly string[]): readonly string[] {
+  const rule = (text: string): string => `add rule ip ${table} balanced ${text}`;
+  if (before.every((text, index) => wanted[index] === text)) return wanted.slice(before.length).map(rule);
+  return [`flush chain ip ${table} balanced`, ...wanted.map(rule)];
 }
 
-/** Interface names begin with letters here, but nft would read some of them as keywords. */
+/** Names of interfaces are quoted: nft would read some of them as keywords. */
 function quoted(name: string): string {
   return `"${name}"`;
 }
