@@ -1,0 +1,76 @@
+import { TsswarmError } from '../../base/errors.ts';
+
+/** An IPv4 subnet as numbers. */
+export interface Subnet {
+  /** First address, the network's own. */
+  readonly base: number;
+  readonly prefix: number;
+  /** Number of addresses. */
+  readonly size: number;
+}
+
+/** "10.1.2.3" → number. @throws INVALID_INPUT */
+export function parseAddress(text: string): number {
+  const parts = text.split('.');
+  const numbers = parts.map(Number);
+  const valid = parts.length === 4 && parts.every((part) => /^\d{1,3}$/.test(part)) && numbers.every((n) => n <= 255);
+  if (!valid)
+    throw new TsswarmError('INVALID_INPUT', `reading address "${text}": not an IPv4 address, expected a.b.c.d`);
+  return numbers.reduce((sum, part) => sum * 256 + part, 0);
+}
+
+/** Number → "10.1.2.3". */
+export function formatAddress(address: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.');
+}
+
+/** "10.1.2.0/24" → numbers; host bits are cleared. @throws INVALID_INPUT */
+export function parseSubnet(text: string): Subnet {
+  const [address = '', length = ''] = text.split('/');
+  const prefix = Number(length);
+  if (!/^\d{1,2}$/.test(length) || prefix > 30 || prefix < 4) {
+    throw new TsswarmError(
+      'INVALID_INPUT',
+      `reading subnet "${text}": the prefix length is "${length}", expected 4 to 30`,
+    );
+  }
+  const size = 2 ** (32 - prefix);
+  return { base: Math.floor(parseAddress(address) / size) * size, prefix, size };
+}
+
+export const formatSubnet = ({ base, prefix }: Subnet): string => `${formatAddress(base)}/${prefix}`;
+
+export const overlaps = (a: Subnet, b: Subnet): boolean => a.base < b.base + b.size && b.base < a.base + a.size;
+
+export const contains = (subnet: Subnet, address: number): boolean =>
+  address >= subnet.base && address < subnet.base + subnet.size;
+
+/** The first subnet of length `prefix` inside `pools` that overlaps none of `taken`; undefined when they are used up. */
+export function cutSubnet(pools: readonly Subnet[], prefix: number, taken: readonly Subnet[]): Subnet | undefined {
+  const size = 2 ** (32 - prefix);
+  for (const pool of pools) {
+    let base = pool.base;
+    while (base + size <= pool.base + pool.size) {
+      const candidate = { base, prefix, size };
+      const obstacle = taken.find((other) => overlaps(other, candidate));
+      if (obstacle === undefined) return candidate;
+      // Continue behind the obstacle, on the next boundary of our own size.
+      base = Math.ceil((obstacle.base + obstacle.size) / size) * size;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * A free host address of `subnet`, looked for from `after` on and round: an address that was given up is reused as late
+ * as possible, so that nobody's stale answer reaches a stranger.
+ */
+export function nextAddress(subnet: Subnet, used: ReadonlySet<number>, after: number): number | undefined {
+  const hosts = subnet.size - 2;
+  const start = contains(subnet, after) ? after - subnet.base : 0;
+  for (let i = 1; i <= hosts; i++) {
+    const address = subnet.base + 1 + ((start - 1 + i + hosts) % hosts);
+    if (!used.has(address)) return address;
+  }
+  return undefined;
+}

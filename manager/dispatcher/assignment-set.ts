@@ -1,0 +1,78 @@
+import type { AssignmentSet, IngressPort, Network, NetworkEndpoint, Service, Task } from '../../proto/types/index.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { ReadTransaction } from '../store/types.ts';
+import { isServing, mayRun, reached } from '../model/task-state.ts';
+
+/**
+ * All that a node needs to know now: its tasks, and of everything else just what they use. Networks and volumes that are
+ * to be removed go to every node, because any may hold a part of them.
+ */
+export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSet {
+  const tasks = tx
+    .find('task', 'node', nodeId)
+    .filter((task) => reached(task.status.state, 'assigned') && task.status.state !== 'remove');
+  const live = tasks.filter(mayRun);
+  const networkIds = new Set(tasks.flatMap((task) => task.addresses.map(({ networkId }) => networkId)));
+  const names = (pick: (task: Task) => readonly { readonly name: string }[]): Set<string> =>
+    new Set(live.flatMap((task) => pick(task).map(({ name }) => name)));
+  const secrets = names((task) => task.spec.container.secrets);
+  const configs = names((task) => task.spec.container.configs);
+  const networks = tx.list('network').filter((network) => networkIds.has(network.id) || network.pendingDelete);
+  return {
+    tasks,
+    networks,
+    volumes: tx.list('volume').filter((volume) => volume.pendingDelete),
+    secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
+    configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
+    endpoints: endpoints(tx, networks),
+    ingress: ingress(tx),
+  };
+}
+
+/** Serving tasks on the networks, with every name that finds them. */
+function endpoints(tx: ReadTransaction, networks: readonly Network[]): NetworkEndpoint[] {
+  const byId = new Map(networks.map((network) => [network.id, network]));
+  const found: NetworkEndpoint[] = [];
+  if (byId.size === 0) return found;
+  for (const task of tx.list('task')) {
+    if (task.nodeId === '' || !isServing(task)) continue;
+    const service = tx.get('service', task.serviceId);
+    for (const { networkId, ipv4 } of task.addresses) {
+      const network = byId.get(networkId);
+      if (network === undefined) continue;
+      const attachment = task.spec.networks.find((candidate) => candidate.network === network.spec.name);
+      found.push({
+        taskId: task.id,
+        serviceId: task.serviceId,
+        networkId,
+        name: task.name,
+        aliases: [...new Set(serviceNames(task, service).concat(attachment?.aliases ?? []))],
+        ipv4,
+        nodeId: task.nodeId,
+      });
+    }
+  }
+  return found;
+}
+
+/** A one-off task answers to its own name only, as with Compose. */
+function serviceNames(task: Task, service: Service | undefined): string[] {
+  if (service === undefined || task.oneOff) return [];
+  return [service.spec.composeName];
+}
+
+/** Published ports of services with the serving tasks behind them; empty while none serves, so that a clash shows early. */
+function ingress(tx: ReadTransaction): IngressPort[] {
+  const ports: IngressPort[] = [];
+  for (const service of tx.list('service')) {
+    if (service.pendingDelete || service.stopped || service.ports.length === 0) continue;
+    const backends = tx
+      .find('task', 'service', service.id)
+      .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running')
+      .flatMap((task) => (task.addresses[0] === undefined ? [] : [{ taskId: task.id, ipv4: task.addresses[0].ipv4 }]));
+    for (const port of service.ports) {
+      if (port.mode === 'ingress') ports.push({ port, serviceId: service.id, backends });
+    }
+  }
+  return ports;
+}

@@ -1,0 +1,67 @@
+import type { AssignmentChange, AssignmentSet } from '../../proto/types/index.ts';
+
+type Lists = { readonly [K in keyof AssignmentSet]: AssignmentSet[K][number] };
+
+const KEYS: { readonly [K in keyof AssignmentSet]: (item: Lists[K]) => string } = {
+  tasks: ({ id }) => id,
+  networks: ({ id }) => id,
+  volumes: ({ id }) => id,
+  secrets: ({ id }) => id,
+  configs: ({ id }) => id,
+  endpoints: ({ taskId, networkId }) => `${taskId}/${networkId}`,
+  ingress: ({ port }) => `${port.protocol}/${port.hostIp}/${port.published}`,
+};
+
+const NAMES = Object.keys(KEYS) as (keyof AssignmentSet)[];
+
+/** The first message of a session: everything. */
+export function completeChange(set: AssignmentSet, sequence: number): AssignmentChange {
+  const remove = { tasks: [], networks: [], volumes: [], secrets: [], configs: [], endpoints: [], ingress: [] };
+  return { kind: 'complete', sequence, update: set, remove };
+}
+
+/** What makes `after` of `before`; undefined when they are equal. Stored objects compare by version, derived ones by value. */
+export function difference(
+  before: AssignmentSet,
+  after: AssignmentSet,
+  sequence: number,
+): AssignmentChange | undefined {
+  const update: Record<string, unknown[]> = {};
+  const remove: Record<string, string[]> = {};
+  let changed = false;
+  for (const name of NAMES) {
+    const key = KEYS[name] as (item: unknown) => string;
+    const old = new Map<string, unknown>((before[name] as readonly unknown[]).map((item) => [key(item), item]));
+    const updates: unknown[] = [];
+    for (const item of after[name] as readonly unknown[]) {
+      const known = old.get(key(item));
+      old.delete(key(item));
+      if (known === undefined || !same(known, item)) updates.push(item);
+    }
+    update[name] = updates;
+    remove[name] = [...old.keys()];
+    changed ||= updates.length > 0 || old.size > 0;
+  }
+  if (!changed) return undefined;
+  return {
+    kind: 'incremental',
+    sequence,
+    update: update as unknown as AssignmentSet,
+    remove: remove as unknown as AssignmentChange['remove'],
+  };
+}
+
+function same(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  const [left, right] = [a, b] as { meta?: { version: number }; status?: unknown }[];
+  if (left?.meta !== undefined && right?.meta !== undefined) {
+    return left.meta.version === right.meta.version || (left.status !== undefined && sameBesidesStatus(left, right));
+  }
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** The agent knows the status of its tasks better than we do: a change of status alone is not sent back to it. */
+function sameBesidesStatus(a: object, b: object): boolean {
+  const strip = (object: object): string => JSON.stringify({ ...object, status: undefined, meta: undefined });
+  return strip(a) === strip(b);
+}

@@ -1,0 +1,10 @@
+import { TASK_STATES } from '../../proto/types/index.ts';
+import type { Task, TaskStatus } from '../../proto/types/index.ts';
+
+/** The task with a status that its node reported; undefined when the report is older than what is known. */
+export function withStatus(task: Task, reported: TaskStatus): Task | undefined {
+  const known = task.status;
+  if (TASK_STATES[reported.state] < TASK_STATES[known.state]) return undefined;
+  if (reported.state === known.state && JSON.stringify(reported) === JSON.stringify(known)) return undefined;
+  return { ...task, status: reported };
+}

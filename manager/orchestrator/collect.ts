@@ -1,0 +1,44 @@
+import type { Service, Task } from '../../proto/types/index.ts';
+import { slotsOf, currentOf } from '../model/slots.ts';
+import { isFinal } from '../model/task-state.ts';
+import type { ClusterView, PlanBuilder } from './plan.ts';
+
+/**
+ * Forgets what nobody needs any more: tasks that are gone from their node, history beyond its limit, deleted services
+ * without tasks, and in a project without services its secrets, configs, unused networks, and at last the project.
+ */
+export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
+  const tasks = Map.groupBy(view.tasks, (task) => task.serviceId);
+  for (const task of view.tasks) if (isGone(task)) plan.remove(task.id);
+  for (const service of view.services) {
+    const own = tasks.get(service.id) ?? [];
+    if (service.pendingDelete && own.every(isGone)) plan.removeServices.push(service.id);
+    else trimHistory(service, own, view.historyLimit, plan);
+  }
+  const gone = new Set<string>(plan.removeServices);
+  for (const project of view.projects) {
+    const inProject = (object: { readonly projectId: string }): boolean => object.projectId === project.id;
+    if (view.services.some((service) => inProject(service) && !gone.has(service.id))) continue;
+    if (view.tasks.some((task) => inProject(task) && !isGone(task))) continue;
+    plan.removeSecrets.push(...view.secrets.filter(inProject).map(({ id }) => id));
+    plan.removeConfigs.push(...view.configs.filter(inProject).map(({ id }) => id));
+    // Networks and volumes go when their node has said so; a project keeps the volumes that it leaves behind.
+    if (view.networks.some(inProject) || view.volumes.some(inProject)) continue;
+    plan.removeProjects.push(project.id);
+  }
+}
+
+/** Nothing of the task is left anywhere. */
+function isGone(task: Task): boolean {
+  if (task.status.state === 'remove') return true;
+  return task.desiredState === 'remove' && task.nodeId === '';
+}
+
+function trimHistory(service: Service, tasks: readonly Task[], limit: number, plan: PlanBuilder): void {
+  for (const slot of slotsOf(tasks).values()) {
+    const current = currentOf(slot, service);
+    const ended = slot.filter((task) => task !== current && isFinal(task) && task.desiredState !== 'remove');
+    for (const task of ended.slice(0, Math.max(0, ended.length - (limit - 1))))
+      plan.update(task, { desiredState: 'remove' });
+  }
+}

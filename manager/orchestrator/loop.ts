@@ -1,0 +1,64 @@
+import type { Clock } from '../../base/clock.ts';
+import { newId } from '../../base/ids.ts';
+import type { TaskId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { runLevelTriggered } from '../model/level-triggered/loop.ts';
+import type { ClusterView, Plan } from './plan.ts';
+import { isEmptyPlan } from './plan.ts';
+import { reconcile } from './reconcile.ts';
+
+/** Swarm's default for tasks kept per slot, until a cluster object says otherwise. */
+const DEFAULT_HISTORY = 5;
+
+export interface OrchestratorOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** Keeps tasks what the services say, until `signal` aborts. */
+export function runOrchestrator(
+  { store, clock, random, logger }: OrchestratorOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const plan = (tx: ReadTransaction): Plan => reconcile(observe(tx), clock.now(), () => newId<TaskId>(random));
+  return runLevelTriggered({
+    store,
+    clock,
+    logger: logger.child({ component: 'orchestrator' }),
+    signal,
+    concerns: (table) => table !== 'node',
+    turn: async () => {
+      if (isEmptyPlan(store.view(plan))) return false;
+      await store.update((tx) => applyPlan(tx, plan(tx)));
+      return true;
+    },
+  });
+}
+
+function observe(tx: ReadTransaction): ClusterView {
+  return {
+    projects: tx.list('project'),
+    services: tx.list('service'),
+    tasks: tx.list('task'),
+    networks: tx.list('network'),
+    volumes: tx.list('volume'),
+    secrets: tx.list('secret'),
+    configs: tx.list('config'),
+    historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY,
+  };
+}
+
+function applyPlan(tx: WriteTransaction, plan: Plan): void {
+  for (const task of plan.createTasks) tx.create('task', task);
+  for (const task of plan.updateTasks) tx.update('task', task);
+  for (const id of plan.removeTasks) tx.remove('task', id);
+  for (const id of plan.removeServices) tx.remove('service', id);
+  for (const id of plan.removeNetworks) tx.remove('network', id);
+  for (const id of plan.removeSecrets) tx.remove('secret', id);
+  for (const id of plan.removeConfigs) tx.remove('config', id);
+  for (const id of plan.removeProjects) tx.remove('project', id);
+}

@@ -1,0 +1,66 @@
+import type { TaskId } from '../../base/ids.ts';
+import type { Service, Task, TaskSpec, TaskStatus } from '../../proto/types/index.ts';
+import { containerName, taskLabels } from '../model/names.ts';
+
+/** What differs between tasks of one service. */
+export interface TaskSeed {
+  readonly id: TaskId;
+  readonly slot: number;
+  readonly now: number;
+  readonly desiredState: Task['desiredState'];
+  /** Absent: the service's dependencies are met. */
+  readonly heldFor?: string;
+  readonly predecessor?: Task;
+  readonly notBefore?: number;
+  readonly attempt?: number;
+}
+
+/** Status of a task that nobody has touched. */
+export function freshStatus(now: number, message: string): TaskStatus {
+  return {
+    state: 'new',
+    timestamp: now,
+    message,
+    error: '',
+    containerId: '',
+    pid: 0,
+    oomKilled: false,
+    health: 'none',
+    imageDigest: '',
+    restartCount: 0,
+  };
+}
+
+/** A task of a service's present spec. */
+export function newTask(service: Service, seed: TaskSeed): Task {
+  const { id, slot, now } = seed;
+  return {
+    id,
+    meta: { version: 0, createdAt: now, updatedAt: now },
+    serviceId: service.id,
+    projectId: service.projectId,
+    slot,
+    name: containerName(service, slot),
+    spec: labelled(service.spec.task, taskLabels(service, slot, id, false)),
+    specVersion: service.specVersion,
+    revision: service.revision,
+    desiredState: seed.desiredState,
+    status: freshStatus(now, seed.heldFor === undefined ? 'created' : `waiting for ${seed.heldFor}`),
+    nodeId: '',
+    addresses: [],
+    oneOff: false,
+    autoRemove: false,
+    ports: service.ports.filter((port) => port.mode === 'host'),
+    predecessor: seed.predecessor?.id ?? '',
+    attempt: seed.attempt ?? 0,
+    notBefore: seed.notBefore ?? 0,
+    restartCount: service.restartCount,
+    held: seed.heldFor !== undefined,
+    graceOverrideMs: -1,
+  };
+}
+
+/** A task spec whose container carries `labels` too. */
+export function labelled(spec: TaskSpec, labels: Record<string, string>): TaskSpec {
+  return { ...spec, container: { ...spec.container, labels: { ...spec.container.labels, ...labels } } };
+}

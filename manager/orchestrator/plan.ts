@@ -1,0 +1,68 @@
+import type { NetworkId, ProjectId, SecretId, ConfigId, ServiceId, TaskId } from '../../base/ids.ts';
+import type { Config, Network, Project, Secret, Service, Task, Volume } from '../../proto/types/index.ts';
+
+/** What the orchestrator sees of the store. */
+export interface ClusterView {
+  readonly projects: readonly Project[];
+  readonly services: readonly Service[];
+  readonly tasks: readonly Task[];
+  readonly networks: readonly Network[];
+  readonly volumes: readonly Volume[];
+  readonly secrets: readonly Secret[];
+  readonly configs: readonly Config[];
+  /** Tasks kept per slot, the live one included. */
+  readonly historyLimit: number;
+}
+
+/** Changes that bring the tasks nearer to the services. Empty: converged. */
+export interface Plan {
+  readonly createTasks: readonly Task[];
+  readonly updateTasks: readonly Task[];
+  readonly removeTasks: readonly TaskId[];
+  readonly removeServices: readonly ServiceId[];
+  readonly removeNetworks: readonly NetworkId[];
+  readonly removeSecrets: readonly SecretId[];
+  readonly removeConfigs: readonly ConfigId[];
+  readonly removeProjects: readonly ProjectId[];
+}
+
+/** Gathers a plan; a task that is changed twice is changed once, with both changes. */
+export class PlanBuilder {
+  readonly #creates: Task[] = [];
+  readonly #updates = new Map<TaskId, Task>();
+  readonly #removals = new Set<TaskId>();
+  readonly removeServices: ServiceId[] = [];
+  readonly removeNetworks: NetworkId[] = [];
+  readonly removeSecrets: SecretId[] = [];
+  readonly removeConfigs: ConfigId[] = [];
+  readonly removeProjects: ProjectId[] = [];
+
+  create(task: Task): void {
+    this.#creates.push(task);
+  }
+
+  update(task: Task, change: Partial<Task>): void {
+    this.#updates.set(task.id, { ...(this.#updates.get(task.id) ?? task), ...change });
+  }
+
+  remove(id: TaskId): void {
+    this.#removals.add(id);
+  }
+
+  build(): Plan {
+    return {
+      createTasks: this.#creates,
+      updateTasks: [...this.#updates.values()].filter(({ id }) => !this.#removals.has(id)),
+      removeTasks: [...this.#removals],
+      removeServices: this.removeServices,
+      removeNetworks: this.removeNetworks,
+      removeSecrets: this.removeSecrets,
+      removeConfigs: this.removeConfigs,
+      removeProjects: this.removeProjects,
+    };
+  }
+}
+
+/** Whether there is nothing to do. */
+export const isEmptyPlan = (plan: Plan): boolean =>
+  Object.values(plan).every((list: readonly unknown[]) => list.length === 0);

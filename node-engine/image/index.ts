@@ -1,0 +1,8 @@
+/** Images: names, the store, pulling and loading. */
+export { createImageStore } from './store.ts';
+export type { AddedLayer, ImageStore, ImageStoreOptions, NewImage } from './store.ts';
+export type { Lease } from './leases.ts';
+export type { JsonObject } from './json.ts';
+export { familiarName, formatReference, isDigest, parseReference, repositoryOf } from './reference.ts';
+export type { ImageReference } from './reference.ts';
+export { formatPlatform, hostPlatform } from './platform.ts';

@@ -1,0 +1,65 @@
+/* Control groups: version 1, version 2, and hybrid (both mounted), found from /proc/self/mountinfo. */
+#pragma once
+#include "json.h"
+#include <stdbool.h>
+
+enum { CGROUP_HIERARCHIES = 24 };
+
+struct hierarchy {
+  bool v2;
+  char mount[192];      /* "/sys/fs/cgroup/memory" */
+  char controllers[96]; /* "cpu,cpuacct", "name=systemd"; of v2: "cpu memory …" as cgroup.controllers has them */
+  int leaf;             /* directory fd of the container's cgroup, or -1 */
+};
+
+struct cgroups {
+  unsigned count;
+  struct hierarchy list[CGROUP_HIERARCHIES];
+  char path[256]; /* the container's, below each mount: "/tsswarm/<id>" */
+};
+
+/* Finds the mounted hierarchies. */
+void cgroup_find(struct cgroups *groups, const char *path);
+/* Makes the container's cgroup in each hierarchy, after killing and removing what a crashed supervisor left there. */
+void cgroup_make(struct cgroups *groups);
+/* Moves the calling process to the parent of the container's cgroup: out of the caller's, beside the container's. */
+void cgroup_join_parent(const struct cgroups *groups);
+/* Writes linux.resources; a knob that this kernel lacks becomes a warning. */
+void cgroup_limit(const struct cgroups *groups, const struct json *resources);
+/* Moves the calling process into the container's cgroup of every hierarchy. */
+void cgroup_join(const struct cgroups *groups);
+/* Opens the existing cgroups of a running container; those that are gone stay -1. */
+void cgroup_open(struct cgroups *groups);
+/* Kills every process in the cgroup and in those below it. Returns whether there was any. */
+bool cgroup_kill(struct cgroups *groups);
+/* Kills what is left and removes the cgroups, deepest first. False when something stayed. */
+bool cgroup_remove(struct cgroups *groups);
+/* How many processes of the container the kernel has killed for memory. */
+unsigned long cgroup_oom_kills(const struct cgroups *groups);
+
+/* The hierarchy that has the controller, or NULL. */
+const struct hierarchy *cgroup_with(const struct cgroups *groups, const char *controller);
+bool cgroup_list_has(const char *list, const char *name);
+
+/* cgroup-v1.c, cgroup-v2.c: the knobs of each version. */
+void cgroup_v1_limit(const struct cgroups *groups, const struct json *resources);
+void cgroup_v2_limit(const struct cgroups *groups, const struct hierarchy *v2, const struct json *resources);
+/* Copies cpus and mems from the parent where they are empty: a v1 cpuset cannot be joined before. */
+void cgroup_v1_fill_cpuset(int parent, int child);
+/* Enables in `dir` for its children the controllers that only version 2 has here. */
+void cgroup_v2_enable(const struct cgroups *groups, const struct hierarchy *v2, int dir);
+/* Writes a knob: absent → warning; another error fails the launch. */
+void cgroup_write(int leaf, const char *knob, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* cgroup-devices.c: the rules of linux.resources.devices after Docker's base set. */
+struct device_rule {
+  bool allow;
+  char type;       /* 'a', 'b', 'c' */
+  int major, minor; /* -1: every */
+  char access[4];
+};
+/* All rules in order; `count` 0 when nothing was asked for (everything is allowed). In memory of the JSON arena. */
+struct device_rule *device_rules(const struct json *resources, unsigned *count);
+/* Version 1: writes devices.deny and devices.allow. Version 2: loads and attaches a program. */
+void device_rules_v1(int leaf, const struct device_rule *rules, unsigned count);
+void device_rules_v2(int leaf, const struct device_rule *rules, unsigned count);
