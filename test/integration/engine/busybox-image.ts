@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { buffer } from 'node:stream/consumers';
 import tar from 'tar-stream';
 
 /** Where Debian's busybox-static puts its one program. */
@@ -39,10 +40,11 @@ async function pack(entries: readonly Entry[]): Promise<Buffer> {
   const stream = tar.pack();
   for (const { name, type = 'file', mode = 0o644, uid = 0, linkname, content = '' } of entries) {
     const header = { name, type, mode, uid, gid: uid, mtime: new Date(0), ...(linkname ? { linkname } : {}) };
-    stream.entry(header, type === 'file' ? content : undefined);
+    if (type === 'file') stream.entry(header, content);
+    else stream.entry(header);
   }
   stream.finalize();
-  return Buffer.concat(await Array.fromAsync(stream as AsyncIterable<Buffer>));
+  return buffer(stream);
 }
 
 /**
