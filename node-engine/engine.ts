@@ -86,6 +86,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     runDir: join(run, 'containers'),
   };
   const containers = new ContainerService(parts);
+  let closing: Promise<void> | undefined;
+  const close = async (): Promise<void> => {
+    containers.close();
+    network.close();
+    await images.close();
+    if (containers.list().every(({ state: one }) => one !== 'running')) removeEmptyParent(cgroups, cgroupParent);
+  };
 
   return {
     containers,
@@ -103,12 +110,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       cgroup: cgroupVersion(cgroups),
     }),
     recover: () => recoverContainers(parts, containers),
-    async close() {
-      containers.close();
-      network.close();
-      await images.close();
-      if (containers.list().every(({ state: one }) => one !== 'running')) removeEmptyParent(cgroups, cgroupParent);
-    },
+    close: () => (closing ??= close()),
   };
 }
 

@@ -282,8 +282,8 @@ export class ContainerService implements Containers {
 
   async #start(entry: Entry): Promise<void> {
     const { record } = entry;
-    const { disk, layers, sandboxes, volumes, secrets, launcher, clock } = this.#parts;
-    const { id, name, sandbox } = record;
+    const { disk, layers, volumes, secrets, launcher, clock } = this.#parts;
+    const { id, name } = record;
     const paths = disk.paths(id);
     if (!secrets.has(id, record.files.length)) {
       throw new TsswarmError(
@@ -298,12 +298,11 @@ export class ContainerService implements Containers {
       name,
       record.spec.mounts.filter((mount) => mount.type === 'bind'),
     );
-    if (!entry.sandboxReady && sandbox.mode !== 'host') await sandboxes.create(id, sandbox);
-    entry.sandboxReady = true;
+    const namespace = await this.#sandbox(entry);
     try {
       const sources = await bindSources(record, paths, volumes, secrets);
       try {
-        const config = generateConfiguration(this.#parts, record, layers.paths(id, record.imageId), sources.binds);
+        const config = generateConfiguration(this.#parts, record, layers.paths(id, record.imageId), sources.binds, namespace);
         disk.prepareRun(id, printJson(config));
         const { seccomp: profile } = securityOf(record);
         const rotation = parseLogConfig(record.log);
@@ -331,6 +330,20 @@ export class ContainerService implements Containers {
       this.#logger.warn('container started with less', { id, name, warning });
     this.#logger.info('container started', { id, name, pid: entry.status.process.pid });
     this.#watch(entry);
+  }
+
+  /** Path of the container's network namespace, made anew if it is gone; empty: the node's. */
+  async #sandbox(entry: Entry): Promise<string> {
+    const { id, sandbox } = entry.record;
+    const { sandboxes } = this.#parts;
+    if (sandbox.mode === 'host') return '';
+    const path = entry.sandboxReady ? sandboxes.path(id) : '';
+    if (path !== '') return path;
+    const made = await sandboxes.create(id, sandbox);
+    // An empty path would put the container into the node's own network.
+    if (made === '') throw new TsswarmError('NETWORK_FAILED', `starting container "${entry.record.name}": it has no network namespace`);
+    entry.sandboxReady = true;
+    return made;
   }
 
   #launchFailure({ record }: Entry, error: unknown, action: string, command = ''): unknown {

@@ -1,6 +1,6 @@
 /**
  * A daemon's work in short, for the recovery test to kill: creates, starts, stops and removes containers until it dies.
- * Arguments: state directory, run directory, cgroup parent, the request of a container as JSON.
+ * Prints "ready", then a dot after each step. Arguments: state directory, run directory, cgroup parent, the request of a container as JSON.
  */
 import { randomBytes } from 'node:crypto';
 import type { ContainerId } from '../../../base/ids.ts';
@@ -13,17 +13,21 @@ const engine = await openEngine(stateDir, runDir, cgroupParent);
 await engine.recover();
 process.stdout.write('ready\n');
 
+const step = async (work: Promise<unknown>): Promise<void> => {
+  await work;
+  process.stdout.write('.');
+};
 const live = async (): Promise<never> => {
   for (;;) {
     const id = randomBytes(32).toString('hex') as ContainerId;
     const secrets = [{ target: '/run/secrets/key', uid: 0, gid: 0, mode: 0o400, data: Buffer.from('hush') }];
-    await engine.containers.create({ ...pattern, id, secrets });
-    await engine.containers.start(id);
+    await step(engine.containers.create({ ...pattern, id, secrets }));
+    await step(engine.containers.start(id));
     const next = randomBytes(32).toString('hex') as ContainerId;
-    await engine.containers.stop(id, { graceMs: 0 });
-    await engine.containers.create({ ...pattern, id: next, secrets, adopt: id });
-    await engine.containers.start(next);
-    await engine.containers.remove(next);
+    await step(engine.containers.stop(id, { graceMs: 0 }));
+    await step(engine.containers.create({ ...pattern, id: next, secrets, adopt: id }));
+    await step(engine.containers.start(next));
+    await step(engine.containers.remove(next));
   }
 };
 await Promise.all([live(), live(), live()]);

@@ -12,6 +12,7 @@ describe('what a container sees and may do', () => {
 
   const cases: readonly [title: string, line: string, spec: Partial<ContainerSpec>, expected: string][] = [
     ['its own processes', 'ls -d /proc/[0-9]* | head -1', {}, '/proc/1\n'],
+    ['its own network, with loopback alone', 'ls /sys/class/net; cat /proc/net/route | wc -l', {}, 'lo\n1\n'],
     ['its host name', 'hostname; cat /etc/hostname', { hostname: 'web' }, 'web\nweb\n'],
     ['its domain', 'cat /proc/sys/kernel/domainname', { domainname: 'shop.test' }, 'shop.test\n'],
     ['the environment of image, spec and defaults', 'echo $FROM_IMAGE $MINE $HOSTNAME $HOME $TERM', { env: ['MINE=1'], hostname: 'h' }, 'yes 1 h /root\n'],
@@ -26,7 +27,7 @@ describe('what a container sees and may do', () => {
     ['its own sysctls', 'cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/ip_unprivileged_port_start', { sysctls: { 'net.core.somaxconn': '77' } }, '77\n0\n'],
     ['its ulimits', 'ulimit -Sn; ulimit -Hn', { ulimits: [{ name: 'nofile', soft: 100, hard: 200 }] }, '100\n200\n'],
     ['a shm of its size', 'df -k /dev/shm | tail -1 | awk \'{print $2}\'', { shmBytes: 8 * 2 ** 20 }, '8192\n'],
-    ['masked and read-only paths', 'wc -c < /proc/kcore; echo 1 > /proc/sys/kernel/pid_max || echo refused', {}, '0\nrefused\n'],
+    ['masked and read-only paths', 'wc -c < /proc/interrupts; echo 1 > /proc/sys/kernel/pid_max || echo refused', {}, '0\nrefused\n'],
     ['a root it may not write', 'touch /x 2>/dev/null || echo refused; touch /tmp/x && echo written', { readOnly: true, mounts: [{ type: 'tmpfs', target: '/tmp', readOnly: false, sizeBytes: 0, mode: 0 }] }, 'refused\nwritten\n'],
     ['an init above it', 'cat /proc/1/comm; echo $$', { init: true }, 'docker-init\n2\n'],
     ['a device of the node', 'ls -l /dev/mine | cut -c1; dd if=/dev/mine of=/dev/null bs=1 count=1 2>/dev/null && echo read', { devices: [{ source: '/dev/zero', target: '/dev/mine', permissions: 'r' }] }, 'c\nread\n'],

@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import type { ContainerId } from '../../../base/ids.ts';
 import { EngineFixture } from './engine-fixture.ts';
 
@@ -77,32 +78,39 @@ describe('a daemon that comes back', () => {
   it('finds nothing left over after kill -9 at any moment', async () => {
     const pattern = fixture.request(['sleep', '1000']);
     await fixture.engine.close();
-    for (let round = 0; round < 12; round++) {
+    let takenUp = 0;
+    for (let round = 0; round < 20; round++) {
       const daemon = spawn(
         process.execPath,
         [join(import.meta.dirname, 'churn.ts'), fixture.stateDir, fixture.runDir, fixture.cgroupParent, JSON.stringify(pattern)],
         { stdio: ['ignore', 'pipe', 'inherit'] },
       );
-      await killed(daemon, 7 * round);
+      await killAfter(daemon, round, (round * 37) % 200);
       await fixture.restart();
       const { containers, volumes } = fixture.engine;
       const alive = containers.list().filter(({ state }) => state === 'running');
+      takenUp += containers.list().length;
       for (const { pid } of alive) ok(existsSync(`/proc/${pid}`));
       await Promise.all(containers.list().map(({ id }) => containers.remove(id)));
       deepEqual(fixture.leftovers(), [], `after round ${round}`);
       deepEqual(volumes.list(), []);
       await fixture.engine.close();
     }
+    ok(takenUp > 0, 'the daemon was killed before it made anything');
     await fixture.restart();
   });
 });
 
-/** Kills the daemon after it is at work and `turns` containers' files have come and gone. */
-async function killed(daemon: ChildProcess, turns: number): Promise<void> {
-  const [first] = (await once(daemon.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
-  equal(first.toString(), 'ready\n');
-  // No clock: the work of a number of turns of this process's loop, which share the CPU with the daemon's.
-  for (let turn = 0; turn < turns * 200; turn++) await new Promise((resolve) => setImmediate(resolve));
+/** Kills the daemon when it has done `steps` steps, and then for another while: `turns` rounds of this process's loop. */
+async function killAfter(daemon: ChildProcess, steps: number, turns: number): Promise<void> {
+  const output = (daemon.stdout as Readable).iterator({ destroyOnReturn: false });
+  const exited = once(daemon, 'exit');
+  let seen = '';
+  for await (const chunk of output) {
+    seen += String(chunk);
+    if (seen.length >= 'ready\n'.length + steps) break;
+  }
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
   daemon.kill('SIGKILL');
-  await once(daemon, 'exit');
+  deepEqual(await exited, [null, 'SIGKILL'], 'the daemon ended by itself');
 }
