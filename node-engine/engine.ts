@@ -126,7 +126,10 @@ const NO_BUILDER: Builder = {
 function normaliseParent(parent: string): string {
   const parts = parent.split('/').filter((part) => part !== '');
   if (parts.length > 0 && parts.every((part) => /^[a-zA-Z0-9_][a-zA-Z0-9_.-]*$/.test(part))) return parts.join('/');
-  throw new TsswarmError('INVALID_INPUT', `using the cgroup parent "${parent}": malformed, expected a name such as "tsswarm"`);
+  throw new TsswarmError(
+    'INVALID_INPUT',
+    `using the cgroup parent "${parent}": malformed, expected a name such as "tsswarm"`,
+  );
 }
 
 /** Tells the daemons of one network namespace apart; the same after each restart. */

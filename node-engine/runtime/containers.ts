@@ -302,7 +302,13 @@ export class ContainerService implements Containers {
     try {
       const sources = await bindSources(record, paths, volumes, secrets);
       try {
-        const config = generateConfiguration(this.#parts, record, layers.paths(id, record.imageId), sources.binds, namespace);
+        const config = generateConfiguration(
+          this.#parts,
+          record,
+          layers.paths(id, record.imageId),
+          sources.binds,
+          namespace,
+        );
         disk.prepareRun(id, printJson(config));
         const { seccomp: profile } = securityOf(record);
         const rotation = parseLogConfig(record.log);
@@ -341,7 +347,11 @@ export class ContainerService implements Containers {
     if (path !== '') return path;
     const made = await sandboxes.create(id, sandbox);
     // An empty path would put the container into the node's own network.
-    if (made === '') throw new TsswarmError('NETWORK_FAILED', `starting container "${entry.record.name}": it has no network namespace`);
+    if (made === '')
+      throw new TsswarmError(
+        'NETWORK_FAILED',
+        `starting container "${entry.record.name}": it has no network namespace`,
+      );
     entry.sandboxReady = true;
     return made;
   }

@@ -67,7 +67,11 @@ export class EngineFixture {
   }
 
   /** A request for a container that runs `argv` with nothing but loopback. */
-  request(argv: readonly string[], spec: Partial<ContainerSpec> = {}, over: Partial<ContainerCreate> = {}): ContainerCreate {
+  request(
+    argv: readonly string[],
+    spec: Partial<ContainerSpec> = {},
+    over: Partial<ContainerCreate> = {},
+  ): ContainerCreate {
     const id = randomBytes(32).toString('hex') as ContainerId;
     return {
       id,
@@ -131,9 +135,12 @@ export class EngineFixture {
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
       .filter((line) => line.includes(this.root));
-    const files = ['state/engine/containers', 'run/engine/containers', 'run/engine/netns', 'state/engine/writable'].flatMap(
-      (folder) => listFolder(join(this.root, folder)).map((name) => `${folder}/${name}`),
-    );
+    const files = [
+      'state/engine/containers',
+      'run/engine/containers',
+      'run/engine/netns',
+      'state/engine/writable',
+    ].flatMap((folder) => listFolder(join(this.root, folder)).map((name) => `${folder}/${name}`));
     const cgroups = listFolder('/sys/fs/cgroup').flatMap((controller) =>
       listFolder(join('/sys/fs/cgroup', controller, this.cgroupParent))
         .filter((name) => /^[0-9a-f]{64}$/.test(name))

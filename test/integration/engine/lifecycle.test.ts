@@ -73,7 +73,9 @@ describe('life of a container', () => {
   });
 
   it('is removed at once while a stop waits for its grace to pass', async () => {
-    const id = await fixture.up(fixture.request(['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.05; done']));
+    const id = await fixture.up(
+      fixture.request(['sh', '-c', 'trap "" TERM; echo ready; while :; do sleep 0.05; done']),
+    );
     await fixture.written(id, 'ready');
     const stopping = fixture.engine.containers.stop(id, { graceMs: 3_600_000 });
     await fixture.engine.containers.remove(id);
@@ -130,7 +132,17 @@ describe('life of a container', () => {
 
   it('takes over the layer and the anonymous volumes of a stopped container', async () => {
     const mounts = [
-      { type: 'volume', source: '', target: '/anon', readOnly: false, noCopy: false, subpath: '', driver: '', driverOptions: {}, labels: {} },
+      {
+        type: 'volume',
+        source: '',
+        target: '/anon',
+        readOnly: false,
+        noCopy: false,
+        subpath: '',
+        driver: '',
+        driverOptions: {},
+        labels: {},
+      },
     ] as const;
     const first = await fixture.up(fixture.request(['sh', '-c', 'echo a > /root/a; echo b > /anon/b'], { mounts }));
     await fixture.engine.containers.wait(first);
@@ -178,7 +190,9 @@ describe('life of a container', () => {
       unchanged();
     });
     it('because of a value that is refused', async () => {
-      await rejects(fixture.engine.containers.create(fixture.request(['true'], { capAdd: ['FLY'] })), { code: 'INVALID_INPUT' });
+      await rejects(fixture.engine.containers.create(fixture.request(['true'], { capAdd: ['FLY'] })), {
+        code: 'INVALID_INPUT',
+      });
       unchanged();
     });
     it('because the id is taken', async () => {

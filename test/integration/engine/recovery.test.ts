@@ -20,7 +20,9 @@ describe('a daemon that comes back', () => {
   const runFile = (id: ContainerId, name: string): string => join(fixture.runDir, 'engine/containers', id, name);
 
   it('takes up containers that run, and hears of their end', async () => {
-    const id = await fixture.up(fixture.request(['sh', '-c', 'echo ready; read line; echo $line; exit 5'], { openStdin: true }));
+    const id = await fixture.up(
+      fixture.request(['sh', '-c', 'echo ready; read line; echo $line; exit 5'], { openStdin: true }),
+    );
     const before = fixture.engine.containers.inspect(id);
     await fixture.restart();
     deepEqual(fixture.engine.containers.inspect(id), before);
@@ -32,7 +34,9 @@ describe('a daemon that comes back', () => {
   });
 
   it('learns of containers that ended while it was away, and can start them again', async () => {
-    const request = fixture.request(['sh', '-c', 'echo run >> /root/runs; cat /root/runs; read line; exit 6'], { openStdin: true });
+    const request = fixture.request(['sh', '-c', 'echo run >> /root/runs; cat /root/runs; read line; exit 6'], {
+      openStdin: true,
+    });
     const id = await fixture.up(request);
     const pid = fixture.engine.containers.inspect(id)?.pid ?? 0;
     await fixture.written(id, 'run');
@@ -71,7 +75,10 @@ describe('a daemon that comes back', () => {
     rmSync(join(fixture.runDir, 'engine/secrets', id), { recursive: true });
     await fixture.restart();
     equal(fixture.engine.containers.inspect(id)?.exit?.code, 255);
-    await rejects(fixture.engine.containers.start(id), { code: 'RUNTIME_FAILED', message: /secrets and configs are gone/ });
+    await rejects(fixture.engine.containers.start(id), {
+      code: 'RUNTIME_FAILED',
+      message: /secrets and configs are gone/,
+    });
     equal((await fixture.engine.containers.start(plain)).state, 'running');
   });
 
@@ -82,7 +89,13 @@ describe('a daemon that comes back', () => {
     for (let round = 0; round < 20; round++) {
       const daemon = spawn(
         process.execPath,
-        [join(import.meta.dirname, 'churn.ts'), fixture.stateDir, fixture.runDir, fixture.cgroupParent, JSON.stringify(pattern)],
+        [
+          join(import.meta.dirname, 'churn.ts'),
+          fixture.stateDir,
+          fixture.runDir,
+          fixture.cgroupParent,
+          JSON.stringify(pattern),
+        ],
         { stdio: ['ignore', 'pipe', 'inherit'] },
       );
       await killAfter(daemon, round, (round * 37) % 200);

@@ -33,17 +33,25 @@ describe('volumes', () => {
   });
 
   it('are filled once with what the image has at their target', async () => {
-    const look = 'cat /seed/own/file 2>/dev/null; stat -c "%u %a" /seed/own; readlink /seed/own/link; echo changed > /seed/own/file';
+    const look =
+      'cat /seed/own/file 2>/dev/null; stat -c "%u %a" /seed/own; readlink /seed/own/link; echo changed > /seed/own/file';
     const mounts = [volume('seeded', { target: '/seed/own' })];
     equal((await fixture.run(look, { mounts })).stdout, 'from the image\n1000 750\nfile\n');
     equal((await fixture.run(look, { mounts })).stdout, 'changed\n1000 750\nfile\n');
-    equal((await fixture.run(look, { mounts: [volume('plain', { target: '/seed/own', noCopy: true })] })).stdout, '0 755\n');
+    equal(
+      (await fixture.run(look, { mounts: [volume('plain', { target: '/seed/own', noCopy: true })] })).stdout,
+      '0 755\n',
+    );
   });
 
   it('are shared by containers, read-only where asked for', async () => {
-    const writer = await fixture.up(fixture.request(['sh', '-c', 'echo w > /data/w; echo ready; sleep 1000'], { mounts: [volume('shared')] }));
+    const writer = await fixture.up(
+      fixture.request(['sh', '-c', 'echo w > /data/w; echo ready; sleep 1000'], { mounts: [volume('shared')] }),
+    );
     await fixture.written(writer, 'ready');
-    const reader = await fixture.run('cat /data/w; touch /data/x 2>/dev/null || echo refused', { mounts: [volume('shared', { readOnly: true })] });
+    const reader = await fixture.run('cat /data/w; touch /data/x 2>/dev/null || echo refused', {
+      mounts: [volume('shared', { readOnly: true })],
+    });
     equal(reader.stdout, 'w\nrefused\n');
     await rejects(fixture.engine.volumes.remove('shared'), { code: 'IN_USE', message: /container "test-/ });
     await fixture.engine.containers.remove(writer);
@@ -62,7 +70,12 @@ describe('volumes', () => {
   });
 
   it('show a folder of theirs, never through a link that leads out', async () => {
-    const { mountpoint } = await fixture.engine.volumes.ensure({ name: 'parts', driver: 'local', driverOptions: {}, labels: {} });
+    const { mountpoint } = await fixture.engine.volumes.ensure({
+      name: 'parts',
+      driver: 'local',
+      driverOptions: {},
+      labels: {},
+    });
     mkdirSync(join(mountpoint, 'a/b'), { recursive: true });
     writeFileSync(join(mountpoint, 'a/b/file'), 'deep\n');
     symlinkSync('/etc', join(mountpoint, 'out'));
@@ -86,13 +99,15 @@ describe('volumes', () => {
 
   it('of another file system are mounted while a container runs', async () => {
     const memory = volume('memory', { driverOptions: { type: 'tmpfs', o: 'size=1m,nosuid', device: 'tmpfs' } });
-    const { stdout } = await fixture.run('df -Pk /data | tail -1 | awk \'{print $1, $2}\'', { mounts: [memory] });
+    const { stdout } = await fixture.run("df -Pk /data | tail -1 | awk '{print $1, $2}'", { mounts: [memory] });
     equal(stdout, 'tmpfs 1024\n');
   });
 
   it('of an unknown driver or option are refused', async () => {
     await rejects(fixture.run('true', { mounts: [volume('x', { driver: 'cloud' })] }), { code: 'NOT_SUPPORTED' });
-    await rejects(fixture.run('true', { mounts: [volume('x', { driverOptions: { speed: 'fast' } })] }), { code: 'INVALID_INPUT' });
+    await rejects(fixture.run('true', { mounts: [volume('x', { driverOptions: { speed: 'fast' } })] }), {
+      code: 'INVALID_INPUT',
+    });
     await rejects(fixture.run('true', { mounts: [volume('../x')] }), { code: 'INVALID_INPUT' });
     equal(fixture.engine.volumes.inspect('x'), undefined);
   });
