@@ -1,0 +1,92 @@
+/**
+ * The engine's networking: a bridge per network, a namespace per container, published ports by nftables. Works in the
+ * network namespace that the process is in; nodes that share a kernel each have their own.
+ */
+import { KeyedQueue } from '../../base/async.ts';
+import type { Networks, Sandboxes } from '../types.ts';
+import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import { Firewall } from './firewall.ts';
+import { bridgeName } from './names.ts';
+import { PortReservations } from './ports.ts';
+import { createSandboxes } from './sandboxes.ts';
+
+export type { ResolverSockets } from './resolver-socket.ts';
+export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+
+export interface NetworkOptions {
+  /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
+  readonly netnsDirectory: string;
+  /** Letters and digits that tell this daemon from others in the same network namespace: names the nftables table. */
+  readonly instance: string;
+}
+
+export interface NodeNetwork {
+  readonly networks: Networks;
+  readonly sandboxes: Sandboxes;
+  /** Lets go of the held ports and handles. Networks, sandboxes and rules stay. */
+  close(): void;
+}
+
+/** Nothing is touched before the first call. */
+export function createNetworks({ netnsDirectory, instance }: NetworkOptions): NodeNetwork {
+  const firewall = new Firewall(`tsswarm_${instance}`);
+  const reservations = new PortReservations();
+  const sandboxes = createSandboxes(netnsDirectory);
+  const queue = new KeyedQueue();
+  let adopted: Promise<void> | undefined;
+
+  /** Bridges that an earlier process made stay in the rules until they are removed. */
+  const adopt = async (): Promise<void> => {
+    for (const bridge of (await surveyBridges(instance)).bridges) {
+      const known = rulesetBridge(bridge);
+      if (known) firewall.setBridge(known);
+    }
+  };
+  const ready = async (): Promise<void> => {
+    adopted ??= adopt();
+    await adopted.catch((error: unknown) => {
+      adopted = undefined;
+      throw error;
+    });
+  };
+
+  const networks: Networks = {
+    async ensureBridge(request) {
+      await ready();
+      await queue.run(request.id, async () => {
+        await ensureBridge(instance, request, firewall);
+        await firewall.commit();
+      });
+    },
+    async removeBridge(id) {
+      await ready();
+      await queue.run(id, async () => {
+        // The rules first: after a crash in between the bridge is still there to be found.
+        firewall.deleteBridge(bridgeName(id));
+        await firewall.commit();
+        await removeBridgeLink(id);
+      });
+    },
+    async listBridges() {
+      return (await surveyBridges(instance)).bridges.map(({ id }) => id);
+    },
+    async setPorts(forwards) {
+      await ready();
+      return queue.run('ports', async () => {
+        const { held, refused } = await reservations.hold(forwards);
+        firewall.setForwards(held);
+        await firewall.commit();
+        return refused;
+      });
+    },
+  };
+
+  return {
+    networks,
+    sandboxes,
+    close() {
+      reservations.close();
+      sandboxes.close();
+    },
+  };
+}

@@ -1,0 +1,208 @@
+import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
+import type {
+  BridgeRequest,
+  ContainerId,
+  NetworkId,
+  PortForward,
+  SandboxInterface,
+} from '../../../node-engine/types.ts';
+import type { Lab } from './lab.ts';
+import { answerOf, openLab, show } from './lab.ts';
+
+const FRONT: BridgeRequest = {
+  id: 'frontnetworkid00000000000' as NetworkId,
+  name: 'shop_front',
+  subnet: '10.128.1.0/24',
+  gateway: '10.128.1.1',
+  internal: false,
+  mtu: 0,
+};
+const BACK: BridgeRequest = {
+  ...FRONT,
+  id: 'backnetworkid000000000000' as NetworkId,
+  name: 'shop_back',
+  subnet: '10.128.2.0/24',
+  gateway: '10.128.2.1',
+};
+const INNER: BridgeRequest = {
+  ...FRONT,
+  id: 'innernetworkid00000000000' as NetworkId,
+  name: 'shop_inner',
+  subnet: '10.128.3.0/24',
+  gateway: '10.128.3.1',
+  internal: true,
+};
+
+/** An interface on a network, with the address that ends in `host`. */
+function on(network: BridgeRequest, host: number): SandboxInterface {
+  return {
+    networkId: network.id,
+    ipv4: network.gateway.replace(/1$/, String(host)),
+    prefix: 24,
+    gateway: network.internal ? '' : network.gateway,
+  };
+}
+
+function containerId(digit: string): ContainerId {
+  return digit.repeat(64) as ContainerId;
+}
+
+function tcp(port: number, ...backends: readonly [string, number][]): PortForward {
+  return { protocol: 'tcp', hostIp: '', port, backends: backends.map(([ipv4, port]) => ({ ipv4, port })) };
+}
+
+describe('networks of a node', () => {
+  let lab: Lab;
+  let [a, b, c, d] = ['', '', '', ''];
+
+  before(async () => {
+    lab = await openLab();
+    for (const bridge of [FRONT, BACK, INNER]) await lab.call('ensureBridge', bridge);
+    const sandbox = (digit: string, ...interfaces: readonly SandboxInterface[]): Promise<string> =>
+      lab.call('createSandbox', containerId(digit), { mode: 'networks', interfaces });
+    a = await sandbox('a', on(FRONT, 2));
+    b = await sandbox('b', on(FRONT, 3));
+    c = await sandbox('c', on(BACK, 4));
+    d = await sandbox('d', on(INNER, 5), on(FRONT, 5));
+    for (const [netns, name] of [
+      [a, 'a'],
+      [b, 'b'],
+      [c, 'c'],
+      [d, 'd'],
+    ] as const) {
+      await lab.serve(netns, 'tcp', 80, name);
+      await lab.serve(netns, 'udp', 53, name);
+    }
+    await lab.serve(lab.client, 'tcp', 80, 'client');
+  });
+  after(() => lab.close());
+
+  describe('sandboxes', () => {
+    it('reach each other on a network, by TCP and UDP', async () => {
+      equal(await answerOf(a, 'tcp', '10.128.1.3', 80), 'b');
+      equal(await answerOf(b, 'tcp', '10.128.1.2', 80), 'a');
+      equal(await answerOf(a, 'udp', '10.128.1.3', 53), 'b 10.128.1.2');
+    });
+    it('have the hardware address that follows from the IP address', () => {
+      match(show(a, 'ip', 'link', 'show', 'eth0'), /link\/ether 02:42:0a:80:01:02/);
+    });
+    it('may bind ports below 1024 and ping without privileges', () => {
+      equal(show(a, 'cat', '/proc/sys/net/ipv4/ip_unprivileged_port_start').trim(), '0');
+      equal(show(a, 'cat', '/proc/sys/net/ipv4/ping_group_range').trim(), '0\t2147483647');
+    });
+    it('do not reach containers of other networks', async () => {
+      equal(await answerOf(a, 'tcp', '10.128.2.4', 80), undefined);
+      equal(await answerOf(c, 'tcp', '10.128.1.2', 80), undefined);
+    });
+    it('reach what is outside, seen from the address of the node', async () => {
+      equal(await answerOf(a, 'tcp', '192.168.77.2', 80), 'client');
+      await lab.serve(lab.client, 'udp', 5353, 'client');
+      equal(await answerOf(a, 'udp', '192.168.77.2', 5353), 'client 192.168.77.1');
+    });
+    it('are not reached from outside but by published ports', async () => {
+      show(lab.client, 'ip', 'route', 'add', '10.128.0.0/16', 'via', '192.168.77.1');
+      equal(await answerOf(lab.client, 'tcp', '10.128.1.2', 80), undefined);
+    });
+    it('do not reach the loopback of the node', async () => {
+      await lab.serve(lab.node, 'tcp', 9000, 'private', '127.0.0.1');
+      equal(await answerOf(lab.node, 'tcp', '127.0.0.1', 9000), 'private');
+      show(a, 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
+      show(a, 'ip', 'route', 'del', 'table', 'local', '127.0.0.0/8');
+      show(a, 'ip', 'route', 'del', 'table', 'local', '127.0.0.1');
+      show(a, 'ip', 'route', 'add', '127.0.0.1', 'via', '10.128.1.1', 'src', '10.128.1.2');
+      equal(await answerOf(a, 'tcp', '127.0.0.1', 9000), undefined);
+    });
+    it('of an internal network have no way out, and none in', async () => {
+      const only = await lab.call('createSandbox', containerId('e'), { mode: 'networks', interfaces: [on(INNER, 6)] });
+      equal(await answerOf(only, 'tcp', '10.128.3.5', 80), 'd');
+      show(only, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
+      equal(await answerOf(only, 'tcp', '192.168.77.2', 80), undefined);
+      equal(await answerOf(only, 'tcp', '10.128.1.2', 80), undefined);
+      await lab.call('removeSandbox', containerId('e'));
+    });
+    it('take their default route from the first interface that has one', () => {
+      match(show(d, 'ip', 'route'), /^default via 10\.128\.1\.1 dev eth1/m);
+    });
+    it('without networks have only loopback; those of the host are no namespace', async () => {
+      const none = await lab.call('createSandbox', containerId('f'), { mode: 'none', interfaces: [] });
+      match(show(none, 'ip', '-br', 'link'), /^lo .*UP/);
+      equal(show(none, 'ip', '-br', 'link').match(/^eth/m), null);
+      equal(await lab.call('createSandbox', containerId('9'), { mode: 'host', interfaces: [] }), '');
+      await lab.call('removeSandbox', containerId('f'));
+    });
+    it('are kept as they are when asked for again, and mended when something is missing', async () => {
+      const interfaces = [on(BACK, 7)];
+      const first = await lab.call('createSandbox', containerId('7'), { mode: 'networks', interfaces });
+      const before = show(first, 'ip', '-o', 'addr');
+      equal(await lab.call('createSandbox', containerId('7'), { mode: 'networks', interfaces }), first);
+      equal(show(first, 'ip', '-o', 'addr'), before);
+      show(first, 'ip', 'link', 'del', 'eth0');
+      await lab.call('createSandbox', containerId('7'), {
+        mode: 'networks',
+        interfaces: [...interfaces, on(FRONT, 7)],
+      });
+      equal(await answerOf(first, 'tcp', '10.128.2.4', 80), 'c');
+      equal(await answerOf(first, 'tcp', '10.128.1.3', 80), 'b');
+      await lab.call('createSandbox', containerId('7'), { mode: 'networks', interfaces: [on(FRONT, 7)] });
+      equal(await answerOf(first, 'tcp', '10.128.2.4', 80), undefined);
+      await lab.call('removeSandbox', containerId('7'));
+    });
+    it('can be made again at once under the same id', async () => {
+      const request = { mode: 'networks', interfaces: [on(BACK, 8)] } as const;
+      for (let round = 0; round < 5; round++) {
+        const path = await lab.call('createSandbox', containerId('8'), request);
+        equal(await answerOf(path, 'tcp', '10.128.2.4', 80), 'c');
+        await lab.call('removeSandbox', containerId('8'));
+      }
+    });
+    it('on a network that is not there are refused and leave nothing', async () => {
+      const elsewhere = { ...on(BACK, 9), networkId: 'nosuchnetwork000000000000' as NetworkId };
+      const request = { mode: 'networks', interfaces: [elsewhere] } as const;
+      await rejects(lab.call('createSandbox', containerId('6'), request), { code: 'NETWORK_FAILED' });
+      ok(!(await lab.call('listSandboxes')).includes(containerId('6')));
+    });
+  });
+
+  describe('published ports', () => {
+    before(async () => {
+      deepEqual(
+        await lab.call('setPorts', [
+          tcp(8080, ['10.128.1.2', 80]),
+          tcp(8081, ['10.128.1.2', 80], ['10.128.1.3', 80]),
+          { protocol: 'udp', hostIp: '', port: 5300, backends: [{ ipv4: '10.128.1.2', port: 53 }] },
+          { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
+          { ...tcp(8083, ['10.128.1.2', 80], ['10.128.1.3', 80]), hostIp: '192.168.77.1' },
+          tcp(8084, ['10.128.3.5', 80]),
+          tcp(8085),
+        ]),
+        [],
+      );
+    });
+
+    const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
+      ['from another machine', () => lab.client, '192.168.77.1', 8080, 'a'],
+      ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
+      ['from the node by its own address', () => lab.node, '192.168.77.1', 8080, 'a'],
+      ['from another container of the network', () => b, '192.168.77.1', 8080, 'a'],
+      ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
+      ['from a container of another network', () => c, '192.168.77.1', 8080, 'a'],
+      ['from the container itself', () => b, '192.168.77.1', 8083, 'a'],
+      ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
+      ['on 127.0.0.1 only: not from another machine', () => lab.client, '192.168.77.1', 8082, undefined],
+      ['on one address: there', () => lab.client, '192.168.77.1', 8083, 'b'],
+      ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
+      ['of an internal network: not from another machine', () => lab.client, '192.168.77.1', 8084, undefined],
+      ['without a backend: refused', () => lab.client, '192.168.77.1', 8085, undefined],
+    ];
+    for (const [title, netns, address, port, expected] of cases)
+      it(`answer ${title}`, async () => {
+        equal(await answerOf(netns(), 'tcp', address, port), expected);
+      });
+
+    it('answer a container that calls itself', async () => {
+      await lab.call('setPorts', [tcp(8080, ['10.128.1.3', 80])]);
+      equal(await answerOf(b, 'tcp', '192.168.77.1', 8080), 'b');
+      equal(await answerOf(b, 'tcp', '10.128.1.1', 8080), 'b');
+    });
+  });
+});
