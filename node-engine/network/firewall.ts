@@ -55,27 +55,34 @@ export class Firewall {
   }
 
   async #apply(): Promise<void> {
+    const portsKnown = this.#forwards !== undefined;
     const before = await inspect(this.#table);
     const wanted: Ruleset = {
       bridges: [...this.#bridges.values()],
       forwards: this.#forwards ?? [],
       hardware: this.#hardware,
     };
-    const script = this.#script(before, wanted);
+    const script = this.#script(before, wanted, portsKnown);
     if (script === '') return;
     this.#applied = undefined;
     await runNft(script);
     const { generation } = await inspect(this.#table);
     // One more than before: nobody else's change came between.
-    if (generation === before.generation + 1) this.#applied = { rules: wanted, generation };
+    const alone = generation === before.generation + 1;
+    // Ports of an earlier process that still stand are not known.
+    if (alone && (portsKnown || !before.exists)) this.#applied = { rules: wanted, generation };
   }
 
-  #script(kernel: { readonly generation: number; readonly exists: boolean }, wanted: Ruleset): string {
-    const unused = wanted.bridges.length === 0 && this.#forwards?.length === 0;
+  #script(
+    kernel: { readonly generation: number; readonly exists: boolean },
+    wanted: Ruleset,
+    portsKnown: boolean,
+  ): string {
+    const unused = wanted.bridges.length === 0 && portsKnown && wanted.forwards.length === 0;
     if (!kernel.exists) return unused ? '' : createRules(this.#table, wanted);
     if (unused) return removeRules(this.#table);
     if (this.#applied?.generation === kernel.generation) return changeRules(this.#table, this.#applied.rules, wanted);
-    return repairRules(this.#table, wanted, this.#forwards !== undefined);
+    return repairRules(this.#table, wanted, portsKnown);
   }
 }
 

@@ -3,12 +3,13 @@
  * network namespace that the process is in; nodes that share a kernel each have their own.
  */
 import { KeyedQueue } from '../../base/async.ts';
-import type { Networks, Sandboxes } from '../types.ts';
+import type { Networks, PortForward, Sandboxes } from '../types.ts';
 import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { bridgeName } from './names.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
+import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
@@ -34,6 +35,7 @@ export function createNetworks({ netnsDirectory, instance }: NetworkOptions): No
   const sandboxes = createSandboxes(netnsDirectory);
   const queue = new KeyedQueue();
   let adopted: Promise<void> | undefined;
+  let forwarded: readonly PortForward[] = [];
 
   /** Bridges that an earlier process made stay in the rules until they are removed. */
   const adopt = async (): Promise<void> => {
@@ -76,6 +78,9 @@ export function createNetworks({ netnsDirectory, instance }: NetworkOptions): No
         const { held, refused } = await reservations.hold(forwards);
         firewall.setForwards(held);
         await firewall.commit();
+        const changed = changedUdpPorts(forwarded, held);
+        forwarded = held;
+        await endStaleFlows(changed, held);
         return refused;
       });
     },

@@ -59,16 +59,21 @@ export function planContainer(
   parseLogConfig(log);
   const targets = [...spec.mounts.filter(({ type }) => type === 'bind'), ...record.volumes, ...record.files];
   const binds = targets.map(({ target }) => ({ source: '/', target, readOnly: true, propagation: '', options: [] }));
-  generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds);
+  generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds, '/to/be/made');
   return record;
 }
 
-/** The OCI configuration of a container on this node. @throws INVALID_INPUT, NOT_SUPPORTED */
+/**
+ * The OCI configuration of a container on this node.
+ * @param networkNamespace of its sandbox; not looked at when it shares the node's network
+ * @throws INVALID_INPUT, NOT_SUPPORTED
+ */
 export function generateConfiguration(
-  { sandboxes, cgroupParent, launcherPath }: ContainerParts,
+  { cgroupParent, launcherPath }: ContainerParts,
   record: ContainerRecord,
   overlay: OverlayPaths,
   binds: readonly BoundSource[],
+  networkNamespace: string,
 ): OciSpec {
   const { id, spec, image, limits, hostname, sandbox } = record;
   return generateSpec({
@@ -77,7 +82,7 @@ export function generateConfiguration(
     image,
     limits,
     hostname,
-    networkNamespace: sandbox.mode === 'host' ? '' : sandboxes.path(id),
+    networkNamespace: sandbox.mode === 'host' ? '' : networkNamespace,
     overlay,
     cgroupsPath: `${cgroupParent}/${id}`,
     binds,

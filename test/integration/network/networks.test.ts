@@ -1,55 +1,8 @@
-import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
-import type {
-  BridgeRequest,
-  ContainerId,
-  NetworkId,
-  PortForward,
-  SandboxInterface,
-} from '../../../node-engine/types.ts';
+import { equal, match, ok, rejects } from 'node:assert/strict';
+import type { NetworkId, SandboxInterface } from '../../../node-engine/types.ts';
+import { BACK, FRONT, INNER, containerId, on } from './fixtures.ts';
 import type { Lab } from './lab.ts';
 import { answerOf, openLab, show } from './lab.ts';
-
-const FRONT: BridgeRequest = {
-  id: 'frontnetworkid00000000000' as NetworkId,
-  name: 'shop_front',
-  subnet: '10.128.1.0/24',
-  gateway: '10.128.1.1',
-  internal: false,
-  mtu: 0,
-};
-const BACK: BridgeRequest = {
-  ...FRONT,
-  id: 'backnetworkid000000000000' as NetworkId,
-  name: 'shop_back',
-  subnet: '10.128.2.0/24',
-  gateway: '10.128.2.1',
-};
-const INNER: BridgeRequest = {
-  ...FRONT,
-  id: 'innernetworkid00000000000' as NetworkId,
-  name: 'shop_inner',
-  subnet: '10.128.3.0/24',
-  gateway: '10.128.3.1',
-  internal: true,
-};
-
-/** An interface on a network, with the address that ends in `host`. */
-function on(network: BridgeRequest, host: number): SandboxInterface {
-  return {
-    networkId: network.id,
-    ipv4: network.gateway.replace(/1$/, String(host)),
-    prefix: 24,
-    gateway: network.internal ? '' : network.gateway,
-  };
-}
-
-function containerId(digit: string): ContainerId {
-  return digit.repeat(64) as ContainerId;
-}
-
-function tcp(port: number, ...backends: readonly [string, number][]): PortForward {
-  return { protocol: 'tcp', hostIp: '', port, backends: backends.map(([ipv4, port]) => ({ ipv4, port })) };
-}
 
 describe('networks of a node', () => {
   let lab: Lab;
@@ -160,49 +113,6 @@ describe('networks of a node', () => {
       const request = { mode: 'networks', interfaces: [elsewhere] } as const;
       await rejects(lab.call('createSandbox', containerId('6'), request), { code: 'NETWORK_FAILED' });
       ok(!(await lab.call('listSandboxes')).includes(containerId('6')));
-    });
-  });
-
-  describe('published ports', () => {
-    before(async () => {
-      deepEqual(
-        await lab.call('setPorts', [
-          tcp(8080, ['10.128.1.2', 80]),
-          tcp(8081, ['10.128.1.2', 80], ['10.128.1.3', 80]),
-          { protocol: 'udp', hostIp: '', port: 5300, backends: [{ ipv4: '10.128.1.2', port: 53 }] },
-          { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
-          { ...tcp(8083, ['10.128.1.2', 80], ['10.128.1.3', 80]), hostIp: '192.168.77.1' },
-          tcp(8084, ['10.128.3.5', 80]),
-          tcp(8085),
-        ]),
-        [],
-      );
-    });
-
-    const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
-      ['from another machine', () => lab.client, '192.168.77.1', 8080, 'a'],
-      ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
-      ['from the node by its own address', () => lab.node, '192.168.77.1', 8080, 'a'],
-      ['from another container of the network', () => b, '192.168.77.1', 8080, 'a'],
-      ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
-      ['from a container of another network', () => c, '192.168.77.1', 8080, 'a'],
-      ['from the container itself', () => b, '192.168.77.1', 8083, 'a'],
-      ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
-      ['on 127.0.0.1 only: not from another machine', () => lab.client, '192.168.77.1', 8082, undefined],
-      ['on one address: there', () => lab.client, '192.168.77.1', 8083, 'b'],
-      ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
-      ['of an internal network: not from another machine', () => lab.client, '192.168.77.1', 8084, undefined],
-      ['without a backend: refused', () => lab.client, '192.168.77.1', 8085, undefined],
-    ];
-    for (const [title, netns, address, port, expected] of cases)
-      it(`answer ${title}`, async () => {
-        equal(await answerOf(netns(), 'tcp', address, port), expected);
-      });
-
-    it('answer a container that calls itself', async () => {
-      await lab.call('setPorts', [tcp(8080, ['10.128.1.3', 80])]);
-      equal(await answerOf(b, 'tcp', '192.168.77.1', 8080), 'b');
-      equal(await answerOf(b, 'tcp', '10.128.1.1', 8080), 'b');
     });
   });
 });
