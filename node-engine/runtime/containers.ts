@@ -5,6 +5,7 @@ import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
+import type { BindMount, ContainerSpec } from '../../proto/types/index.ts';
 import { isAlive } from '../launcher/index.ts';
 import type {
   ContainerCreate,
@@ -56,6 +57,8 @@ const KILL_TIMEOUT_MS = 30_000;
 const SIGKILL = 9;
 /** How long a SIGKILL to the main process alone may take, before every process is looked for. */
 const KILL_MAIN_MS = 2_000;
+/** Before a supervisor that could not be asked (no descriptor was free, say) is asked again. */
+const WATCH_AGAIN_MS = 1_000;
 /** What Docker reports of a container whose end nobody saw. */
 const LOST_EXIT_CODE = 255;
 
@@ -65,6 +68,8 @@ export class ContainerService implements Containers {
   readonly #logger: Logger;
   readonly #entries = new Map<ContainerId, Entry>();
   readonly #queue = new KeyedQueue();
+  /** Requests at work: what they need must not be removed meanwhile. */
+  readonly #creating = new Set<ContainerCreate>();
   readonly #starting = new Semaphore(PARALLEL_STARTS);
   #execCount = 0;
   #closed = false;
@@ -111,15 +116,9 @@ export class ContainerService implements Containers {
     await signal(running, SIGKILL);
     await this.#queue.run(id, async () => {
       const entry = this.#entries.get(id);
-      if (!entry) return;
-      if (entry.status.state === 'running') await this.#killAll(entry);
-      this.#parts.disk.uncommit(id);
-      this.#entries.delete(id);
-      entry.exited.reject(
-        new TsswarmError('NOT_FOUND', `waiting for container "${entry.record.name}": it was removed`),
-      );
-      await clearContainer(this.#parts, id);
-      this.#logger.info('container removed', { id, name: entry.record.name });
+      if (entry) await this.#remove(entry);
+      // Something of it could not be removed last time.
+      else if (this.#parts.disk.hasFolders(id)) await clearContainer(this.#parts, id);
     });
   }
 
@@ -223,9 +222,8 @@ export class ContainerService implements Containers {
 
   /** Containers made from an image, for the image store: what they use is not removed. */
   usersOf(imageId: string): readonly string[] {
-    return [...this.#entries.values()]
-      .filter(({ record }) => record.imageId === imageId)
-      .map(({ record }) => record.name);
+    const made = [...this.#entries.values()].map(({ record }) => record);
+    return [...made, ...this.#creating].filter((one) => one.imageId === imageId).map(({ name }) => name);
   }
 
   /** Lets go of every container; they run on. */
@@ -243,28 +241,40 @@ export class ContainerService implements Containers {
       throw new TsswarmError('ALREADY_EXISTS', `creating container "${name}": the id is taken`);
     const adopted = request.adopt === '' ? undefined : this.#adoptable(name, request.adopt);
     const record = planContainer(parts, request, adopted);
-    ensureBindSources(
-      name,
-      spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
-    parts.disk.makeFolders(id);
+    this.#creating.add(request);
     try {
-      await furnishContainer(parts, request, record, adopted);
-      signal?.throwIfAborted();
-      if (adopted) await adoptContainer(parts, record, adopted);
-      parts.disk.commit(record);
-    } catch (error) {
-      await undoAdoption(parts, id);
-      await clearContainer(parts, id);
-      throw error;
+      ensureBindSources(name, bindsOf(spec));
+      await this.#make(request, record, adopted, signal);
+    } finally {
+      this.#creating.delete(request);
     }
-    const entry = this.#add(record, CREATED, true);
     if (adopted) {
       await this.#remove(this.#get(adopted.id, 'removing'));
       parts.disk.clearAdoption(id);
     }
     this.#logger.info('container created', { id, name, image: spec.image });
-    return containerInfo(record, entry.status);
+    return containerInfo(record, CREATED);
+  }
+
+  async #make(
+    request: ContainerCreate,
+    record: ContainerRecord,
+    adopted: ContainerRecord | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const parts = this.#parts;
+    parts.disk.makeFolders(record.id);
+    try {
+      await furnishContainer(parts, request, record, adopted);
+      signal?.throwIfAborted();
+      if (adopted) await adoptContainer(parts, record, adopted);
+      parts.disk.commit(record);
+      this.#add(record, CREATED, true);
+    } catch (error) {
+      await undoAdoption(parts, record.id);
+      await clearContainer(parts, record.id);
+      throw error;
+    }
   }
 
   #adoptable(name: string, from: ContainerId): ContainerRecord {
@@ -294,10 +304,7 @@ export class ContainerService implements Containers {
         },
       );
     }
-    ensureBindSources(
-      name,
-      record.spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
+    ensureBindSources(name, bindsOf(record.spec));
     const namespace = await this.#sandbox(entry);
     try {
       const sources = await bindSources(record, paths, volumes, secrets);
@@ -367,8 +374,10 @@ export class ContainerService implements Containers {
     entry.supervision = supervision;
     supervision.closed
       .then(() => (this.#closed ? undefined : this.#supervisorGone(entry)))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         this.#logger.error('lost sight of a container', { id: entry.record.id, error: messageOf(error) });
+        await sleep(this.#parts.clock, WATCH_AGAIN_MS);
+        if (!this.#closed) this.#watch(entry);
       });
   }
 
@@ -470,6 +479,10 @@ export class ContainerService implements Containers {
       `${action} container "${entry.record.name}": it is ${entry.status.state}, expected running`,
     );
   }
+}
+
+function bindsOf({ mounts }: ContainerSpec): readonly BindMount[] {
+  return mounts.filter((mount) => mount.type === 'bind');
 }
 
 /** Signals the main process; that it ends at this moment is no failure. */
