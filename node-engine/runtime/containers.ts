@@ -1,8 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Deferred } from '../../base/async.ts';
 import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { BindMount, ContainerSpec } from '../../proto/types/index.ts';
@@ -31,7 +30,8 @@ import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
 import { parseLogConfig } from './log-options.ts';
 import type { ContainerParts } from './parts.ts';
-import type { Supervision } from './ports.ts';
+import type { Entry } from './run.ts';
+import { killRun, nextExit, SIGKILL, signalRun, stopRun } from './run.ts';
 import { LaunchError } from './ports.ts';
 import type { ContainerRecord, ContainerStatus } from './record.ts';
 import { containerInfo, CREATED, ended } from './record.ts';
@@ -39,24 +39,8 @@ import { parseSecurityOptions } from './security.ts';
 import { parseSignal } from './signals.ts';
 import { printJson } from './spec.ts';
 
-/** A container in memory. */
-interface Entry {
-  readonly record: ContainerRecord;
-  status: ContainerStatus;
-  /** Whether this daemon knows its sandbox to be in place. */
-  sandboxReady: boolean;
-  supervision: Supervision | undefined;
-  /** Resolves when the current or next run has ended. */
-  exited: Deferred<ExitStatus>;
-}
-
 /** Starts at once; more only fight for the two or more CPUs. */
 const PARALLEL_STARTS = 16;
-/** How long killed processes may take to vanish before the stop is reported as failed. */
-const KILL_TIMEOUT_MS = 30_000;
-const SIGKILL = 9;
-/** How long a SIGKILL to the main process alone may take, before every process is looked for. */
-const KILL_MAIN_MS = 2_000;
 /** Before a supervisor that could not be asked (no descriptor was free, say) is asked again. */
 const WATCH_AGAIN_MS = 1_000;
 /** What Docker reports of a container whose end nobody saw. */
@@ -98,7 +82,7 @@ export class ContainerService implements Containers {
     return this.#queue.run(id, async () => {
       const entry = this.#get(id, 'stopping');
       const number = parseSignal(options.signal ?? entry.record.stopSignal);
-      if (entry.status.state === 'running') await this.#stop(entry, number, options.graceMs);
+      if (entry.status.state === 'running') await stopRun(this.#parts, entry, number, options.graceMs);
       return entry.status.exit ?? { code: 0, oomKilled: false, at: entry.record.createdAt };
     });
   }
@@ -113,7 +97,7 @@ export class ContainerService implements Containers {
   async remove(id: ContainerId): Promise<void> {
     const running = this.#entries.get(id);
     // Not in the queue: a stop that waits there for its grace to pass ends at once.
-    await signal(running, SIGKILL);
+    await signalRun(running, SIGKILL);
     await this.#queue.run(id, async () => {
       const entry = this.#entries.get(id);
       if (entry) await this.#remove(entry);
@@ -411,47 +395,9 @@ export class ContainerService implements Containers {
     entry.exited.resolve(exit);
   }
 
-  async #stop(entry: Entry, number: number, graceMs: number): Promise<void> {
-    const { id, name } = entry.record;
-    if (number !== SIGKILL) {
-      await signal(entry, number);
-      if (await this.#endsWithin(entry, graceMs)) return;
-      this.#logger.info('stop grace is over, killing', { id, name, graceMs });
-    }
-    await this.#killAll(entry);
-  }
-
-  /** SIGKILL to the main process, whose supervisor kills the rest; if that does not help, to each process found. */
-  async #killAll(entry: Entry): Promise<void> {
-    const { launcher, disk } = this.#parts;
-    await signal(entry, SIGKILL);
-    if (entry.supervision && (await this.#endsWithin(entry, KILL_MAIN_MS))) return;
-    if (entry.status.state !== 'running') return;
-    await launcher.killAll(disk.paths(entry.record.id).runDir);
-    if (await this.#endsWithin(entry, KILL_TIMEOUT_MS)) return;
-    throw new TsswarmError(
-      'RUNTIME_FAILED',
-      `stopping container "${entry.record.name}": processes are left after SIGKILL`,
-      {
-        hint: 'they may hang in the kernel: look at /proc/PID/stack',
-      },
-    );
-  }
-
-  async #endsWithin(entry: Entry, ms: number): Promise<boolean> {
-    const over = new AbortController();
-    const late = sleep(this.#parts.clock, ms, over.signal).then(
-      () => false,
-      () => true,
-    );
-    const first = await Promise.race([entry.exited.promise.then(() => true), late]);
-    over.abort();
-    return first;
-  }
-
   async #remove(entry: Entry): Promise<void> {
     const { id, name } = entry.record;
-    if (entry.status.state === 'running') await this.#killAll(entry);
+    if (entry.status.state === 'running') await killRun(this.#parts, entry);
     this.#parts.disk.uncommit(id);
     this.#entries.delete(id);
     entry.exited.reject(new TsswarmError('NOT_FOUND', `waiting for container "${name}": it was removed`));
@@ -483,22 +429,6 @@ export class ContainerService implements Containers {
 
 function bindsOf({ mounts }: ContainerSpec): readonly BindMount[] {
   return mounts.filter((mount) => mount.type === 'bind');
-}
-
-/** Signals the main process; that it ends at this moment is no failure. */
-async function signal(entry: Entry | undefined, number: number): Promise<void> {
-  try {
-    await entry?.supervision?.kill(number);
-  } catch (error) {
-    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING')) throw error;
-  }
-}
-
-function nextExit(): Deferred<ExitStatus> {
-  const exit = deferred<ExitStatus>();
-  // Rejected when the container is removed, whether or not anybody waits.
-  exit.promise.catch(() => undefined);
-  return exit;
 }
 
 function securityOf({ spec }: ContainerRecord): ReturnType<typeof parseSecurityOptions> {
