@@ -7,12 +7,14 @@ import { TsswarmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { createImageStore } from './image/index.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
+import { readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
 import { createNetworks } from './network/index.ts';
 import { cgroupMounts, cgroupVersion, removeEmptyParent } from './runtime/cgroups.ts';
 import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
+import type { SeccompPrograms } from './runtime/ports.ts';
 import { recoverContainers } from './runtime/recovery.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { createWritableLayers } from './snapshot/index.ts';
@@ -74,14 +76,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     volumes,
     secrets: new SecretFiles(join(run, 'secrets'), native),
     launcher: nativeLauncher(launcherPath),
-    seccomp: {
-      programPath: (): Promise<string> => Promise.resolve(''),
-    },
-    logFiles: {
-      read: (): never => {
-        throw new TsswarmError('NOT_SUPPORTED', 'reading logs: not yet');
-      },
-    },
+    seccomp: NO_SECCOMP,
+    logFiles: { read: readLog },
     launcherPath,
     cgroupParent: `/${cgroupParent}`,
     cgroups,
@@ -128,6 +124,16 @@ const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '3
 const NO_BUILDER: Builder = {
   build: ({ context }) =>
     Promise.reject(new TsswarmError('NOT_SUPPORTED', `building "${context}": this version builds no images`)),
+};
+
+/** Until profiles are compiled (node-engine/seccomp) no filter is loaded; one that was asked for by name is refused. */
+const NO_SECCOMP: SeccompPrograms = {
+  programPath: (profile) =>
+    profile === 'default'
+      ? Promise.resolve('')
+      : Promise.reject(
+          new TsswarmError('NOT_SUPPORTED', `applying the seccomp profile "${profile}": this version compiles none`),
+        ),
 };
 
 /** "tsswarm" of "/tsswarm/"; several levels are allowed. @throws INVALID_INPUT */
