@@ -79,7 +79,10 @@ describe('networks of a node', () => {
       const only = await lab.call('createSandbox', containerId('e'), { mode: 'networks', interfaces: [on(INNER, 6)] });
       equal(await answerOf(only, 'tcp', '10.128.3.5', 80), 'd');
       show(only, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
-      equal(await answerOf(only, 'tcp', '192.168.77.2', 80), undefined);
+      show(lab.client, 'nft', 'add table ip probe; add chain ip probe in { type filter hook input priority 0; }');
+      show(lab.client, 'nft', 'add rule ip probe in ip saddr 10.128.0.0/16 counter');
+      await run(only, ['bash', '-c', 'echo hello > /dev/udp/192.168.77.2/9000']);
+      match(show(lab.client, 'nft', 'list', 'table', 'ip', 'probe'), /counter packets 0 /);
       equal(await answerOf(only, 'tcp', '10.128.1.2', 80), undefined);
       await lab.call('removeSandbox', containerId('e'));
     });
