@@ -36,7 +36,7 @@ export interface EngineOptions {
 
 /**
  * Opens the engine of a node. Nothing runs and nothing is removed before `recover`.
- * @throws CORRUPT, INVALID_INPUT, or a system error when the folders cannot be made
+ * @throws IN_USE when another process has it open, CORRUPT, INVALID_INPUT, or a system error when the folders cannot be made
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { logger, clock, launcherPath = LAUNCHER_PROGRAM, version = '0.0.0' } = options;
@@ -44,6 +44,13 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const state = join(options.stateDir, 'engine');
   const run = join(options.runDir, 'engine');
   for (const folder of [state, run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
+
+  const unlock = native.lockFile(join(state, 'lock'));
+  if (!unlock) {
+    throw new TsswarmError('IN_USE', `opening the engine in "${state}": another process has it open`, {
+      hint: 'stop the other daemon, or give this one a state directory of its own',
+    });
+  }
 
   const cgroups = cgroupMounts();
   const images = await createImageStore({
@@ -92,6 +99,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     network.close();
     await images.close();
     if (containers.list().every(({ state: one }) => one !== 'running')) removeEmptyParent(cgroups, cgroupParent);
+    unlock();
   };
 
   return {

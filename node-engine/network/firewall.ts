@@ -8,7 +8,7 @@ import { tryKernel } from './kernel.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
-import { EMPTY_RULESET, changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
+import { changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
 
 export class Firewall {
   readonly #table: string;

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TsswarmError, errnoOf, isTsswarmError } from '../../base/errors.ts';
@@ -90,6 +90,11 @@ export class ContainerDisk {
   /** From now on the container does not exist, although its folders may. */
   uncommit(id: ContainerId): void {
     rmSync(join(this.paths(id).stateDir, 'container.json'), { force: true });
+  }
+
+  /** Whether the container exists, or something of one that does not any more. */
+  hasFolders(id: ContainerId): boolean {
+    return existsSync(this.paths(id).stateDir);
   }
 
   async removeFolders(id: ContainerId): Promise<void> {

@@ -1,10 +1,10 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Deferred } from '../../base/async.ts';
 import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
+import type { BindMount, ContainerSpec } from '../../proto/types/index.ts';
 import { isAlive } from '../launcher/index.ts';
 import type {
   ContainerCreate,
@@ -30,7 +30,8 @@ import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
 import { parseLogConfig } from './log-options.ts';
 import type { ContainerParts } from './parts.ts';
-import type { Supervision } from './ports.ts';
+import type { Entry } from './run.ts';
+import { killRun, nextExit, SIGKILL, signalRun, stopRun } from './run.ts';
 import { LaunchError } from './ports.ts';
 import type { ContainerRecord, ContainerStatus } from './record.ts';
 import { containerInfo, CREATED, ended } from './record.ts';
@@ -38,24 +39,10 @@ import { parseSecurityOptions } from './security.ts';
 import { parseSignal } from './signals.ts';
 import { printJson } from './spec.ts';
 
-/** A container in memory. */
-interface Entry {
-  readonly record: ContainerRecord;
-  status: ContainerStatus;
-  /** Whether this daemon knows its sandbox to be in place. */
-  sandboxReady: boolean;
-  supervision: Supervision | undefined;
-  /** Resolves when the current or next run has ended. */
-  exited: Deferred<ExitStatus>;
-}
-
 /** Starts at once; more only fight for the two or more CPUs. */
 const PARALLEL_STARTS = 16;
-/** How long killed processes may take to vanish before the stop is reported as failed. */
-const KILL_TIMEOUT_MS = 30_000;
-const SIGKILL = 9;
-/** How long a SIGKILL to the main process alone may take, before every process is looked for. */
-const KILL_MAIN_MS = 2_000;
+/** Before a supervisor that could not be asked (no descriptor was free, say) is asked again. */
+const WATCH_AGAIN_MS = 1_000;
 /** What Docker reports of a container whose end nobody saw. */
 const LOST_EXIT_CODE = 255;
 
@@ -65,6 +52,8 @@ export class ContainerService implements Containers {
   readonly #logger: Logger;
   readonly #entries = new Map<ContainerId, Entry>();
   readonly #queue = new KeyedQueue();
+  /** Requests at work: what they need must not be removed meanwhile. */
+  readonly #creating = new Set<ContainerCreate>();
   readonly #starting = new Semaphore(PARALLEL_STARTS);
   #execCount = 0;
   #closed = false;
@@ -93,7 +82,7 @@ export class ContainerService implements Containers {
     return this.#queue.run(id, async () => {
       const entry = this.#get(id, 'stopping');
       const number = parseSignal(options.signal ?? entry.record.stopSignal);
-      if (entry.status.state === 'running') await this.#stop(entry, number, options.graceMs);
+      if (entry.status.state === 'running') await stopRun(this.#parts, entry, number, options.graceMs);
       return entry.status.exit ?? { code: 0, oomKilled: false, at: entry.record.createdAt };
     });
   }
@@ -108,18 +97,12 @@ export class ContainerService implements Containers {
   async remove(id: ContainerId): Promise<void> {
     const running = this.#entries.get(id);
     // Not in the queue: a stop that waits there for its grace to pass ends at once.
-    await signal(running, SIGKILL);
+    await signalRun(running, SIGKILL);
     await this.#queue.run(id, async () => {
       const entry = this.#entries.get(id);
-      if (!entry) return;
-      if (entry.status.state === 'running') await this.#killAll(entry);
-      this.#parts.disk.uncommit(id);
-      this.#entries.delete(id);
-      entry.exited.reject(
-        new TsswarmError('NOT_FOUND', `waiting for container "${entry.record.name}": it was removed`),
-      );
-      await clearContainer(this.#parts, id);
-      this.#logger.info('container removed', { id, name: entry.record.name });
+      if (entry) await this.#remove(entry);
+      // Something of it could not be removed last time.
+      else if (this.#parts.disk.hasFolders(id)) await clearContainer(this.#parts, id);
     });
   }
 
@@ -223,9 +206,8 @@ export class ContainerService implements Containers {
 
   /** Containers made from an image, for the image store: what they use is not removed. */
   usersOf(imageId: string): readonly string[] {
-    return [...this.#entries.values()]
-      .filter(({ record }) => record.imageId === imageId)
-      .map(({ record }) => record.name);
+    const made = [...this.#entries.values()].map(({ record }) => record);
+    return [...made, ...this.#creating].filter((one) => one.imageId === imageId).map(({ name }) => name);
   }
 
   /** Lets go of every container; they run on. */
@@ -243,28 +225,40 @@ export class ContainerService implements Containers {
       throw new TsswarmError('ALREADY_EXISTS', `creating container "${name}": the id is taken`);
     const adopted = request.adopt === '' ? undefined : this.#adoptable(name, request.adopt);
     const record = planContainer(parts, request, adopted);
-    ensureBindSources(
-      name,
-      spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
-    parts.disk.makeFolders(id);
+    this.#creating.add(request);
     try {
-      await furnishContainer(parts, request, record, adopted);
-      signal?.throwIfAborted();
-      if (adopted) await adoptContainer(parts, record, adopted);
-      parts.disk.commit(record);
-    } catch (error) {
-      await undoAdoption(parts, id);
-      await clearContainer(parts, id);
-      throw error;
+      ensureBindSources(name, bindsOf(spec));
+      await this.#make(request, record, adopted, signal);
+    } finally {
+      this.#creating.delete(request);
     }
-    const entry = this.#add(record, CREATED, true);
     if (adopted) {
       await this.#remove(this.#get(adopted.id, 'removing'));
       parts.disk.clearAdoption(id);
     }
     this.#logger.info('container created', { id, name, image: spec.image });
-    return containerInfo(record, entry.status);
+    return containerInfo(record, CREATED);
+  }
+
+  async #make(
+    request: ContainerCreate,
+    record: ContainerRecord,
+    adopted: ContainerRecord | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const parts = this.#parts;
+    parts.disk.makeFolders(record.id);
+    try {
+      await furnishContainer(parts, request, record, adopted);
+      signal?.throwIfAborted();
+      if (adopted) await adoptContainer(parts, record, adopted);
+      parts.disk.commit(record);
+      this.#add(record, CREATED, true);
+    } catch (error) {
+      await undoAdoption(parts, record.id);
+      await clearContainer(parts, record.id);
+      throw error;
+    }
   }
 
   #adoptable(name: string, from: ContainerId): ContainerRecord {
@@ -294,10 +288,7 @@ export class ContainerService implements Containers {
         },
       );
     }
-    ensureBindSources(
-      name,
-      record.spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
+    ensureBindSources(name, bindsOf(record.spec));
     const namespace = await this.#sandbox(entry);
     try {
       const sources = await bindSources(record, paths, volumes, secrets);
@@ -367,8 +358,10 @@ export class ContainerService implements Containers {
     entry.supervision = supervision;
     supervision.closed
       .then(() => (this.#closed ? undefined : this.#supervisorGone(entry)))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         this.#logger.error('lost sight of a container', { id: entry.record.id, error: messageOf(error) });
+        await sleep(this.#parts.clock, WATCH_AGAIN_MS);
+        if (!this.#closed) this.#watch(entry);
       });
   }
 
@@ -402,47 +395,9 @@ export class ContainerService implements Containers {
     entry.exited.resolve(exit);
   }
 
-  async #stop(entry: Entry, number: number, graceMs: number): Promise<void> {
-    const { id, name } = entry.record;
-    if (number !== SIGKILL) {
-      await signal(entry, number);
-      if (await this.#endsWithin(entry, graceMs)) return;
-      this.#logger.info('stop grace is over, killing', { id, name, graceMs });
-    }
-    await this.#killAll(entry);
-  }
-
-  /** SIGKILL to the main process, whose supervisor kills the rest; if that does not help, to each process found. */
-  async #killAll(entry: Entry): Promise<void> {
-    const { launcher, disk } = this.#parts;
-    await signal(entry, SIGKILL);
-    if (entry.supervision && (await this.#endsWithin(entry, KILL_MAIN_MS))) return;
-    if (entry.status.state !== 'running') return;
-    await launcher.killAll(disk.paths(entry.record.id).runDir);
-    if (await this.#endsWithin(entry, KILL_TIMEOUT_MS)) return;
-    throw new TsswarmError(
-      'RUNTIME_FAILED',
-      `stopping container "${entry.record.name}": processes are left after SIGKILL`,
-      {
-        hint: 'they may hang in the kernel: look at /proc/PID/stack',
-      },
-    );
-  }
-
-  async #endsWithin(entry: Entry, ms: number): Promise<boolean> {
-    const over = new AbortController();
-    const late = sleep(this.#parts.clock, ms, over.signal).then(
-      () => false,
-      () => true,
-    );
-    const first = await Promise.race([entry.exited.promise.then(() => true), late]);
-    over.abort();
-    return first;
-  }
-
   async #remove(entry: Entry): Promise<void> {
     const { id, name } = entry.record;
-    if (entry.status.state === 'running') await this.#killAll(entry);
+    if (entry.status.state === 'running') await killRun(this.#parts, entry);
     this.#parts.disk.uncommit(id);
     this.#entries.delete(id);
     entry.exited.reject(new TsswarmError('NOT_FOUND', `waiting for container "${name}": it was removed`));
@@ -472,20 +427,8 @@ export class ContainerService implements Containers {
   }
 }
 
-/** Signals the main process; that it ends at this moment is no failure. */
-async function signal(entry: Entry | undefined, number: number): Promise<void> {
-  try {
-    await entry?.supervision?.kill(number);
-  } catch (error) {
-    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING')) throw error;
-  }
-}
-
-function nextExit(): Deferred<ExitStatus> {
-  const exit = deferred<ExitStatus>();
-  // Rejected when the container is removed, whether or not anybody waits.
-  exit.promise.catch(() => undefined);
-  return exit;
+function bindsOf({ mounts }: ContainerSpec): readonly BindMount[] {
+  return mounts.filter((mount) => mount.type === 'bind');
 }
 
 function securityOf({ spec }: ContainerRecord): ReturnType<typeof parseSecurityOptions> {

@@ -16,8 +16,6 @@ import type { OverlayPaths } from './spec.ts';
 import { generateSpec, resolveHostname } from './spec.ts';
 import { planVolumes } from './volume-plan.ts';
 
-const NODE_RESOLV_CONF = '/etc/resolv.conf';
-
 /**
  * What the container will be. The whole configuration is proven here, before anything is made.
  * @param adopted the container whose anonymous volumes it takes over
@@ -104,10 +102,10 @@ export async function furnishContainer(
   const { layers, sandboxes, secrets, disk } = parts;
   const { id, spec, sandbox, hostname } = record;
   const paths = disk.paths(id);
-  const resolvConf = existsSync(NODE_RESOLV_CONF) ? readFileSync(NODE_RESOLV_CONF, 'utf8') : '';
-  writeFileSync(paths.hosts, hostsFile(spec, hostname, sandbox), { mode: 0o644 });
+  const hosts = hostsFile(spec, hostname, sandbox, readIfThere('/etc/hosts'));
+  writeFileSync(paths.hosts, hosts, { mode: 0o644 });
   writeFileSync(paths.hostname, hostnameFile(hostname), { mode: 0o644 });
-  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, resolvConf), { mode: 0o644 });
+  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, readIfThere('/etc/resolv.conf')), { mode: 0o644 });
   secrets.write(id, [...request.secrets, ...request.configs]);
   // All settle before a failure is handled: clearing must not run beside something that is still being made.
   const results = await Promise.allSettled([
@@ -117,6 +115,10 @@ export async function furnishContainer(
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
+}
+
+function readIfThere(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
 async function furnishVolumes(

@@ -115,6 +115,28 @@ describe('what a container sees and may do', () => {
     equal(stdout, `${lines}\n${readFileSync('/etc/resolv.conf', 'utf8')}`);
   });
 
+  it("the node's processes when it shares them", async () => {
+    const { stdout } = await fixture.run(`test -d /proc/${process.pid} && echo seen`, { pidMode: 'host' });
+    equal(stdout, 'seen\n');
+  });
+
+  it('everything when it is privileged', async () => {
+    const { stdout } = await fixture.run(
+      'mount -t tmpfs none /mnt && echo mounted; test -e /dev/loop-control && echo devices; touch /proc/sys/kernel/domainname && echo written',
+      { privileged: true, mounts: [{ type: 'tmpfs', target: '/mnt', readOnly: false, sizeBytes: 0, mode: 0 }] },
+    );
+    match(stdout, /^mounted$/m);
+    match(stdout, /^written$/m);
+  });
+
+  it('a tmpfs of its size and mode', async () => {
+    const tmpfs = { type: 'tmpfs', target: '/t', readOnly: false, sizeBytes: 2 ** 20, mode: 0o750 } as const;
+    const { stdout } = await fixture.run("df -Pk /t | tail -1 | awk '{print $1, $2}'; stat -c %a /t", {
+      mounts: [tmpfs],
+    });
+    equal(stdout, 'tmpfs 1024\n750\n');
+  });
+
   it('binds, read-only and not', async () => {
     const folder = join(fixture.root, 'bound');
     mkdirSync(folder);

@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../../../base/errors.ts';
 import type { ExecRequest } from '../../../node-engine/types.ts';
-import { EngineFixture } from './engine-fixture.ts';
+import { EngineFixture, IMAGE } from './engine-fixture.ts';
 
 const exec: ExecRequest = {
   argv: [],
@@ -154,6 +154,27 @@ describe('life of a container', () => {
     equal(fixture.engine.volumes.list().length, 1);
     await fixture.engine.containers.remove(second.id);
     deepEqual(fixture.engine.volumes.list(), []);
+  });
+
+  it('keeps its image from being removed', async () => {
+    const request = fixture.request(['true']);
+    await fixture.engine.containers.create(request);
+    await rejects(fixture.engine.images.remove(IMAGE), { code: 'IN_USE', message: new RegExp(request.name) });
+  });
+
+  it('lets nobody wait for ever', async () => {
+    const request = fixture.request(['sleep', '1000']);
+    await fixture.engine.containers.create(request);
+    const aborted = new AbortController();
+    const gaveUp = fixture.engine.containers.wait(request.id, aborted.signal);
+    const removed = fixture.engine.containers.wait(request.id);
+    aborted.abort(new Error('enough'));
+    await rejects(gaveUp, /enough/);
+    await Promise.all([
+      rejects(removed, { code: 'NOT_FOUND', message: /it was removed/ }),
+      fixture.engine.containers.remove(request.id),
+    ]);
+    await rejects(fixture.engine.containers.start(request.id), { code: 'NOT_FOUND' });
   });
 
   it('starts many at a time', async () => {

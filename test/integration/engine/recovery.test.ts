@@ -6,7 +6,7 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { ContainerId } from '../../../base/ids.ts';
-import { EngineFixture } from './engine-fixture.ts';
+import { EngineFixture, openEngine } from './engine-fixture.ts';
 
 describe('a daemon that comes back', () => {
   const fixture = new EngineFixture();
@@ -50,6 +50,10 @@ describe('a daemon that comes back', () => {
     await fixture.engine.containers.start(id);
     await fixture.written(id, 'run\nrun\nrun\n');
     await fixture.engine.containers.stop(id, { graceMs: 0 });
+  });
+
+  it('is the only one in its folder', async () => {
+    await rejects(openEngine(fixture.stateDir, fixture.runDir, fixture.cgroupParent), { code: 'IN_USE' });
   });
 
   it('ends a container whose supervisor was killed', async () => {

@@ -25,7 +25,8 @@ export interface Lab {
   /** Files of the two namespaces. */
   readonly node: string;
   readonly client: string;
-  readonly netnsDirectory: string;
+  /** Holds the namespaces' files and the node's resolv.conf. */
+  readonly directory: string;
   call<M extends keyof Methods>(method: M, ...args: Parameters<Methods[M]>): ReturnType<Methods[M]>;
   /** Kills the node's process with SIGKILL and starts another. */
   restart(): Promise<void>;
@@ -39,7 +40,7 @@ export interface Lab {
 export async function openLab(): Promise<Lab> {
   const name = `tsnet${process.pid}x${count++}`;
   const [node, client] = [`${name}-node`, `${name}-client`];
-  const netnsDirectory = mkdtempSync(join(tmpdir(), 'tsswarm-network-test-'));
+  const directory = mkdtempSync(join(tmpdir(), 'tsswarm-network-test-'));
   const closers: (() => void)[] = [];
   for (const space of [node, client]) ip('netns', 'add', space);
   ip('-n', node, 'link', 'add', 'wire', 'type', 'veth', 'peer', 'name', 'wire', 'netns', client);
@@ -51,22 +52,22 @@ export async function openLab(): Promise<Lab> {
     ip('-n', space, 'link', 'set', 'wire', 'up');
     ip('-n', space, 'link', 'set', 'lo', 'up');
   }
-  let child = startNode(node, netnsDirectory);
+  let child = startNode(node, directory);
   let number = 0;
   return {
     node: `/var/run/netns/${node}`,
     client: `/var/run/netns/${client}`,
-    netnsDirectory,
+    directory,
     call: ((method: keyof Methods, ...args: unknown[]) => ask(child, number++, method, args)) as Lab['call'],
     async restart() {
       await kill(child);
-      child = startNode(node, netnsDirectory);
+      child = startNode(node, directory);
     },
     async close() {
       await kill(child);
       for (const close of closers) close();
-      for (const file of readdirSync(netnsDirectory)) unmountAll(join(netnsDirectory, file));
-      rmSync(netnsDirectory, { recursive: true });
+      for (const file of readdirSync(join(directory, 'netns'))) unmountAll(join(directory, 'netns', file));
+      rmSync(directory, { recursive: true });
       for (const space of [node, client]) ip('netns', 'del', space);
     },
     async serve(netns, kind, port, text, address = '0.0.0.0') {
@@ -105,8 +106,8 @@ function ip(...args: readonly string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-function startNode(netns: string, netnsDirectory: string): ChildProcess {
-  return fork(join(import.meta.dirname, 'node-process.ts'), [netnsDirectory, 'test'], {
+function startNode(netns: string, directory: string): ChildProcess {
+  return fork(join(import.meta.dirname, 'node-process.ts'), [directory, 'test'], {
     execPath: '/usr/bin/nsenter',
     execArgv: [`--net=/var/run/netns/${netns}`, process.execPath],
   });

@@ -1,26 +1,38 @@
-/** Child process of the tests: the networking of one node, in the network namespace that it was started in. */
+/** Child process of the tests: networking and resolver of one node, in the network namespace that it was started in. */
+import { join } from 'node:path';
+import { systemClock } from '../../../base/clock.ts';
+import { systemRandom } from '../../../base/random.ts';
 import { createNetworks } from '../../../node-engine/network/index.ts';
 import type { BridgeRequest, ContainerId, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
+import type { NetworkEndpoint } from '../../../proto/types/index.ts';
+import type { ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
+import { createResolver } from '../../../worker/overlay/dns/index.ts';
 
-const [, , netnsDirectory = '', instance = ''] = process.argv;
-const { networks, sandboxes } = createNetworks({ netnsDirectory, instance });
+const [, , directory = '', instance = ''] = process.argv;
+const { networks, sandboxes } = createNetworks({ netnsDirectory: join(directory, 'netns'), instance });
+const names = new Map<NetworkId, string>();
+const resolver = createResolver({
+  clock: systemClock,
+  random: systemRandom,
+  networkName: (id) => names.get(id),
+  resolvConf: join(directory, 'resolv.conf'),
+});
 
 /** What the tests may ask for. */
 export const METHODS = {
-  ensureBridge: (request: BridgeRequest) => networks.ensureBridge(request),
+  ensureBridge: (request: BridgeRequest) => {
+    names.set(request.id, request.name);
+    return networks.ensureBridge(request);
+  },
   removeBridge: (id: NetworkId) => networks.removeBridge(id),
   listBridges: () => networks.listBridges(),
   setPorts: (forwards: readonly PortForward[]) => networks.setPorts(forwards),
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),
   removeSandbox: (id: ContainerId) => sandboxes.remove(id),
   listSandboxes: () => sandboxes.list(),
-  /** Calls another method for each list of arguments, all at once, and says how many milliseconds it took. */
-  timed: async (method: 'setPorts' | 'createSandbox' | 'ensureBridge', calls: readonly (readonly never[])[]) => {
-    const start = performance.now();
-    const run = METHODS[method] as (...args: readonly never[]) => Promise<unknown>;
-    await Promise.all(calls.map((args) => run(...args)));
-    return performance.now() - start;
-  },
+  setEndpoints: (endpoints: readonly NetworkEndpoint[]) => Promise.resolve(resolver.setEndpoints(endpoints)),
+  attach: (attachment: ResolverAttachment) => resolver.attach(attachment),
+  detach: (id: ContainerId) => resolver.detach(id),
 } as const;
 
 interface Call {

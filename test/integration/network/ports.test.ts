@@ -138,11 +138,12 @@ describe('published ports of a node', () => {
       const call = (): Promise<string | undefined> =>
         // From one and the same port, as a syslog or a game client does.
         run(lab.client, [
-          'python3',
-          '-c',
-          `import socket
-s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("192.168.77.2",7777)); s.settimeout(1)
-s.sendto(b"x",("${NODE}",5301)); print(s.recv(99).decode())`,
+          process.execPath,
+          '-e',
+          `const socket = require('node:dgram').createSocket('udp4');
+        socket.bind(7777, () => socket.send('x', 5301, '${NODE}'));
+        socket.on('message', (reply) => { console.log(String(reply)); socket.close(); });
+        setTimeout(() => process.exit(1), 2000).unref();`,
         ]);
       await lab.call('setPorts', [udp(5301, ['10.128.1.2', 53])]);
       equal(await call(), 'a 192.168.77.2');

@@ -1,0 +1,91 @@
+import { TsswarmError } from '../../../base/errors.ts';
+import type { Containers, ProcessSession } from '../../../node-engine/index.ts';
+import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
+import type { tasksService } from '../../../proto/rpc/services.ts';
+import type { ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+import { containerIdOf } from '../../../worker/agent/index.ts';
+
+/** Logs, exec and attach of the tasks on this node. */
+export function tasksHandlers(containers: Containers): ServiceHandlers<typeof tasksService> {
+  const demand = (taskId: string) => {
+    const id = containerIdOf(taskId);
+    if (containers.inspect(id) !== undefined) return id;
+    throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
+  };
+  return {
+    async *logs(request, signal) {
+      const { follow, tail, since, until } = request;
+      for await (const { stream, timeNs, data } of containers.logs(
+        demand(request.taskId),
+        { follow, tail, since, until },
+        signal,
+      )) {
+        yield { stream, time: formatNanoseconds(timeNs), data };
+      }
+    },
+    async *exec(inputs, signal) {
+      const { first, rest } = await open(inputs);
+      const { exec } = first;
+      if (exec === undefined)
+        throw new TsswarmError('INVALID_INPUT', 'executing: the first message is not the command');
+      const session = await containers.exec(demand(exec.taskId), exec);
+      yield* relay(session, rest, signal);
+    },
+    async *attach(inputs, signal) {
+      const { first, rest } = await open(inputs);
+      const { attach } = first;
+      if (attach === undefined)
+        throw new TsswarmError('INVALID_INPUT', 'attaching: the first message does not name the task');
+      const id = demand(attach.taskId);
+      const session = await containers.attach(id);
+      if (attach.size !== undefined) session.resize(attach.size);
+      yield* relay(session, rest, signal);
+    },
+  };
+}
+
+async function open(inputs: AsyncIterable<ProcessInput>) {
+  const rest = inputs[Symbol.asyncIterator]();
+  const first = await rest.next();
+  if (first.done === true) throw new TsswarmError('CANCELLED', 'starting a process session: the caller is gone');
+  return { first: first.value, rest };
+}
+
+/** Output to the caller, the caller's input to the process, then its exit. */
+async function* relay(
+  session: ProcessSession,
+  inputs: AsyncIterator<ProcessInput>,
+  signal: AbortSignal,
+): AsyncIterable<ProcessOutput> {
+  const leave = (): void => session.close();
+  signal.addEventListener('abort', leave, { once: true });
+  void feed(session, inputs).catch(() => undefined);
+  try {
+    for await (const { stream, data } of session.output)
+      yield stream === 'stdout' ? { stdout: data } : { stderr: data };
+    const { code, oomKilled } = await session.exit;
+    yield { exit: { code, oomKilled } };
+  } finally {
+    signal.removeEventListener('abort', leave);
+    session.close();
+  }
+}
+
+async function feed(session: ProcessSession, inputs: AsyncIterator<ProcessInput>): Promise<void> {
+  for (;;) {
+    const next = await inputs.next();
+    if (next.done === true) return session.closeStdin();
+    const { stdin, closeStdin, resize, signal } = next.value;
+    if (stdin !== undefined) await session.write(stdin);
+    else if (closeStdin === true) session.closeStdin();
+    else if (resize !== undefined) session.resize(resize);
+    else if (signal !== undefined) session.kill(signal);
+  }
+}
+
+/** RFC 3339 with nine decimals, UTC, as `docker logs -t` prints. */
+function formatNanoseconds(timeNs: bigint): string {
+  const ms = Number(timeNs / 1_000_000n);
+  const rest = String(timeNs % 1_000_000_000n).padStart(9, '0');
+  return `${new Date(ms).toISOString().slice(0, 19)}.${rest}Z`;
+}
