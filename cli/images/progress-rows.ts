@@ -54,7 +54,9 @@ export class ImageProgressRows {
       quiet: this.#state === 'working',
     };
     // Once all is here the layers say nothing any more.
-    return this.#state === 'working' ? [heading, ...[...this.#layers.values()].map((one) => this.#row(one))] : [heading];
+    return this.#state === 'working'
+      ? [heading, ...[...this.#layers.values()].map((one) => this.#row(one))]
+      : [heading];
   }
 
   #row(progress: Progress): ProgressRow {

@@ -58,7 +58,8 @@ function lineDisplay({ mode, stream, prefix = '' }: DisplayOptions): ProgressDis
         } else stream.write(`${prefix}${renderPlainRow(row)}\n`);
       }
     },
-    note: (line) => void stream.write(mode === 'json' ? `${JSON.stringify({ message: line })}\n` : `${prefix}${line}\n`),
+    note: (line) =>
+      void stream.write(mode === 'json' ? `${JSON.stringify({ message: line })}\n` : `${prefix}${line}\n`),
     close() {},
   };
 }

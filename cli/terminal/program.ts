@@ -15,8 +15,8 @@ export class ExitCode extends Error {
 }
 
 /**
- * Runs a program to its end and ends the process. Errors are shown in one line; a wrong flag ends with 2 as `docker` does...
- * only that Compose says 1 for a wrong command and 16 for a wrong flag: any of them is "not 0", and ours is 16.
+ * Runs a program to its end and ends the process. Errors are shown in one line; a wrong command or flag ends with 16, as
+ * Compose has it.
  * @param terminal asked for late: `--ansi` is known only after parsing
  */
 export async function runProgram(program: Command, terminal: () => Terminal): Promise<never> {
@@ -34,7 +34,9 @@ async function outcome(program: Command, terminal: () => Terminal): Promise<numb
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof ExitCode) return error.code;
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 || error.code === 'commander.help' ? 0 : WRONG_USAGE;
+    }
     const { err, errStyle } = terminal();
     err(renderFailure(error, errStyle ?? plainStyle, process.cwd()));
     if (process.env['TSSWARM_DEBUG']) err(`${(error as Error).stack ?? ''}\n`);
@@ -52,7 +54,10 @@ export function prepareProgram(program: Command): Command {
       .configureHelp({ showGlobalOptions: false })
       .configureOutput({
         outputError: (text, write) => {
-          const [message = '', suggestion] = text.trim().replace(/^error: /, '').split('\n');
+          const [message = '', suggestion] = text
+            .trim()
+            .replace(/^error: /, '')
+            .split('\n');
           const hint = suggestion?.replace(/^\(|\)$/g, '') ?? `see "${commandPath(command)} --help"`;
           write(`error: ${message.replace(/[.!]$/, '')}\nhint: ${hint}\n`);
         },

@@ -18,8 +18,6 @@ program
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--address-pool <subnet...>', 'pools that subnets of networks are cut from (default: 10.128.0.0/12)')
-  .option('--address-pool-prefix <bits>', 'prefix length of a subnet cut from the pools (default: 24)')
-  .option('--insecure-registry <host...>', 'registries that are spoken to without TLS')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
@@ -69,7 +67,9 @@ program
 
 program
   .command('leave')
-  .description('leave the cluster and stop the node: containers, networks and rules are removed, volumes and images kept')
+  .description(
+    'leave the cluster and stop the node: containers, networks and rules are removed, volumes and images kept',
+  )
   .option('-f, --force', 'also when projects are running')
   .action(async (options) => (await import('./commands/leave.ts')).leave(place(), options, terminal));
 

@@ -7,8 +7,6 @@ export interface InitOptions {
   readonly nodeName?: string;
   readonly cgroupParent?: string;
   readonly addressPool?: readonly string[];
-  readonly addressPoolPrefix?: string;
-  readonly insecureRegistry?: readonly string[];
   readonly logLevel?: string;
   readonly systemd: boolean;
 }
@@ -43,8 +41,6 @@ export function daemonFlags(place: NodePlace, options: InitOptions): readonly st
   const flags = ['--cgroup-parent', options.cgroupParent ?? instanceName(place)];
   if (options.nodeName !== undefined) flags.push('--node-name', options.nodeName);
   for (const pool of options.addressPool ?? []) flags.push('--address-pool', pool);
-  if (options.addressPoolPrefix !== undefined) flags.push('--address-pool-prefix', options.addressPoolPrefix);
-  for (const host of options.insecureRegistry ?? []) flags.push('--insecure-registry', host);
   if (options.logLevel !== undefined) flags.push('--log-level', options.logLevel);
   return flags;
 }

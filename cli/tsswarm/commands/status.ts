@@ -6,7 +6,11 @@ import { TsswarmError } from '../../../base/errors.ts';
 import type { DaemonStatusResponse } from '../../../proto/types/index.ts';
 
 /** Shows how the node is. */
-export async function status(place: NodePlace, options: { readonly format: string }, terminal: Terminal): Promise<void> {
+export async function status(
+  place: NodePlace,
+  options: { readonly format: string },
+  terminal: Terminal,
+): Promise<void> {
   if (options.format !== 'table' && options.format !== 'json') {
     throw new TsswarmError('INVALID_INPUT', `using format "${options.format}": expected "table" or "json"`);
   }
@@ -30,7 +34,10 @@ export function renderStatus(answer: DaemonStatusResponse, projects: number, soc
     ['Projects', String(projects)],
     ['Containers', `${answer.containersRunning} running`],
     ['Images', String(answer.images)],
-    ['Daemon', `tsswarmd ${answer.version}, pid ${answer.pid}, up ${durationWords(now - answer.startedAt).toLowerCase()}`],
+    [
+      'Daemon',
+      `tsswarmd ${answer.version}, pid ${answer.pid}, up ${durationWords(now - answer.startedAt).toLowerCase()}`,
+    ],
     ['Kernel', `${answer.kernel}, cgroup ${answer.cgroup}`],
     ['State', answer.stateDir],
     ['Socket', socket],
