@@ -28,7 +28,9 @@ describe('published ports of a node', () => {
     a = await sandbox('a', on(FRONT, 2));
     b = await sandbox('b', on(FRONT, 3));
     c = await sandbox('c', on(BACK, 4));
-    await sandbox('d', on(INNER, 5));
+    const d = await sandbox('d', on(INNER, 5));
+    // It could answer to anywhere, if only the question came.
+    show(d, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
   });
   after(() => lab.close());
 
@@ -195,6 +197,19 @@ describe('published ports of a node', () => {
       await lab.call('setPorts', [tcp(8093, ['10.128.1.2', 80])]);
       await lab.call('setPorts', []);
       equal(show(lab.node, 'nft', 'list', 'table', 'ip', 'filter'), theirs);
+      show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
+    });
+
+    it('warn of a firewall that stands in the way, once', async () => {
+      show(
+        lab.node,
+        'nft',
+        'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }',
+      );
+      for (let i = 0; i < 2; i++) await lab.call('ensureBridge', FRONT);
+      const warnings = (await lab.call('log')).filter((line) => line.includes('"level":"warn"'));
+      equal(warnings.length, 1);
+      match(warnings[0] ?? '', /"chains":"filter FORWARD"/);
       show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
     });
 
