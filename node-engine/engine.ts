@@ -64,7 +64,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     images,
     removeTree: (path) => images.removeTree(path),
   });
-  const network = createNetworks({ netnsDirectory: join(run, 'netns'), instance: instanceOf(options.stateDir) });
+  const network = createNetworks({
+    netnsDirectory: join(run, 'netns'),
+    instance: instanceOf(options.stateDir),
+    logger: logger.child({ component: 'network' }),
+  });
   const volumes = new VolumeStore(join(state, 'volumes'), native, clock);
   const parts = {
     disk: new ContainerDisk(join(state, 'containers'), join(run, 'containers')),
