@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { TsswarmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { systemRandom } from '../base/random.ts';
+import { createBuilder, openBuildCache } from './build/index.ts';
 import { createImageStore } from './image/index.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
 import * as native from './native/addon.ts';
@@ -16,7 +18,7 @@ import { nativeLauncher } from './runtime/native-launcher.ts';
 import { recoverContainers } from './runtime/recovery.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { createWritableLayers } from './snapshot/index.ts';
-import type { Builder, Engine } from './types.ts';
+import type { Engine } from './types.ts';
 import { VolumeStore } from './volume/volumes.ts';
 
 export interface EngineOptions {
@@ -109,7 +111,15 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     containers,
     images,
-    builder: NO_BUILDER,
+    builder: createBuilder({
+      images,
+      containers,
+      upperOf: (id, imageId) => layers.paths(id, imageId).upper,
+      cache: openBuildCache(join(state, 'build-cache.json')),
+      clock,
+      random: systemRandom,
+      architecture: ARCHITECTURES[arch()] ?? arch(),
+    }),
     networks: network.networks,
     volumes,
     info: () => ({
@@ -128,11 +138,6 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
 /** Go's names, which OCI and Docker use, of Node's architectures. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' };
-
-const NO_BUILDER: Builder = {
-  build: ({ context }) =>
-    Promise.reject(new TsswarmError('NOT_SUPPORTED', `building "${context}": this version builds no images`)),
-};
 
 /** "tsswarm" of "/tsswarm/"; several levels are allowed. @throws INVALID_INPUT */
 function normaliseParent(parent: string): string {
