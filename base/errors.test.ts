@@ -16,10 +16,10 @@ describe('the error catalogue', () => {
 
   it('tells errors apart by code', () => {
     const error = new TsswarmError('CONFLICT', 'x');
+    assert.equal(error.retryable, true);
     assert.ok(isTsswarmError(error, 'CONFLICT'));
     assert.ok(!isTsswarmError(error, 'INTERNAL'));
     assert.ok(!isTsswarmError(new Error('x')));
-    assert.ok(error.retryable);
   });
 
   it('finds the name of a system error', () => {
