@@ -15,13 +15,17 @@ export interface DaemonFlags {
   readonly logLevel: LogLevel;
   /** Empty: standard error. */
   readonly logFile: string;
+  /** Where the node is spoken to. */
+  readonly socket: string;
+  /** A descriptor to which a line is written once the socket answers; -1: none. */
+  readonly readyFd: number;
 }
 
 export const DEFAULT_STATE_DIR = '/var/lib/tsswarm';
 export const DEFAULT_RUN_DIR = '/run/tsswarm';
 
-/** Path of the daemon's socket in its run directory. */
-export const socketPath = (runDir: string): string => `${runDir}/tsswarm.sock`;
+/** Path of the daemon's socket in its run directory, where none is named. */
+const socketPath = (runDir: string): string => `${runDir}/tsswarm.sock`;
 
 export const USAGE = `Usage: tsswarmd [options]
 
@@ -34,6 +38,8 @@ The daemon of a node. "tsswarm init" starts it.
   --address-pool CIDR   subnets of networks are cut from it; repeatable
   --log-level LEVEL     debug, info, warn or error (default info)
   --log-file FILE       write the log there instead of standard error
+  --socket PATH         where the node is spoken to (default <run-dir>/tsswarm.sock)
+  --ready-fd N          write "ready" to descriptor N once the socket answers
   --help
 `;
 
@@ -50,6 +56,8 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         'address-pool': { type: 'string', multiple: true, default: [] },
         'log-level': { type: 'string', default: 'info' },
         'log-file': { type: 'string', default: '' },
+        socket: { type: 'string', default: '' },
+        'ready-fd': { type: 'string', default: '-1' },
         help: { type: 'boolean', default: false },
       },
     }).values;
@@ -74,5 +82,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     addressPools: values['address-pool'],
     logLevel: logLevel as LogLevel,
     logFile: values['log-file'],
+    socket: values.socket || socketPath(values['run-dir']),
+    readyFd: Number(values['ready-fd']),
   };
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -23,7 +23,6 @@ import {
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import type { DaemonFlags } from './flags.ts';
-import { socketPath } from './flags.ts';
 import { nodeIdentity } from './identity.ts';
 import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
@@ -95,7 +94,7 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
       },
     }),
   );
-  const socket = socketPath(flags.runDir);
+  const { socket } = flags;
   await listenOnSocket(server, socket);
 
   const connection = connect(`unix:${socket}`);
@@ -119,6 +118,10 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   });
   logger.info('ready', { nodeId, socket, version });
   notifySystemd('READY=1');
+  if (flags.readyFd >= 0) {
+    writeSync(flags.readyFd, 'ready\n');
+    closeSync(flags.readyFd);
+  }
 
   await stopping.promise;
   logger.info('stopping; containers run on');

@@ -3,10 +3,14 @@
  * network namespace that the process is in; nodes that share a kernel each have their own.
  */
 import { KeyedQueue } from '../../base/async.ts';
+import type { Logger } from '../../base/log.ts';
+import { silentLogger } from '../../base/log.ts';
 import type { Networks, PortForward, Sandboxes } from '../types.ts';
 import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
+import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
+import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
@@ -19,6 +23,8 @@ export interface NetworkOptions {
   readonly netnsDirectory: string;
   /** Letters and digits that tell this daemon from others in the same network namespace: names the nftables table. */
   readonly instance: string;
+  /** Hears of what stands in the way of the containers' traffic and is not ours to change. */
+  readonly logger?: Logger;
 }
 
 export interface NodeNetwork {
@@ -28,8 +34,8 @@ export interface NodeNetwork {
   close(): void;
 }
 
-/** Nothing is touched before the first call. */
-export function createNetworks({ netnsDirectory, instance }: NetworkOptions): NodeNetwork {
+/** Makes the folder; the node's network is not touched before the first call. */
+export function createNetworks({ netnsDirectory, instance, logger = silentLogger }: NetworkOptions): NodeNetwork {
   const firewall = new Firewall(`tsswarm_${instance}`);
   const reservations = new PortReservations();
   const sandboxes = createSandboxes(netnsDirectory);
@@ -52,12 +58,25 @@ export function createNetworks({ netnsDirectory, instance }: NetworkOptions): No
     });
   };
 
+  let warned = '';
+  /** A packet that one table accepts still has to pass the others'. */
+  const warnOfDrops = async (): Promise<void> => {
+    const chains = droppingChainsOf((await tryKernel({ netfilter: [listChains()] })).netfilter).join(', ');
+    if (chains !== '' && chains !== warned)
+      logger.warn('a firewall of this node drops what containers send to other machines and what these send to them', {
+        chains,
+        hint: 'allow it there: iptables -I FORWARD -i ts-+ -j ACCEPT; iptables -I FORWARD -o ts-+ -j ACCEPT',
+      });
+    warned = chains;
+  };
+
   const networks: Networks = {
     async ensureBridge(request) {
       await ready();
       await queue.run(request.id, async () => {
         await ensureBridge(instance, request, firewall);
         await firewall.commit();
+        await warnOfDrops();
       });
     },
     async removeBridge(id) {

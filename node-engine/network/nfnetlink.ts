@@ -3,10 +3,19 @@
  * spawning nft(8) would cost more than everything else of a start. Pure.
  */
 import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
-import { NLM_F, attribute, attributes, nested, text } from './netlink.ts';
+import { NLM_F, attribute, attributes, nested, readText, text } from './netlink.ts';
 
 const SUBSYSTEM = 10;
-const MSG = { NEWTABLE: 0, GETTABLE: 1, DELTABLE: 2, NEWCHAIN: 3, NEWRULE: 6, NEWGEN: 15, GETGEN: 16 } as const;
+const MSG = {
+  NEWTABLE: 0,
+  GETTABLE: 1,
+  DELTABLE: 2,
+  NEWCHAIN: 3,
+  GETCHAIN: 4,
+  NEWRULE: 6,
+  NEWGEN: 15,
+  GETGEN: 16,
+} as const;
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
 const NFPROTO_UNSPEC = 0;
@@ -15,9 +24,11 @@ const HEADER_BYTES = 4;
 
 /** Verdict registers are 128 bits wide and numbered from 1; 32-bit parts are not needed here. */
 const REGISTER = 1;
+const HOOK_FORWARD = 2;
 const HOOK_LOCAL_OUT = 3;
+const POLICY_DROP = 0;
 const TABLE = { NAME: 1 } as const;
-const CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, TYPE: 7 } as const;
+const CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
 const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
 const RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4 } as const;
 const LIST_ELEMENT = 1;
@@ -49,6 +60,27 @@ export function getTable(name: string): NetlinkMessage {
     what: `find the table "${name}"`,
     ...nft(MSG.GETTABLE, 0, NFPROTO_IPV4, [attribute(TABLE.NAME, text(name))]),
   };
+}
+
+/** Asks for all chains of IPv4. */
+export function listChains(): NetlinkMessage {
+  return { what: 'list the chains', ...nft(MSG.GETCHAIN, NLM_F.DUMP, NFPROTO_IPV4, []) };
+}
+
+/** Chains that drop every packet to be forwarded that they do not accept: "filter FORWARD". */
+export function droppingChainsOf(replies: readonly NetlinkReply[]): readonly string[] {
+  return replies
+    .filter(({ type }) => type === ((SUBSYSTEM << 8) | MSG.NEWCHAIN))
+    .flatMap(({ body }) => {
+      const chain = attributes(body, HEADER_BYTES);
+      const hook = attributes(chain.get(CHAIN.HOOK) ?? Buffer.alloc(0), 0)
+        .get(HOOK.NUMBER)
+        ?.readUInt32BE(0);
+      const drops = chain.get(CHAIN.POLICY)?.readUInt32BE(0) === POLICY_DROP;
+      return drops && hook === HOOK_FORWARD
+        ? [`${readText(chain.get(CHAIN.TABLE))} ${readText(chain.get(CHAIN.NAME))}`]
+        : [];
+    });
 }
 
 /** Makes a table that is not there yet; else a failure (EEXIST). */

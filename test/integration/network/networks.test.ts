@@ -2,7 +2,7 @@ import { equal, match, ok, rejects } from 'node:assert/strict';
 import type { NetworkId, SandboxInterface } from '../../../node-engine/types.ts';
 import { BACK, FRONT, INNER, containerId, on } from './fixtures.ts';
 import type { Lab } from './lab.ts';
-import { answerOf, openLab, show } from './lab.ts';
+import { answerOf, openLab, run, show } from './lab.ts';
 
 describe('networks of a node', () => {
   let lab: Lab;
@@ -10,6 +10,8 @@ describe('networks of a node', () => {
 
   before(async () => {
     lab = await openLab();
+    for (const card of ['100', '200'])
+      show(lab.node, 'ip', 'link', 'add', 'link', 'wire', 'name', `card${card}`, 'type', 'macvlan', 'mode', 'bridge');
     for (const bridge of [FRONT, BACK, INNER]) await lab.call('ensureBridge', bridge);
     const sandbox = (digit: string, ...interfaces: readonly SandboxInterface[]): Promise<string> =>
       lab.call('createSandbox', containerId(digit), { mode: 'networks', interfaces });
@@ -29,6 +31,27 @@ describe('networks of a node', () => {
     await lab.serve(lab.client, 'tcp', 80, 'client');
   });
   after(() => lab.close());
+
+  it('do not make a router of a node that was none', () => {
+    equal(show(lab.node, 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '1');
+    match(
+      show(lab.node, 'nft', 'list', 'set', 'ip', 'tsswarm_test', 'hardware'),
+      /"card100",\s+"card200"/,
+    );
+  });
+  it('are refused where an interface of the node has addresses of the subnet', async () => {
+    const clash = {
+      ...FRONT,
+      id: 'clashing00000000000000000' as NetworkId,
+      subnet: '192.168.0.0/16',
+      gateway: '192.168.0.1',
+    };
+    await rejects(lab.call('ensureBridge', clash), {
+      code: 'NETWORK_FAILED',
+      message: /subnet 192\.168\.0\.0\/16 overlaps with 192\.168\.77\.1\/24 on "wire"/,
+    });
+    equal((await lab.call('listBridges')).length, 3);
+  });
 
   describe('sandboxes', () => {
     it('reach each other on a network, by TCP and UDP', async () => {
@@ -57,19 +80,32 @@ describe('networks of a node', () => {
       equal(await answerOf(lab.client, 'tcp', '10.128.1.2', 80), undefined);
     });
     it('do not reach the loopback of the node', async () => {
-      await lab.serve(lab.node, 'tcp', 9000, 'private', '127.0.0.1');
-      equal(await answerOf(lab.node, 'tcp', '127.0.0.1', 9000), 'private');
-      show(a, 'sysctl', '-qw', 'net.ipv4.conf.all.route_localnet=1');
-      show(a, 'ip', 'route', 'del', 'table', 'local', '127.0.0.0/8');
-      show(a, 'ip', 'route', 'del', 'table', 'local', '127.0.0.1');
+      // A container with NET_ADMIN can send to 127.0.0.1 over the wire. Counted before our rules and behind them.
+      show(
+        lab.node,
+        'nft',
+        `add table ip probe;
+        add chain ip probe sent { type filter hook prerouting priority -400; };
+        add chain ip probe arrived { type filter hook input priority 0; };
+        add rule ip probe sent iifname "ts-*" ip daddr 127.0.0.1 counter;
+        add rule ip probe arrived iifname "ts-*" ip daddr 127.0.0.1 counter`,
+      );
+      show(a, 'ip', 'addr', 'del', '127.0.0.1/8', 'dev', 'lo');
+      show(a, 'sysctl', '-qw', 'net.ipv4.conf.eth0.route_localnet=1');
       show(a, 'ip', 'route', 'add', '127.0.0.1', 'via', '10.128.1.1', 'src', '10.128.1.2');
-      equal(await answerOf(a, 'tcp', '127.0.0.1', 9000), undefined);
+      await run(a, ['bash', '-c', 'echo hello > /dev/udp/127.0.0.1/9000']);
+      match(show(lab.node, 'nft', 'list', 'chain', 'ip', 'probe', 'sent'), /counter packets 1 /);
+      match(show(lab.node, 'nft', 'list', 'chain', 'ip', 'probe', 'arrived'), /counter packets 0 /);
+      show(lab.node, 'nft', 'delete', 'table', 'ip', 'probe');
     });
     it('of an internal network have no way out, and none in', async () => {
       const only = await lab.call('createSandbox', containerId('e'), { mode: 'networks', interfaces: [on(INNER, 6)] });
       equal(await answerOf(only, 'tcp', '10.128.3.5', 80), 'd');
       show(only, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
-      equal(await answerOf(only, 'tcp', '192.168.77.2', 80), undefined);
+      show(lab.client, 'nft', 'add table ip probe; add chain ip probe in { type filter hook input priority 0; }');
+      show(lab.client, 'nft', 'add rule ip probe in ip saddr 10.128.0.0/16 counter');
+      await run(only, ['bash', '-c', 'echo hello > /dev/udp/192.168.77.2/9000']);
+      match(show(lab.client, 'nft', 'list', 'table', 'ip', 'probe'), /counter packets 0 /);
       equal(await answerOf(only, 'tcp', '10.128.1.2', 80), undefined);
       await lab.call('removeSandbox', containerId('e'));
     });

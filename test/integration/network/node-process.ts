@@ -1,6 +1,7 @@
 /** Child process of the tests: networking and resolver of one node, in the network namespace that it was started in. */
 import { join } from 'node:path';
 import { systemClock } from '../../../base/clock.ts';
+import { jsonLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { createNetworks } from '../../../node-engine/network/index.ts';
 import type { BridgeRequest, ContainerId, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
@@ -9,7 +10,12 @@ import type { ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
 import { createResolver } from '../../../worker/overlay/dns/index.ts';
 
 const [, , directory = '', instance = ''] = process.argv;
-const { networks, sandboxes } = createNetworks({ netnsDirectory: join(directory, 'netns'), instance });
+const log: string[] = [];
+const { networks, sandboxes } = createNetworks({
+  netnsDirectory: join(directory, 'netns'),
+  instance,
+  logger: jsonLogger((line) => log.push(line), Date.now),
+});
 const names = new Map<NetworkId, string>();
 const resolver = createResolver({
   clock: systemClock,
@@ -30,6 +36,8 @@ export const METHODS = {
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),
   removeSandbox: (id: ContainerId) => sandboxes.remove(id),
   listSandboxes: () => sandboxes.list(),
+  /** Lines of the log so far. */
+  log: () => Promise.resolve(log),
   setEndpoints: (endpoints: readonly NetworkEndpoint[]) => Promise.resolve(resolver.setEndpoints(endpoints)),
   attach: (attachment: ResolverAttachment) => resolver.attach(attachment),
   detach: (id: ContainerId) => resolver.detach(id),

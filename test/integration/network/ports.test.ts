@@ -28,52 +28,57 @@ describe('published ports of a node', () => {
     a = await sandbox('a', on(FRONT, 2));
     b = await sandbox('b', on(FRONT, 3));
     c = await sandbox('c', on(BACK, 4));
-    await sandbox('d', on(INNER, 5));
+    const d = await sandbox('d', on(INNER, 5));
+    // It could answer to anywhere, if only the question came.
+    show(d, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
   });
   after(() => lab.close());
 
-  describe('answer', () => {
-    before(async () => {
-      deepEqual(
-        await lab.call('setPorts', [
-          tcp(8080, ['10.128.1.2', 80]),
-          { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
-          { ...tcp(8083, ['10.128.1.2', 80]), hostIp: NODE },
-          tcp(8084, ['10.128.3.5', 80]),
-          tcp(8085),
-          udp(5300, ['10.128.1.2', 53]),
-        ]),
-        [],
-      );
-    });
-
-    const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
-      ['from another machine', () => lab.client, NODE, 8080, 'a'],
-      ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
-      ['from the node by its own address', () => lab.node, NODE, 8080, 'a'],
-      ['from another container of the network', () => b, NODE, 8080, 'a'],
-      ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
-      ['from a container of another network', () => c, NODE, 8080, 'a'],
-      ['from the container itself', () => a, NODE, 8080, 'a'],
-      ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
-      ['on 127.0.0.1 only: not from another machine', () => lab.client, NODE, 8082, undefined],
-      ['on 127.0.0.1 only: not from a container', () => b, '10.128.1.1', 8082, undefined],
-      ['on one address: there', () => lab.client, NODE, 8083, 'a'],
-      ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
-      ['of an internal network: from localhost', () => lab.node, '127.0.0.1', 8084, 'd'],
-      ['of an internal network: not from another machine', () => lab.client, NODE, 8084, undefined],
-      ['without a backend: not at all', () => lab.client, NODE, 8085, undefined],
-    ];
-    for (const [title, netns, address, port, expected] of cases)
-      it(title, async () => {
-        equal(await answerOf(netns(), 'tcp', address, port), expected);
+  // With it, addresses are translated inside the bridge already.
+  for (const bridged of ['1', '0'])
+    describe(`answer with net.bridge.bridge-nf-call-iptables=${bridged}`, () => {
+      before(async () => {
+        show(lab.node, 'sysctl', '-qw', `net.bridge.bridge-nf-call-iptables=${bridged}`);
+        deepEqual(
+          await lab.call('setPorts', [
+            tcp(8080, ['10.128.1.2', 80]),
+            { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
+            { ...tcp(8083, ['10.128.1.2', 80]), hostIp: NODE },
+            tcp(8084, ['10.128.3.5', 80]),
+            tcp(8085),
+            udp(5300, ['10.128.1.2', 53]),
+          ]),
+          [],
+        );
       });
 
-    it('over UDP, showing the caller to the container', async () => {
-      equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
-      equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');
+      const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
+        ['from another machine', () => lab.client, NODE, 8080, 'a'],
+        ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
+        ['from the node by its own address', () => lab.node, NODE, 8080, 'a'],
+        ['from another container of the network', () => b, NODE, 8080, 'a'],
+        ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
+        ['from a container of another network', () => c, NODE, 8080, 'a'],
+        ['from the container itself', () => a, NODE, 8080, 'a'],
+        ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
+        ['on 127.0.0.1 only: not from another machine', () => lab.client, NODE, 8082, undefined],
+        ['on 127.0.0.1 only: not from a container', () => b, '10.128.1.1', 8082, undefined],
+        ['on one address: there', () => lab.client, NODE, 8083, 'a'],
+        ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
+        ['of an internal network: from localhost', () => lab.node, '127.0.0.1', 8084, 'd'],
+        ['of an internal network: not from another machine', () => lab.client, NODE, 8084, undefined],
+        ['without a backend: not at all', () => lab.client, NODE, 8085, undefined],
+      ];
+      for (const [title, netns, address, port, expected] of cases)
+        it(title, async () => {
+          equal(await answerOf(netns(), 'tcp', address, port), expected);
+        });
+
+      it('over UDP, showing the caller to the container', async () => {
+        equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
+        equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');
+      });
     });
-  });
 
   describe('are refused', () => {
     it('where another process listens, which is named and left alone', async () => {
@@ -195,6 +200,19 @@ describe('published ports of a node', () => {
       await lab.call('setPorts', [tcp(8093, ['10.128.1.2', 80])]);
       await lab.call('setPorts', []);
       equal(show(lab.node, 'nft', 'list', 'table', 'ip', 'filter'), theirs);
+      show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
+    });
+
+    it('warn of a firewall that stands in the way, once', async () => {
+      show(
+        lab.node,
+        'nft',
+        'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }',
+      );
+      for (let i = 0; i < 2; i++) await lab.call('ensureBridge', FRONT);
+      const warnings = (await lab.call('log')).filter((line) => line.includes('"level":"warn"'));
+      equal(warnings.length, 1);
+      match(warnings[0] ?? '', /"chains":"filter FORWARD"/);
       show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
     });
 
