@@ -55,7 +55,7 @@ export async function offsetOfTail(
   const buffer = Buffer.allocUnsafe(CHUNK);
   // Each whole line has one; what follows the last is not finished and does not count.
   let newlines = 0;
-  for (let at = end; at > 0; ) {
+  for (let at = end; at > 0;) {
     const from = Math.max(0, at - CHUNK);
     const { bytesRead } = await handle.read(buffer, 0, at - from, from);
     for (let index = bytesRead - 1; index >= 0; index--) {
