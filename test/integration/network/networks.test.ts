@@ -34,10 +34,7 @@ describe('networks of a node', () => {
 
   it('do not make a router of a node that was none', () => {
     equal(show(lab.node, 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '1');
-    match(
-      show(lab.node, 'nft', 'list', 'set', 'ip', 'tsswarm_test', 'hardware'),
-      /"card100",\s+"card200"/,
-    );
+    match(show(lab.node, 'nft', 'list', 'set', 'ip', 'tsswarm_test', 'hardware'), /"card100",\s+"card200"/);
   });
   it('are refused where an interface of the node has addresses of the subnet', async () => {
     const clash = {
