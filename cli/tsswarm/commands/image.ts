@@ -62,13 +62,18 @@ export async function loadImages(
       const input = source === '-' ? process.stdin : createReadStream(source, { highWaterMark: CHUNK_BYTES });
       const images = await withDisplay('Loading', options.quiet, terminal, async (display) => {
         const rows = new ImageProgressRows(source === '-' ? 'standard input' : source, 'Loading', 'Loaded');
-        return loadArchive(node.images, input, (progress) => {
-          rows.take(progress);
+        try {
+          const loaded = await loadArchive(node.images, input, (progress) => {
+            rows.take(progress);
+            display.update(rows.rows());
+          });
+          rows.finish();
           display.update(rows.rows());
-        }).catch((error: unknown) => {
+          return loaded;
+        } catch (error) {
           if (errnoOf(error) !== 'ENOENT') throw error;
           throw new TsswarmError('NOT_FOUND', `loading images from "${source}": no such file`, { cause: error });
-        });
+        }
       });
       for (const image of images) {
         for (const name of image.names) terminal.out(`Loaded image: ${splitReference(name).join(':')}\n`);
