@@ -5,18 +5,22 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { TsswarmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { systemRandom } from '../base/random.ts';
+import { createBuilder, openBuildCache } from './build/index.ts';
 import { createImageStore } from './image/index.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
+import { readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
 import { createNetworks } from './network/index.ts';
 import { cgroupMounts, cgroupVersion, removeEmptyParent } from './runtime/cgroups.ts';
 import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
+import type { SeccompPrograms } from './runtime/ports.ts';
 import { recoverContainers } from './runtime/recovery.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { createWritableLayers } from './snapshot/index.ts';
-import type { Builder, Engine } from './types.ts';
+import type { Engine } from './types.ts';
 import { VolumeStore } from './volume/volumes.ts';
 
 export interface EngineOptions {
@@ -39,19 +43,26 @@ export interface EngineOptions {
  * @throws IN_USE when another process has it open, CORRUPT, INVALID_INPUT, or a system error when the folders cannot be made
  */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { logger, clock, launcherPath = LAUNCHER_PROGRAM, version = '0.0.0' } = options;
-  const cgroupParent = normaliseParent(options.cgroupParent);
   const state = join(options.stateDir, 'engine');
   const run = join(options.runDir, 'engine');
   for (const folder of [state, run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
-
   const unlock = native.lockFile(join(state, 'lock'));
   if (!unlock) {
     throw new TsswarmError('IN_USE', `opening the engine in "${state}": another process has it open`, {
       hint: 'stop the other daemon, or give this one a state directory of its own',
     });
   }
+  try {
+    return await openEngine(options, state, run, unlock);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
 
+async function openEngine(options: EngineOptions, state: string, run: string, unlock: () => void): Promise<Engine> {
+  const { logger, clock, launcherPath = LAUNCHER_PROGRAM, version = '0.0.0' } = options;
+  const cgroupParent = normaliseParent(options.cgroupParent);
   const cgroups = cgroupMounts();
   const images = await createImageStore({
     dir: join(state, 'images'),
@@ -64,7 +75,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     images,
     removeTree: (path) => images.removeTree(path),
   });
-  const network = createNetworks({ netnsDirectory: join(run, 'netns'), instance: instanceOf(options.stateDir) });
+  const network = createNetworks({
+    netnsDirectory: join(run, 'netns'),
+    instance: instanceOf(options.stateDir),
+    logger: logger.child({ component: 'network' }),
+  });
   const volumes = new VolumeStore(join(state, 'volumes'), native, clock);
   const parts = {
     disk: new ContainerDisk(join(state, 'containers'), join(run, 'containers')),
@@ -74,14 +89,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     volumes,
     secrets: new SecretFiles(join(run, 'secrets'), native),
     launcher: nativeLauncher(launcherPath),
-    seccomp: {
-      programPath: (): Promise<string> => Promise.resolve(''),
-    },
-    logFiles: {
-      read: (): never => {
-        throw new TsswarmError('NOT_SUPPORTED', 'reading logs: not yet');
-      },
-    },
+    seccomp: NO_SECCOMP,
+    logFiles: { read: readLog },
     launcherPath,
     cgroupParent: `/${cgroupParent}`,
     cgroups,
@@ -105,7 +114,15 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     containers,
     images,
-    builder: NO_BUILDER,
+    builder: createBuilder({
+      images,
+      containers,
+      upperOf: (id, imageId) => layers.paths(id, imageId).upper,
+      cache: openBuildCache(join(state, 'build-cache.json')),
+      clock,
+      random: systemRandom,
+      architecture: ARCHITECTURES[arch()] ?? arch(),
+    }),
     networks: network.networks,
     volumes,
     info: () => ({
@@ -125,9 +142,14 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 /** Go's names, which OCI and Docker use, of Node's architectures. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' };
 
-const NO_BUILDER: Builder = {
-  build: ({ context }) =>
-    Promise.reject(new TsswarmError('NOT_SUPPORTED', `building "${context}": this version builds no images`)),
+/** Until profiles are compiled (node-engine/seccomp) no filter is loaded; one that was asked for by name is refused. */
+const NO_SECCOMP: SeccompPrograms = {
+  programPath: (profile) =>
+    profile === 'default'
+      ? Promise.resolve('')
+      : Promise.reject(
+          new TsswarmError('NOT_SUPPORTED', `applying the seccomp profile "${profile}": this version compiles none`),
+        ),
 };
 
 /** "tsswarm" of "/tsswarm/"; several levels are allowed. @throws INVALID_INPUT */

@@ -50,16 +50,13 @@ function shortPorts(list: Reader, index: number): ComposePort[] {
   const target = range(targetText) ?? bad(`"${targetText}" is not a port`);
   const host =
     published === undefined || published === '' ? undefined : (range(published) ?? bad(`"${published}" is not a port`));
-  const base = {
-    mode: 'ingress' as const,
-    ...(hostIp === undefined ? {} : { host_ip: hostIp }),
-    protocol: protocol as ComposePort['protocol'],
-  };
+  const port = (number: number, at?: string): ComposePort =>
+    compact({ mode: 'ingress', host_ip: hostIp, target: number, published: at, protocol }) as ComposePort;
   const count = target[1] - target[0] + 1;
-  if (host === undefined) return Array.from({ length: count }, (_, i) => ({ ...base, target: target[0] + i }));
-  if (count === 1 && host[1] > host[0]) return [{ ...base, target: target[0], published: `${host[0]}-${host[1]}` }];
+  if (host === undefined) return Array.from({ length: count }, (_, i) => port(target[0] + i));
+  if (count === 1 && host[1] > host[0]) return [port(target[0], `${host[0]}-${host[1]}`)];
   if (host[1] - host[0] + 1 !== count) bad('the two ranges have different lengths');
-  return Array.from({ length: count }, (_, i) => ({ ...base, target: target[0] + i, published: String(host[0] + i) }));
+  return Array.from({ length: count }, (_, i) => port(target[0] + i, String(host[0] + i)));
 }
 
 function range(text: string): readonly [number, number] | undefined {

@@ -1,4 +1,4 @@
-import { EVENT_ID, YAMLException, getScalarValue, parseEvents, CORE_SCHEMA } from 'js-yaml';
+import { EVENT_ID, SCALAR_STYLE, YAMLException, getScalarValue, parseEvents, CORE_SCHEMA } from 'js-yaml';
 import type { Event, ScalarEvent } from 'js-yaml';
 import { TsswarmError } from '../../base/errors.ts';
 import type { SourceLocation } from '../../base/errors.ts';
@@ -123,10 +123,12 @@ class TreeBuilder {
   }
 
   #scalar(event: ScalarEvent, explicit: 'str' | undefined): TreeNode {
-    const where = this.#locate(event.valueStart >= 0 ? event.valueStart : this.#lastOffset);
+    // A quoted value begins at its quote, where an editor puts the cursor.
+    const quote = event.style === SCALAR_STYLE.SINGLE_QUOTED || event.style === SCALAR_STYLE.DOUBLE_QUOTED ? 1 : 0;
+    const where = this.#locate(event.valueStart >= 0 ? event.valueStart - quote : this.#lastOffset);
     if (event.valueStart >= 0) this.#lastOffset = event.valueStart;
     const text = event.valueStart < 0 ? '' : getScalarValue(this.#source, event);
-    const plain = event.style === 1 && explicit === undefined;
+    const plain = event.style === SCALAR_STYLE.PLAIN && explicit === undefined;
     return { kind: 'scalar', value: plain ? resolvePlain(text) : text, where };
   }
 

@@ -1,6 +1,7 @@
 import { TsswarmError } from '../../base/errors.ts';
 import type { LaunchFailure as FailureLine } from '../launcher/failure.ts';
 import { attachTo, killAll, signalContainer, startBundle, waitForExit } from '../launcher/index.ts';
+import { execInContainer } from './exec-session.ts';
 import type { Launcher, Supervision } from './ports.ts';
 import { LaunchError } from './ports.ts';
 
@@ -18,9 +19,7 @@ export function nativeLauncher(program: string): Launcher {
           ...(seccompPath === '' ? {} : { seccompFilter: seccompPath }),
         }),
       ),
-    exec: () => {
-      throw new TsswarmError('NOT_SUPPORTED', 'executing a command in a container: the launcher cannot do that yet');
-    },
+    exec: (request) => execInContainer(program, request),
     killAll: (runDir) => killAll(runDir, program),
     supervise: (runDir) => supervise(runDir),
     attach: (runDir) => attachTo(runDir),

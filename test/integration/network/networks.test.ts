@@ -10,6 +10,8 @@ describe('networks of a node', () => {
 
   before(async () => {
     lab = await openLab();
+    for (const card of ['100', '200'])
+      show(lab.node, 'ip', 'link', 'add', 'link', 'wire', 'name', `card${card}`, 'type', 'macvlan', 'mode', 'bridge');
     for (const bridge of [FRONT, BACK, INNER]) await lab.call('ensureBridge', bridge);
     const sandbox = (digit: string, ...interfaces: readonly SandboxInterface[]): Promise<string> =>
       lab.call('createSandbox', containerId(digit), { mode: 'networks', interfaces });
@@ -29,6 +31,24 @@ describe('networks of a node', () => {
     await lab.serve(lab.client, 'tcp', 80, 'client');
   });
   after(() => lab.close());
+
+  it('do not make a router of a node that was none', () => {
+    equal(show(lab.node, 'cat', '/proc/sys/net/ipv4/ip_forward').trim(), '1');
+    match(show(lab.node, 'nft', 'list', 'set', 'ip', 'tsswarm_test', 'hardware'), /"card100",\s+"card200"/);
+  });
+  it('are refused where an interface of the node has addresses of the subnet', async () => {
+    const clash = {
+      ...FRONT,
+      id: 'clashing00000000000000000' as NetworkId,
+      subnet: '192.168.0.0/16',
+      gateway: '192.168.0.1',
+    };
+    await rejects(lab.call('ensureBridge', clash), {
+      code: 'NETWORK_FAILED',
+      message: /subnet 192\.168\.0\.0\/16 overlaps with 192\.168\.77\.1\/24 on "wire"/,
+    });
+    equal((await lab.call('listBridges')).length, 3);
+  });
 
   describe('sandboxes', () => {
     it('reach each other on a network, by TCP and UDP', async () => {

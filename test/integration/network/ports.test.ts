@@ -34,48 +34,51 @@ describe('published ports of a node', () => {
   });
   after(() => lab.close());
 
-  describe('answer', () => {
-    before(async () => {
-      deepEqual(
-        await lab.call('setPorts', [
-          tcp(8080, ['10.128.1.2', 80]),
-          { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
-          { ...tcp(8083, ['10.128.1.2', 80]), hostIp: NODE },
-          tcp(8084, ['10.128.3.5', 80]),
-          tcp(8085),
-          udp(5300, ['10.128.1.2', 53]),
-        ]),
-        [],
-      );
-    });
-
-    const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
-      ['from another machine', () => lab.client, NODE, 8080, 'a'],
-      ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
-      ['from the node by its own address', () => lab.node, NODE, 8080, 'a'],
-      ['from another container of the network', () => b, NODE, 8080, 'a'],
-      ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
-      ['from a container of another network', () => c, NODE, 8080, 'a'],
-      ['from the container itself', () => a, NODE, 8080, 'a'],
-      ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
-      ['on 127.0.0.1 only: not from another machine', () => lab.client, NODE, 8082, undefined],
-      ['on 127.0.0.1 only: not from a container', () => b, '10.128.1.1', 8082, undefined],
-      ['on one address: there', () => lab.client, NODE, 8083, 'a'],
-      ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
-      ['of an internal network: from localhost', () => lab.node, '127.0.0.1', 8084, 'd'],
-      ['of an internal network: not from another machine', () => lab.client, NODE, 8084, undefined],
-      ['without a backend: not at all', () => lab.client, NODE, 8085, undefined],
-    ];
-    for (const [title, netns, address, port, expected] of cases)
-      it(title, async () => {
-        equal(await answerOf(netns(), 'tcp', address, port), expected);
+  // With it, addresses are translated inside the bridge already.
+  for (const bridged of ['1', '0'])
+    describe(`answer with net.bridge.bridge-nf-call-iptables=${bridged}`, () => {
+      before(async () => {
+        show(lab.node, 'sysctl', '-qw', `net.bridge.bridge-nf-call-iptables=${bridged}`);
+        deepEqual(
+          await lab.call('setPorts', [
+            tcp(8080, ['10.128.1.2', 80]),
+            { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
+            { ...tcp(8083, ['10.128.1.2', 80]), hostIp: NODE },
+            tcp(8084, ['10.128.3.5', 80]),
+            tcp(8085),
+            udp(5300, ['10.128.1.2', 53]),
+          ]),
+          [],
+        );
       });
 
-    it('over UDP, showing the caller to the container', async () => {
-      equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
-      equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');
+      const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
+        ['from another machine', () => lab.client, NODE, 8080, 'a'],
+        ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
+        ['from the node by its own address', () => lab.node, NODE, 8080, 'a'],
+        ['from another container of the network', () => b, NODE, 8080, 'a'],
+        ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
+        ['from a container of another network', () => c, NODE, 8080, 'a'],
+        ['from the container itself', () => a, NODE, 8080, 'a'],
+        ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
+        ['on 127.0.0.1 only: not from another machine', () => lab.client, NODE, 8082, undefined],
+        ['on 127.0.0.1 only: not from a container', () => b, '10.128.1.1', 8082, undefined],
+        ['on one address: there', () => lab.client, NODE, 8083, 'a'],
+        ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
+        ['of an internal network: from localhost', () => lab.node, '127.0.0.1', 8084, 'd'],
+        ['of an internal network: not from another machine', () => lab.client, NODE, 8084, undefined],
+        ['without a backend: not at all', () => lab.client, NODE, 8085, undefined],
+      ];
+      for (const [title, netns, address, port, expected] of cases)
+        it(title, async () => {
+          equal(await answerOf(netns(), 'tcp', address, port), expected);
+        });
+
+      it('over UDP, showing the caller to the container', async () => {
+        equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
+        equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');
+      });
     });
-  });
 
   describe('are refused', () => {
     it('where another process listens, which is named and left alone', async () => {
