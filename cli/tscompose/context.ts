@@ -45,8 +45,7 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
   const environment = process.env;
   const place = placeOf(options, environment);
   const mode = progressMode(options, terminal);
-  const warn = (message: string): void =>
-    terminal.err(`${terminal.errStyle('yellow', 'warning:')} ${message}\n`);
+  const warn = (message: string): void => terminal.err(`${terminal.errStyle('yellow', 'warning:')} ${message}\n`);
   let loaded: Promise<LoadedProject['project']> | undefined;
 
   const context: Context = {

@@ -11,7 +11,7 @@ import { followLogs } from '../logs/follow.ts';
 import { sourceOf } from '../logs/source.ts';
 import { judgeDown, tasksToTakeDown } from '../progress/down.ts';
 import type { ProjectView } from '../project/view.ts';
-import { upError } from '../project/progress.ts';
+import { failUp } from '../project/progress.ts';
 import type { ProjectWatch } from '../project/watch.ts';
 
 export interface AttachOptions {
@@ -72,7 +72,8 @@ export async function attach(
     warn: context.warn,
     wanted: (task) => {
       const before = options.before.get(task.id);
-      if (before !== undefined && isFinal(before) && before.status.restartCount === task.status.restartCount) return false;
+      if (before !== undefined && isFinal(before) && before.status.restartCount === task.status.restartCount)
+        return false;
       return !task.oneOff && options.shown.has(sourceOf(task).service);
     },
     history: (task) =>
@@ -89,7 +90,7 @@ export async function attach(
         if (interrupts.first.aborted) return { kind: 'interrupted' } as const;
         throw error;
       });
-    if (outcome.kind === 'failed') throw upError([outcome.failure]);
+    if (outcome.kind === 'failed') failUp(context, [outcome.failure]);
     if (outcome.kind === 'aborting') {
       interject(() => terminal.err('Aborting on container exit...\n'));
     } else if (outcome.kind === 'interrupted') {

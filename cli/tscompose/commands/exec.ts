@@ -11,8 +11,9 @@ export interface ExecOptions {
   readonly detach?: boolean;
   readonly env?: readonly string[];
   /** false with -T. */
-  readonly tty: boolean;
-  readonly interactive: boolean;
+  readonly tty?: boolean;
+  /** false with --no-interactive. */
+  readonly interactive?: boolean;
   readonly user?: string;
   readonly workdir?: string;
   readonly index?: string;
@@ -34,7 +35,8 @@ export async function exec(
     const view = new ProjectView();
     for (const task of existing.tasks) view.tasks.set(task.id, task);
     const task = chooseTask([...view.currentTasks(service).values()], serviceName, options.index);
-    const tty = options.tty && options.interactive && process.stdin.isTTY && options.detach !== true;
+    const interactive = options.interactive !== false && options.detach !== true;
+    const tty = options.tty !== false && interactive && process.stdin.isTTY;
     const code = await runSession({
       call: node.tasks.exec(),
       first: {
@@ -45,14 +47,14 @@ export async function exec(
           user: options.user ?? '',
           workingDir: options.workdir ?? '',
           tty,
-          stdin: options.interactive && options.detach !== true,
+          stdin: interactive,
           privileged: options.privileged === true,
           detach: options.detach === true,
           ...(tty ? { size: terminalSize() } : {}),
         },
       },
       tty,
-      interactive: options.interactive && options.detach !== true,
+      interactive,
     });
     if (code !== 0) throw new ExitCode(code);
   } finally {

@@ -74,9 +74,11 @@ export async function logs(context: Context, names: readonly string[], options: 
         tellExits: true,
         signal: interrupts.first,
       });
-      await watch.until(() => undefined, interrupts.first).catch((error: unknown) => {
-        throw interrupts.first.aborted ? new ExitCode(130) : error;
-      });
+      await watch
+        .until(() => undefined, interrupts.first)
+        .catch((error: unknown) => {
+          throw interrupts.first.aborted ? new ExitCode(130) : error;
+        });
     } finally {
       interrupts.close();
     }
@@ -98,9 +100,7 @@ async function showOnce(
   write: (stream: 'stdout' | 'stderr', text: string) => void,
 ): Promise<void> {
   const withLog = tasks.filter(({ status }) => status.containerId !== '' && status.state !== 'remove');
-  const streams = withLog.map((task) =>
-    label(node.tasks.logs({ taskId: task.id, follow: false, ...query }), task),
-  );
+  const streams = withLog.map((task) => label(node.tasks.logs({ taskId: task.id, follow: false, ...query }), task));
   for await (const { entry, task } of mergeByTime(streams, (one) => one.entry.time)) {
     write(entry.stream, lines.take(sourceOf(task), entry.stream, entry.time, entry.data));
   }

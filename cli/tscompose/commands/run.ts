@@ -3,7 +3,7 @@ import { TsswarmError } from '../../../base/errors.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
 import { splitWords } from '../../../compose/index.ts';
 import type { ComposeProject } from '../../../compose/index.ts';
-import type { DesiredProject, Task } from '../../../proto/types/index.ts';
+import type { DesiredProject, PublishedPort, Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { watchInterrupts } from '../../terminal/interrupts.ts';
 import { ExitCode } from '../../terminal/program.ts';
@@ -13,7 +13,7 @@ import { environmentWords } from '../containers/environment.ts';
 import type { Context } from '../context.ts';
 import { desiredProject, selectServices } from '../project/desired.ts';
 import { provideImages } from '../project/images.ts';
-import { showUp, upError } from '../project/progress.ts';
+import { showUp, failUp } from '../project/progress.ts';
 import { watchProject } from '../project/watch.ts';
 import type { ProjectWatch } from '../project/watch.ts';
 import { runSession, terminalSize } from '../session/process.ts';
@@ -24,8 +24,9 @@ export interface RunOptions {
   readonly env?: readonly string[];
   readonly entrypoint?: string;
   /** false with -T. */
-  readonly tty: boolean;
-  readonly interactive: boolean;
+  readonly tty?: boolean;
+  /** false with --no-interactive. */
+  readonly interactive?: boolean;
   readonly name?: string;
   /** false with --no-deps. */
   readonly deps: boolean;
@@ -54,17 +55,17 @@ export async function run(
   const { desired, builds } = await desiredProject(context, project);
   const service = desired.services.find(({ composeName }) => composeName === serviceName);
   if (service === undefined) throw new TsswarmError('NOT_FOUND', `running service "${serviceName}": no such service`);
-  const interactive = options.interactive && options.detach !== true;
-  const tty = options.tty && interactive && process.stdin.isTTY;
+  const interactive = options.interactive !== false && options.detach !== true;
+  const tty = options.tty !== false && interactive && process.stdin.isTTY;
   const overrides: RunOverrides = {
     argv,
-    ...(options.entrypoint === undefined ? {} : { entrypoint: splitWords(options.entrypoint) }),
+    ...(options.entrypoint === undefined ? {} : { entrypoint: readEntrypoint(options.entrypoint) }),
     env: environmentWords(options.env ?? [], process.env),
     user: options.user,
     workingDir: options.workdir,
     volumes: options.volume ?? [],
     labels: options.label ?? [],
-    tty: options.tty && (tty || (options.detach === true && service.task.container.tty)),
+    tty: options.tty !== false && (tty || (options.detach === true && service.task.container.tty)),
     openStdin: interactive,
   };
   const spec = runSpec(service.task, overrides, process.cwd());
@@ -81,7 +82,7 @@ export async function run(
       service: serviceName,
       name: options.name ?? `${project.name}-${serviceName}-run-${randomBytes(6).toString('hex')}`,
       spec,
-      ports: [...(options.servicePorts === true ? service.ports : []), ...ports],
+      ports: [...(options.servicePorts === true ? service.ports.map(asOwnPort) : []), ...ports],
       autoRemove: options.rm === true && options.detach === true,
     }));
     const task = await untilStarted(node, taskId, interrupts.first);
@@ -139,7 +140,12 @@ async function prepareProject(
     await watch.until((view) => (known || view.service(serviceName) !== undefined ? true : undefined), signal);
     return;
   }
-  const answer = await node.control.applyProject({ ...apply, onlyServices: dependencies, noRecreate: false, noStart: false });
+  const answer = await node.control.applyProject({
+    ...apply,
+    onlyServices: dependencies,
+    noRecreate: false,
+    noStart: false,
+  });
   const all = selectServices(project, dependencies);
   const failures = await showUp(
     context,
@@ -150,11 +156,12 @@ async function prepareProject(
       changes: [...first.changes.filter(({ kind }) => kind === 'network' || kind === 'volume'), ...answer.changes],
       before,
       caughtUp: (view) =>
-        [...all.keys()].every((name) => view.service(name)?.stopped === false) && conditionsMet(project, serviceName, watch),
+        [...all.keys()].every((name) => view.service(name)?.stopped === false) &&
+        conditionsMet(project, serviceName, watch),
     },
     signal,
   );
-  if (failures.length > 0) throw upError(failures);
+  if (failures.length > 0) failUp(context, failures);
 }
 
 /** What the service waits for before it starts: the one-off container waits for the same. */
@@ -171,7 +178,10 @@ function conditionsMet(project: ComposeProject, serviceName: string, { view }: P
         return tasks.every(({ status }) => {
           const over = reached(status.state, 'complete');
           if (over || status.health === 'unhealthy') {
-            throw new TsswarmError('RUNTIME_FAILED', `running service "${serviceName}": its dependency "${name}" is not healthy`);
+            throw new TsswarmError(
+              'RUNTIME_FAILED',
+              `running service "${serviceName}": its dependency "${name}" is not healthy`,
+            );
           }
           return status.state === 'running' && status.health === 'healthy';
         });
@@ -199,4 +209,13 @@ async function untilStarted(node: NodeClient, taskId: string, signal: AbortSigna
     if (reached(task.status.state, 'running')) return task;
   }
   throw new TsswarmError('NOT_FOUND', 'starting the container: it was removed before it started');
+}
+
+/** A port that the one-off container publishes for itself alone. */
+const asOwnPort = (port: PublishedPort): PublishedPort => ({ ...port, mode: 'host' });
+
+function readEntrypoint(text: string): readonly string[] {
+  const words = splitWords(text);
+  if (words !== undefined) return words;
+  throw new TsswarmError('INVALID_INPUT', `using --entrypoint "${text}": a quote is not closed`);
 }

@@ -2,7 +2,7 @@ import type { Context } from '../context.ts';
 import { tasksToTakeDown } from '../progress/down.ts';
 import type { UpPlan } from '../progress/up.ts';
 import { demandService } from '../project/existing.ts';
-import { showDown, showUp, upError } from '../project/progress.ts';
+import { showDown, showUp, failUp } from '../project/progress.ts';
 import type { ProjectWatch } from '../project/watch.ts';
 import { watchProject } from '../project/watch.ts';
 import type { NodeClient } from '../../local-node/index.ts';
@@ -102,7 +102,7 @@ async function untilUp(context: Context, watch: ProjectWatch, plan: UpPlan): Pro
   const interrupts = watchInterrupts();
   try {
     const failures = await showUp(context, watch, plan, interrupts.first);
-    if (failures.length > 0) throw upError(failures);
+    if (failures.length > 0) failUp(context, failures);
   } catch (error) {
     throw interrupts.first.aborted ? new ExitCode(130) : error;
   } finally {

@@ -8,17 +8,22 @@ import { attach, stopAttached } from '../attached/attach.ts';
 import type { AttachOptions } from '../attached/attach.ts';
 import type { Context } from '../context.ts';
 import type { UpGoal, UpPlan } from '../progress/up.ts';
-import { demandServices, desiredProject, parseScale, selectServices, servicesWithNewImage } from '../project/desired.ts';
+import {
+  demandServices,
+  desiredProject,
+  parseScale,
+  selectServices,
+  servicesWithNewImage,
+} from '../project/desired.ts';
 import { provideImages } from '../project/images.ts';
 import type { ImageOptions } from '../project/images.ts';
-import { showUp, upError } from '../project/progress.ts';
+import { showUp, failUp } from '../project/progress.ts';
 import type { ProjectWatch } from '../project/watch.ts';
 import { watchProject } from '../project/watch.ts';
 import { renderPlan } from '../progress/dry-run.ts';
 
 export interface UpOptions extends ImageOptions {
   readonly detach?: boolean;
-  /** commander: `--no-build` makes it false, `--build` true. */
   readonly forceRecreate?: boolean;
   /** false with `--no-recreate`. */
   readonly recreate: boolean;
@@ -36,7 +41,7 @@ export interface UpOptions extends ImageOptions {
   readonly exitCodeFrom?: string;
   /** Names after `--attach`. */
   readonly attach?: readonly string[];
-  readonly exclude?: readonly string[];
+  readonly noAttach?: readonly string[];
   readonly attachDependencies?: boolean;
   /** false with `--no-color`. */
   readonly color: boolean;
@@ -52,7 +57,7 @@ export async function up(context: Context, names: readonly string[], options: Up
   refuseContradictions(options);
   const project = await context.loadProject(names);
   const services = selectServices(project, names, options.deps);
-  const mentioned = [...(options.attach ?? []), ...(options.exclude ?? [])];
+  const mentioned = [...(options.attach ?? []), ...(options.noAttach ?? [])];
   demandServices(project, options.exitCodeFrom === undefined ? mentioned : [...mentioned, options.exitCodeFrom]);
   if (services.size === 0) {
     throw new TsswarmError('INVALID_INPUT', `bringing up project "${project.name}": no service is selected`, {
@@ -109,8 +114,9 @@ async function bringUp(
   const goal: UpGoal = options.wait === true ? 'healthy' : attached ? 'created' : 'started';
   const plan = planOf([...services.keys()], goal, answer, before);
   const interrupts = watchInterrupts();
-  const only = options.attach ?? (names.length > 0 && options.attachDependencies !== true ? names : [...services.keys()]);
-  const shown = only.filter((name) => options.exclude?.includes(name) !== true);
+  const only =
+    options.attach ?? (names.length > 0 && options.attachDependencies !== true ? names : [...services.keys()]);
+  const shown = only.filter((name) => options.noAttach?.includes(name) !== true);
   const attachOptions: AttachOptions = {
     project: project.name,
     services: [...services.keys()],
@@ -128,7 +134,7 @@ async function bringUp(
   try {
     const timeout = options.waitTimeout === undefined ? undefined : seconds(options.waitTimeout, '--wait-timeout');
     const failures = await showUp(context, watch, plan, waitSignal(interrupts.first, timeout));
-    if (failures.length > 0) throw upError(failures);
+    if (failures.length > 0) failUp(context, failures);
     if (!attached) return;
     const code = await attach(context, node, watch, attachOptions);
     if (code !== 0) throw new ExitCode(code);
@@ -204,7 +210,6 @@ function refuseContradictions(options: UpOptions): void {
   if (detached !== undefined && needsLogs) {
     refuse(`using ${detached} with --abort-on-container-exit, --exit-code-from or --attach: they need the terminal`);
   }
-  if (options.build === true && options.noBuild === true) refuse('using --build with --no-build: they exclude each other');
 }
 
 /** Aborts when `signal` does, or after some seconds. */

@@ -65,13 +65,18 @@ export function parseMount(text: string, currentDir: string): Mount {
   const words = options.split(',').filter((word) => word !== '' && word !== 'rw');
   const unknown = words.find((word) => word !== 'ro');
   if (unknown !== undefined) {
-    throw new TsswarmError('NOT_SUPPORTED', `using -v "${text}": the option "${unknown}" is not supported, only ro and rw`);
+    throw new TsswarmError(
+      'NOT_SUPPORTED',
+      `using -v "${text}": the option "${unknown}" is not supported, only ro and rw`,
+    );
   }
   const readOnly = words.includes('ro');
   if (second !== undefined && /^[./~]/.test(first)) {
     return {
       type: 'bind',
-      source: first.startsWith('~') ? resolve(process.env['HOME'] ?? '/root', `.${first.slice(1)}`) : resolve(currentDir, first),
+      source: first.startsWith('~')
+        ? resolve(process.env['HOME'] ?? '/root', `.${first.slice(1)}`)
+        : resolve(currentDir, first),
       target,
       readOnly,
       propagation: 'rprivate',

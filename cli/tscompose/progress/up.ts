@@ -127,7 +127,10 @@ function judgeSlot(
       return failed(`Exited (${code})`, endReason(task));
     }
     if (plan.goal === 'healthy' && willRestart(task)) return going('Restarting', endReason(task));
-    return { row: row(`Exited (${code})`, code === 0 ? 'done' : 'warning', code === 0 ? '' : endReason(task)), met: true };
+    return {
+      row: row(`Exited (${code})`, code === 0 ? 'done' : 'warning', code === 0 ? '' : endReason(task)),
+      met: true,
+    };
   }
   if (task.held) {
     const detail = status.message.replace(/^waiting /, '');
@@ -159,7 +162,9 @@ function isAwaitedHealthy(view: ProjectView, plan: UpPlan, name: string): boolea
   return plan.services.some((other) =>
     view
       .service(other)
-      ?.spec.dependsOn.some(({ service, condition, required }) => service === name && condition === 'healthy' && required),
+      ?.spec.dependsOn.some(
+        ({ service, condition, required }) => service === name && condition === 'healthy' && required,
+      ),
   );
 }
 

@@ -14,10 +14,8 @@ const PULLS_AT_ONCE = 4;
 export type PullWord = 'always' | 'missing' | 'never';
 
 export interface ImageOptions {
-  /** `--build`: build although the image is there. */
+  /** true with `--build`: build although the image is there; false with `--no-build`: never build. */
   readonly build?: boolean;
-  /** `--no-build`: never build. */
-  readonly noBuild?: boolean;
   /** `--pull`: over what the services say. */
   readonly pull?: string;
   readonly quietPull?: boolean;
@@ -77,7 +75,7 @@ export function planImages(
     const policy = asked ?? policyOf(service.pull_policy);
     if (build !== undefined) {
       const builds = options.build === true || service.pull_policy === 'build' || !isHere;
-      if (builds && options.noBuild !== true) wanted.push(asked === 'always' ? { ...build, pull: true } : build);
+      if (builds && options.build !== false) wanted.push(asked === 'always' ? { ...build, pull: true } : build);
       else if (!isHere) throw missing(name, image, '--no-build was given', 'build it with "tscompose build"');
       continue;
     }

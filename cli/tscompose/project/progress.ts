@@ -1,4 +1,4 @@
-import { TsswarmError } from '../../../base/errors.ts';
+import { ExitCode } from '../../terminal/program.ts';
 import type { Context } from '../context.ts';
 import { judgeDown } from '../progress/down.ts';
 import type { DownPlan } from '../progress/down.ts';
@@ -66,12 +66,11 @@ export async function showDown(
   }
 }
 
-/** The error that stands for containers that could not be brought up: the first, with how many more there are. */
-export function upError(failures: readonly UpFailure[]): TsswarmError {
-  const [first] = failures;
-  const more = failures.length > 1 ? ` (and ${failures.length - 1} more, see "tscompose ps -a")` : '';
-  return new TsswarmError(
-    'RUNTIME_FAILED',
-    `bringing up container "${first?.container ?? ''}": ${first?.reason ?? 'unknown reason'}${more}`,
-  );
+/** Tells why containers could not be brought up, a line each, and ends the command with 1. */
+export function failUp(context: Context, failures: readonly UpFailure[]): never {
+  const { err, errStyle } = context.terminal;
+  for (const { container, reason } of failures) {
+    err(`${errStyle('red', 'error:')} bringing up container "${container}": ${reason}\n`);
+  }
+  throw new ExitCode(1);
 }

@@ -71,10 +71,15 @@ export async function watchProject(control: NodeClient['control'], project: stri
             done();
             return reject(failure as Error);
           }
-          const value = judge(view);
-          if (value === undefined) return;
-          done();
-          resolve(value);
+          try {
+            const value = judge(view);
+            if (value === undefined) return;
+            done();
+            resolve(value);
+          } catch (error) {
+            done();
+            reject(error as Error);
+          }
         };
         listeners.add(look);
         signal?.addEventListener('abort', stop, { once: true });
