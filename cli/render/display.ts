@@ -24,8 +24,8 @@ export interface DisplayOptions {
 /** Shows rows as they change. */
 export interface ProgressDisplay {
   update(rows: readonly ProgressRow[]): void;
-  /** A line that stays, above the block. */
-  note(line: string): void;
+  /** Takes the block away while `write` writes something that stays, and draws it again below. */
+  interject(write: () => void): void;
   /** Draws the last state and lets go of the terminal. Doing it twice is allowed. */
   close(): void;
 }
@@ -39,7 +39,7 @@ export function openDisplay(options: DisplayOptions): ProgressDisplay {
     case 'json':
       return lineDisplay(options);
     case 'quiet':
-      return { update() {}, note() {}, close() {} };
+      return { update() {}, interject: (write) => write(), close() {} };
   }
 }
 
@@ -50,7 +50,8 @@ function lineDisplay({ mode, stream, prefix = '' }: DisplayOptions): ProgressDis
     update(rows) {
       for (const row of rows) {
         const text = row.quiet === true ? row.status : `${row.status} ${row.detail ?? ''}`;
-        if (told.get(row.key) === text) continue;
+        // What is below another row is for the eye: bytes of layers, ten times a second.
+        if (told.get(row.key) === text || (row.indent === true && mode === 'plain')) continue;
         told.set(row.key, text);
         if (mode === 'json') {
           const { label: id, status, phase, detail } = row;
@@ -58,8 +59,7 @@ function lineDisplay({ mode, stream, prefix = '' }: DisplayOptions): ProgressDis
         } else stream.write(`${prefix}${renderPlainRow(row)}\n`);
       }
     },
-    note: (line) =>
-      void stream.write(mode === 'json' ? `${JSON.stringify({ message: line })}\n` : `${prefix}${line}\n`),
+    interject: (write) => write(),
     close() {},
   };
 }
@@ -93,11 +93,12 @@ class TerminalDisplay implements ProgressDisplay {
     this.#draw();
   }
 
-  note(line: string): void {
-    const { stream, prefix = '' } = this.#options;
-    stream.write(`${UP_AND_CLEAR_BELOW(this.#drawn)}${prefix}${line}\n`);
+  interject(write: () => void): void {
+    if (this.#closed || this.#drawn === 0) return write();
+    this.#options.stream.write(UP_AND_CLEAR_BELOW(this.#drawn));
     this.#drawn = 0;
-    if (this.#rows.size > 0 && !this.#closed) this.#draw();
+    write();
+    this.#draw();
   }
 
   close(): void {

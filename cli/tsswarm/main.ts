@@ -77,13 +77,15 @@ const image = program.command('image').description('images of this node');
 image
   .command('ls')
   .description('list images')
+  .argument('[name]', 'only this one')
   .option('-q, --quiet', 'only image ids')
   .option('--digests', 'show digests')
-  .action(async (options) => (await import('./commands/image.ts')).listImages(place(), options, terminal));
+  .action(async (name, options) => (await import('./commands/image.ts')).listImages(place(), name, options, terminal));
 image
   .command('load')
   .description('load images from archives: docker save or OCI, also compressed; "-" or nothing: standard input')
   .argument('[archive...]')
+  .option('-i, --input <archive>', 'an archive, as docker load takes it')
   .option('-q, --quiet', 'show no progress')
   .action(async (archives, options) =>
     (await import('./commands/image.ts')).loadImages(place(), archives, options, terminal),

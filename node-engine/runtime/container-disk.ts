@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { TsswarmError, errnoOf, isTsswarmError } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { RunState } from '../launcher/index.ts';
@@ -50,6 +50,17 @@ export class ContainerDisk {
       resolvConf: join(stateDir, 'resolv.conf'),
       log: join(stateDir, `${id}-json.log`),
     };
+  }
+
+  /** Hands the log with its rotated files to another container: it goes on writing where this one ended. */
+  moveLogs(from: ContainerId, to: ContainerId): void {
+    const [source, target] = [this.paths(from), this.paths(to)];
+    const old = basename(source.log);
+    if (!existsSync(source.stateDir)) return;
+    for (const name of readdirSync(source.stateDir)) {
+      if (!name.startsWith(old)) continue;
+      renameSync(join(source.stateDir, name), target.log + name.slice(old.length));
+    }
   }
 
   /** Ids of all folders, of containers and of what is left of some. */

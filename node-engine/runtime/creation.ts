@@ -139,7 +139,7 @@ async function furnishVolumes(
 }
 
 /**
- * Moves what stays: anonymous volumes always, the writable layer if the image is the same (over other layers its content would
+ * Moves what stays: anonymous volumes and the log always, the writable layer if the image is the same (over other layers its content would
  * be something else). From the note on disk until the container is committed a crash leads to {@link undoAdoption}.
  */
 export async function adoptContainer(
@@ -150,6 +150,7 @@ export async function adoptContainer(
   disk.writeAdoption(record.id, from.id);
   if (from.imageId === record.imageId) await layers.adopt(from.id, record.id);
   volumes.adopt(from.id, record.id);
+  disk.moveLogs(from.id, record.id);
 }
 
 /** Gives back what an unfinished container has taken over, if anything. */
@@ -159,6 +160,7 @@ export async function undoAdoption({ layers, volumes, disk }: ContainerParts, id
   const present = layers.list();
   if (present.includes(id) && !present.includes(from)) await layers.adopt(id, from);
   volumes.adopt(id, from);
+  disk.moveLogs(id, from);
   disk.clearAdoption(id);
 }
 

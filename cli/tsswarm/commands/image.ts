@@ -12,14 +12,15 @@ import type { Terminal } from '../../terminal/index.ts';
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Lists the node's images, a line per name. */
+/** Lists the node's images, a line per name. With a name only that image; none of that name is an empty list. */
 export async function listImages(
   place: NodePlace,
+  name: string | undefined,
   options: { readonly quiet?: boolean; readonly digests?: boolean },
   terminal: Terminal,
 ): Promise<void> {
   await withNode(place, async (node) => {
-    const { images } = await node.images.list({});
+    const images = name === undefined ? (await node.images.list({})).images : await findImages(node, name);
     if (options.quiet === true) for (const { id } of images) terminal.out(`${shortId(id)}\n`);
     else terminal.out(renderImages(images, options.digests === true, Date.now()));
   });
@@ -48,10 +49,11 @@ export function renderImages(images: readonly ImageSummary[], digests: boolean, 
 export async function loadImages(
   place: NodePlace,
   archives: readonly string[],
-  options: { readonly quiet?: boolean },
+  options: { readonly quiet?: boolean; readonly input?: string },
   terminal: Terminal,
 ): Promise<void> {
-  const sources = archives.length === 0 ? ['-'] : archives;
+  const named = options.input === undefined ? archives : [options.input, ...archives];
+  const sources = named.length === 0 ? ['-'] : named;
   if (sources.includes('-') && process.stdin.isTTY) {
     throw new TsswarmError('INVALID_INPUT', 'loading images: standard input is a terminal, expected an archive', {
       hint: 'name the archive: tsswarm image load images.tar',
@@ -62,13 +64,18 @@ export async function loadImages(
       const input = source === '-' ? process.stdin : createReadStream(source, { highWaterMark: CHUNK_BYTES });
       const images = await withDisplay('Loading', options.quiet, terminal, async (display) => {
         const rows = new ImageProgressRows(source === '-' ? 'standard input' : source, 'Loading', 'Loaded');
-        return loadArchive(node.images, input, (progress) => {
-          rows.take(progress);
+        try {
+          const loaded = await loadArchive(node.images, input, (progress) => {
+            rows.take(progress);
+            display.update(rows.rows());
+          });
+          rows.finish();
           display.update(rows.rows());
-        }).catch((error: unknown) => {
+          return loaded;
+        } catch (error) {
           if (errnoOf(error) !== 'ENOENT') throw error;
           throw new TsswarmError('NOT_FOUND', `loading images from "${source}": no such file`, { cause: error });
-        });
+        }
       });
       for (const image of images) {
         for (const name of image.names) terminal.out(`Loaded image: ${splitReference(name).join(':')}\n`);
@@ -107,6 +114,11 @@ export async function removeImages(place: NodePlace, references: readonly string
       terminal.out(`Removed: ${reference}\n`);
     }
   });
+}
+
+async function findImages(node: NodeClient, reference: string): Promise<readonly ImageSummary[]> {
+  const { image } = await node.images.find({ reference });
+  return image === undefined ? [] : [image];
 }
 
 async function withNode(place: NodePlace, work: (node: NodeClient) => Promise<void>): Promise<void> {

@@ -1,8 +1,9 @@
-import { TsswarmError } from '../../../base/errors.ts';
-import type { Containers, ProcessSession } from '../../../node-engine/index.ts';
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
+import type { ContainerId } from '../../../base/ids.ts';
+import type { Containers, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
-import type { ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+import type { AttachStart, ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
 import { containerIdOf } from '../../../worker/agent/index.ts';
 
 /** Logs, exec and attach of the tasks on this node. */
@@ -29,19 +30,61 @@ export function tasksHandlers(containers: Containers): ServiceHandlers<typeof ta
       if (exec === undefined)
         throw new TsswarmError('INVALID_INPUT', 'executing: the first message is not the command');
       const session = await containers.exec(demand(exec.taskId), exec);
-      yield* relay(session, rest, signal);
+      if (exec.detach) {
+        void discard(session);
+        yield { exit: { code: 0, oomKilled: false } };
+        return;
+      }
+      yield* relay(session, session.output, rest, signal);
     },
     async *attach(inputs, signal) {
       const { first, rest } = await open(inputs);
       const { attach } = first;
       if (attach === undefined)
         throw new TsswarmError('INVALID_INPUT', 'attaching: the first message does not name the task');
-      const id = demand(attach.taskId);
-      const session = await containers.attach(id);
-      if (attach.size !== undefined) session.resize(attach.size);
-      yield* relay(session, rest, signal);
+      yield* attachTo(containers, demand(attach.taskId), attach, rest, signal);
     },
   };
+}
+
+/**
+ * Connects to a running container, or tells what an ended one has said. With `replay` what it has said before comes first,
+ * nothing twice and nothing left out: then a container without a terminal is read from its log, which has every line.
+ */
+async function* attachTo(
+  containers: Containers,
+  id: ContainerId,
+  { replay, size }: AttachStart,
+  inputs: AsyncIterator<ProcessInput>,
+  signal: AbortSignal,
+): AsyncIterable<ProcessOutput> {
+  const container = containers.inspect(id);
+  const logged = (follow: boolean) => containers.logs(id, { follow, tail: -1, since: 0, until: 0 }, signal);
+  let session: ProcessSession | undefined;
+  try {
+    session = await containers.attach(id);
+  } catch (error) {
+    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING') || containers.inspect(id)?.exit === undefined) throw error;
+  }
+  if (session === undefined) {
+    if (replay) yield* asMessages(logged(false));
+    const exit = containers.inspect(id)?.exit;
+    yield { exit: { code: exit?.code ?? 0, oomKilled: exit?.oomKilled ?? false } };
+    return;
+  }
+  if (size !== undefined) session.resize(size);
+  if (!replay) return yield* relay(session, session.output, inputs, signal);
+  if (container?.tty !== true) {
+    void discard(session);
+    return yield* relay(session, logged(true), inputs, signal);
+  }
+  yield* asMessages(logged(false));
+  // A program that has drawn its prompt already draws it again for a terminal of another size.
+  if (size !== undefined) {
+    session.resize({ ...size, rows: size.rows + 1 });
+    session.resize(size);
+  }
+  yield* relay(session, session.output, inputs, signal);
 }
 
 async function open(inputs: AsyncIterable<ProcessInput>) {
@@ -54,6 +97,7 @@ async function open(inputs: AsyncIterable<ProcessInput>) {
 /** Output to the caller, the caller's input to the process, then its exit. */
 async function* relay(
   session: ProcessSession,
+  output: AsyncIterable<OutputChunk>,
   inputs: AsyncIterator<ProcessInput>,
   signal: AbortSignal,
 ): AsyncIterable<ProcessOutput> {
@@ -61,13 +105,25 @@ async function* relay(
   signal.addEventListener('abort', leave, { once: true });
   void feed(session, inputs).catch(() => undefined);
   try {
-    for await (const { stream, data } of session.output)
-      yield stream === 'stdout' ? { stdout: data } : { stderr: data };
+    yield* asMessages(output);
     const { code, oomKilled } = await session.exit;
     yield { exit: { code, oomKilled } };
   } finally {
     signal.removeEventListener('abort', leave);
     session.close();
+  }
+}
+
+async function* asMessages(output: AsyncIterable<OutputChunk>): AsyncIterable<ProcessOutput> {
+  for await (const { stream, data } of output) yield stream === 'stdout' ? { stdout: data } : { stderr: data };
+}
+
+/** Lets a process go on whose output nobody wants. */
+async function discard(session: ProcessSession): Promise<void> {
+  try {
+    for await (const _ of session.output);
+  } catch {
+    // Its end is told elsewhere.
   }
 }
 

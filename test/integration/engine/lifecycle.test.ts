@@ -144,12 +144,12 @@ describe('life of a container', () => {
         labels: {},
       },
     ] as const;
-    const first = await fixture.up(fixture.request(['sh', '-c', 'echo a > /root/a; echo b > /anon/b'], { mounts }));
+    const first = await fixture.up(fixture.request(['sh', '-c', 'echo first; echo a > /root/a; echo b > /anon/b'], { mounts }));
     await fixture.engine.containers.wait(first);
     const second = fixture.request(['sh', '-c', 'cat /root/a /anon/b'], { mounts }, { adopt: first });
     await fixture.up(second);
     equal((await fixture.engine.containers.wait(second.id)).code, 0);
-    equal(await fixture.output(second.id, 'stdout'), 'a\nb\n');
+    equal(await fixture.output(second.id, 'stdout'), 'first\na\nb\n', 'the log goes on');
     equal(fixture.engine.containers.inspect(first), undefined);
     equal(fixture.engine.volumes.list().length, 1);
     await fixture.engine.containers.remove(second.id);
