@@ -16,9 +16,9 @@ import { cgroupMounts, cgroupVersion, removeEmptyParent } from './runtime/cgroup
 import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
-import type { SeccompPrograms } from './runtime/ports.ts';
 import { recoverContainers } from './runtime/recovery.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
+import { CompiledPrograms } from './seccomp/index.ts';
 import { createWritableLayers } from './snapshot/index.ts';
 import type { Engine } from './types.ts';
 import { VolumeStore } from './volume/volumes.ts';
@@ -89,7 +89,7 @@ async function openEngine(options: EngineOptions, state: string, run: string, un
     volumes,
     secrets: new SecretFiles(join(run, 'secrets'), native),
     launcher: nativeLauncher(launcherPath),
-    seccomp: NO_SECCOMP,
+    seccomp: new CompiledPrograms(join(run, 'seccomp')),
     logFiles: { read: readLog },
     launcherPath,
     cgroupParent: `/${cgroupParent}`,
@@ -141,16 +141,6 @@ async function openEngine(options: EngineOptions, state: string, run: string, un
 
 /** Go's names, which OCI and Docker use, of Node's architectures. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' };
-
-/** Until profiles are compiled (node-engine/seccomp) no filter is loaded; one that was asked for by name is refused. */
-const NO_SECCOMP: SeccompPrograms = {
-  programPath: (profile) =>
-    profile === 'default'
-      ? Promise.resolve('')
-      : Promise.reject(
-          new TsswarmError('NOT_SUPPORTED', `applying the seccomp profile "${profile}": this version compiles none`),
-        ),
-};
 
 /** "tsswarm" of "/tsswarm/"; several levels are allowed. @throws INVALID_INPUT */
 function normaliseParent(parent: string): string {

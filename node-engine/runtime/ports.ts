@@ -96,7 +96,7 @@ export interface SeccompPrograms {
    * @param profile "default" or the absolute path of a profile in Docker's JSON format
    * @param capabilities those of the container: some rules depend on them
    * @returns path of the program
-   * @throws INVALID_INPUT for a profile that cannot be read
+   * @throws INVALID_INPUT or NOT_SUPPORTED for a profile that cannot be read or honoured
    */
   programPath(profile: string, capabilities: readonly string[]): Promise<string>;
 }
