@@ -144,7 +144,9 @@ describe('life of a container', () => {
         labels: {},
       },
     ] as const;
-    const first = await fixture.up(fixture.request(['sh', '-c', 'echo first; echo a > /root/a; echo b > /anon/b'], { mounts }));
+    const first = await fixture.up(
+      fixture.request(['sh', '-c', 'echo first; echo a > /root/a; echo b > /anon/b'], { mounts }),
+    );
     await fixture.engine.containers.wait(first);
     const second = fixture.request(['sh', '-c', 'cat /root/a /anon/b'], { mounts }, { adopt: first });
     await fixture.up(second);

@@ -88,9 +88,12 @@ const overUdp: Exchange = (server, message, report) => {
     if (answers(reply, sent)) finish(restore(reply));
   });
   // Connected: the kernel drops what others send, and tells when the port is closed.
-  socket.connect(DNS_PORT, server, () => {
-    if (!done) socket.send(sent, (error) => error && finish(undefined));
-  });
+  // Its callback also hears of a failure ("network is unreachable"), which @types/node leaves out.
+  const connected = (failure?: Error): void => {
+    if (failure !== undefined) finish(undefined);
+    else if (!done) socket.send(sent, (error) => error && finish(undefined));
+  };
+  socket.connect(DNS_PORT, server, connected);
   return {
     close() {
       if (done) return;
