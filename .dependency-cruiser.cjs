@@ -49,7 +49,7 @@ module.exports = {
         path: '^(manager|worker/agent|compose)/',
         pathNot: '(\\.test\\.ts$|/(loop|server|client|disk|socket|process)\\.ts$|^compose/read/)',
       },
-      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|path|util|buffer)$', dependencyTypesNot: ['type-only'] },
+      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|path(/posix)?|util|buffer)$', dependencyTypesNot: ['type-only'] },
     },
   ],
   options: {

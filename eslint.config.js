@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint';
 const EDGES = ['loop', 'server', 'client', 'disk', 'socket', 'process'].map((name) => `**/${name}.ts`);
 
 export default tseslint.config(
-  { ignores: ['dist/**', 'node_modules/**', 'proto/gen/**', '**/*.cjs', '**/build/**', 'examples/**', 'eslint.config.js'] },
+  { ignores: ['dist/**', 'node_modules/**', 'proto/gen/**', '**/*.cjs', 'node-engine/native/build/**', 'examples/**', 'eslint.config.js'] },
   {
     files: ['**/*.ts'],
     languageOptions: {

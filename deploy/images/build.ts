@@ -31,6 +31,8 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 
+/** Raised when the way images are made changes: those of the way before are made again. */
+const RECIPE_VERSION = 3;
 const architecture = { x64: 'amd64', arm64: 'arm64' }[process.arch as string] ?? process.arch;
 const packageDir = join(output, 'packages');
 const nodeBinary = realpathSync(process.execPath);
@@ -43,7 +45,15 @@ try {
     if (recipe === undefined) continue;
     const archive = join(output, `${name}.tar`);
     const stamp = createHash('sha256')
-      .update(JSON.stringify([recipe, BASE_PACKAGES, architecture, recipe.nodeRuntime === true ? process.version : '']))
+      .update(
+        JSON.stringify([
+          RECIPE_VERSION,
+          recipe,
+          BASE_PACKAGES,
+          architecture,
+          recipe.nodeRuntime === true ? process.version : '',
+        ]),
+      )
       .digest('hex');
     if (existsSync(archive) && readJson(`${archive}.stamp`) === stamp) {
       console.error(`image ${name}: up to date`);

@@ -101,7 +101,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   database=\${POSTGRES_DB:-$user}
   initdb --username="$user" --pwfile=<(printf '%s\\n' "$POSTGRES_PASSWORD") --auth-host=scram-sha-256 --auth-local=trust >/dev/null
   printf '\\nhost all all all %s\\n' "\${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
-  pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -w start >/dev/null
+  pg_ctl -D "$PGDATA" -o "-c listen_addresses=''" -l /tmp/init.log -w start >/dev/null || { cat /tmp/init.log >&2; exit 1; }
   if [ "$database" != postgres ]; then psql -v ON_ERROR_STOP=1 -U "$user" -d postgres -c "CREATE DATABASE \\"$database\\"" >/dev/null; fi
   for file in /docker-entrypoint-initdb.d/*; do
     case "$file" in
@@ -110,6 +110,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     esac
   done
   pg_ctl -D "$PGDATA" -m fast -w stop >/dev/null
+  rm -f /tmp/init.log
   echo "PostgreSQL init process complete; ready for start up."
 fi
 exec "$@" -c listen_addresses='*'

@@ -53,6 +53,15 @@ export function finishBase(root: string): void {
     mkdirSync(join(root, folder), { recursive: true });
     chmodSync(join(root, folder), 0o1777);
   }
+  mkdirSync(join(root, 'run/lock'), { recursive: true });
+  for (const [link, target] of [
+    ['var/run', '/run'],
+    ['var/lock', '/run/lock'],
+  ] as const) {
+    // Some packages ship these as directories; their scripts, which do not run here, would turn them into links.
+    rmSync(join(root, link), { recursive: true, force: true });
+    symlinkSync(target, join(root, link));
+  }
   mkdirSync(join(root, 'root'), { recursive: true, mode: 0o700 });
 }
 

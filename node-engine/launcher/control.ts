@@ -28,6 +28,8 @@ export async function attachTo(runDir: string): Promise<ProcessSession> {
 export async function signalContainer(runDir: string, signal: string): Promise<void> {
   const number = signalNumber(signal);
   const socket = await connectTo(runDir);
+  // The exit may be announced on this connection too: unread it would keep the socket from closing.
+  socket.resume();
   await new Promise<void>((resolve) => {
     socket.once('close', () => resolve());
     socket.end(encodeFrame('K', Uint8Array.of(number)));
@@ -37,6 +39,8 @@ export async function signalContainer(runDir: string, signal: string): Promise<v
 /** Tells the supervisor to open its log anew, after somebody moved the file away. @throws CONTAINER_NOT_RUNNING */
 export async function reopenLog(runDir: string): Promise<void> {
   const socket = await connectTo(runDir);
+  // The exit may be announced on this connection too: unread it would keep the socket from closing.
+  socket.resume();
   await new Promise<void>((resolve) => {
     socket.once('close', () => resolve());
     socket.end(encodeFrame('L'));
@@ -89,7 +93,6 @@ class ControlSession implements ProcessSession {
     this.exit.catch(() => undefined);
     this.output = new OutputQueue((flowing) => (flowing ? socket.resume() : socket.pause()));
     socket.on('data', (chunk: Buffer) => this.#take(chunk));
-    socket.on('error', () => undefined);
     socket.on('close', () => void this.#ended(runDir));
   }
 
@@ -184,12 +187,15 @@ async function connectTo(runDir: string): Promise<Socket> {
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.removeListener('error', reject);
+        // The supervisor may end at any moment: a reset is followed by 'close', which everybody listens to.
+        socket.on('error', () => undefined);
         resolve(socket);
       });
     });
   } catch (cause) {
     const errno = errnoOf(cause);
-    if (errno === 'ENOENT' || errno === 'ECONNREFUSED')
+    // ECONNRESET: it has ended between the connection and its acceptance.
+    if (errno === 'ENOENT' || errno === 'ECONNREFUSED' || errno === 'ECONNRESET')
       throw new TsswarmError('CONTAINER_NOT_RUNNING', `connecting to "${path}": the container is not running`, {
         cause,
       });

@@ -1,4 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { BindMount } from '../../proto/types/index.ts';
 import type { VolumeSource, VolumeStore } from '../volume/volumes.ts';
@@ -80,8 +81,9 @@ export async function bindSources(
   const sources: VolumeSource[] = [];
   const release = (): void => sources.splice(0).forEach((source) => source.release());
   try {
-    for (const use of record.volumes) {
-      const source = await volumes.source(use.name, record.id, use.subpath);
+    for (const [index, use] of record.volumes.entries()) {
+      const place = join(paths.runDir, `volume-${index}`);
+      const source = await volumes.source(use.name, record.id, use.subpath, place);
       sources.push(source);
       binds.push({
         source: source.path,

@@ -1,10 +1,11 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { TsswarmError, errnoOf } from '../../base/errors.ts';
+import { basename, join } from 'node:path';
+import { TsswarmError, errnoOf, isTsswarmError } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
+import type { RunState } from '../launcher/index.ts';
+import { readExit, readState, readWarnings } from '../launcher/index.ts';
 import type { ExitStatus } from '../types.ts';
-import type { ProcessIdentity } from './ports.ts';
 import type { ContainerRecord, ContainerStatus } from './record.ts';
 import { CREATED } from './record.ts';
 
@@ -51,6 +52,17 @@ export class ContainerDisk {
     };
   }
 
+  /** Hands the log with its rotated files to another container: it goes on writing where this one ended. */
+  moveLogs(from: ContainerId, to: ContainerId): void {
+    const [source, target] = [this.paths(from), this.paths(to)];
+    const old = basename(source.log);
+    if (!existsSync(source.stateDir)) return;
+    for (const name of readdirSync(source.stateDir)) {
+      if (!name.startsWith(old)) continue;
+      renameSync(join(source.stateDir, name), target.log + name.slice(old.length));
+    }
+  }
+
   /** Ids of all folders, of containers and of what is left of some. */
   ids(): readonly ContainerId[] {
     const names = new Set([...readdirSync(this.#stateDir), ...readdirSync(this.#runDir)]);
@@ -91,6 +103,11 @@ export class ContainerDisk {
     rmSync(join(this.paths(id).stateDir, 'container.json'), { force: true });
   }
 
+  /** Whether the container exists, or something of one that does not any more. */
+  hasFolders(id: ContainerId): boolean {
+    return existsSync(this.paths(id).stateDir);
+  }
+
   async removeFolders(id: ContainerId): Promise<void> {
     const { stateDir, runDir } = this.paths(id);
     await Promise.all([rm(runDir, { recursive: true, force: true }), rm(stateDir, { recursive: true, force: true })]);
@@ -118,31 +135,30 @@ export class ContainerDisk {
     writeFileSync(join(runDir, 'config.json'), config, { mode: 0o600 });
   }
 
-  /** The main process, as the supervisor has noted it. */
-  readProcess(id: ContainerId): (ProcessIdentity & { readonly supervisorPid: number }) | undefined {
-    const state = readJson<{ pid: number; startTime: string | number; supervisorPid: number }>(
-      join(this.paths(id).runDir, 'state.json'),
-    );
-    return state && { pid: state.pid, startTime: String(state.startTime), supervisorPid: state.supervisorPid };
+  /** The processes of the last run, as the supervisor has noted them. */
+  readRun(id: ContainerId): RunState | undefined {
+    return unlessCorrupt(() => readState(this.paths(id).runDir));
   }
 
-  /** How the main process ended, as the supervisor has noted it. */
+  /** How the last run ended, as the supervisor has noted it. */
   readExit(id: ContainerId): ExitStatus | undefined {
-    const exit = readJson<{ code: number; signal: number; oomKilled: boolean; atMs: number }>(
-      join(this.paths(id).runDir, 'exit.json'),
-    );
-    return exit && { code: exit.signal > 0 ? 128 + exit.signal : exit.code, oomKilled: exit.oomKilled, at: exit.atMs };
+    const exit = unlessCorrupt(() => readExit(this.paths(id).runDir));
+    return exit && { code: exit.code, oomKilled: exit.oomKilled, at: exit.at };
   }
 
   /** What the launcher could not do and went on without. */
   readWarnings(id: ContainerId): readonly string[] {
-    try {
-      return readFileSync(join(this.paths(id).runDir, 'warnings'), 'utf8')
-        .split('\n')
-        .filter((line) => line !== '');
-    } catch {
-      return [];
-    }
+    return readWarnings(this.paths(id).runDir);
+  }
+}
+
+/** A file of the supervisor's that cannot be read tells as much as one that is not there: the run is lost. */
+function unlessCorrupt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isTsswarmError(error, 'CORRUPT')) return undefined;
+    throw error;
   }
 }
 

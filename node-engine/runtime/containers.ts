@@ -1,10 +1,11 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Deferred } from '../../base/async.ts';
 import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
+import type { BindMount, ContainerSpec } from '../../proto/types/index.ts';
+import { isAlive } from '../launcher/index.ts';
 import type {
   ContainerCreate,
   ContainerInfo,
@@ -29,33 +30,19 @@ import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
 import { parseLogConfig } from './log-options.ts';
 import type { ContainerParts } from './parts.ts';
-import type { Supervision } from './ports.ts';
+import type { Entry } from './run.ts';
+import { killRun, nextExit, SIGKILL, signalRun, stopRun } from './run.ts';
 import { LaunchError } from './ports.ts';
-import { isAlive } from './process.ts';
 import type { ContainerRecord, ContainerStatus } from './record.ts';
 import { containerInfo, CREATED, ended } from './record.ts';
 import { parseSecurityOptions } from './security.ts';
 import { parseSignal } from './signals.ts';
 import { printJson } from './spec.ts';
 
-/** A container in memory. */
-interface Entry {
-  readonly record: ContainerRecord;
-  status: ContainerStatus;
-  /** Whether this daemon knows its sandbox to be in place. */
-  sandboxReady: boolean;
-  supervision: Supervision | undefined;
-  /** Resolves when the current or next run has ended. */
-  exited: Deferred<ExitStatus>;
-}
-
 /** Starts at once; more only fight for the two or more CPUs. */
 const PARALLEL_STARTS = 16;
-/** How long killed processes may take to vanish before the stop is reported as failed. */
-const KILL_TIMEOUT_MS = 30_000;
-const SIGKILL = 9;
-/** How long a SIGKILL to the main process alone may take, before every process is looked for. */
-const KILL_MAIN_MS = 2_000;
+/** Before a supervisor that could not be asked (no descriptor was free, say) is asked again. */
+const WATCH_AGAIN_MS = 1_000;
 /** What Docker reports of a container whose end nobody saw. */
 const LOST_EXIT_CODE = 255;
 
@@ -65,6 +52,8 @@ export class ContainerService implements Containers {
   readonly #logger: Logger;
   readonly #entries = new Map<ContainerId, Entry>();
   readonly #queue = new KeyedQueue();
+  /** Requests at work: what they need must not be removed meanwhile. */
+  readonly #creating = new Set<ContainerCreate>();
   readonly #starting = new Semaphore(PARALLEL_STARTS);
   #execCount = 0;
   #closed = false;
@@ -92,8 +81,8 @@ export class ContainerService implements Containers {
   async stop(id: ContainerId, options: { readonly graceMs: number; readonly signal?: string }): Promise<ExitStatus> {
     return this.#queue.run(id, async () => {
       const entry = this.#get(id, 'stopping');
-      const signal = parseSignal(options.signal ?? entry.record.stopSignal);
-      if (entry.status.state === 'running') await this.#stop(entry, signal, options.graceMs);
+      const number = parseSignal(options.signal ?? entry.record.stopSignal);
+      if (entry.status.state === 'running') await stopRun(this.#parts, entry, number, options.graceMs);
       return entry.status.exit ?? { code: 0, oomKilled: false, at: entry.record.createdAt };
     });
   }
@@ -102,24 +91,18 @@ export class ContainerService implements Containers {
   async kill(id: ContainerId, signal: string): Promise<void> {
     const number = parseSignal(signal);
     const entry = this.#running(id, 'signalling');
-    entry.supervision?.kill(number);
+    await entry.supervision?.kill(number);
   }
 
   async remove(id: ContainerId): Promise<void> {
     const running = this.#entries.get(id);
     // Not in the queue: a stop that waits there for its grace to pass ends at once.
-    running?.supervision?.kill(SIGKILL);
+    await signalRun(running, SIGKILL);
     await this.#queue.run(id, async () => {
       const entry = this.#entries.get(id);
-      if (!entry) return;
-      if (entry.status.state === 'running') await this.#killAll(entry);
-      this.#parts.disk.uncommit(id);
-      this.#entries.delete(id);
-      entry.exited.reject(
-        new TsswarmError('NOT_FOUND', `waiting for container "${entry.record.name}": it was removed`),
-      );
-      await clearContainer(this.#parts, id);
-      this.#logger.info('container removed', { id, name: entry.record.name });
+      if (entry) await this.#remove(entry);
+      // Something of it could not be removed last time.
+      else if (this.#parts.disk.hasFolders(id)) await clearContainer(this.#parts, id);
     });
   }
 
@@ -176,8 +159,8 @@ export class ContainerService implements Containers {
   }
 
   async attach(id: ContainerId): Promise<ProcessSession> {
-    const { record } = this.#running(id, 'attaching to');
-    return this.#parts.launcher.attach(this.#parts.disk.paths(id).runDir, record.spec.tty);
+    this.#running(id, 'attaching to');
+    return this.#parts.launcher.attach(this.#parts.disk.paths(id).runDir);
   }
 
   async *logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord> {
@@ -195,18 +178,19 @@ export class ContainerService implements Containers {
   // ------------------------------------------------------------------------------------------ for the engine
 
   /** Takes up a container that is on disk: running, ended while nobody looked, or not running. */
-  async takeUp(record: ContainerRecord, stored: ContainerStatus): Promise<void> {
+  takeUp(record: ContainerRecord, stored: ContainerStatus): void {
     const { disk, volumes } = this.#parts;
     const entry = this.#add(record, stored, false);
     for (const { name } of record.volumes) volumes.attach(name, record.id, record.name);
-    const process = disk.readProcess(record.id);
+    const run = disk.readRun(record.id);
     const exit = disk.readExit(record.id);
-    if (process && !exit && isAlive(process)) {
+    if (run && !exit && isAlive(run)) {
       const startedAt = stored.state === 'running' ? stored.startedAt : this.#parts.clock.now();
+      const process = { pid: run.pid, startTime: run.startTime };
       entry.status = { ...CREATED, state: 'running', startedAt, process };
       for (const { name } of record.volumes) volumes.noteRunning(name, record.id);
       this.#logger.info('container taken up', { id: record.id, name: record.name, pid: process.pid });
-      await this.#watch(entry);
+      this.#watch(entry);
     } else if (exit && exit.at !== stored.exit?.at) {
       this.#noteEnd(entry, exit);
     } else if (stored.state === 'running') {
@@ -222,9 +206,8 @@ export class ContainerService implements Containers {
 
   /** Containers made from an image, for the image store: what they use is not removed. */
   usersOf(imageId: string): readonly string[] {
-    return [...this.#entries.values()]
-      .filter(({ record }) => record.imageId === imageId)
-      .map(({ record }) => record.name);
+    const made = [...this.#entries.values()].map(({ record }) => record);
+    return [...made, ...this.#creating].filter((one) => one.imageId === imageId).map(({ name }) => name);
   }
 
   /** Lets go of every container; they run on. */
@@ -242,28 +225,40 @@ export class ContainerService implements Containers {
       throw new TsswarmError('ALREADY_EXISTS', `creating container "${name}": the id is taken`);
     const adopted = request.adopt === '' ? undefined : this.#adoptable(name, request.adopt);
     const record = planContainer(parts, request, adopted);
-    ensureBindSources(
-      name,
-      spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
-    parts.disk.makeFolders(id);
+    this.#creating.add(request);
     try {
-      await furnishContainer(parts, request, record, adopted);
-      signal?.throwIfAborted();
-      if (adopted) await adoptContainer(parts, record, adopted);
-      parts.disk.commit(record);
-    } catch (error) {
-      await undoAdoption(parts, id);
-      await clearContainer(parts, id);
-      throw error;
+      ensureBindSources(name, bindsOf(spec));
+      await this.#make(request, record, adopted, signal);
+    } finally {
+      this.#creating.delete(request);
     }
-    const entry = this.#add(record, CREATED, true);
     if (adopted) {
       await this.#remove(this.#get(adopted.id, 'removing'));
       parts.disk.clearAdoption(id);
     }
     this.#logger.info('container created', { id, name, image: spec.image });
-    return containerInfo(record, entry.status);
+    return containerInfo(record, CREATED);
+  }
+
+  async #make(
+    request: ContainerCreate,
+    record: ContainerRecord,
+    adopted: ContainerRecord | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const parts = this.#parts;
+    parts.disk.makeFolders(record.id);
+    try {
+      await furnishContainer(parts, request, record, adopted);
+      signal?.throwIfAborted();
+      if (adopted) await adoptContainer(parts, record, adopted);
+      parts.disk.commit(record);
+      this.#add(record, CREATED, true);
+    } catch (error) {
+      await undoAdoption(parts, record.id);
+      await clearContainer(parts, record.id);
+      throw error;
+    }
   }
 
   #adoptable(name: string, from: ContainerId): ContainerRecord {
@@ -281,8 +276,8 @@ export class ContainerService implements Containers {
 
   async #start(entry: Entry): Promise<void> {
     const { record } = entry;
-    const { disk, layers, sandboxes, volumes, secrets, launcher, clock } = this.#parts;
-    const { id, name, sandbox } = record;
+    const { disk, layers, volumes, secrets, launcher, clock } = this.#parts;
+    const { id, name } = record;
     const paths = disk.paths(id);
     if (!secrets.has(id, record.files.length)) {
       throw new TsswarmError(
@@ -293,16 +288,18 @@ export class ContainerService implements Containers {
         },
       );
     }
-    ensureBindSources(
-      name,
-      record.spec.mounts.filter((mount) => mount.type === 'bind'),
-    );
-    if (!entry.sandboxReady && sandbox.mode !== 'host') await sandboxes.create(id, sandbox);
-    entry.sandboxReady = true;
+    ensureBindSources(name, bindsOf(record.spec));
+    const namespace = await this.#sandbox(entry);
     try {
       const sources = await bindSources(record, paths, volumes, secrets);
       try {
-        const config = generateConfiguration(this.#parts, record, layers.paths(id, record.imageId), sources.binds);
+        const config = generateConfiguration(
+          this.#parts,
+          record,
+          layers.paths(id, record.imageId),
+          sources.binds,
+          namespace,
+        );
         disk.prepareRun(id, printJson(config));
         const { seccomp: profile } = securityOf(record);
         const rotation = parseLogConfig(record.log);
@@ -329,7 +326,25 @@ export class ContainerService implements Containers {
     for (const warning of disk.readWarnings(id))
       this.#logger.warn('container started with less', { id, name, warning });
     this.#logger.info('container started', { id, name, pid: entry.status.process.pid });
-    await this.#watch(entry);
+    this.#watch(entry);
+  }
+
+  /** Path of the container's network namespace, made anew if it is gone; empty: the node's. */
+  async #sandbox(entry: Entry): Promise<string> {
+    const { id, sandbox } = entry.record;
+    const { sandboxes } = this.#parts;
+    if (sandbox.mode === 'host') return '';
+    const path = entry.sandboxReady ? sandboxes.path(id) : '';
+    if (path !== '') return path;
+    const made = await sandboxes.create(id, sandbox);
+    // An empty path would put the container into the node's own network.
+    if (made === '')
+      throw new TsswarmError(
+        'NETWORK_FAILED',
+        `starting container "${entry.record.name}": it has no network namespace`,
+      );
+    entry.sandboxReady = true;
+    return made;
   }
 
   #launchFailure({ record }: Entry, error: unknown, action: string, command = ''): unknown {
@@ -337,15 +352,16 @@ export class ContainerService implements Containers {
     return launchError(error.failure, { action, container: record.name, image: record.spec.image, command });
   }
 
-  /** Connects to the supervisor; what it has to say last is noted when the connection ends. */
-  async #watch(entry: Entry): Promise<void> {
-    const supervision = await this.#parts.launcher.supervise(this.#parts.disk.paths(entry.record.id).runDir);
+  /** Listens to the supervisor; what it has to say last is noted when it ends. */
+  #watch(entry: Entry): void {
+    const supervision = this.#parts.launcher.supervise(this.#parts.disk.paths(entry.record.id).runDir);
     entry.supervision = supervision;
-    if (!supervision) return this.#supervisorGone(entry);
     supervision.closed
       .then(() => (this.#closed ? undefined : this.#supervisorGone(entry)))
-      .catch((error: unknown) => {
+      .catch(async (error: unknown) => {
         this.#logger.error('lost sight of a container', { id: entry.record.id, error: messageOf(error) });
+        await sleep(this.#parts.clock, WATCH_AGAIN_MS);
+        if (!this.#closed) this.#watch(entry);
       });
   }
 
@@ -379,47 +395,9 @@ export class ContainerService implements Containers {
     entry.exited.resolve(exit);
   }
 
-  async #stop(entry: Entry, signal: number, graceMs: number): Promise<void> {
-    const { id, name } = entry.record;
-    if (signal !== SIGKILL) {
-      entry.supervision?.kill(signal);
-      if (await this.#endsWithin(entry, graceMs)) return;
-      this.#logger.info('stop grace is over, killing', { id, name, graceMs });
-    }
-    await this.#killAll(entry);
-  }
-
-  /** SIGKILL to the main process, whose supervisor kills the rest; if that does not help, to each process found. */
-  async #killAll(entry: Entry): Promise<void> {
-    const { launcher, disk } = this.#parts;
-    entry.supervision?.kill(SIGKILL);
-    if (entry.supervision && (await this.#endsWithin(entry, KILL_MAIN_MS))) return;
-    if (entry.status.state !== 'running') return;
-    await launcher.killAll(disk.paths(entry.record.id).runDir);
-    if (await this.#endsWithin(entry, KILL_TIMEOUT_MS)) return;
-    throw new TsswarmError(
-      'RUNTIME_FAILED',
-      `stopping container "${entry.record.name}": processes are left after SIGKILL`,
-      {
-        hint: 'they may hang in the kernel: look at /proc/PID/stack',
-      },
-    );
-  }
-
-  async #endsWithin(entry: Entry, ms: number): Promise<boolean> {
-    const over = new AbortController();
-    const late = sleep(this.#parts.clock, ms, over.signal).then(
-      () => false,
-      () => true,
-    );
-    const first = await Promise.race([entry.exited.promise.then(() => true), late]);
-    over.abort();
-    return first;
-  }
-
   async #remove(entry: Entry): Promise<void> {
     const { id, name } = entry.record;
-    if (entry.status.state === 'running') await this.#killAll(entry);
+    if (entry.status.state === 'running') await killRun(this.#parts, entry);
     this.#parts.disk.uncommit(id);
     this.#entries.delete(id);
     entry.exited.reject(new TsswarmError('NOT_FOUND', `waiting for container "${name}": it was removed`));
@@ -449,11 +427,8 @@ export class ContainerService implements Containers {
   }
 }
 
-function nextExit(): Deferred<ExitStatus> {
-  const exit = deferred<ExitStatus>();
-  // Rejected when the container is removed, whether or not anybody waits.
-  exit.promise.catch(() => undefined);
-  return exit;
+function bindsOf({ mounts }: ContainerSpec): readonly BindMount[] {
+  return mounts.filter((mount) => mount.type === 'bind');
 }
 
 function securityOf({ spec }: ContainerRecord): ReturnType<typeof parseSecurityOptions> {

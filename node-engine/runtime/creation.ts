@@ -16,8 +16,6 @@ import type { OverlayPaths } from './spec.ts';
 import { generateSpec, resolveHostname } from './spec.ts';
 import { planVolumes } from './volume-plan.ts';
 
-const NODE_RESOLV_CONF = '/etc/resolv.conf';
-
 /**
  * What the container will be. The whole configuration is proven here, before anything is made.
  * @param adopted the container whose anonymous volumes it takes over
@@ -59,16 +57,21 @@ export function planContainer(
   parseLogConfig(log);
   const targets = [...spec.mounts.filter(({ type }) => type === 'bind'), ...record.volumes, ...record.files];
   const binds = targets.map(({ target }) => ({ source: '/', target, readOnly: true, propagation: '', options: [] }));
-  generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds);
+  generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds, '/to/be/made');
   return record;
 }
 
-/** The OCI configuration of a container on this node. @throws INVALID_INPUT, NOT_SUPPORTED */
+/**
+ * The OCI configuration of a container on this node.
+ * @param networkNamespace of its sandbox; not looked at when it shares the node's network
+ * @throws INVALID_INPUT, NOT_SUPPORTED
+ */
 export function generateConfiguration(
-  { sandboxes, cgroupParent, launcherPath }: ContainerParts,
+  { cgroupParent, launcherPath }: ContainerParts,
   record: ContainerRecord,
   overlay: OverlayPaths,
   binds: readonly BoundSource[],
+  networkNamespace: string,
 ): OciSpec {
   const { id, spec, image, limits, hostname, sandbox } = record;
   return generateSpec({
@@ -77,7 +80,7 @@ export function generateConfiguration(
     image,
     limits,
     hostname,
-    networkNamespace: sandbox.mode === 'host' ? '' : sandboxes.path(id),
+    networkNamespace: sandbox.mode === 'host' ? '' : networkNamespace,
     overlay,
     cgroupsPath: `${cgroupParent}/${id}`,
     binds,
@@ -99,10 +102,10 @@ export async function furnishContainer(
   const { layers, sandboxes, secrets, disk } = parts;
   const { id, spec, sandbox, hostname } = record;
   const paths = disk.paths(id);
-  const resolvConf = existsSync(NODE_RESOLV_CONF) ? readFileSync(NODE_RESOLV_CONF, 'utf8') : '';
-  writeFileSync(paths.hosts, hostsFile(spec, hostname, sandbox), { mode: 0o644 });
+  const hosts = hostsFile(spec, hostname, sandbox, readIfThere('/etc/hosts'));
+  writeFileSync(paths.hosts, hosts, { mode: 0o644 });
   writeFileSync(paths.hostname, hostnameFile(hostname), { mode: 0o644 });
-  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, resolvConf), { mode: 0o644 });
+  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, readIfThere('/etc/resolv.conf')), { mode: 0o644 });
   secrets.write(id, [...request.secrets, ...request.configs]);
   // All settle before a failure is handled: clearing must not run beside something that is still being made.
   const results = await Promise.allSettled([
@@ -112,6 +115,10 @@ export async function furnishContainer(
   ]);
   const failed = results.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
+}
+
+function readIfThere(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
 async function furnishVolumes(
@@ -132,7 +139,7 @@ async function furnishVolumes(
 }
 
 /**
- * Moves what stays: anonymous volumes always, the writable layer if the image is the same (over other layers its content would
+ * Moves what stays: anonymous volumes and the log always, the writable layer if the image is the same (over other layers its content would
  * be something else). From the note on disk until the container is committed a crash leads to {@link undoAdoption}.
  */
 export async function adoptContainer(
@@ -143,6 +150,7 @@ export async function adoptContainer(
   disk.writeAdoption(record.id, from.id);
   if (from.imageId === record.imageId) await layers.adopt(from.id, record.id);
   volumes.adopt(from.id, record.id);
+  disk.moveLogs(from.id, record.id);
 }
 
 /** Gives back what an unfinished container has taken over, if anything. */
@@ -152,6 +160,7 @@ export async function undoAdoption({ layers, volumes, disk }: ContainerParts, id
   const present = layers.list();
   if (present.includes(id) && !present.includes(from)) await layers.adopt(id, from);
   volumes.adopt(id, from);
+  disk.moveLogs(id, from);
   disk.clearAdoption(id);
 }
 

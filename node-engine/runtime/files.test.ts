@@ -14,24 +14,31 @@ const none: SandboxRequest = { mode: 'none', interfaces: [] };
 describe('/etc/hosts', () => {
   it('names the container by its address on each network', () => {
     match(
-      hostsFile(containerSpec({ domainname: 'shop.test' }), 'web', onNetwork),
+      hostsFile(containerSpec({ domainname: 'shop.test' }), 'web', onNetwork, ''),
       /^10\.1\.0\.5\tweb\.shop\.test web$/m,
     );
-    match(hostsFile(containerSpec(), 'web', none), /^127\.0\.0\.1\tweb$/m);
+    match(hostsFile(containerSpec(), 'web', none, ''), /^127\.0\.0\.1\tweb$/m);
   });
   it('adds extra hosts', () => {
     const extraHosts = ['db=10.9.9.9', 'six=[::1]', 'up=host-gateway'];
-    const text = hostsFile(containerSpec({ extraHosts }), 'web', onNetwork);
+    const text = hostsFile(containerSpec({ extraHosts }), 'web', onNetwork, '');
     match(text, /^10\.9\.9\.9\tdb\n::1\tsix\n10\.1\.0\.1\tup\n$/m);
-    match(hostsFile(containerSpec({ extraHosts: ['up=host-gateway'] }), 'web', host), /^127\.0\.0\.1\tup$/m);
+    match(hostsFile(containerSpec({ extraHosts: ['up=host-gateway'] }), 'web', host, ''), /^127\.0\.0\.1\tup$/m);
+  });
+  it("is the node's own where the network is", () => {
+    const node = '127.0.0.1\tlocalhost\n10.0.0.7\tnode\n\n';
+    equal(
+      hostsFile(containerSpec({ extraHosts: ['db=10.9.9.9'] }), 'web', host, node),
+      '127.0.0.1\tlocalhost\n10.0.0.7\tnode\n10.9.9.9\tdb\n',
+    );
   });
   it('refuses what is no address', () => {
     throws(
-      () => hostsFile(containerSpec({ extraHosts: ['db=nowhere'] }), 'web', none),
+      () => hostsFile(containerSpec({ extraHosts: ['db=nowhere'] }), 'web', none, ''),
       /"nowhere" is not an IP address/,
     );
     throws(
-      () => hostsFile(containerSpec({ extraHosts: ['up=host-gateway'] }), 'web', none),
+      () => hostsFile(containerSpec({ extraHosts: ['up=host-gateway'] }), 'web', none, ''),
       /no network with a gateway/,
     );
   });

@@ -7,11 +7,15 @@ import type { SandboxRequest } from '../types.ts';
 export const RESOLVER_ADDRESS = '127.0.0.11';
 
 /**
- * /etc/hosts: loopback, the container's own addresses under its names, then `extra_hosts`.
+ * /etc/hosts: loopback, the container's own addresses under its names, then `extra_hosts`. A container that shares the
+ * node's network sees the node's file instead of the first two.
  * "host-gateway" stands for the first gateway of the container's networks, or the node's loopback when it shares its network.
+ * @param node the node's own /etc/hosts
  * @throws INVALID_INPUT for a malformed extra host
  */
-export function hostsFile(spec: ContainerSpec, hostname: string, sandbox: SandboxRequest): string {
+export function hostsFile(spec: ContainerSpec, hostname: string, sandbox: SandboxRequest, node: string): string {
+  const extra = spec.extraHosts.map((entry) => extraHost(entry, sandbox));
+  if (sandbox.mode === 'host' && node !== '') return node.replace(/\n*$/, '\n') + lines(extra);
   const names = spec.domainname === '' ? hostname : `${hostname}.${spec.domainname} ${hostname}`;
   const own =
     sandbox.interfaces.length > 0 ? sandbox.interfaces.map(({ ipv4 }) => `${ipv4}\t${names}`) : [`127.0.0.1\t${names}`];
@@ -23,7 +27,7 @@ export function hostsFile(spec: ContainerSpec, hostname: string, sandbox: Sandbo
     'ff02::1\tip6-allnodes',
     'ff02::2\tip6-allrouters',
     ...own,
-    ...spec.extraHosts.map((entry) => extraHost(entry, sandbox)),
+    ...extra,
   ]);
 }
 
@@ -111,5 +115,5 @@ export function hostnameFile(hostname: string): string {
 }
 
 function lines(all: readonly string[]): string {
-  return all.join('\n') + '\n';
+  return all.map((line) => `${line}\n`).join('');
 }

@@ -61,9 +61,9 @@ export interface ExecLaunch {
 
 /** The open connection to a container's supervisor. */
 export interface Supervision {
-  /** Sends a signal to the container's main process. */
-  kill(signal: number): void;
-  /** Resolves when the supervisor has ended or the connection is lost; exit.json tells which. */
+  /** Sends a signal to the container's main process. @throws CONTAINER_NOT_RUNNING */
+  kill(signal: number): Promise<void>;
+  /** Resolves when the supervisor has ended, or the connection was closed by us; exit.json tells how it ended. */
   readonly closed: Promise<void>;
   close(): void;
 }
@@ -74,10 +74,9 @@ export interface Launcher {
   exec(request: ExecLaunch): Promise<ProcessSession>;
   /** Kills every process of the container. */
   killAll(runDir: string): Promise<void>;
-  /** @returns undefined when there is no supervisor (any more) */
-  supervise(runDir: string): Promise<Supervision | undefined>;
+  supervise(runDir: string): Supervision;
   /** A second connection, with output from now on and stdin. */
-  attach(runDir: string, tty: boolean): Promise<ProcessSession>;
+  attach(runDir: string): Promise<ProcessSession>;
 }
 
 /** Thrown by a {@link Launcher}. */
@@ -97,7 +96,7 @@ export interface SeccompPrograms {
    * @param profile "default" or the absolute path of a profile in Docker's JSON format
    * @param capabilities those of the container: some rules depend on them
    * @returns path of the program
-   * @throws INVALID_INPUT for a profile that cannot be read
+   * @throws INVALID_INPUT or NOT_SUPPORTED for a profile that cannot be read or honoured
    */
   programPath(profile: string, capabilities: readonly string[]): Promise<string>;
 }

@@ -1,18 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { errnoOf } from '../../base/errors.ts';
-import type { ProcessIdentity } from './ports.ts';
-
-/** Whether that very process still lives; a zombie does not. */
-export function isAlive({ pid, startTime }: ProcessIdentity): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the command in brackets and may hold anything, brackets and blanks too.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return fields[0] !== 'Z' && fields[0] !== 'X' && fields[19] === startTime;
-  } catch {
-    return false;
-  }
-}
 
 /** Processes with an argument that begins with `prefix`, of those that run `program`. */
 export function findProcesses(

@@ -29,19 +29,17 @@ export async function recoverContainers(parts: RecoveryParts, containers: Contai
   killUnknownLaunchers(parts);
   const adoptions: [to: ContainerId, from: ContainerId][] = [];
   const halfMade: ContainerId[] = [];
-  const takenUp: Promise<void>[] = [];
   for (const id of disk.ids()) {
     const stored = disk.read(id);
     if (stored) {
       const from = disk.readAdoption(id);
       if (from !== undefined) adoptions.push([id, from]);
-      takenUp.push(containers.takeUp(stored.record, stored.status));
+      containers.takeUp(stored.record, stored.status);
     } else {
       await undoAdoption(parts, id);
       halfMade.push(id);
     }
   }
-  await Promise.all(takenUp);
   for (const [to, from] of adoptions) {
     await containers.remove(from);
     disk.clearAdoption(to);
@@ -77,7 +75,12 @@ export async function recoverContainers(parts: RecoveryParts, containers: Contai
 /** Launchers that were setting up a container, or executing in one, when the daemon died. Supervisors are spared. */
 function killUnknownLaunchers({ disk, launcherPath, runDir, logger }: RecoveryParts): void {
   const prefix = join(runDir, '/');
-  const known = new Set(disk.ids().flatMap((id) => Object.values(disk.readProcess(id) ?? {})));
+  const known = new Set(
+    disk.ids().flatMap((id) => {
+      const run = disk.readRun(id);
+      return run ? [run.pid, run.supervisor.pid] : [];
+    }),
+  );
   // A launcher may fork while the list is read: look again until nothing new is found.
   for (let round = 0; round < 10; round++) {
     const unknown = findProcesses(launcherPath, prefix).filter(({ pid }) => !known.has(pid));

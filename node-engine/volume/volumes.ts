@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { rename, rmdir } from 'node:fs/promises';
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -31,6 +31,7 @@ export interface VolumeSource {
 }
 
 const DETACH = 2;
+const BIND = 4096;
 
 /** Volumes of the local driver, named and anonymous. */
 export class VolumeStore implements Volumes {
@@ -164,9 +165,11 @@ export class VolumeStore implements Volumes {
    * The folder to bind into a container that is about to start. The container counts as running with it from now on, until
    * `noteStopped`, also when this throws.
    * @param subpath a folder inside the volume, "" for all of it; symbolic links in it are refused
+   * @param place a path to be made: where the subpath is mounted until `release`, so that no name inside the volume, which
+   *   containers may change, is looked up again
    * @throws BIND_SOURCE_MISSING, MOUNT_FAILED, INVALID_INPUT
    */
-  async source(name: string, id: ContainerId, subpath: string): Promise<VolumeSource> {
+  async source(name: string, id: ContainerId, subpath: string, place: string): Promise<VolumeSource> {
     return this.#queue.run(name, async () => {
       const record = this.#get(name);
       const backing = this.#backing(record);
@@ -174,8 +177,12 @@ export class VolumeStore implements Volumes {
       const path = await this.#path(record, backing);
       const readOnly = backing.kind === 'bind' && backing.readOnly;
       if (subpath === '') return { path, readOnly, release: () => undefined };
-      const fd = openBelow(name, path, subpath);
-      return { path: `/proc/${process.pid}/fd/${fd}`, readOnly, release: () => closeSync(fd) };
+      this.#bindBelow(name, path, subpath, place);
+      const release = (): void => {
+        this.#calls.umount(place, DETACH);
+        rmdirSync(place);
+      };
+      return { path: place, readOnly, release };
     });
   }
 
@@ -259,6 +266,16 @@ export class VolumeStore implements Volumes {
       }
     }
     return data;
+  }
+
+  #bindBelow(name: string, root: string, subpath: string, place: string): void {
+    const fd = openBelow(name, root, subpath);
+    try {
+      mkdirSync(place);
+      this.#calls.mount(`/proc/self/fd/${fd}`, place, '', BIND, '');
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Only what the driver's options mounted: never what somebody else put into the folder. */

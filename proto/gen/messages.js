@@ -19973,6 +19973,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ExecStart.prototype.stdin = false;
             ExecStart.prototype.privileged = false;
             ExecStart.prototype.size = null;
+            ExecStart.prototype.detach = false;
 
             let $oneOfFields;
 
@@ -20011,6 +20012,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(64).bool(m.privileged);
                 if (m.size != null && $Object.hasOwnProperty.call(m, "size"))
                     $root.tsswarm.v1.TerminalSize.encode(m.size, w.uint32(74).fork(), q + 1).ldelim();
+                if (m.detach != null && $Object.hasOwnProperty.call(m, "detach") && m.detach !== false)
+                    w.uint32(80).bool(m.detach);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20121,6 +20124,15 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._size = "size";
                             continue;
                         }
+                    case 10: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.detach = v;
+                            else
+                                delete m.detach;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20199,6 +20211,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.ExecStart.size: object expected");
                     m.size = $root.tsswarm.v1.TerminalSize.fromObject(d.size, q + 1);
                 }
+                if (d.detach != null) {
+                    if (d.detach) {
+                        m.detach = $Boolean(d.detach);
+                    }
+                }
                 return m;
             };
 
@@ -20221,6 +20238,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.tty = false;
                     d.stdin = false;
                     d.privileged = false;
+                    d.detach = false;
                 }
                 if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
                     d.taskId = m.taskId;
@@ -20254,6 +20272,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.size != null && $Object.hasOwnProperty.call(m, "size")) {
                     d.size = $root.tsswarm.v1.TerminalSize.toObject(m.size, o, q + 1);
+                }
+                if (m.detach != null && $Object.hasOwnProperty.call(m, "detach")) {
+                    d.detach = m.detach;
                 }
                 return d;
             };

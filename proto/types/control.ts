@@ -171,6 +171,8 @@ export interface ExecStart {
   readonly stdin: boolean;
   readonly privileged: boolean;
   readonly size?: Size;
+  /** Answer as soon as it runs; it goes on by itself. */
+  readonly detach: boolean;
 }
 export interface AttachStart {
   readonly taskId: string;

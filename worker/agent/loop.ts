@@ -7,7 +7,14 @@ import type { Random } from '../../base/random.ts';
 import type { Engine } from '../../node-engine/types.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
-import type { AssignmentChange, NetworkEndpoint, Task, TaskStatus, TaskStatusUpdate } from '../../proto/types/index.ts';
+import type {
+  AssignmentChange,
+  NetworkEndpoint,
+  NodeDescription,
+  Task,
+  TaskStatus,
+  TaskStatusUpdate,
+} from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
 import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
@@ -37,6 +44,8 @@ export interface Resolver {
 
 export interface AgentOptions {
   readonly nodeId: NodeId;
+  /** What this node is and has. */
+  readonly describe: () => NodeDescription;
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   readonly engine: Engine;
   readonly resolver: Resolver;
@@ -77,7 +86,6 @@ export function startAgent(options: AgentOptions): Agent {
   const session = createSession({
     ...options,
     logger,
-    describe: () => describe(engine),
     onChange: (change) => void accept(change),
     onSession: () => {
       for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);
@@ -333,9 +341,4 @@ function findPortTrouble(
     if (serviceId === task.serviceId && reason !== undefined && !task.oneOff) return reason;
   }
   return undefined;
-}
-
-function describe(engine: Engine) {
-  const { hostname, platform, nanoCpus, memoryBytes, version } = engine.info();
-  return { hostname, platform, resources: { nanoCpus, memoryBytes }, engine: { version, labels: {} } };
 }

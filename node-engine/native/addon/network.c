@@ -16,7 +16,7 @@
 
 // Larger than the kernel's largest dump message (32 KiB).
 #define RECEIVE_BYTES (64 * 1024)
-#define MAX_STEPS 4
+#define MAX_STEPS 8
 
 // One netlink request: one or more messages, sent at once.
 struct step {

@@ -143,5 +143,8 @@ void user_resolve(struct process *p, const char *name, char **group_names, unsig
     }
     set_home(p, account.home);
   }
+  /* The primary group is a supplementary one too: a set-group-id program must not be able to shed it, which would open
+     files that deny something to the group alone (CVE-2022-36109). */
+  add_group(p, p->gid);
   for (unsigned i = 0; i < group_name_count; i++) add_group(p, find_group(group_names[i]));
 }

@@ -1,0 +1,77 @@
+import type { Command } from 'commander';
+import { CommanderError } from 'commander';
+import { exitCodeOf, renderFailure } from '../render/failure.ts';
+import { plainStyle } from '../render/style.ts';
+import type { Terminal } from './index.ts';
+
+/** A command that has said what there is to say and ends with this code. */
+export class ExitCode extends Error {
+  override readonly name = 'ExitCode';
+  readonly code: number;
+  constructor(code: number) {
+    super(`exit code ${code}`);
+    this.code = code;
+  }
+}
+
+/**
+ * Runs a program to its end and ends the process. Errors are shown in one line; a wrong command or flag ends with 16, as
+ * Compose has it.
+ * @param terminal asked for late: `--ansi` is known only after parsing
+ */
+export async function runProgram(program: Command, terminal: () => Terminal): Promise<never> {
+  process.exitCode = await outcome(program, terminal);
+  // What is still under way (a connection, a timer) has nobody left to wait for it; but output has to get out first.
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  process.exit();
+}
+
+const WRONG_USAGE = 16;
+
+async function outcome(program: Command, terminal: () => Terminal): Promise<number> {
+  try {
+    await program.parseAsync(process.argv);
+    return Number(process.exitCode ?? 0);
+  } catch (error) {
+    if (error instanceof ExitCode) return error.code;
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 || error.code === 'commander.help' ? 0 : WRONG_USAGE;
+    }
+    const { err, errStyle } = terminal();
+    err(renderFailure(error, errStyle ?? plainStyle, process.cwd()));
+    if (process.env['TSSWARM_DEBUG']) err(`${(error as Error).stack ?? ''}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** Makes commander throw instead of exiting, and speak as the rest of the program does. */
+export function prepareProgram(program: Command): Command {
+  const prepare = (command: Command): void => {
+    command
+      .exitOverride()
+      .showHelpAfterError(false)
+      .showSuggestionAfterError(true)
+      .configureHelp({ showGlobalOptions: false })
+      .configureOutput({
+        outputError: (text, write) => {
+          const [message = '', suggestion] = text
+            .trim()
+            .replace(/^error: /, '')
+            .split('\n');
+          const hint = suggestion?.replace(/^\(|\)$/g, '') ?? `see "${commandPath(command)} --help"`;
+          write(`error: ${message.replace(/[.!]$/, '')}\nhint: ${hint}\n`);
+        },
+      });
+    for (const inner of command.commands) prepare(inner);
+  };
+  prepare(program);
+  return program;
+}
+
+function commandPath(command: Command): string {
+  return command.parent === null ? command.name() : `${commandPath(command.parent)} ${command.name()}`;
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}

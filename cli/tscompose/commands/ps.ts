@@ -1,0 +1,114 @@
+import { TsswarmError } from '../../../base/errors.ts';
+import { isFinal } from '../../../manager/model/task-state.ts';
+import { durationWords, renderTable } from '../../render/index.ts';
+import { cutTo } from '../../render/width.ts';
+import type { Service, Task } from '../../../proto/types/index.ts';
+import type { Context } from '../context.ts';
+import { ProjectView } from '../project/view.ts';
+import { readExisting } from '../project/existing.ts';
+import { describeState, portsOf, publishersOf, stateWord } from '../containers/describe.ts';
+
+export interface PsOptions {
+  readonly all?: boolean;
+  readonly quiet?: boolean;
+  readonly services?: boolean;
+  readonly format: string;
+  readonly status?: readonly string[];
+  readonly trunc: boolean;
+}
+
+const COMMAND_COLUMNS = 22;
+
+/** Lists a project's containers. */
+export async function ps(context: Context, names: readonly string[], options: PsOptions): Promise<void> {
+  if (options.format !== 'table' && options.format !== 'json') {
+    throw new TsswarmError('INVALID_INPUT', `using --format "${options.format}": expected table or json`);
+  }
+  const node = await context.openNode();
+  try {
+    const existing = await readExisting(node, await context.projectName(), names);
+    const containers = containersOf(existing.services, existing.tasks)
+      .filter(({ service }) => names.length === 0 || names.includes(service.spec.composeName))
+      .filter(({ task }) =>
+        options.status === undefined
+          ? options.all === true || !isFinal(task)
+          : options.status.includes(stateWord(task)),
+      );
+    const { out } = context.terminal;
+    if (options.services === true) {
+      for (const name of new Set(containers.map(({ service }) => service.spec.composeName))) out(`${name}\n`);
+    } else if (options.quiet === true) {
+      for (const { task } of containers) if (task.status.containerId !== '') out(`${task.status.containerId}\n`);
+    } else if (options.format === 'json') {
+      for (const one of containers) out(`${JSON.stringify(toJson(one))}\n`);
+    } else out(renderContainers(containers, Date.now(), options.trunc));
+  } finally {
+    node.close();
+  }
+}
+
+/** A task with its service. */
+export interface Container {
+  readonly service: Service;
+  readonly task: Task;
+}
+
+/** The container that each slot is about now, and those of `run`, by name. */
+export function containersOf(services: readonly Service[], tasks: readonly Task[]): readonly Container[] {
+  const view = new ProjectView();
+  for (const service of services) view.services.set(service.id, service);
+  for (const task of tasks) view.tasks.set(task.id, task);
+  const containers = services.flatMap((service) => {
+    const oneOffs = view.tasksOf(service).filter((task) => task.oneOff);
+    return [...view.currentTasks(service).values(), ...oneOffs].map((task) => ({ service, task }));
+  });
+  return containers
+    .filter(({ task }) => task.status.state !== 'remove')
+    .sort((a, b) => a.task.name.localeCompare(b.task.name, 'en', { numeric: true }));
+}
+
+/** @param now wall time, ms */
+export function renderContainers(containers: readonly Container[], now: number, trunc: boolean): string {
+  return renderTable(
+    ['NAME', 'IMAGE', 'COMMAND', 'SERVICE', 'CREATED', 'STATUS', 'PORTS'],
+    containers.map(({ service, task }) => [
+      task.name,
+      task.spec.container.image,
+      commandOf(task, trunc),
+      service.spec.composeName,
+      `${durationWords(now - task.meta.createdAt)} ago`,
+      describeState(task, now),
+      portsOf(service, task),
+    ]),
+  );
+}
+
+/** What the compose file says is executed; empty: what the image says. */
+function commandOf({ spec }: Task, trunc: boolean): string {
+  const words = [...(spec.container.entrypoint?.args ?? []), ...(spec.container.command?.args ?? [])];
+  if (words.length === 0) return '';
+  return `"${trunc ? cutTo(words.join(' '), COMMAND_COLUMNS - 2) : words.join(' ')}"`;
+}
+
+/** The keys that scripts around `docker compose ps --format json` read. */
+function toJson({ service, task }: Container): object {
+  const labels = task.spec.container.labels;
+  return {
+    ID: task.status.containerId,
+    Name: task.name,
+    Image: task.spec.container.image,
+    Command: commandOf(task, false),
+    Project: service.projectName,
+    Service: service.spec.composeName,
+    Created: Math.floor(task.meta.createdAt / 1000),
+    State: stateWord(task),
+    Status: describeState(task, Date.now()),
+    Health: task.status.health === 'none' ? '' : task.status.health,
+    ExitCode: task.status.exitCode ?? 0,
+    Error: task.status.error,
+    Publishers: publishersOf(service, task),
+    Labels: Object.entries(labels)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+  };
+}

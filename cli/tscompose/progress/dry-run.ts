@@ -1,0 +1,29 @@
+import type { ApplyProjectResponse, ProjectChange } from '../../../proto/types/index.ts';
+import type { Look, Style } from '../../render/style.ts';
+
+const WORDS: Readonly<Record<ProjectChange['action'], readonly [text: string, look: Look]>> = {
+  create: ['create', 'green'],
+  update: ['update', 'blue'],
+  replace: ['replace', 'yellow'],
+  remove: ['remove', 'red'],
+  orphan: ['leave', 'yellow'],
+  none: ['keep', 'dim'],
+};
+const REASONS: Readonly<Partial<Record<ProjectChange['action'], string>>> = {
+  update: 'running containers stay',
+  replace: 'containers are replaced',
+  orphan: 'not in the compose file; --remove-orphans removes it',
+};
+
+/** The plan of `up --dry-run`: a line per object, what would be done to it, and for which fields. */
+export function renderPlan(answer: ApplyProjectResponse, style: Style): string {
+  return answer.changes
+    .map(({ kind, name, action, fields }) => {
+      const [word, look] = WORDS[action];
+      const reason = REASONS[action];
+      const because = fields.length > 0 ? `: ${fields.join(', ')}` : '';
+      const detail = reason === undefined ? '' : ` (${reason}${because})`;
+      return `DRY-RUN MODE - ${style(look, word.padEnd(8))}${kind.padEnd(8)} ${name}${detail}\n`;
+    })
+    .join('');
+}

@@ -1,0 +1,81 @@
+import { TsswarmError } from '../../../base/errors.ts';
+import type { DuplexCall } from '../../../proto/rpc/client.ts';
+import type { ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+
+export interface SessionOptions {
+  readonly call: DuplexCall<ProcessInput, ProcessOutput>;
+  /** What is executed or attached to. */
+  readonly first: ProcessInput;
+  /** The process has a terminal: ours is made raw and every key is its own. */
+  readonly tty: boolean;
+  /** Send standard input. */
+  readonly interactive: boolean;
+}
+
+const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
+
+/**
+ * Connects this terminal (or these pipes) to a process in a container until it ends.
+ * @returns its exit code
+ * @throws what the node says; UNAVAILABLE when the connection ends before the process
+ */
+export async function runSession(options: SessionOptions): Promise<number> {
+  const { call, tty, interactive } = options;
+  const { stdin, stdout } = process;
+  const raw = tty && interactive && stdin.isTTY;
+  /** What could not be sent any more has nobody to receive it: the end is told by `output`. */
+  const send = (message: ProcessInput): void => void call.send(message).catch(() => undefined);
+  const onResize = (): void => send({ resize: terminalSize() });
+  const onSignal = (signal: NodeJS.Signals): void => send({ signal });
+  send(options.first);
+  if (raw) stdin.setRawMode(true);
+  if (tty) stdout.on('resize', onResize);
+  for (const name of FORWARDED_SIGNALS) process.on(name, onSignal);
+  const input = interactive ? sendInput(call) : undefined;
+  if (!interactive) send({ closeStdin: true });
+  try {
+    for await (const output of call.output) {
+      if (output.stdout !== undefined) await write(process.stdout, output.stdout);
+      if (output.stderr !== undefined) await write(process.stderr, output.stderr);
+      if (output.exit !== undefined) return output.exit.code;
+    }
+    throw new TsswarmError('UNAVAILABLE', 'following the process: the connection to the node ended before it');
+  } finally {
+    input?.stop();
+    if (raw) stdin.setRawMode(false);
+    stdout.removeListener('resize', onResize);
+    for (const name of FORWARDED_SIGNALS) process.removeListener(name, onSignal);
+    call.end();
+  }
+}
+
+/** Size of this terminal; 80×24 when there is none. */
+export function terminalSize(): { readonly columns: number; readonly rows: number } {
+  return { columns: process.stdout.columns ?? 80, rows: process.stdout.rows ?? 24 };
+}
+
+/** Sends standard input as the process takes it, then its end. */
+function sendInput(call: DuplexCall<ProcessInput, ProcessOutput>): { stop(): void } {
+  const { stdin } = process;
+  let stopped = false;
+  const pump = async (): Promise<void> => {
+    for await (const chunk of stdin) {
+      if (stopped) return;
+      await call.send({ stdin: chunk as Buffer });
+    }
+    if (!stopped) await call.send({ closeStdin: true });
+  };
+  pump().catch(() => undefined);
+  return {
+    stop() {
+      stopped = true;
+      stdin.pause();
+      stdin.unref?.();
+    },
+  };
+}
+
+function write(stream: NodeJS.WriteStream, data: Uint8Array): Promise<void> | undefined {
+  if (stream.write(data)) return undefined;
+  return new Promise((resolve) => stream.once('drain', () => resolve()));
+}

@@ -1,0 +1,88 @@
+import { hostname } from 'node:os';
+import { parseArgs } from 'node:util';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
+import type { LogLevel } from '../../base/log.ts';
+
+/** How a daemon was started. Every path and name is a flag, so that many nodes can share one machine. */
+export interface DaemonFlags {
+  /** Survives a reboot: identity, store, images, volumes. */
+  readonly stateDir: string;
+  /** Empty after a reboot: sockets and what belongs to running containers. */
+  readonly runDir: string;
+  readonly cgroupParent: string;
+  readonly nodeName: string;
+  readonly addressPools: readonly string[];
+  readonly logLevel: LogLevel;
+  /** Empty: standard error. */
+  readonly logFile: string;
+  /** Where the node is spoken to. */
+  readonly socket: string;
+  /** A descriptor to which a line is written once the socket answers; -1: none. */
+  readonly readyFd: number;
+}
+
+export const DEFAULT_STATE_DIR = '/var/lib/tsswarm';
+export const DEFAULT_RUN_DIR = '/run/tsswarm';
+
+/** Path of the daemon's socket in its run directory, where none is named. */
+const socketPath = (runDir: string): string => `${runDir}/tsswarm.sock`;
+
+export const USAGE = `Usage: tsswarmd [options]
+
+The daemon of a node. "tsswarm init" starts it.
+
+  --state-dir DIR       what survives a reboot (default ${DEFAULT_STATE_DIR})
+  --run-dir DIR         what does not (default ${DEFAULT_RUN_DIR})
+  --cgroup-parent NAME  cgroup that holds the containers' (default tsswarm)
+  --node-name NAME      name of this node (default: the host's)
+  --address-pool CIDR   subnets of networks are cut from it; repeatable
+  --log-level LEVEL     debug, info, warn or error (default info)
+  --log-file FILE       write the log there instead of standard error
+  --socket PATH         where the node is spoken to (default <run-dir>/tsswarm.sock)
+  --ready-fd N          write "ready" to descriptor N once the socket answers
+  --help
+`;
+
+/** Reads the command line; undefined when help was asked for. @throws INVALID_INPUT */
+export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
+  const read = () =>
+    parseArgs({
+      args: [...argv],
+      options: {
+        'state-dir': { type: 'string', default: DEFAULT_STATE_DIR },
+        'run-dir': { type: 'string', default: DEFAULT_RUN_DIR },
+        'cgroup-parent': { type: 'string', default: 'tsswarm' },
+        'node-name': { type: 'string', default: hostname() },
+        'address-pool': { type: 'string', multiple: true, default: [] },
+        'log-level': { type: 'string', default: 'info' },
+        'log-file': { type: 'string', default: '' },
+        socket: { type: 'string', default: '' },
+        'ready-fd': { type: 'string', default: '-1' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  let values: ReturnType<typeof read>;
+  try {
+    values = read();
+  } catch (error) {
+    throw new TsswarmError('INVALID_INPUT', `reading the command line: ${messageOf(error)}`, {
+      hint: 'see tsswarmd --help',
+    });
+  }
+  if (values.help) return undefined;
+  const logLevel = values['log-level'];
+  if (!['debug', 'info', 'warn', 'error'].includes(logLevel)) {
+    throw new TsswarmError('INVALID_INPUT', `using log level "${logLevel}": expected debug, info, warn or error`);
+  }
+  return {
+    stateDir: values['state-dir'],
+    runDir: values['run-dir'],
+    cgroupParent: values['cgroup-parent'],
+    nodeName: values['node-name'],
+    addressPools: values['address-pool'],
+    logLevel: logLevel as LogLevel,
+    logFile: values['log-file'],
+    socket: values.socket || socketPath(values['run-dir']),
+    readyFd: Number(values['ready-fd']),
+  };
+}

@@ -1,0 +1,147 @@
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
+import type { ContainerId } from '../../../base/ids.ts';
+import type { Containers, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
+import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
+import type { tasksService } from '../../../proto/rpc/services.ts';
+import type { AttachStart, ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+import { containerIdOf } from '../../../worker/agent/index.ts';
+
+/** Logs, exec and attach of the tasks on this node. */
+export function tasksHandlers(containers: Containers): ServiceHandlers<typeof tasksService> {
+  const demand = (taskId: string) => {
+    const id = containerIdOf(taskId);
+    if (containers.inspect(id) !== undefined) return id;
+    throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
+  };
+  return {
+    async *logs(request, signal) {
+      const { follow, tail, since, until } = request;
+      for await (const { stream, timeNs, data } of containers.logs(
+        demand(request.taskId),
+        { follow, tail, since, until },
+        signal,
+      )) {
+        yield { stream, time: formatNanoseconds(timeNs), data };
+      }
+    },
+    async *exec(inputs, signal) {
+      const { first, rest } = await open(inputs);
+      const { exec } = first;
+      if (exec === undefined)
+        throw new TsswarmError('INVALID_INPUT', 'executing: the first message is not the command');
+      const session = await containers.exec(demand(exec.taskId), exec);
+      if (exec.detach) {
+        void discard(session);
+        yield { exit: { code: 0, oomKilled: false } };
+        return;
+      }
+      yield* relay(session, session.output, rest, signal);
+    },
+    async *attach(inputs, signal) {
+      const { first, rest } = await open(inputs);
+      const { attach } = first;
+      if (attach === undefined)
+        throw new TsswarmError('INVALID_INPUT', 'attaching: the first message does not name the task');
+      yield* attachTo(containers, demand(attach.taskId), attach, rest, signal);
+    },
+  };
+}
+
+/**
+ * Connects to a running container, or tells what an ended one has said. With `replay` what it has said before comes first,
+ * nothing twice and nothing left out: then a container without a terminal is read from its log, which has every line.
+ */
+async function* attachTo(
+  containers: Containers,
+  id: ContainerId,
+  { replay, size }: AttachStart,
+  inputs: AsyncIterator<ProcessInput>,
+  signal: AbortSignal,
+): AsyncIterable<ProcessOutput> {
+  const container = containers.inspect(id);
+  const logged = (follow: boolean) => containers.logs(id, { follow, tail: -1, since: 0, until: 0 }, signal);
+  let session: ProcessSession | undefined;
+  try {
+    session = await containers.attach(id);
+  } catch (error) {
+    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING') || containers.inspect(id)?.exit === undefined) throw error;
+  }
+  if (session === undefined) {
+    if (replay) yield* asMessages(logged(false));
+    const exit = containers.inspect(id)?.exit;
+    yield { exit: { code: exit?.code ?? 0, oomKilled: exit?.oomKilled ?? false } };
+    return;
+  }
+  if (size !== undefined) session.resize(size);
+  if (!replay) return yield* relay(session, session.output, inputs, signal);
+  if (container?.tty !== true) {
+    void discard(session);
+    return yield* relay(session, logged(true), inputs, signal);
+  }
+  yield* asMessages(logged(false));
+  // A program that has drawn its prompt already draws it again for a terminal of another size.
+  if (size !== undefined) {
+    session.resize({ ...size, rows: size.rows + 1 });
+    session.resize(size);
+  }
+  yield* relay(session, session.output, inputs, signal);
+}
+
+async function open(inputs: AsyncIterable<ProcessInput>) {
+  const rest = inputs[Symbol.asyncIterator]();
+  const first = await rest.next();
+  if (first.done === true) throw new TsswarmError('CANCELLED', 'starting a process session: the caller is gone');
+  return { first: first.value, rest };
+}
+
+/** Output to the caller, the caller's input to the process, then its exit. */
+async function* relay(
+  session: ProcessSession,
+  output: AsyncIterable<OutputChunk>,
+  inputs: AsyncIterator<ProcessInput>,
+  signal: AbortSignal,
+): AsyncIterable<ProcessOutput> {
+  const leave = (): void => session.close();
+  signal.addEventListener('abort', leave, { once: true });
+  void feed(session, inputs).catch(() => undefined);
+  try {
+    yield* asMessages(output);
+    const { code, oomKilled } = await session.exit;
+    yield { exit: { code, oomKilled } };
+  } finally {
+    signal.removeEventListener('abort', leave);
+    session.close();
+  }
+}
+
+async function* asMessages(output: AsyncIterable<OutputChunk>): AsyncIterable<ProcessOutput> {
+  for await (const { stream, data } of output) yield stream === 'stdout' ? { stdout: data } : { stderr: data };
+}
+
+/** Lets a process go on whose output nobody wants. */
+async function discard(session: ProcessSession): Promise<void> {
+  try {
+    for await (const _ of session.output);
+  } catch {
+    // Its end is told elsewhere.
+  }
+}
+
+async function feed(session: ProcessSession, inputs: AsyncIterator<ProcessInput>): Promise<void> {
+  for (;;) {
+    const next = await inputs.next();
+    if (next.done === true) return session.closeStdin();
+    const { stdin, closeStdin, resize, signal } = next.value;
+    if (stdin !== undefined) await session.write(stdin);
+    else if (closeStdin === true) session.closeStdin();
+    else if (resize !== undefined) session.resize(resize);
+    else if (signal !== undefined) session.kill(signal);
+  }
+}
+
+/** RFC 3339 with nine decimals, UTC, as `docker logs -t` prints. */
+function formatNanoseconds(timeNs: bigint): string {
+  const ms = Number(timeNs / 1_000_000n);
+  const rest = String(timeNs % 1_000_000_000n).padStart(9, '0');
+  return `${new Date(ms).toISOString().slice(0, 19)}.${rest}Z`;
+}

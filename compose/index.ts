@@ -1,0 +1,11 @@
+export { loadProject } from './read/load.ts';
+export type { LoadOptions, LoadedProject } from './read/load.ts';
+export { diskReader } from './read/files.ts';
+export type { FileReader } from './read/files.ts';
+export { readContents } from './read/contents.ts';
+export { convertProject, configHash, imageOf } from './convert/convert.ts';
+export type { Conversion, ConversionOptions, ImageBuild } from './convert/convert.ts';
+export { renderConfig, formatDuration } from './render/config.ts';
+export { parseDurationMs, parseBytes, splitWords } from './normalise/units.ts';
+export { nearest } from './schema/validate.ts';
+export type * from './types/project.ts';

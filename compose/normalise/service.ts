@@ -1,0 +1,346 @@
+import type {
+  ComposeBuild,
+  ComposeDependency,
+  ComposeDeploy,
+  ComposeFileReference,
+  ComposeHealthCheck,
+  ComposeService,
+} from '../types/project.ts';
+import type { PathContext } from './mounts.ts';
+import { absolute, readMounts } from './mounts.ts';
+import { readPorts } from './ports.ts';
+import type { Reader } from './reader.ts';
+import { compact } from './reader.ts';
+import { bytesField, commandField, durationField } from './units.ts';
+
+export interface ServiceContext extends PathContext {
+  /** Variables of the project: a bare `environment` key takes its value from here. */
+  readonly lookup: (name: string) => string | undefined;
+  /** Values of the service's env files, in their order, already read. */
+  readonly envFiles: ReadonlyMap<string, string>;
+}
+
+/** One service in its canonical form. @throws INVALID_COMPOSE or NOT_SUPPORTED with the place */
+export function readService(reader: Reader, context: ServiceContext): ComposeService {
+  if (!reader.exists) reader.refuse(undefined, 'is empty', 'a service has at least "image:" or "build:"');
+  const mode = reader.text('network_mode');
+  if (mode !== undefined && mode !== 'host' && mode !== 'none' && mode !== 'bridge')
+    reader.notYet('network_mode', `"${mode}"`);
+  if (mode !== undefined && reader.at('networks').exists)
+    reader.refuse('network_mode', 'and "networks" exclude each other');
+  for (const key of ['pid', 'ipc']) {
+    const value = reader.text(key);
+    if (value !== undefined && value !== 'host' && !(key === 'ipc' && value === 'private'))
+      reader.notYet(key, `"${value}"`);
+  }
+  if (!reader.at('image').exists && !reader.at('build').exists) {
+    reader.refuse(undefined, 'has neither "image" nor "build"');
+  }
+  return compact({
+    image: reader.text('image'),
+    build: readBuild(reader, context),
+    command: commandField(reader, 'command'),
+    entrypoint: commandField(reader, 'entrypoint'),
+    environment: readEnvironment(reader, context),
+    labels: reader.labels('labels') ?? {},
+    annotations: reader.labels('annotations'),
+    ports: readPorts(reader.at('ports')),
+    expose: reader.strings('expose'),
+    volumes: readMounts(reader, context),
+    networks: readNetworks(reader),
+    network_mode: mode === 'bridge' ? undefined : mode,
+    depends_on: readDependencies(reader),
+    healthcheck: readHealthCheck(reader.at('healthcheck')),
+    deploy: readDeploy(reader.at('deploy')),
+    restart: readRestart(reader),
+    scale: reader.integer('scale'),
+    container_name: reader.text('container_name'),
+    hostname: reader.text('hostname'),
+    domainname: reader.text('domainname'),
+    user: reader.text('user'),
+    group_add: reader.strings('group_add'),
+    working_dir: reader.text('working_dir'),
+    tty: reader.bool('tty'),
+    stdin_open: reader.bool('stdin_open'),
+    read_only: reader.bool('read_only'),
+    privileged: reader.bool('privileged'),
+    init: reader.bool('init'),
+    cap_add: reader.strings('cap_add'),
+    cap_drop: reader.strings('cap_drop'),
+    security_opt: reader.strings('security_opt'),
+    sysctls: reader.labels('sysctls'),
+    ulimits: readUlimits(reader.at('ulimits')),
+    devices: readDevices(reader.at('devices')),
+    extra_hosts: readExtraHosts(reader),
+    dns: reader.strings('dns'),
+    dns_search: reader.strings('dns_search'),
+    dns_opt: reader.strings('dns_opt'),
+    shm_size: bytesField(reader, 'shm_size'),
+    oom_score_adj: reader.integer('oom_score_adj'),
+    stop_signal: reader.text('stop_signal'),
+    stop_grace_period: durationField(reader, 'stop_grace_period'),
+    pull_policy: readPullPolicy(reader),
+    profiles: reader.strings('profiles'),
+    secrets: readFiles(reader.at('secrets'), (source) => `/run/secrets/${source}`, '/run/secrets/'),
+    configs: readFiles(reader.at('configs'), (source) => `/${source}`, '/'),
+    logging: readLogging(reader.at('logging')),
+    pid: reader.text('pid'),
+    ipc: reader.text('ipc'),
+    mem_limit: bytesField(reader, 'mem_limit'),
+    memswap_limit: bytesField(reader, 'memswap_limit'),
+    mem_reservation: bytesField(reader, 'mem_reservation'),
+    cpus: reader.number('cpus'),
+    cpu_shares: reader.integer('cpu_shares'),
+    cpuset: reader.text('cpuset'),
+    pids_limit: reader.integer('pids_limit'),
+  }) as ComposeService;
+}
+
+function readBuild(reader: Reader, context: ServiceContext): ComposeBuild | undefined {
+  const short = reader.raw('build');
+  if (short === undefined || short === null) return undefined;
+  const build = reader.at('build');
+  const contextPath = typeof short === 'string' ? short : (build.text('context') ?? '.');
+  if (/^(https?|git|ssh):\/\/|^git@/.test(contextPath)) reader.notYet('build', `with the context "${contextPath}"`);
+  if (typeof short === 'string') return { context: absolute(short, context), dockerfile: 'Dockerfile' };
+  if (build.text('dockerfile') !== undefined && build.text('dockerfile_inline') !== undefined) {
+    build.refuse('dockerfile_inline', 'and "dockerfile" exclude each other');
+  }
+  const args = build.pairs('args');
+  return compact({
+    context: absolute(contextPath, context),
+    dockerfile: build.text('dockerfile') ?? 'Dockerfile',
+    dockerfile_inline: build.text('dockerfile_inline'),
+    args: args === undefined ? undefined : withoutNull(fromOutside(args, context.lookup)),
+    target: build.text('target'),
+    labels: build.labels('labels'),
+    tags: build.strings('tags'),
+    no_cache: build.bool('no_cache'),
+    pull: build.bool('pull'),
+  }) as ComposeBuild;
+}
+
+/** A key without a value takes the project's; one that is unset there stays null. */
+function fromOutside(
+  pairs: Readonly<Record<string, string | null>>,
+  lookup: (name: string) => string | undefined,
+): Record<string, string | null> {
+  return Object.fromEntries(Object.entries(pairs).map(([key, value]) => [key, value ?? lookup(key) ?? null]));
+}
+
+const withoutNull = (pairs: Readonly<Record<string, string | null>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(pairs).filter((pair): pair is [string, string] => pair[1] !== null));
+
+/** `environment` over the env files. */
+function readEnvironment(reader: Reader, { lookup, envFiles }: ServiceContext): Record<string, string | null> {
+  return { ...Object.fromEntries(envFiles), ...fromOutside(reader.pairs('environment') ?? {}, lookup) };
+}
+
+function readNetworks(reader: Reader): ComposeService['networks'] {
+  const networks = reader.at('networks');
+  if (reader.text('network_mode') !== undefined && reader.text('network_mode') !== 'bridge') return {};
+  if (!networks.exists || networks.keys().length === 0) return { default: null };
+  if (Array.isArray(networks.value))
+    return Object.fromEntries((networks.value as unknown[]).map((name) => [String(name), null]));
+  return Object.fromEntries(
+    networks.keys().map((name) => {
+      const attachment = networks.at(name);
+      if (!attachment.exists) return [name, null];
+      return [name, compact({ aliases: attachment.strings('aliases'), ipv4_address: attachment.text('ipv4_address') })];
+    }),
+  ) as ComposeService['networks'];
+}
+
+function readDependencies(reader: Reader): Record<string, ComposeDependency> {
+  const list = reader.at('depends_on');
+  if (Array.isArray(list.value)) {
+    return Object.fromEntries(
+      (list.value as unknown[]).map((name) => [
+        String(name),
+        { condition: 'service_started' as const, required: true },
+      ]),
+    );
+  }
+  return Object.fromEntries(
+    list.keys().map((name) => {
+      const item = list.at(name);
+      return [
+        name,
+        compact({
+          condition: (item.text('condition') ?? 'service_started') as ComposeDependency['condition'],
+          required: item.bool('required') ?? true,
+          restart: item.bool('restart'),
+        }) as ComposeDependency,
+      ];
+    }),
+  );
+}
+
+function readHealthCheck(reader: Reader): ComposeHealthCheck | undefined {
+  if (!reader.exists) return undefined;
+  if (reader.bool('disable') === true) return { disable: true };
+  const raw = reader.raw('test');
+  const test = typeof raw === 'string' ? ['CMD-SHELL', raw] : reader.strings('test');
+  if (test !== undefined && !['CMD', 'CMD-SHELL', 'NONE'].includes(test[0] ?? '')) {
+    reader.refuse('test', `begins with "${test[0] ?? ''}", expected CMD, CMD-SHELL or NONE`);
+  }
+  if (test?.[0] === 'NONE') return { disable: true };
+  return compact({
+    test,
+    interval: durationField(reader, 'interval'),
+    timeout: durationField(reader, 'timeout'),
+    retries: reader.integer('retries'),
+    start_period: durationField(reader, 'start_period'),
+    start_interval: durationField(reader, 'start_interval'),
+  }) as ComposeHealthCheck;
+}
+
+function readDeploy(reader: Reader): ComposeDeploy | undefined {
+  if (!reader.exists) return undefined;
+  const mode = reader.text('mode');
+  if (mode !== undefined && mode !== 'replicated') reader.notYet('mode', `"${mode}"`);
+  const limits = reader.at('resources', 'limits');
+  const reservations = reader.at('resources', 'reservations');
+  const restart = reader.at('restart_policy');
+  const update = reader.at('update_config');
+  return compact({
+    mode,
+    replicas: reader.integer('replicas'),
+    labels: reader.labels('labels'),
+    resources: reader.at('resources').exists
+      ? compact({
+          limits: limits.exists
+            ? compact({
+                cpus: limits.number('cpus'),
+                memory: bytesField(limits, 'memory'),
+                pids: limits.integer('pids'),
+              })
+            : undefined,
+          reservations: reservations.exists
+            ? compact({ cpus: reservations.number('cpus'), memory: bytesField(reservations, 'memory') })
+            : undefined,
+        })
+      : undefined,
+    restart_policy: restart.exists
+      ? compact({
+          condition: restart.text('condition'),
+          delay: durationField(restart, 'delay'),
+          max_attempts: restart.integer('max_attempts'),
+          window: durationField(restart, 'window'),
+        })
+      : undefined,
+    update_config: update.exists
+      ? compact({
+          parallelism: update.integer('parallelism'),
+          delay: durationField(update, 'delay'),
+          order: update.text('order'),
+        })
+      : undefined,
+    placement: reader.at('placement').exists
+      ? compact({ constraints: reader.at('placement').strings('constraints') })
+      : undefined,
+  }) as ComposeDeploy;
+}
+
+function readRestart(reader: Reader): string | undefined {
+  const value = reader.raw('restart');
+  if (value === undefined || value === null) return undefined;
+  if (value === false) return 'no';
+  const text = String(value);
+  if (/^(no|always|unless-stopped|on-failure(:\d+)?)$/.test(text)) return text;
+  return reader.refuse('restart', `is "${text}", expected no, always, unless-stopped or on-failure[:attempts]`);
+}
+
+function readPullPolicy(reader: Reader): string | undefined {
+  const value = reader.text('pull_policy');
+  if (value === undefined || ['always', 'missing', 'never', 'build'].includes(value)) return value;
+  if (value === 'if_not_present') return 'missing';
+  if (/^(daily|weekly|every_.+|refresh)$/.test(value)) return reader.notYet('pull_policy', `"${value}"`);
+  return reader.refuse('pull_policy', `is "${value}", expected always, missing, never or build`);
+}
+
+function readUlimits(reader: Reader): ComposeService['ulimits'] {
+  if (!reader.exists) return undefined;
+  return Object.fromEntries(
+    reader.keys().map((name) => {
+      const item = reader.at(name);
+      if (typeof item.value !== 'object') {
+        const both = reader.integer(name) ?? 0;
+        return [name, { soft: both, hard: both }];
+      }
+      const soft = item.integer('soft');
+      const hard = item.integer('hard');
+      if (soft === undefined && hard === undefined) item.refuse(undefined, 'has neither soft nor hard');
+      return [name, { soft: soft ?? hard ?? 0, hard: hard ?? soft ?? 0 }];
+    }),
+  );
+}
+
+function readDevices(reader: Reader): ComposeService['devices'] {
+  if (!reader.exists) return undefined;
+  return reader.items().map((item, index) => {
+    if (typeof item.value === 'object') {
+      const source = item.text('source') ?? item.refuse(undefined, 'has no source');
+      return { source, target: item.text('target') ?? source, permissions: item.text('permissions') ?? 'rwm' };
+    }
+    const [source = '', target = source, permissions = 'rwm'] = (reader.text(index) ?? '').split(':');
+    if (!source.startsWith('/')) reader.notYet(index, `"${source}" (a CDI device name)`);
+    if (!/^[rwm]+$/.test(permissions))
+      reader.refuse(index, `has permissions "${permissions}", expected letters of rwm`);
+    return { source, target, permissions };
+  });
+}
+
+/** "name=address" each, from `name:address`, `name=address` or a map. */
+function readExtraHosts(reader: Reader): readonly string[] | undefined {
+  const value = reader.raw('extra_hosts');
+  if (value === undefined || value === null) return undefined;
+  const pairs: readonly (readonly [string, string])[] = Array.isArray(value)
+    ? value.map(String).map((item, index) => {
+        const split = /^([^=:]+)[=:](.+)$/.exec(item);
+        if (split === null) return reader.at('extra_hosts').refuse(index, `is "${item}", expected name:address`);
+        return [split[1] ?? '', split[2] ?? ''] as const;
+      })
+    : Object.entries(value as Record<string, unknown>).map(([name, address]) => [name, String(address)] as const);
+  return pairs.map(([name, address]) => `${name}=${address.replace(/^\[(.*)\]$/, '$1')}`);
+}
+
+function readFiles(
+  list: Reader,
+  defaultTarget: (source: string) => string,
+  base: string,
+): readonly ComposeFileReference[] {
+  return list.items().map((item, index) => {
+    if (typeof item.value !== 'object') {
+      const source = list.text(index) ?? '';
+      return { source, target: defaultTarget(source) };
+    }
+    const source = item.text('source') ?? item.refuse(undefined, 'has no source');
+    const target = item.text('target');
+    return compact({
+      source,
+      target: target === undefined ? defaultTarget(source) : target.startsWith('/') ? target : base + target,
+      uid: item.text('uid'),
+      gid: item.text('gid'),
+      mode: item.mode('mode'),
+    }) as ComposeFileReference;
+  });
+}
+
+const LOG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  'json-file': ['max-size', 'max-file'],
+  local: ['max-size', 'max-file'],
+  none: [],
+};
+
+function readLogging(reader: Reader): ComposeService['logging'] {
+  if (!reader.exists) return undefined;
+  const driver = reader.text('driver') ?? 'json-file';
+  const known = LOG_OPTIONS[driver];
+  if (known === undefined) return reader.notYet('driver', `"${driver}"`);
+  const options = reader.labels('options');
+  for (const option of Object.keys(options ?? {})) {
+    if (!known.includes(option)) reader.at('options').notYet(option, `(option of the log driver "${driver}")`);
+  }
+  return compact({ driver, options }) as ComposeService['logging'];
+}

@@ -1,0 +1,272 @@
+import { TsswarmError } from '../../base/errors.ts';
+import { newId } from '../../base/ids.ts';
+import type { TaskId } from '../../base/ids.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Random } from '../../base/random.ts';
+import type { ServiceHandlers } from '../../proto/rpc/server.ts';
+import type { controlService } from '../../proto/rpc/services.ts';
+import type {
+  Project,
+  Service,
+  ServicesRequest,
+  Task,
+  WatchProjectEvent,
+  WatchTaskEvent,
+} from '../../proto/types/index.ts';
+import { taskLabels } from '../model/names.ts';
+import { isFinal, isLive } from '../model/task-state.ts';
+import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { applyProject } from './apply.ts';
+import { completeEvent, eventOf, objectsOf } from './watch.ts';
+
+export interface ControlOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** The control API: every handler validates, then makes one transaction. */
+export type Control = ServiceHandlers<typeof controlService>;
+
+/** Makes the handlers of the control service. */
+export function createControl({ store, clock, random }: ControlOptions): Control {
+  return {
+    async applyProject(request, signal) {
+      // A project that is just being taken down is waited for: bringing it up again is what the user wants then.
+      await whenGone(
+        store,
+        request.project.name,
+        request.project.services.map(({ name }) => name),
+        signal,
+      );
+      return store.update((tx) => applyProject(tx, request, clock.now(), random));
+    },
+    removeProject: (request) =>
+      store.update((tx) => {
+        const project = tx.find('project', 'name', request.name)[0];
+        if (project === undefined) return { found: false };
+        const services = chosen(tx, project, request.services);
+        for (const service of services) {
+          if (!service.pendingDelete) tx.update('service', { ...service, pendingDelete: true });
+          overrideGrace(tx, service, request.graceOverrideMs);
+        }
+        if (request.services.length > 0) return { found: services.length > 0 };
+        for (const network of tx.find('network', 'project', project.id)) {
+          if (!network.pendingDelete) tx.update('network', { ...network, pendingDelete: true });
+        }
+        for (const volume of tx.find('volume', 'project', project.id)) {
+          if (request.removeVolumes && !volume.pendingDelete) tx.update('volume', { ...volume, pendingDelete: true });
+        }
+        return { found: true };
+      }),
+    getCluster: () => {
+      const cluster = store.view((tx) => tx.list('cluster')[0]);
+      if (cluster === undefined)
+        return Promise.reject(new TsswarmError('NOT_FOUND', 'reading the cluster: there is none'));
+      return Promise.resolve({ cluster: { ...cluster, rootCaKey: '' } });
+    },
+    listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
+    listObjects: ({ project }) => Promise.resolve(store.view((tx) => objectsOf(tx, project))),
+    watchProject: ({ project }, signal) => watchProject(store, project, signal),
+    stopServices: (request) =>
+      onServices(store, request, (tx, service) => {
+        if (!service.stopped) tx.update('service', { ...service, stopped: true });
+        overrideGrace(tx, service, request.graceOverrideMs);
+      }),
+    startServices: (request) =>
+      onServices(store, request, (tx, service) => {
+        const tasks = tx.find('task', 'service', service.id).filter((task) => !task.oneOff);
+        const idle = !service.stopped && tasks.length > 0 && !tasks.some(isLive);
+        if (service.stopped || idle) {
+          tx.update('service', { ...service, stopped: false, restartCount: service.restartCount + (idle ? 1 : 0) });
+        }
+      }),
+    restartServices: (request) => restartServices(store, request),
+    runTask: (request) =>
+      store.update((tx) => {
+        const project = demandProject(tx, request.project);
+        const service = chosen(tx, project, [request.service])[0];
+        if (service === undefined)
+          throw new TsswarmError('NOT_FOUND', `running service "${request.service}": no such service`);
+        const id = newId<TaskId>(random);
+        tx.create('task', oneOffTask(id, project, service, request, clock.now()));
+        return { taskId: id };
+      }),
+    stopTask: (request) =>
+      store.update((tx) => {
+        const task = tx.get('task', request.taskId as TaskId);
+        if (task === undefined) return {};
+        const desiredState = request.remove ? 'remove' : 'shutdown';
+        tx.update('task', { ...task, desiredState, graceOverrideMs: request.graceOverrideMs });
+        return {};
+      }),
+    watchTask: ({ taskId }, signal) => watchTask(store, taskId as TaskId, signal),
+  };
+}
+
+function demandProject(tx: ReadTransaction, name: string): Project {
+  const project = tx.find('project', 'name', name)[0];
+  if (project === undefined) {
+    throw new TsswarmError('NOT_FOUND', `finding project "${name}": no such project`, { hint: 'bring it up first' });
+  }
+  return project;
+}
+
+/** The services of a project that are meant: the named ones, or all. @throws NOT_FOUND naming the one that is not there */
+function chosen(tx: ReadTransaction, project: Project, names: readonly string[]): readonly Service[] {
+  const services = tx
+    .find('service', 'project', project.id)
+    .filter((service) => !service.pendingDelete || names.length === 0);
+  if (names.length === 0) return services;
+  return names.map((name) => {
+    const service = services.find(({ spec }) => spec.composeName === name);
+    if (service !== undefined) return service;
+    throw new TsswarmError('NOT_FOUND', `finding service "${name}": project "${project.name}" has no such service`);
+  });
+}
+
+function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: number): void {
+  if (graceOverrideMs < 0) return;
+  for (const task of tx.find('task', 'service', service.id)) {
+    if (!isFinal(task) && task.graceOverrideMs !== graceOverrideMs) tx.update('task', { ...task, graceOverrideMs });
+  }
+}
+
+async function onServices(
+  store: Store,
+  request: ServicesRequest,
+  change: (tx: WriteTransaction, service: Service) => void,
+) {
+  return store.update((tx) => {
+    const services = chosen(tx, demandProject(tx, request.project), request.services);
+    for (const service of services) change(tx, service);
+    return { services: services.map(({ spec }) => spec.composeName) };
+  });
+}
+
+/** Restarts in place; services that asked to follow a dependency (`restart: true`) follow. */
+async function restartServices(store: Store, request: ServicesRequest) {
+  return store.update((tx) => {
+    const project = demandProject(tx, request.project);
+    const restarted = new Set(chosen(tx, project, request.services).map(({ spec }) => spec.composeName));
+    const all = tx.find('service', 'project', project.id).filter((service) => !service.pendingDelete);
+    for (let grown = -1; grown !== restarted.size;) {
+      grown = restarted.size;
+      for (const { spec } of all) {
+        if (spec.dependsOn.some(({ restart, service }) => restart && restarted.has(service)))
+          restarted.add(spec.composeName);
+      }
+    }
+    for (const service of all) {
+      if (!restarted.has(service.spec.composeName)) continue;
+      tx.update('service', { ...service, stopped: false, restartCount: service.restartCount + 1 });
+      overrideGrace(tx, service, request.graceOverrideMs);
+    }
+    return { services: [...restarted] };
+  });
+}
+
+function oneOffTask(
+  id: TaskId,
+  project: Project,
+  service: Service,
+  request: Parameters<Control['runTask']>[0],
+  now: number,
+): Task {
+  const { spec } = request;
+  const labels = { ...spec.container.labels, ...taskLabels(service, 0, id, true) };
+  return {
+    id,
+    meta: { version: 0, createdAt: now, updatedAt: now },
+    serviceId: service.id,
+    projectId: project.id,
+    slot: 0,
+    name: request.name,
+    spec: { ...spec, container: { ...spec.container, labels }, restart: { ...spec.restart, condition: 'none' } },
+    specVersion: service.specVersion,
+    revision: project.revision,
+    desiredState: 'running',
+    status: {
+      state: 'new',
+      timestamp: now,
+      message: 'created',
+      error: '',
+      containerId: '',
+      pid: 0,
+      oomKilled: false,
+      health: 'none',
+      imageDigest: '',
+      restartCount: 0,
+    },
+    nodeId: '',
+    addresses: [],
+    oneOff: true,
+    autoRemove: request.autoRemove,
+    ports: request.ports,
+    predecessor: '',
+    attempt: 0,
+    notBefore: 0,
+    restartCount: 0,
+    held: false,
+    graceOverrideMs: -1,
+  };
+}
+
+/** Resolves when none of the named services is on its way out. */
+async function whenGone(store: Store, project: string, names: readonly string[], signal: AbortSignal): Promise<void> {
+  const leaving = (tx: ReadTransaction): boolean =>
+    names.some((name) =>
+      tx.find('service', 'name', name).some((service) => service.pendingDelete && service.projectName === project),
+    );
+  if (!store.view(leaving)) return;
+  const { result, watch } = store.viewAndWatch(leaving);
+  const stop = (): void => watch.close();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    if (!result) return;
+    for await (const _ of watch) if (!store.view(leaving)) return;
+  } finally {
+    signal.removeEventListener('abort', stop);
+    watch.close();
+  }
+}
+
+async function* watchProject(store: Store, name: string, signal: AbortSignal): AsyncIterable<WatchProjectEvent> {
+  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, name));
+  const stop = (): void => watch.close();
+  signal.addEventListener('abort', stop, { once: true });
+  const known = new Set<string>(result.services.map(({ projectId }) => projectId as string));
+  for (const project of store.view((tx) => tx.find('project', 'name', name))) known.add(project.id);
+  try {
+    yield result;
+    for await (const commit of watch) {
+      for (const change of commit.changes)
+        if (change.table === 'project' && change.after?.name === name) known.add(change.after.id);
+      const event = eventOf(commit, (projectId) => name === '' || known.has(projectId));
+      if (event !== undefined) yield event;
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    watch.close();
+  }
+}
+
+async function* watchTask(store: Store, id: TaskId, signal: AbortSignal): AsyncIterable<WatchTaskEvent> {
+  const { result, watch } = store.viewAndWatch((tx) => tx.get('task', id));
+  const stop = (): void => watch.close();
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    if (result === undefined) return yield { gone: true };
+    yield { task: result, gone: false };
+    for await (const { changes } of watch) {
+      for (const change of changes) {
+        if (change.table !== 'task' || change.id !== id) continue;
+        if (change.after === undefined) return yield { gone: true };
+        yield { task: change.after, gone: false };
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    watch.close();
+  }
+}

@@ -1,0 +1,161 @@
+import { TsswarmError } from '../../base/errors.ts';
+import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
+import type { ReadTransaction } from '../store/types.ts';
+
+const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
+const OBJECT_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+const MAX_SECRET_BYTES = 500 * 1024;
+const MAX_CONFIG_BYTES = 1000 * 1024;
+/** Docker's smallest memory limit is 6 MiB; swarmkit's 4 MiB. */
+const MIN_MEMORY_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Refuses a project that can never become true, before anything changes.
+ * @throws INVALID_INPUT, NOT_FOUND, PORT_IN_USE, TOO_LARGE, naming the service and field
+ */
+export function validateProject(project: DesiredProject, tx: ReadTransaction): void {
+  if (!PROJECT_NAME.test(project.name)) {
+    throw invalid(`applying project "${project.name}": the name must match [a-z0-9][a-z0-9_-]*`);
+  }
+  for (const kind of ['services', 'networks', 'volumes', 'secrets', 'configs'] as const) {
+    unique(
+      project[kind].map(({ name }) => name),
+      `${kind} of project "${project.name}"`,
+    );
+    for (const { name } of project[kind]) {
+      if (!OBJECT_NAME.test(name))
+        throw invalid(`applying project "${project.name}": "${name}" is not a name for one of its ${kind}`);
+    }
+  }
+  for (const { name, data } of project.secrets) {
+    if (data.length === 0 || data.length > MAX_SECRET_BYTES) {
+      throw new TsswarmError(
+        'TOO_LARGE',
+        `storing secret "${name}": it has ${data.length} bytes, expected 1 to ${MAX_SECRET_BYTES}`,
+      );
+    }
+  }
+  for (const { name, data } of project.configs) {
+    if (data.length > MAX_CONFIG_BYTES) {
+      throw new TsswarmError(
+        'TOO_LARGE',
+        `storing config "${name}": it has ${data.length} bytes, expected at most ${MAX_CONFIG_BYTES}`,
+      );
+    }
+  }
+  const networks = new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]);
+  const secrets = new Set(project.secrets.map(({ name }) => name));
+  const configs = new Set(project.configs.map(({ name }) => name));
+  const services = new Set(project.services.map(({ composeName }) => composeName));
+  for (const service of project.services) {
+    const { task } = service;
+    const refuse = (what: string): never => {
+      throw invalid(`applying service "${service.composeName}": ${what}`);
+    };
+    if (task.container.image === '') refuse('it has no image');
+    if (service.replicas < 0) refuse(`replicas is ${service.replicas}, expected 0 or more`);
+    if (service.containerName !== '' && service.replicas > 1) {
+      refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
+    }
+    if (
+      task.limits.memoryBytes !== undefined &&
+      task.limits.memoryBytes !== 0 &&
+      task.limits.memoryBytes < MIN_MEMORY_BYTES
+    ) {
+      refuse(`the memory limit is ${task.limits.memoryBytes} bytes, expected at least 4 MiB`);
+    }
+    for (const { network } of task.networks) if (!networks.has(network)) refuse(`network "${network}" is not defined`);
+    for (const { name } of task.container.secrets) if (!secrets.has(name)) refuse(`secret "${name}" is not defined`);
+    for (const { name } of task.container.configs) if (!configs.has(name)) refuse(`config "${name}" is not defined`);
+    for (const dependency of service.dependsOn) {
+      if (dependency.required && !services.has(dependency.service))
+        refuse(`it depends on "${dependency.service}", which is not defined`);
+    }
+    if (service.replicas > 1 && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
+      refuse(`a port in mode host allows one replica per node, not ${service.replicas}`);
+    }
+  }
+  refuseCycles(project.services);
+  refusePortClashes(project, tx);
+  for (const name of project.externalNetworks) {
+    if (tx.find('network', 'name', name).length > 0) continue;
+    throw new TsswarmError(
+      'NOT_FOUND',
+      `applying project "${project.name}": external network "${name}" does not exist`,
+      {
+        hint: 'bring up the project that makes it first, or remove "external: true"',
+      },
+    );
+  }
+}
+
+const invalid = (message: string): TsswarmError => new TsswarmError('INVALID_INPUT', message);
+
+function unique(names: readonly string[], what: string): void {
+  const seen = new Set<string>();
+  for (const name of names) {
+    if (seen.has(name)) throw invalid(`applying ${what}: "${name}" stands there twice`);
+    seen.add(name);
+  }
+}
+
+function refuseCycles(services: readonly ServiceSpec[]): void {
+  const byName = new Map(services.map((service) => [service.composeName, service]));
+  const settled = new Set<string>();
+  const visit = (name: string, path: readonly string[]): void => {
+    if (settled.has(name)) return;
+    if (path.includes(name))
+      throw invalid(`applying services: dependency cycle ${[...path.slice(path.indexOf(name)), name].join(' -> ')}`);
+    for (const { service } of byName.get(name)?.dependsOn ?? []) visit(service, [...path, name]);
+    settled.add(name);
+  };
+  for (const name of byName.keys()) visit(name, []);
+}
+
+const clashes = (a: PublishedPort, b: PublishedPort): boolean =>
+  a.published !== 0 &&
+  a.published === b.published &&
+  a.protocol === b.protocol &&
+  (a.hostIp === b.hostIp || a.hostIp === '' || b.hostIp === '' || a.hostIp === '0.0.0.0' || b.hostIp === '0.0.0.0');
+
+/** No two services may publish the same port, whichever project they are of. */
+function refusePortClashes(project: DesiredProject, tx: ReadTransaction): void {
+  const own = new Set(project.services.map(({ name }) => name));
+  const others = tx
+    .list('service')
+    .filter(
+      (service) => !service.pendingDelete && !(service.projectName === project.name && own.has(service.spec.name)),
+    )
+    .flatMap((service) => service.ports.map((port) => ({ port, owner: describeOwner(service) })));
+  const mine: { port: PublishedPort; owner: string }[] = [];
+  for (const service of project.services) {
+    for (const port of service.ports) {
+      const rival = [...others, ...mine].find((other) => clashes(port, other.port));
+      if (rival !== undefined) {
+        throw new TsswarmError(
+          'PORT_IN_USE',
+          `publishing port ${port.published}/${port.protocol} for service "${service.composeName}": ${rival.owner} has it already`,
+          { hint: 'choose another published port, or take the other service down' },
+        );
+      }
+      mine.push({ port, owner: `service "${service.composeName}"` });
+    }
+  }
+}
+
+const describeOwner = (service: Service): string =>
+  `service "${service.spec.composeName}" of project "${service.projectName}"`;
+
+/**
+ * Why a network cannot change while it is in use.
+ * @throws IN_USE
+ */
+export function refuseNetworkChange(network: Network, field: string): never {
+  throw new TsswarmError(
+    'IN_USE',
+    `changing "${field}" of network "${network.spec.name}": containers are attached to it`,
+    {
+      hint: 'take the project down first, then bring it up again',
+    },
+  );
+}

@@ -1,0 +1,110 @@
+import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
+
+/** What a change of a field does to running tasks: nothing (`keep`) or a replacement. Live changes join this table later. */
+export type Effect = 'keep' | 'replace';
+
+/** Every field of a service decided on, once: a new one does not compile before it stands here. */
+const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
+  name: 'replace',
+  composeName: 'replace',
+  labels: 'keep',
+  replicas: 'keep',
+  task: 'nested',
+  ports: 'keep',
+  dependsOn: 'keep',
+  update: 'keep',
+  containerName: 'replace',
+};
+
+const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
+  container: 'nested',
+  limits: 'replace',
+  reservations: 'replace',
+  restart: 'replace',
+  networkMode: 'replace',
+  networks: 'replace',
+  log: 'replace',
+  constraints: 'replace',
+  forceUpdate: 'replace',
+};
+
+const CONTAINER: Record<keyof ContainerSpec, Effect> = {
+  image: 'replace',
+  entrypoint: 'replace',
+  command: 'replace',
+  env: 'replace',
+  workingDir: 'replace',
+  user: 'replace',
+  groups: 'replace',
+  hostname: 'replace',
+  domainname: 'replace',
+  labels: 'replace',
+  mounts: 'replace',
+  secrets: 'replace',
+  configs: 'replace',
+  healthCheck: 'replace',
+  stopSignal: 'replace',
+  stopGraceMs: 'replace',
+  tty: 'replace',
+  openStdin: 'replace',
+  readOnly: 'replace',
+  privileged: 'replace',
+  init: 'replace',
+  capAdd: 'replace',
+  capDrop: 'replace',
+  securityOpt: 'replace',
+  sysctls: 'replace',
+  ulimits: 'replace',
+  devices: 'replace',
+  extraHosts: 'replace',
+  dns: 'replace',
+  dnsSearch: 'replace',
+  dnsOptions: 'replace',
+  shmBytes: 'replace',
+  oomScoreAdj: 'replace',
+  // Only decides how the image is fetched the next time.
+  pullPolicy: 'keep',
+  pidMode: 'replace',
+  ipcMode: 'replace',
+};
+
+/** How two specs of a service differ. */
+export interface SpecChange {
+  /** Paths of the differing fields: "task.container.image". */
+  readonly fields: readonly string[];
+  /** Whether running tasks have to be replaced. */
+  readonly replaces: boolean;
+}
+
+/** Compares two specs by meaning: the order of map keys does not count. */
+export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): SpecChange {
+  const fields: string[] = [];
+  let replaces = false;
+  const walk = <T extends object>(table: Record<string, Effect | 'nested'>, a: T, b: T, path: string): void => {
+    for (const [field, effect] of Object.entries(table)) {
+      const [left, right] = [a[field as keyof T], b[field as keyof T]];
+      if (effect === 'nested') {
+        walk(field === 'task' ? TASK : CONTAINER, left as object, right as object, `${path}${field}.`);
+      } else if (canonical(left) !== canonical(right)) {
+        fields.push(path + field);
+        replaces ||= effect === 'replace';
+      }
+    }
+  };
+  walk(SERVICE, before, after, '');
+  return { fields, replaces };
+}
+
+/** JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. */
+export function canonical(value: unknown): string {
+  return (
+    JSON.stringify(value, (_, inner: unknown) => {
+      if (inner instanceof Uint8Array) return Buffer.from(inner).toString('base64');
+      if (inner !== null && typeof inner === 'object' && !Array.isArray(inner)) {
+        const sorted = Object.entries(inner).filter(([, field]) => field !== undefined);
+        return Object.fromEntries(sorted.sort(([a], [b]) => (a < b ? -1 : 1)));
+      }
+      return inner;
+    }) ?? 'undefined'
+  );
+}

@@ -1,0 +1,71 @@
+import { TABLES, TABLE_NAMES } from './tables.ts';
+import type { ReadTransaction, StoreChange, TableName, Tables } from './types.ts';
+
+type AnyObject = Tables[TableName];
+
+/** One table: objects by id in order of creation, and for each index the ids by key. */
+interface Table {
+  readonly objects: Map<string, AnyObject>;
+  readonly indexes: Map<string, Map<string, Set<string>>>;
+}
+
+/**
+ * All objects in memory, changed only by committed changes. Reads are synchronous and see one state; objects are frozen,
+ * so what a reader holds never changes under it.
+ */
+export class Database implements ReadTransaction {
+  #version = 0;
+  readonly #tables: { readonly [T in TableName]: Table };
+
+  constructor() {
+    const empty = (name: TableName): Table => ({
+      objects: new Map(),
+      indexes: new Map(Object.keys(TABLES[name].indexes).map((index) => [index, new Map()])),
+    });
+    this.#tables = Object.fromEntries(TABLE_NAMES.map((name) => [name, empty(name)])) as never;
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get<T extends TableName>(table: T, id: Tables[T]['id']): Tables[T] | undefined {
+    return this.#tables[table].objects.get(id) as Tables[T] | undefined;
+  }
+
+  list<T extends TableName>(table: T): readonly Tables[T][] {
+    return [...this.#tables[table].objects.values()] as unknown as readonly Tables[T][];
+  }
+
+  find<T extends TableName>(table: T, index: string, key: string): readonly Tables[T][] {
+    const { objects, indexes } = this.#tables[table];
+    const ids = indexes.get(index)?.get(key);
+    return ids === undefined ? [] : ([...ids].map((id) => objects.get(id)) as unknown as readonly Tables[T][]);
+  }
+
+  /** Takes over a committed transaction. */
+  apply(version: number, changes: readonly StoreChange[]): void {
+    this.#version = version;
+    for (const { table, id, after } of changes) {
+      const store = this.#tables[table];
+      const before = store.objects.get(id);
+      if (after === undefined) store.objects.delete(id);
+      else store.objects.set(id, after);
+      for (const [index, keys] of store.indexes) {
+        const keyOf = (TABLES[table].indexes as Record<string, (object: AnyObject) => string>)[index];
+        const oldKey = before === undefined ? undefined : keyOf?.(before);
+        const newKey = after === undefined ? undefined : keyOf?.(after);
+        if (oldKey === newKey) continue;
+        if (oldKey !== undefined) {
+          const ids = keys.get(oldKey);
+          ids?.delete(id);
+          if (ids?.size === 0) keys.delete(oldKey);
+        }
+        if (newKey === undefined) continue;
+        const ids = keys.get(newKey);
+        if (ids === undefined) keys.set(newKey, new Set([id]));
+        else ids.add(id);
+      }
+    }
+  }
+}

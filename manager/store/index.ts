@@ -1,0 +1,4 @@
+export type * from './types.ts';
+export { memoryStore } from './memory.ts';
+export { openStore } from './disk.ts';
+export type { OpenStore, StoreOptions } from './disk.ts';

@@ -1,0 +1,2 @@
+/** Reading what supervisors have logged. */
+export { readLog } from './read.ts';

@@ -1,0 +1,163 @@
+/** Bridges of networks: made, repaired, found again and removed by netlink. */
+import { readFileSync } from 'node:fs';
+import type { NetworkId } from '../../base/ids.ts';
+import { TsswarmError } from '../../base/errors.ts';
+import type { BridgeRequest } from '../types.ts';
+import { formatSubnet, macOf, overlap, parseSubnet } from './address.ts';
+import type { Firewall } from './firewall.ts';
+import { kernel } from './kernel.ts';
+import type { BridgeAlias } from './names.ts';
+import { bridgeName, formatAlias, parseAlias } from './names.ts';
+import type { NetlinkMessage } from './netlink.ts';
+import type { Address, Link } from './route.ts';
+import {
+  addAddress,
+  addressesOf,
+  createBridge,
+  deleteAddress,
+  deleteLink,
+  getLink,
+  linksOf,
+  listAddresses,
+  listLinks,
+  setLink,
+} from './route.ts';
+
+const DEFAULT_MTU = 1500;
+const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
+
+/** Of a bridge that is there. */
+export interface Bridge {
+  readonly id: NetworkId;
+  readonly link: Link;
+  readonly internal: boolean;
+  readonly addresses: readonly Address[];
+}
+
+/** All bridges of this instance in the node's namespace, and the links and addresses of everybody. */
+export async function surveyBridges(instance: string): Promise<{
+  readonly bridges: readonly Bridge[];
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+}> {
+  const { outside: replies } = await kernel('the node', { outside: [listLinks(), listAddresses()] });
+  const links = linksOf(replies);
+  const addresses = addressesOf(replies);
+  const bridges = links.flatMap((link) => {
+    const alias = parseAlias(link.alias);
+    if (alias?.instance !== instance || link.kind !== 'bridge') return [];
+    const own = addresses.filter(({ linkIndex }) => linkIndex === link.index);
+    return [{ id: alias.networkId, link, internal: alias.internal, addresses: own }];
+  });
+  return { bridges, links, addresses };
+}
+
+/** What the rules have to know of a bridge that is there; undefined while it has no address. */
+export function rulesetBridge(bridge: Bridge): { name: string; subnet: string; internal: boolean } | undefined {
+  const [address] = bridge.addresses;
+  if (!address) return undefined;
+  const subnet = formatSubnet(parseSubnet(`${address.ipv4}/${address.prefix}`));
+  return { name: bridge.link.name, subnet, internal: bridge.internal };
+}
+
+/** Looks a bridge up by its network. */
+export async function findBridge(id: NetworkId): Promise<Link | undefined> {
+  const { outside } = await kernel(`network "${id}"`, { outside: [getLink(bridgeName(id))] });
+  return linksOf(outside)[0];
+}
+
+/**
+ * Makes the bridge as asked for or mends what is different, address and forwarding included.
+ * @throws NETWORK_FAILED also if another interface of the node has addresses of the subnet
+ */
+export async function ensureBridge(instance: string, request: BridgeRequest, firewall: Firewall): Promise<void> {
+  const subject = `network "${request.name}"`;
+  const name = bridgeName(request.id);
+  const mtu = request.mtu || DEFAULT_MTU;
+  const subnet = parseSubnet(request.subnet);
+  const alias: BridgeAlias = { instance, networkId: request.id, internal: request.internal };
+  const { links, addresses } = await surveyBridges(instance);
+
+  let link = links.find((link) => link.name === name);
+  refuseForeign(subject, link, alias);
+  refuseOverlap(request, link, links, addresses);
+
+  const changes: NetlinkMessage[] = link ? [] : [createBridge(name, macOf(request.gateway), mtu)];
+  if (!link?.up || link.mtu !== mtu || link.alias !== formatAlias(alias))
+    changes.push(setLink(name, { alias: formatAlias(alias), mtu }));
+  if (changes.length > 0) {
+    const { outside } = await kernel(subject, { outside: [...changes, getLink(name)] });
+    link = linksOf(outside)[0];
+  }
+  if (!link) throw new TsswarmError('NETWORK_FAILED', `cannot set up ${subject}: its bridge "${name}" has vanished`);
+
+  const wanted: Address = { linkIndex: link.index, ipv4: request.gateway, prefix: subnet.prefix };
+  const own = addresses.filter(({ linkIndex }) => linkIndex === link.index);
+  const isWanted = (address: Address): boolean => address.ipv4 === wanted.ipv4 && address.prefix === wanted.prefix;
+  const mends = [...own.filter((address) => !isWanted(address)).map(deleteAddress)];
+  if (!own.some(isWanted)) mends.push(addAddress(wanted));
+  const sysctls = [
+    // The node's calls to published ports come from 127.0.0.1 until the source is translated.
+    sysctl(`net/ipv4/conf/${name}/route_localnet`, '1'),
+    sysctl(`net/ipv6/conf/${name}/disable_ipv6`, '1', true),
+    ...turnForwardingOn(firewall, links),
+  ].flatMap((change) => (change ? [change] : []));
+  if (mends.length > 0 || sysctls.length > 0) await kernel(subject, { outside: mends, sysctls });
+  firewall.setBridge({ name, subnet: formatSubnet(subnet), internal: request.internal });
+}
+
+/** Not existing is success. */
+export async function removeBridgeLink(id: NetworkId): Promise<void> {
+  await kernel(`network "${id}"`, { outside: [deleteLink(bridgeName(id))] });
+}
+
+function refuseForeign(subject: string, link: Link | undefined, wanted: BridgeAlias): void {
+  if (!link) return;
+  const alias = parseAlias(link.alias);
+  // Without an alias it may be ours, left half-made by a crash: made, but not yet labelled.
+  if (link.kind === 'bridge' && (link.alias === '' || alias?.networkId === wanted.networkId)) return;
+  throw new TsswarmError(
+    'NETWORK_FAILED',
+    `cannot set up ${subject}: the interface "${link.name}" exists and belongs to something else`,
+    { hint: `see "ip -details link show ${link.name}" and remove it if nothing needs it` },
+  );
+}
+
+function refuseOverlap(
+  request: BridgeRequest,
+  own: Link | undefined,
+  links: readonly Link[],
+  addresses: readonly Address[],
+): void {
+  const subnet = parseSubnet(request.subnet);
+  for (const address of addresses) {
+    const other = `${address.ipv4}/${address.prefix}`;
+    if (address.linkIndex === own?.index || !overlap(subnet, parseSubnet(other))) continue;
+    const name = links.find(({ index }) => index === address.linkIndex)?.name ?? '';
+    throw new TsswarmError(
+      'NETWORK_FAILED',
+      `cannot set up network "${request.name}": its subnet ${request.subnet} overlaps with ${other} on "${name}"`,
+      { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
+    );
+  }
+}
+
+/** Undefined where it has that value: /proc/sys may be read-only for us, and yet right. */
+function sysctl(key: string, value: string, optional = false): readonly [string, string] | undefined {
+  try {
+    if (readFileSync(`/proc/sys/${key}`, 'utf8').trim() === value) return undefined;
+  } catch {
+    if (optional) return undefined;
+  }
+  return [key, value];
+}
+
+/** Kinds of links that stand for a wire: the empty one is a card. */
+const WIRES: readonly string[] = ['', 'vlan', 'bond', 'team', 'macvlan'];
+
+/** Forwarding turned on for the containers must not make the node a router between its own cards. */
+function turnForwardingOn(firewall: Firewall, links: readonly Link[]): readonly (readonly [string, string])[] {
+  if (readFileSync(IP_FORWARD, 'utf8').trim() === '1') return [];
+  firewall.setHardware(links.filter(({ name, kind }) => name !== 'lo' && WIRES.includes(kind)).map(({ name }) => name));
+  return [['net/ipv4/ip_forward', '1']];
+}

@@ -1,0 +1,116 @@
+/**
+ * The engine's networking: a bridge per network, a namespace per container, published ports by nftables. Works in the
+ * network namespace that the process is in; nodes that share a kernel each have their own.
+ */
+import { KeyedQueue } from '../../base/async.ts';
+import type { Logger } from '../../base/log.ts';
+import { silentLogger } from '../../base/log.ts';
+import type { Networks, PortForward, Sandboxes } from '../types.ts';
+import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import { Firewall } from './firewall.ts';
+import { tryKernel } from './kernel.ts';
+import { bridgeName } from './names.ts';
+import { droppingChainsOf, listChains } from './nfnetlink.ts';
+import { PortReservations } from './ports.ts';
+import { createSandboxes } from './sandboxes.ts';
+import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
+
+export type { ResolverSockets } from './resolver-socket.ts';
+export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+
+export interface NetworkOptions {
+  /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
+  readonly netnsDirectory: string;
+  /** Letters and digits that tell this daemon from others in the same network namespace: names the nftables table. */
+  readonly instance: string;
+  /** Hears of what stands in the way of the containers' traffic and is not ours to change. */
+  readonly logger?: Logger;
+}
+
+export interface NodeNetwork {
+  readonly networks: Networks;
+  readonly sandboxes: Sandboxes;
+  /** Lets go of the held ports and handles. Networks, sandboxes and rules stay. */
+  close(): void;
+}
+
+/** Makes the folder; the node's network is not touched before the first call. */
+export function createNetworks({ netnsDirectory, instance, logger = silentLogger }: NetworkOptions): NodeNetwork {
+  const firewall = new Firewall(`tsswarm_${instance}`);
+  const reservations = new PortReservations();
+  const sandboxes = createSandboxes(netnsDirectory);
+  const queue = new KeyedQueue();
+  let adopted: Promise<void> | undefined;
+  let forwarded: readonly PortForward[] = [];
+
+  /** Bridges that an earlier process made stay in the rules until they are removed. */
+  const adopt = async (): Promise<void> => {
+    for (const bridge of (await surveyBridges(instance)).bridges) {
+      const known = rulesetBridge(bridge);
+      if (known) firewall.setBridge(known);
+    }
+  };
+  const ready = async (): Promise<void> => {
+    adopted ??= adopt();
+    await adopted.catch((error: unknown) => {
+      adopted = undefined;
+      throw error;
+    });
+  };
+
+  let warned = '';
+  /** A packet that one table accepts still has to pass the others'. */
+  const warnOfDrops = async (): Promise<void> => {
+    const chains = droppingChainsOf((await tryKernel({ netfilter: [listChains()] })).netfilter).join(', ');
+    if (chains !== '' && chains !== warned)
+      logger.warn('a firewall of this node drops what containers send to other machines and what these send to them', {
+        chains,
+        hint: 'allow it there: iptables -I FORWARD -i ts-+ -j ACCEPT; iptables -I FORWARD -o ts-+ -j ACCEPT',
+      });
+    warned = chains;
+  };
+
+  const networks: Networks = {
+    async ensureBridge(request) {
+      await ready();
+      await queue.run(request.id, async () => {
+        await ensureBridge(instance, request, firewall);
+        await firewall.commit();
+        await warnOfDrops();
+      });
+    },
+    async removeBridge(id) {
+      await ready();
+      await queue.run(id, async () => {
+        // The rules first: after a crash in between the bridge is still there to be found.
+        firewall.deleteBridge(bridgeName(id));
+        await firewall.commit();
+        await removeBridgeLink(id);
+      });
+    },
+    async listBridges() {
+      return (await surveyBridges(instance)).bridges.map(({ id }) => id);
+    },
+    async setPorts(forwards) {
+      await ready();
+      return queue.run('ports', async () => {
+        const { held, refused } = await reservations.hold(forwards);
+        firewall.setForwards(held);
+        await firewall.commit();
+        const changed = changedUdpPorts(forwarded, held);
+        forwarded = held;
+        await endStaleFlows(changed, held);
+        return refused;
+      });
+    },
+  };
+
+  return {
+    networks,
+    sandboxes,
+    close() {
+      reservations.close();
+      sandboxes.close();
+    },
+  };
+}

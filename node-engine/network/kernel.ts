@@ -1,0 +1,88 @@
+/** Sends netlink requests by the addon and turns refusals into errors. */
+import { TsswarmError } from '../../base/errors.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, inNetns } from '../native/addon.ts';
+import type { NetlinkFailure, NetlinkMessage, NetlinkReply } from './netlink.ts';
+import { NLM_F, decode, encode } from './netlink.ts';
+
+export interface KernelRequest {
+  /** File of the namespace; empty: the process's own. */
+  readonly netns?: string;
+  /** Make that namespace first. */
+  readonly create?: boolean;
+  readonly sysctls?: readonly (readonly [key: string, value: string])[];
+  /** rtnetlink requests inside, then in the process's own namespace, sent in this order. */
+  readonly inside?: readonly NetlinkMessage[];
+  readonly outside?: readonly NetlinkMessage[];
+  /** nfnetlink requests inside. */
+  readonly netfilter?: readonly NetlinkMessage[];
+}
+
+export interface KernelOutcome {
+  readonly inside: readonly NetlinkReply[];
+  readonly outside: readonly NetlinkReply[];
+  readonly netfilter: readonly NetlinkReply[];
+  /** In the order of the requests. A request after a refused one has been tried too, but in nfnetlink. */
+  readonly failures: readonly NetlinkFailure[];
+}
+
+/** Runs the requests on one thread. @throws a system error if the namespace or a socket fails, not for refused requests */
+export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> {
+  const steps = [
+    { name: 'inside', messages: request.inside ?? [], outside: false, protocol: NETLINK_ROUTE },
+    { name: 'netfilter', messages: request.netfilter ?? [], outside: false, protocol: NETLINK_NETFILTER },
+    { name: 'outside', messages: request.outside ?? [], outside: true, protocol: NETLINK_ROUTE },
+  ] as const;
+  const wanted = steps.flatMap((step) => untilDumps(step.messages).map((messages) => ({ ...step, messages })));
+  const answers = await inNetns({
+    path: request.netns ?? '',
+    create: request.create ?? false,
+    sysctls: request.sysctls ?? [],
+    steps: wanted.map(({ messages, outside, protocol }) => ({ outside, protocol, request: encode(messages) })),
+  });
+  const outcomes = wanted.map(({ name, messages }, index) => ({
+    name,
+    ...decode(messages, answers[index] ?? Buffer.alloc(0)),
+  }));
+  const repliesOf = (name: string): readonly NetlinkReply[] =>
+    outcomes.filter((outcome) => outcome.name === name).flatMap(({ replies }) => replies);
+  return {
+    inside: repliesOf('inside'),
+    outside: repliesOf('outside'),
+    netfilter: repliesOf('netfilter'),
+    failures: outcomes.flatMap(({ failures }) => failures),
+  };
+}
+
+/** The messages in parts that end with a dump: while one goes on, the kernel takes no other on the same socket. */
+function untilDumps(messages: readonly NetlinkMessage[]): readonly (readonly NetlinkMessage[])[] {
+  const parts: NetlinkMessage[][] = [];
+  let open: NetlinkMessage[] | undefined;
+  for (const message of messages) {
+    if (!open) parts.push((open = []));
+    open.push(message);
+    if ((message.flags & NLM_F.DUMP) === NLM_F.DUMP) open = undefined;
+  }
+  return parts;
+}
+
+/**
+ * As {@link tryKernel}, but a refused request is an error.
+ * @param subject whose network it is, for the message: 'network "shop_default"'
+ * @throws NETWORK_FAILED
+ */
+export async function kernel(subject: string, request: KernelRequest): Promise<KernelOutcome> {
+  let outcome: KernelOutcome;
+  try {
+    outcome = await tryKernel(request);
+  } catch (cause) {
+    throw new TsswarmError('NETWORK_FAILED', `cannot set up ${subject}: ${(cause as Error).message}`, { cause });
+  }
+  const [failure] = outcome.failures;
+  if (failure) throw refused(subject, failure);
+  return outcome;
+}
+
+export function refused(subject: string, { message, errno, reason }: NetlinkFailure): TsswarmError {
+  const hint = errno === 'EPERM' ? { hint: 'run the daemon as root' } : {};
+  return new TsswarmError('NETWORK_FAILED', `cannot ${message.what} of ${subject}: ${reason} (${errno})`, hint);
+}

@@ -1,0 +1,32 @@
+/** Names of interfaces. The kernel allows 15 characters; what does not fit stands in the link's alias. */
+import { createHash } from 'node:crypto';
+import type { ContainerId, NetworkId } from '../../base/ids.ts';
+
+/** "ts-4mk3v9q2x1": the bridge of a network. */
+export function bridgeName(id: NetworkId): string {
+  return `ts-${id.slice(0, 10)}`;
+}
+
+/** The node's end of a container's interface eth`ordinal`. */
+export function vethName(id: ContainerId, ordinal: number): string {
+  const hash = BigInt(`0x${createHash('sha256').update(id).digest('hex').slice(0, 15)}`);
+  return `tsv${hash.toString(36).padStart(10, '0').slice(-10)}${ordinal.toString(36)}`;
+}
+
+export interface BridgeAlias {
+  readonly instance: string;
+  readonly networkId: NetworkId;
+  readonly internal: boolean;
+}
+
+/** What a bridge is, written on it: so a daemon that starts again knows its own from the kernel alone. */
+export function formatAlias({ instance, networkId, internal }: BridgeAlias): string {
+  return `tsswarm ${instance} ${networkId} ${internal ? 'internal' : 'outgoing'}`;
+}
+
+/** Undefined if the link is not one of ours. */
+export function parseAlias(alias: string): BridgeAlias | undefined {
+  const [, instance, networkId, kind] = /^tsswarm (\S+) (\S+) (internal|outgoing)$/.exec(alias) ?? [];
+  if (instance === undefined || networkId === undefined) return undefined;
+  return { instance, networkId: networkId as NetworkId, internal: kind === 'internal' };
+}

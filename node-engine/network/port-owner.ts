@@ -1,0 +1,77 @@
+/** Finds the process that holds a port: for the message, so that the user need not search. */
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+
+export interface PortOwner {
+  readonly pid: number;
+  readonly command: string;
+}
+
+/**
+ * The process with a socket bound to the port, on the address or on all, in our network namespace. Undefined if there is
+ * none, or it is out of our sight (another pid namespace).
+ */
+export function portOwner(protocol: 'tcp' | 'udp' | 'sctp', hostIp: string, port: number): PortOwner | undefined {
+  if (protocol === 'sctp') return undefined;
+  const inodes = new Set(
+    [`/proc/net/${protocol}`, `/proc/net/${protocol}6`].flatMap((table) =>
+      boundSockets(readOrEmpty(table))
+        .filter((socket) => socket.port === port && (socket.any || hostIp === '' || socket.ipv4 === hostIp))
+        .map((socket) => `socket:[${socket.inode}]`),
+    ),
+  );
+  if (inodes.size === 0) return undefined;
+  for (const pid of readdirSync('/proc')) {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;
+    if (descriptors(pid).some((target) => inodes.has(target)))
+      return { pid: Number(pid), command: readOrEmpty(`/proc/${pid}/comm`).trim() };
+  }
+  return undefined;
+}
+
+interface BoundSocket {
+  readonly ipv4: string;
+  /** Bound to every address. */
+  readonly any: boolean;
+  readonly port: number;
+  readonly inode: string;
+}
+
+const TCP_LISTEN = '0A';
+const UDP_UNCONNECTED = '07';
+
+/** Lines of /proc/net/tcp and the like (proc(5)): "sl local_address rem_address st … uid timeout inode". */
+function boundSockets(table: string): readonly BoundSocket[] {
+  return table
+    .split('\n')
+    .slice(1)
+    .flatMap((line) => {
+      const [, local = '', , state = '', , , , , , inode = ''] = line.trim().split(/\s+/);
+      const [address = '', port = ''] = local.split(':');
+      if (state !== TCP_LISTEN && state !== UDP_UNCONNECTED) return [];
+      // The last word is the IPv4 address in the machine's byte order, also of a mapped IPv6 address.
+      const word = Buffer.from(address.slice(-8), 'hex').reverse();
+      return [{ ipv4: [...word].join('.'), any: /^0+$/.test(address), port: parseInt(port, 16), inode }];
+    });
+}
+
+function descriptors(pid: string): readonly string[] {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return readlinkSync(`/proc/${pid}/fd/${fd}`);
+      } catch {
+        return '';
+      }
+    });
+  } catch {
+    return [];
+  }
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

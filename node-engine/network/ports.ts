@@ -1,0 +1,110 @@
+/**
+ * Holds the node's published ports against other processes, as Docker's proxy does by listening: a socket bound to each
+ * port, which answers nothing, for the rules take the packets before it could. So a port that another process holds is
+ * found out, and nobody takes one of ours. The kernel lets go of them when the daemon ends; the rules stay.
+ */
+import { isIPv4 } from 'node:net';
+import { closeSync } from 'node:fs';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import { bindSocket } from '../native/addon.ts';
+import type { PortForward } from '../types.ts';
+import { portOwner } from './port-owner.ts';
+
+export interface RefusedForward {
+  readonly forward: PortForward;
+  readonly reason: string;
+}
+
+export interface Reservation {
+  readonly held: readonly PortForward[];
+  readonly refused: readonly RefusedForward[];
+}
+
+export class PortReservations {
+  /** Key of a forward → descriptor of its socket; -1 where the protocol has none here. */
+  readonly #held = new Map<string, number>();
+
+  /** Lets go of all ports but these and takes those that are new. */
+  async hold(forwards: readonly PortForward[]): Promise<Reservation> {
+    const wanted = new Map<string, PortForward>();
+    const refused: RefusedForward[] = [];
+    for (const given of forwards) {
+      const forward = { ...given, hostIp: given.hostIp === '0.0.0.0' ? '' : given.hostIp };
+      const fault = faultOf(forward) ?? (clashes(forward, wanted.values()) ? allocated(forward) : undefined);
+      if (fault === undefined) wanted.set(keyOf(forward), forward);
+      else refused.push({ forward: given, reason: fault });
+    }
+    for (const [key, fd] of this.#held) {
+      if (wanted.has(key)) continue;
+      if (fd >= 0) closeSync(fd);
+      this.#held.delete(key);
+    }
+    const held: PortForward[] = [];
+    await Promise.all(
+      [...wanted].map(async ([key, forward]) => {
+        const reason = this.#held.has(key) ? undefined : await this.#take(key, forward);
+        if (reason === undefined) held.push(forward);
+        else refused.push({ forward, reason });
+      }),
+    );
+    return { held, refused };
+  }
+
+  close(): void {
+    for (const fd of this.#held.values()) if (fd >= 0) closeSync(fd);
+    this.#held.clear();
+  }
+
+  /** @returns why it cannot be taken */
+  async #take(key: string, forward: PortForward): Promise<string | undefined> {
+    const kind = ({ tcp: 'tcp-reserve', udp: 'udp', sctp: 'sctp-reserve' } as const)[forward.protocol];
+    try {
+      const { fd } = await bindSocket('', kind, forward.hostIp || '0.0.0.0', forward.port);
+      this.#held.set(key, fd);
+      return undefined;
+    } catch (error) {
+      const code = errnoOf(error);
+      if (code === 'EADDRINUSE') return inUse(forward);
+      if (code === 'EADDRNOTAVAIL') return `the address "${forward.hostIp}" is not an address of this node`;
+      if (code === 'EPROTONOSUPPORT' && forward.protocol === 'sctp') {
+        this.#held.set(key, -1);
+        return undefined;
+      }
+      return `cannot take the port ${portText(forward)}: ${messageOf(error)}`;
+    }
+  }
+}
+
+function faultOf({ hostIp, port, backends }: PortForward): string | undefined {
+  if (hostIp !== '' && !isIPv4(hostIp)) return `cannot publish on "${hostIp}": only IPv4 addresses are supported`;
+  const all = [port, ...backends.map((backend) => backend.port)];
+  const wrong = all.find((value) => !Number.isInteger(value) || value < 1 || value > 65535);
+  return wrong === undefined ? undefined : `cannot publish the port ${wrong}: expected a number from 1 to 65535`;
+}
+
+/** One socket cannot hold a port on all addresses while another holds it on one of them. */
+function clashes(forward: PortForward, others: Iterable<PortForward>): boolean {
+  for (const other of others) {
+    const same = other.protocol === forward.protocol && other.port === forward.port;
+    if (same && (other.hostIp === forward.hostIp || other.hostIp === '' || forward.hostIp === '')) return true;
+  }
+  return false;
+}
+
+function allocated(forward: PortForward): string {
+  return `port is already allocated: ${portText(forward)}`;
+}
+
+function inUse(forward: PortForward): string {
+  const owner = portOwner(forward.protocol, forward.hostIp, forward.port);
+  const who = owner === undefined ? 'another process' : `another process (${owner.command}, pid ${owner.pid})`;
+  return `port is already in use by ${who}: ${portText(forward)}`;
+}
+
+function portText({ hostIp, port, protocol }: PortForward): string {
+  return `${hostIp === '' ? '' : `${hostIp}:`}${port}/${protocol}`;
+}
+
+function keyOf({ protocol, hostIp, port }: PortForward): string {
+  return `${protocol}/${hostIp}/${port}`;
+}

@@ -1,0 +1,299 @@
+/** Requests of rtnetlink (linux/rtnetlink.h, if_link.h, if_addr.h; rtnetlink(7)): links, addresses, routes. Pure. */
+import { formatIpv4, parseIpv4 } from './address.ts';
+import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
+import { NLM_F, attribute, attributes, nested, readText, readU32, text, u16, u32 } from './netlink.ts';
+
+const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24 } as const;
+const AF_UNSPEC = 0;
+const AF_INET = 2;
+const IFF_UP = 1;
+const IFLA = {
+  ADDRESS: 1,
+  IFNAME: 3,
+  MTU: 4,
+  MASTER: 10,
+  LINKINFO: 18,
+  IFALIAS: 20,
+  NET_NS_FD: 28,
+  EXT_MASK: 29,
+} as const;
+const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+const VETH_INFO_PEER = 1;
+const IFLA_BRPORT_MODE = 4;
+const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const;
+const RTA = { OIF: 4, GATEWAY: 5 } as const;
+const RT_TABLE_MAIN = 254;
+const RTPROT_BOOT = 3;
+const RT_SCOPE_UNIVERSE = 0;
+const RTN_UNICAST = 1;
+const LINK_HEADER_BYTES = 16;
+const ADDRESS_HEADER_BYTES = 8;
+
+export interface Link {
+  readonly index: number;
+  readonly name: string;
+  readonly up: boolean;
+  readonly mtu: number;
+  /** Index of the bridge it is a port of; 0: none. */
+  readonly master: number;
+  /** "bridge", "veth"; empty for hardware. */
+  readonly kind: string;
+  readonly alias: string;
+  /** "02:42:0a:80:00:05" */
+  readonly mac: string;
+}
+
+export interface Address {
+  readonly linkIndex: number;
+  readonly ipv4: string;
+  readonly prefix: number;
+}
+
+/** A bridge with a fixed hardware address (else it would change with its ports, and neighbours would miss it). */
+export function createBridge(name: string, mac: string, mtu: number): NetlinkMessage {
+  return {
+    what: `make the bridge "${name}"`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
+    body: Buffer.concat([
+      linkHeader(0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      attribute(IFLA.ADDRESS, macBytes(mac)),
+      attribute(IFLA.MTU, u32(mtu)),
+      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('bridge'))),
+    ]),
+    tolerate: ['EEXIST'],
+  };
+}
+
+export interface VethRequest {
+  /** Of the end in the namespace where the request runs; must be free there. */
+  readonly index: number;
+  readonly name: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly peerName: string;
+  /** An open descriptor of the namespace for the other end. */
+  readonly peerNetns: number;
+}
+
+/** A pair of interfaces, of which this end is up. It is asked for in the container's namespace so that its index there can be chosen. */
+export function createVeth(request: VethRequest): NetlinkMessage {
+  const peer = Buffer.concat([
+    // Not up yet: the driver refuses that while the two are not joined (ENOTCONN).
+    linkHeader(0, 0, 0),
+    attribute(IFLA.IFNAME, text(request.peerName)),
+    attribute(IFLA.MTU, u32(request.mtu)),
+    attribute(IFLA.NET_NS_FD, u32(request.peerNetns)),
+  ]);
+  return {
+    what: `make the interface "${request.name}"`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
+    body: Buffer.concat([
+      linkHeader(request.index, IFF_UP),
+      attribute(IFLA.IFNAME, text(request.name)),
+      attribute(IFLA.ADDRESS, macBytes(request.mac)),
+      attribute(IFLA.MTU, u32(request.mtu)),
+      nested(
+        IFLA.LINKINFO,
+        attribute(IFLA_INFO.KIND, text('veth')),
+        nested(IFLA_INFO.DATA, attribute(VETH_INFO_PEER, peer)),
+      ),
+    ]),
+  };
+}
+
+/** Sets properties of a link that exists and takes it up. @param link its name or index */
+export function setLink(
+  link: string | number,
+  properties: { readonly master?: number; readonly alias?: string; readonly mtu?: number },
+): NetlinkMessage {
+  const { master, alias, mtu } = properties;
+  return {
+    what: `set up the interface "${link}"`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(typeof link === 'number' ? link : 0, IFF_UP),
+      ...(typeof link === 'string' ? [attribute(IFLA.IFNAME, text(link))] : []),
+      ...(master === undefined ? [] : [attribute(IFLA.MASTER, u32(master))]),
+      ...(mtu === undefined ? [] : [attribute(IFLA.MTU, u32(mtu))]),
+      ...(alias === undefined ? [] : [attribute(IFLA.IFALIAS, Buffer.from(alias))]),
+    ]),
+  };
+}
+
+/**
+ * Lets the bridge send a frame back out of the port it came from. A container that calls its own published port needs it
+ * where net.bridge.bridge-nf-call-iptables is on: the address is then translated inside the bridge.
+ */
+export function setHairpin(port: string): NetlinkMessage {
+  return {
+    what: `set the hairpin mode of "${port}"`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(port)),
+      nested(
+        IFLA.LINKINFO,
+        attribute(IFLA_INFO.SLAVE_KIND, text('bridge')),
+        nested(IFLA_INFO.SLAVE_DATA, attribute(IFLA_BRPORT_MODE, Buffer.from([1]))),
+      ),
+    ]),
+  };
+}
+
+/** Takes a link down: nothing passes any more. */
+export function setLinkDown(name: string): NetlinkMessage {
+  return {
+    what: `take the interface "${name}" down`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([linkHeader(0, 0), attribute(IFLA.IFNAME, text(name))]),
+    tolerate: ['ENODEV'],
+  };
+}
+
+export function deleteLink(name: string): NetlinkMessage {
+  return {
+    what: `remove the interface "${name}"`,
+    type: RTM.DELLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.IFNAME, text(name))]),
+    tolerate: ['ENODEV'],
+  };
+}
+
+/** Leaves out statistics and SR-IOV's lists: a link is then 1 KiB instead of several. */
+const RTEXT_FILTER_SKIP_STATS = 8;
+
+/** One link; an unknown name is no failure but no reply. */
+export function getLink(name: string): NetlinkMessage {
+  return {
+    what: `look up the interface "${name}"`,
+    type: RTM.GETLINK,
+    flags: 0,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      attribute(IFLA.EXT_MASK, u32(RTEXT_FILTER_SKIP_STATS)),
+    ]),
+    tolerate: ['ENODEV'],
+  };
+}
+
+export function listLinks(): NetlinkMessage {
+  return {
+    what: 'list the interfaces',
+    type: RTM.GETLINK,
+    flags: NLM_F.DUMP,
+    body: Buffer.concat([linkHeader(0, 0, 0), attribute(IFLA.EXT_MASK, u32(RTEXT_FILTER_SKIP_STATS))]),
+  };
+}
+
+export function listAddresses(): NetlinkMessage {
+  return {
+    what: 'list the addresses',
+    type: RTM.GETADDR,
+    flags: NLM_F.DUMP,
+    body: addressHeader(0, 0),
+  };
+}
+
+export function addAddress(address: Address): NetlinkMessage {
+  const local = u32be(parseIpv4(address.ipv4));
+  const hostBits = address.prefix >= 31 ? 0 : 2 ** (32 - address.prefix) - 1;
+  return {
+    what: `give the address ${address.ipv4}/${address.prefix}`,
+    type: RTM.NEWADDR,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      addressHeader(address.prefix, address.linkIndex),
+      attribute(IFA.LOCAL, local),
+      attribute(IFA.ADDRESS, local),
+      attribute(IFA.BROADCAST, u32be((parseIpv4(address.ipv4) | hostBits) >>> 0)),
+    ]),
+  };
+}
+
+export function deleteAddress(address: Address): NetlinkMessage {
+  return {
+    what: `take the address ${address.ipv4}/${address.prefix} away`,
+    type: RTM.DELADDR,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      addressHeader(address.prefix, address.linkIndex),
+      attribute(IFA.LOCAL, u32be(parseIpv4(address.ipv4))),
+    ]),
+    tolerate: ['EADDRNOTAVAIL'],
+  };
+}
+
+/** The default route; one that is there already is replaced. */
+export function setDefaultRoute(gateway: string, linkIndex: number): NetlinkMessage {
+  return {
+    what: `route by ${gateway}`,
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST]),
+      u32(0),
+      attribute(RTA.GATEWAY, u32be(parseIpv4(gateway))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+/** The links among the replies. */
+export function linksOf(replies: readonly NetlinkReply[]): readonly Link[] {
+  return replies
+    .filter((reply) => reply.type === RTM.NEWLINK)
+    .map(({ body }) => {
+      const found = attributes(body, LINK_HEADER_BYTES);
+      const info = attributes(found.get(IFLA.LINKINFO) ?? Buffer.alloc(0), 0);
+      const number = (value: Buffer | undefined): number => (value === undefined ? 0 : readU32(value, 0));
+      return {
+        index: readU32(body, 4),
+        name: readText(found.get(IFLA.IFNAME)),
+        up: (readU32(body, 8) & IFF_UP) !== 0,
+        mtu: number(found.get(IFLA.MTU)),
+        master: number(found.get(IFLA.MASTER)),
+        kind: readText(info.get(IFLA_INFO.KIND)),
+        alias: readText(found.get(IFLA.IFALIAS)),
+        mac: (found.get(IFLA.ADDRESS) ?? Buffer.alloc(0)).toString('hex').replace(/..(?=.)/g, '$&:'),
+      };
+    });
+}
+
+/** The IPv4 addresses among the replies. */
+export function addressesOf(replies: readonly NetlinkReply[]): readonly Address[] {
+  return replies
+    .filter((reply) => reply.type === RTM.NEWADDR && reply.body[0] === AF_INET)
+    .map(({ body }) => {
+      const found = attributes(body, ADDRESS_HEADER_BYTES);
+      const local = found.get(IFA.LOCAL) ?? found.get(IFA.ADDRESS) ?? Buffer.alloc(4);
+      return { linkIndex: readU32(body, 4), ipv4: formatIpv4(local.readUInt32BE(0)), prefix: body[1] ?? 0 };
+    });
+}
+
+/** struct ifinfomsg. @param change which flags are to be set as in `flags`: all that we use, or none */
+function linkHeader(index: number, flags: number, change: number = IFF_UP): Buffer {
+  return Buffer.concat([Buffer.from([AF_UNSPEC, 0]), u16(0), u32(index), u32(flags), u32(change)]);
+}
+
+/** struct ifaddrmsg */
+function addressHeader(prefix: number, linkIndex: number): Buffer {
+  return Buffer.concat([Buffer.from([AF_INET, prefix, 0, 0]), u32(linkIndex)]);
+}
+
+function macBytes(mac: string): Buffer {
+  return Buffer.from(mac.replaceAll(':', ''), 'hex');
+}
+
+function u32be(value: number): Buffer {
+  const buffer = Buffer.alloc(4);
+  buffer.writeUInt32BE(value);
+  return buffer;
+}

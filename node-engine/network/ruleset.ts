@@ -1,0 +1,180 @@
+/**
+ * The node's nftables rules as text (nft(8)): one table of our own, nothing outside it is read or changed. Pure.
+ *
+ * Kept in sets and maps, so that a packet costs the same for one network or port as for many:
+ *   bridges, internal   names of our bridges, and of those without a way out
+ *   hardware            network cards that do not forward to each other
+ *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
+ *   subnets             of all bridges; outgoing: of those with a way out
+ *   exact, any          (protocol, [address,] port) → backend, for ports with one backend
+ * Ports with several backends are rules of the chain `balanced`; only the first packet of a connection comes there.
+ */
+import type { PortForward } from '../types.ts';
+
+export interface RulesetBridge {
+  /** Of the interface. */
+  readonly name: string;
+  readonly subnet: string;
+  readonly internal: boolean;
+}
+
+/** What the rules say. */
+export interface Ruleset {
+  readonly bridges: readonly RulesetBridge[];
+  /** Forwards without a backend have no rule: the node refuses the connection. */
+  readonly forwards: readonly PortForward[];
+  /**
+   * Network cards that stay apart, as they were before we turned forwarding on. (Docker sets the policy of FORWARD to DROP
+   * for the same reason; that would also stop everybody else's virtual interfaces.)
+   */
+  readonly hardware: readonly string[];
+}
+
+export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [] };
+
+/** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
+export function createRules(table: string, wanted: Ruleset): string {
+  return `${baseRules(table)}\n${changeRules(table, EMPTY_RULESET, wanted)}`;
+}
+
+/** For a table that is just as `before` says. Empty if nothing changes. */
+export function changeRules(table: string, before: Ruleset, wanted: Ruleset): string {
+  const old = elementsOf(before);
+  const now = elementsOf(wanted);
+  const gone = [...old].filter(([key, { value }]) => now.get(key)?.value !== value).map(([, element]) => element);
+  const come = [...now].filter(([key, { value }]) => old.get(key)?.value !== value).map(([, element]) => element);
+  return [
+    ...elementLines('delete', table, gone),
+    ...elementLines('add', table, come),
+    ...changeBalanced(table, balancedRules(before), balancedRules(wanted)),
+  ].join('\n');
+}
+
+/**
+ * For a table of which nothing is known but that it is ours: makes everything as wanted.
+ * @param portsKnown whether `wanted.forwards` counts; else the ports stay as they are
+ */
+export function repairRules(table: string, wanted: Ruleset, portsKnown: boolean): string {
+  const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
+  return [
+    baseRules(table),
+    ...['bridges', 'internal', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...(portsKnown ? [flush('map', 'any'), flush('map', 'exact'), flush('chain', 'balanced')] : []),
+    changeRules(table, EMPTY_RULESET, portsKnown ? wanted : { ...wanted, forwards: [] }),
+  ].join('\n');
+}
+
+/** Removes everything, whether it is there or not. */
+export function removeRules(table: string): string {
+  return `add table ip ${table}\ndelete table ip ${table}`;
+}
+
+/** Table, sets, hooks and fixed rules, made where they are missing. Filters run before the others' tables only by chance: a drop of theirs still counts. */
+function baseRules(table: string): string {
+  const add = (kind: string, name: string, body: string): string => `add ${kind} ip ${table} ${name} ${body}`;
+  const chain = (name: string, hook: string, rules: readonly string[]): readonly string[] => [
+    add('chain', name, hook),
+    `flush chain ip ${table} ${name}`,
+    ...rules.map((rule) => add('rule', name, rule)),
+  ];
+  return [
+    `add table ip ${table}`,
+    add('set', 'bridges', '{ type ifname; }'),
+    add('set', 'internal', '{ type ifname; }'),
+    add('set', 'hardware', '{ type ifname; }'),
+    add('set', 'same', '{ type ifname . ifname; }'),
+    add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
+    add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
+    add('map', 'any', '{ type inet_proto . inet_service : ipv4_addr . inet_service; }'),
+    add('map', 'exact', '{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }'),
+    add('chain', 'balanced', ''),
+
+    ...chain('ports', '', [
+      'dnat ip to ip daddr . meta l4proto . th dport map @exact',
+      'dnat ip to meta l4proto . th dport map @any',
+      'goto balanced',
+    ]),
+    ...chain('prerouting', '{ type nat hook prerouting priority -100; }', ['fib daddr type local goto ports']),
+    ...chain('output', '{ type nat hook output priority -100; }', ['fib daddr type local goto ports']),
+
+    // route_localnet is on for our bridges; nothing that comes from a container may reach the node's loopback by it.
+    ...chain('guard', '{ type filter hook prerouting priority -300; }', ['iifname @bridges ip daddr 127.0.0.0/8 drop']),
+
+    ...chain('forward', '{ type filter hook forward priority 0; }', [
+      'iifname . oifname @same accept',
+      'iifname @hardware oifname @hardware drop',
+      'iifname != @bridges oifname != @bridges accept',
+      'iifname @internal drop',
+      'oifname @internal drop',
+      'ct state established,related accept',
+      'ct status dnat accept',
+      // Into our networks only by published ports, be it from outside or from another network.
+      'oifname @bridges drop',
+    ]),
+
+    ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      // A container that calls a published port: the backend may reach it directly, and must answer by us.
+      'ct status dnat ip saddr @subnets masquerade',
+      // The node itself calls one, from 127.0.0.1 for instance.
+      'ct status dnat fib saddr type local oifname @bridges masquerade',
+      'ip saddr @outgoing oifname != @bridges masquerade',
+    ]),
+  ].join('\n');
+}
+
+interface Element {
+  readonly set: string;
+  readonly key: string;
+  /** Of a map; empty for a set. */
+  readonly value: string;
+}
+
+/** By set and key. */
+function elementsOf({ bridges, forwards, hardware }: Ruleset): ReadonlyMap<string, Element> {
+  const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
+    { set: 'bridges', key: quoted(name), value: '' },
+    { set: 'same', key: `${quoted(name)} . ${quoted(name)}`, value: '' },
+    { set: 'subnets', key: subnet, value: '' },
+    internal ? { set: 'internal', key: quoted(name), value: '' } : { set: 'outgoing', key: subnet, value: '' },
+  ]);
+  for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name), value: '' });
+  for (const { protocol, hostIp, port, backends } of forwards) {
+    const [backend, ...more] = backends;
+    if (!backend || more.length > 0) continue;
+    const value = `${backend.ipv4} . ${backend.port}`;
+    if (hostIp === '') elements.push({ set: 'any', key: `${protocol} . ${port}`, value });
+    else elements.push({ set: 'exact', key: `${hostIp} . ${protocol} . ${port}`, value });
+  }
+  return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
+}
+
+/** One line for each set: a thousand elements in one cost little more than one. */
+function elementLines(verb: 'add' | 'delete', table: string, elements: readonly Element[]): readonly string[] {
+  const bySet = Map.groupBy(elements, ({ set }) => set);
+  return [...bySet].map(([set, members]) => {
+    const texts = members.map(({ key, value }) => (verb === 'delete' || value === '' ? key : `${key} : ${value}`));
+    return `${verb} element ip ${table} ${set} { ${texts.join(', ')} }`;
+  });
+}
+
+function balancedRules({ forwards }: Ruleset): readonly string[] {
+  return forwards
+    .filter(({ backends }) => backends.length > 1)
+    .map(({ protocol, hostIp, port, backends }) => {
+      const turns = backends.map((backend, index) => `${index} : ${backend.ipv4} . ${backend.port}`).join(', ');
+      const address = hostIp === '' ? '' : `ip daddr ${hostIp} `;
+      return `${address}${protocol} dport ${port} dnat ip to numgen inc mod ${backends.length} map { ${turns} }`;
+    });
+}
+
+/** New rules are appended; for any other change the chain is written anew. */
+function changeBalanced(table: string, before: readonly string[], wanted: readonly string[]): readonly string[] {
+  const rule = (text: string): string => `add rule ip ${table} balanced ${text}`;
+  if (before.every((text, index) => wanted[index] === text)) return wanted.slice(before.length).map(rule);
+  return [`flush chain ip ${table} balanced`, ...wanted.map(rule)];
+}
+
+/** Names of interfaces are quoted: nft would read some of them as keywords. */
+function quoted(name: string): string {
+  return `"${name}"`;
+}

@@ -1,0 +1,147 @@
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import type { NodeId } from '../../base/ids.ts';
+import { createControl } from '../../manager/control/server.ts';
+import type { Control } from '../../manager/control/server.ts';
+import { createDispatcher } from '../../manager/dispatcher/server.ts';
+import { lead } from '../../manager/leader.ts';
+import { memoryStore } from '../../manager/store/memory.ts';
+import type { Store } from '../../manager/store/types.ts';
+import { applyChange, NO_ASSIGNMENTS } from '../../worker/agent/assignments.ts';
+import type { Assignments } from '../../worker/agent/assignments.ts';
+import { TASK_STATES } from '../../proto/types/index.ts';
+import type { ApplyProjectRequest, DesiredProject, Task, TaskStatus } from '../../proto/types/index.ts';
+import { VirtualClock, settle } from './virtual-clock.ts';
+
+/** How the fake worker behaves: what becomes of a task that shall run. */
+export type Script = (task: Task) => Partial<TaskStatus>;
+
+/** All managers' parts with one scripted worker, under a virtual clock. */
+export interface FakeCluster {
+  readonly clock: VirtualClock;
+  readonly store: Store;
+  readonly control: Control;
+  readonly node: { assignments: Assignments };
+  /** Tasks of a service by slot, oldest first, those that are gone left out. */
+  tasks(service: string): readonly Task[];
+  apply(project: DesiredProject, change?: Partial<ApplyProjectRequest>): ReturnType<Control['applyProject']>;
+  /** The worker says something of a task. */
+  say(task: Task, status: Partial<TaskStatus>): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts it; `script` answers for every task that shall run (default: it runs, without a health check), `prepare` for one
+ * that shall only get ready. */
+export async function fakeCluster(
+  script: Script = () => ({ state: 'running', health: 'none' }),
+  prepare: Script = () => ({ state: 'ready' }),
+): Promise<FakeCluster> {
+  const clock = new VirtualClock();
+  const store = memoryStore(clock);
+  const random = seededRandom(7);
+  const logger = silentLogger;
+  const life = new AbortController();
+  const leading = lead({ store, clock, random, logger }, life.signal);
+  const control = createControl({ store, clock, random });
+  const { handlers } = createDispatcher({ store, clock, random, logger });
+  const nodeId = 'node1' as NodeId;
+  const description = {
+    hostname: 'one',
+    platform: { os: 'linux', architecture: 'amd64' },
+    resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
+    engine: { version: '1', labels: {} },
+  };
+  const session = handlers.session({ nodeId, description }, life.signal)[Symbol.asyncIterator]();
+  const first = await session.next();
+  if (first.done === true) throw new Error('no session');
+  void session.next().catch(() => undefined);
+  const { sessionId, heartbeatMs } = first.value;
+  const beat = (): void => {
+    if (life.signal.aborted) return;
+    void handlers.heartbeat({ sessionId, nodeId }, life.signal).catch(() => undefined);
+    clock.startTimer(heartbeatMs, beat);
+  };
+  beat();
+  const node = { assignments: NO_ASSIGNMENTS };
+  const statuses = new Map<string, TaskStatus>();
+
+  const report = async (task: Task, change: Partial<TaskStatus>): Promise<void> => {
+    const status = { ...(statuses.get(task.id) ?? task.status), ...change, timestamp: clock.now() };
+    statuses.set(task.id, status);
+    await handlers.updateTaskStatus(
+      { sessionId, nodeId, updates: [{ taskId: task.id, status }], removedNetworks: [], removedVolumes: [] },
+      life.signal,
+    );
+  };
+  const act = async (task: Task): Promise<void> => {
+    const status = statuses.get(task.id) ?? task.status;
+    const over = TASK_STATES[status.state] >= TASK_STATES.complete;
+    if (task.desiredState === 'remove') {
+      if (status.state !== 'remove') await report(task, { state: 'remove' });
+    } else if (task.desiredState === 'shutdown') {
+      if (!over) await report(task, { state: 'shutdown' });
+    } else if (task.desiredState === 'ready') {
+      if (TASK_STATES[status.state] < TASK_STATES.ready) await report(task, prepare(task));
+    } else if (task.notBefore > clock.now()) {
+      clock.startTimer(task.notBefore - clock.now(), () => void act(task));
+    } else if (TASK_STATES[status.state] < TASK_STATES.running) {
+      await report(task, { restartCount: task.restartCount, ...script(task) });
+    } else if (!over && task.restartCount > status.restartCount) {
+      await report(task, { restartCount: task.restartCount });
+    }
+  };
+  const receiving = (async () => {
+    for await (const change of handlers.assignments({ sessionId, nodeId }, life.signal)) {
+      node.assignments = applyChange(node.assignments, change);
+      for (const task of change.update.tasks) await act(task);
+      const removedNetworks = change.update.networks
+        .filter((network) => network.pendingDelete)
+        .map(({ spec }) => spec.name);
+      const removedVolumes = change.update.volumes.map(({ spec }) => spec.name);
+      if (removedNetworks.length + removedVolumes.length > 0) {
+        await handlers.updateTaskStatus(
+          { sessionId, nodeId, updates: [], removedNetworks, removedVolumes },
+          life.signal,
+        );
+      }
+    }
+  })().catch(() => undefined);
+
+  return {
+    clock,
+    store,
+    control,
+    node,
+    tasks: (service) =>
+      store.view((tx) => {
+        const found = tx.find('service', 'name', `app_${service}`)[0];
+        if (found === undefined) return [];
+        return [...tx.find('task', 'service', found.id)].sort((a, b) => a.slot - b.slot);
+      }),
+    apply: async (project, change = {}) => {
+      const request: ApplyProjectRequest = {
+        project,
+        dryRun: false,
+        removeOrphans: false,
+        forceRecreate: [],
+        onlyServices: [],
+        noRecreate: false,
+        noStart: false,
+        ...change,
+      };
+      const answer = await control.applyProject(request, life.signal);
+      await clock.advance(100);
+      return answer;
+    },
+    say: async (task, status) => {
+      await report(task, status);
+      await clock.advance(50);
+    },
+    async close() {
+      life.abort(new Error('closed'));
+      await settle();
+      await clock.advance(10);
+      await Promise.all([leading, receiving]);
+    },
+  };
+}

@@ -1,0 +1,59 @@
+/** Child process of the tests: networking and resolver of one node, in the network namespace that it was started in. */
+import { join } from 'node:path';
+import { systemClock } from '../../../base/clock.ts';
+import { jsonLogger } from '../../../base/log.ts';
+import { systemRandom } from '../../../base/random.ts';
+import { createNetworks } from '../../../node-engine/network/index.ts';
+import type { BridgeRequest, ContainerId, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
+import type { NetworkEndpoint } from '../../../proto/types/index.ts';
+import type { ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
+import { createResolver } from '../../../worker/overlay/dns/index.ts';
+
+const [, , directory = '', instance = ''] = process.argv;
+const log: string[] = [];
+const { networks, sandboxes } = createNetworks({
+  netnsDirectory: join(directory, 'netns'),
+  instance,
+  logger: jsonLogger((line) => log.push(line), Date.now),
+});
+const names = new Map<NetworkId, string>();
+const resolver = createResolver({
+  clock: systemClock,
+  random: systemRandom,
+  networkName: (id) => names.get(id),
+  resolvConf: join(directory, 'resolv.conf'),
+});
+
+/** What the tests may ask for. */
+export const METHODS = {
+  ensureBridge: (request: BridgeRequest) => {
+    names.set(request.id, request.name);
+    return networks.ensureBridge(request);
+  },
+  removeBridge: (id: NetworkId) => networks.removeBridge(id),
+  listBridges: () => networks.listBridges(),
+  setPorts: (forwards: readonly PortForward[]) => networks.setPorts(forwards),
+  createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),
+  removeSandbox: (id: ContainerId) => sandboxes.remove(id),
+  listSandboxes: () => sandboxes.list(),
+  /** Lines of the log so far. */
+  log: () => Promise.resolve(log),
+  setEndpoints: (endpoints: readonly NetworkEndpoint[]) => Promise.resolve(resolver.setEndpoints(endpoints)),
+  attach: (attachment: ResolverAttachment) => resolver.attach(attachment),
+  detach: (id: ContainerId) => resolver.detach(id),
+} as const;
+
+interface Call {
+  readonly number: number;
+  readonly method: keyof typeof METHODS;
+  readonly args: readonly never[];
+}
+
+process.on('message', ({ number, method, args }: Call) => {
+  const run = METHODS[method] as (...args: readonly never[]) => Promise<unknown>;
+  run(...args).then(
+    (value) => process.send?.({ number, value }),
+    (error: Error & { code?: string; hint?: string }) =>
+      process.send?.({ number, error: { message: error.message, code: error.code, hint: error.hint } }),
+  );
+});

@@ -1,0 +1,230 @@
+import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { closeSync } from 'node:fs';
+import { bindSocket } from '../../../node-engine/native/addon.ts';
+import type { PortForward, SandboxInterface } from '../../../node-engine/types.ts';
+import { BACK, FRONT, INNER, containerId, on, tcp } from './fixtures.ts';
+import type { Lab } from './lab.ts';
+import { answerOf, openLab, run, show } from './lab.ts';
+
+const NODE = '192.168.77.1';
+
+function udp(port: number, ...backends: readonly [string, number][]): PortForward {
+  return { ...tcp(port, ...backends), protocol: 'udp' };
+}
+
+describe('published ports of a node', () => {
+  let lab: Lab;
+  let [a, b, c] = ['', '', ''];
+
+  before(async () => {
+    lab = await openLab();
+    for (const bridge of [FRONT, BACK, INNER]) await lab.call('ensureBridge', bridge);
+    const sandbox = async (digit: string, ...interfaces: readonly SandboxInterface[]): Promise<string> => {
+      const netns = await lab.call('createSandbox', containerId(digit), { mode: 'networks', interfaces });
+      await lab.serve(netns, 'tcp', 80, digit);
+      await lab.serve(netns, 'udp', 53, digit);
+      return netns;
+    };
+    a = await sandbox('a', on(FRONT, 2));
+    b = await sandbox('b', on(FRONT, 3));
+    c = await sandbox('c', on(BACK, 4));
+    const d = await sandbox('d', on(INNER, 5));
+    // It could answer to anywhere, if only the question came.
+    show(d, 'ip', 'route', 'add', 'default', 'via', '10.128.3.1');
+  });
+  after(() => lab.close());
+
+  // With it, addresses are translated inside the bridge already.
+  for (const bridged of ['1', '0'])
+    describe(`answer with net.bridge.bridge-nf-call-iptables=${bridged}`, () => {
+      before(async () => {
+        show(lab.node, 'sysctl', '-qw', `net.bridge.bridge-nf-call-iptables=${bridged}`);
+        deepEqual(
+          await lab.call('setPorts', [
+            tcp(8080, ['10.128.1.2', 80]),
+            { ...tcp(8082, ['10.128.1.2', 80]), hostIp: '127.0.0.1' },
+            { ...tcp(8083, ['10.128.1.2', 80]), hostIp: NODE },
+            tcp(8084, ['10.128.3.5', 80]),
+            tcp(8085),
+            udp(5300, ['10.128.1.2', 53]),
+          ]),
+          [],
+        );
+      });
+
+      const cases: readonly (readonly [string, () => string, string, number, string | undefined])[] = [
+        ['from another machine', () => lab.client, NODE, 8080, 'a'],
+        ['from localhost', () => lab.node, '127.0.0.1', 8080, 'a'],
+        ['from the node by its own address', () => lab.node, NODE, 8080, 'a'],
+        ['from another container of the network', () => b, NODE, 8080, 'a'],
+        ['from another container by the gateway', () => b, '10.128.1.1', 8080, 'a'],
+        ['from a container of another network', () => c, NODE, 8080, 'a'],
+        ['from the container itself', () => a, NODE, 8080, 'a'],
+        ['on 127.0.0.1 only: from localhost', () => lab.node, '127.0.0.1', 8082, 'a'],
+        ['on 127.0.0.1 only: not from another machine', () => lab.client, NODE, 8082, undefined],
+        ['on 127.0.0.1 only: not from a container', () => b, '10.128.1.1', 8082, undefined],
+        ['on one address: there', () => lab.client, NODE, 8083, 'a'],
+        ['on one address: not on another', () => lab.node, '127.0.0.1', 8083, undefined],
+        ['of an internal network: from localhost', () => lab.node, '127.0.0.1', 8084, 'd'],
+        ['of an internal network: not from another machine', () => lab.client, NODE, 8084, undefined],
+        ['without a backend: not at all', () => lab.client, NODE, 8085, undefined],
+      ];
+      for (const [title, netns, address, port, expected] of cases)
+        it(title, async () => {
+          equal(await answerOf(netns(), 'tcp', address, port), expected);
+        });
+
+      it('over UDP, showing the caller to the container', async () => {
+        equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
+        equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');
+      });
+    });
+
+  describe('are refused', () => {
+    it('where another process listens, which is named and left alone', async () => {
+      await lab.serve(lab.node, 'tcp', 8087, 'somebody else');
+      const refused = await lab.call('setPorts', [tcp(8087, ['10.128.1.2', 80]), tcp(8088, ['10.128.1.2', 80])]);
+      equal(refused.length, 1);
+      equal(refused[0]?.forward.port, 8087);
+      match(
+        refused[0]?.reason ?? '',
+        new RegExp(`^port is already in use by another process \\(.+, pid ${process.pid}\\): 8087/tcp$`),
+      );
+      equal(await answerOf(lab.client, 'tcp', NODE, 8087), 'somebody else');
+      equal(await answerOf(lab.client, 'tcp', NODE, 8088), 'a');
+    });
+
+    const cases: readonly (readonly [string, readonly PortForward[], string])[] = [
+      ['twice', [tcp(8089), tcp(8089)], 'port is already allocated: 8089/tcp'],
+      [
+        'on all addresses beside one',
+        [{ ...tcp(8089), hostIp: '127.0.0.1' }, tcp(8089)],
+        'port is already allocated: 8089/tcp',
+      ],
+      [
+        'on an address of another machine',
+        [{ ...tcp(8089), hostIp: '192.0.2.1' }],
+        'the address "192.0.2.1" is not an address of this node',
+      ],
+      ['over IPv6', [{ ...tcp(8089), hostIp: '::1' }], 'cannot publish on "::1": only IPv4 addresses are supported'],
+      ['with an impossible number', [tcp(65536)], 'cannot publish the port 65536: expected a number from 1 to 65535'],
+    ];
+    for (const [title, forwards, reason] of cases)
+      it(title, async () => {
+        const refused = await lab.call('setPorts', forwards);
+        deepEqual(refused.map((one) => one.reason), [reason]); // prettier-ignore
+      });
+  });
+
+  describe('as they change', () => {
+    it('lead to the backends in turn', async () => {
+      deepEqual(await lab.call('setPorts', [tcp(8081, ['10.128.1.2', 80], ['10.128.1.3', 80]), tcp(80)]), []);
+      const answers: (string | undefined)[] = [];
+      for (let i = 0; i < 6; i++) answers.push(await answerOf(i % 2 ? lab.client : lab.node, 'tcp', NODE, 8081));
+      deepEqual(answers.sort(), ['a', 'a', 'a', 'b', 'b', 'b']);
+    });
+
+    it('change their backends with the next call', async () => {
+      for (const [backends, expected] of [
+        [[['10.128.1.2', 80]], ['a', 'a']],
+        [[['10.128.2.4', 80]], ['c', 'c']],
+        [[['10.128.1.3', 80], ['10.128.2.4', 80]], ['b', 'c']], // prettier-ignore
+        [[['10.128.1.2', 80], ['10.128.2.4', 80]], ['a', 'c']], // prettier-ignore
+        [[['10.128.1.3', 80]], ['b', 'b']],
+        [[], [undefined, undefined]],
+      ] as const) {
+        deepEqual(await lab.call('setPorts', [tcp(8081, ...(backends as readonly [string, number][]))]), []);
+        const answers = [await answerOf(lab.client, 'tcp', NODE, 8081), await answerOf(lab.client, 'tcp', NODE, 8081)];
+        deepEqual(answers.sort(), expected);
+      }
+    });
+
+    it('lead a caller over UDP that goes on calling to the new backend', async () => {
+      const call = (): Promise<string | undefined> =>
+        // From one and the same port, as a syslog or a game client does.
+        run(lab.client, [
+          process.execPath,
+          '-e',
+          `const socket = require('node:dgram').createSocket('udp4');
+        socket.bind(7777, () => socket.send('x', 5301, '${NODE}'));
+        socket.on('message', (reply) => { console.log(String(reply)); socket.close(); });
+        setTimeout(() => process.exit(1), 2000).unref();`,
+        ]);
+      await lab.call('setPorts', [udp(5301, ['10.128.1.2', 53])]);
+      equal(await call(), 'a 192.168.77.2');
+      await lab.call('setPorts', [udp(5301, ['10.128.1.3', 53])]);
+      equal(await call(), 'b 192.168.77.2');
+    });
+
+    it('are held against other processes, and let go', async () => {
+      await lab.call('setPorts', [tcp(8086, ['10.128.1.2', 80]), udp(8086, ['10.128.1.2', 53])]);
+      for (const kind of ['tcp-listen', 'udp'] as const) {
+        const taken = await bindSocket(lab.node, kind, '0.0.0.0', 8086).catch(
+          (error: NodeJS.ErrnoException) => error.code,
+        );
+        equal(taken, 'EADDRINUSE');
+      }
+      await lab.call('setPorts', []);
+      for (const kind of ['tcp-listen', 'udp'] as const)
+        closeSync((await bindSocket(lab.node, kind, '0.0.0.0', 8086)).fd);
+    });
+
+    it('answer on while the daemon is dead, and are taken up by the next', async () => {
+      const forwards = [tcp(8090, ['10.128.1.2', 80]), tcp(8091, ['10.128.1.2', 80], ['10.128.1.3', 80])];
+      await lab.call('setPorts', forwards);
+      await lab.restart();
+      equal(await answerOf(lab.client, 'tcp', NODE, 8090), 'a');
+      await lab.call('ensureBridge', FRONT);
+      equal(await answerOf(lab.client, 'tcp', NODE, 8090), 'a');
+      ok(await answerOf(lab.client, 'tcp', NODE, 8091));
+      deepEqual(await lab.call('setPorts', forwards.slice(0, 1)), []);
+      equal(await answerOf(lab.client, 'tcp', NODE, 8090), 'a');
+      equal(await answerOf(lab.client, 'tcp', NODE, 8091), undefined);
+      equal(await answerOf(a, 'tcp', '10.128.2.4', 80), undefined, 'other networks stay out of reach');
+      deepEqual(await lab.call('listBridges'), [FRONT.id, BACK.id, INNER.id]);
+    });
+
+    it('are made again when somebody has flushed all rules', async () => {
+      await lab.call('setPorts', [tcp(8092, ['10.128.1.2', 80])]);
+      show(lab.node, 'nft', 'flush', 'ruleset');
+      equal(await answerOf(lab.client, 'tcp', NODE, 8092), undefined);
+      await lab.call('ensureBridge', FRONT);
+      equal(await answerOf(lab.client, 'tcp', NODE, 8092), 'a');
+      equal(await answerOf(a, 'tcp', '10.128.2.4', 80), undefined, 'networks are apart again');
+    });
+
+    it('leave the rules of others alone', async () => {
+      show(lab.node, 'nft', 'add table ip filter; add chain ip filter FORWARD; add rule ip filter FORWARD counter');
+      const theirs = show(lab.node, 'nft', 'list', 'table', 'ip', 'filter');
+      match(theirs, /counter/);
+      await lab.call('setPorts', [tcp(8093, ['10.128.1.2', 80])]);
+      await lab.call('setPorts', []);
+      equal(show(lab.node, 'nft', 'list', 'table', 'ip', 'filter'), theirs);
+      show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
+    });
+
+    it('warn of a firewall that stands in the way, once', async () => {
+      show(
+        lab.node,
+        'nft',
+        'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }',
+      );
+      for (let i = 0; i < 2; i++) await lab.call('ensureBridge', FRONT);
+      const warnings = (await lab.call('log')).filter((line) => line.includes('"level":"warn"'));
+      equal(warnings.length, 1);
+      match(warnings[0] ?? '', /"chains":"filter FORWARD"/);
+      show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
+    });
+
+    it('leave nothing when everything is removed', async () => {
+      await lab.call('setPorts', [tcp(8094, ['10.128.1.2', 80])]);
+      await lab.restart();
+      for (const id of await lab.call('listSandboxes')) await lab.call('removeSandbox', id);
+      for (const id of await lab.call('listBridges')) await lab.call('removeBridge', id);
+      await lab.call('setPorts', []);
+      deepEqual(await lab.call('listSandboxes'), []);
+      equal(show(lab.node, 'nft', 'list', 'ruleset'), '');
+      equal(show(lab.node, 'ip', '-br', 'link', 'show', 'type', 'bridge'), '');
+    });
+  });
+});
