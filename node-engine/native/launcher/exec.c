@@ -48,35 +48,35 @@ static int open_container(const struct state *state) {
   return pidfd;
 }
 
-/* The container may have split its cgroup (version 2): its main process's own is then where one can be. */
-static void join_cgroups(struct cgroups *groups, int pid) {
-  char path[64], text[8192];
-  snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
-  for (unsigned i = 0; i < groups->count; i++) {
-    const struct hierarchy *h = &groups->list[i];
-    if (h->leaf < 0) fail_because(ESRCH, "cgroup", groups->path, "joining the cgroup \"%s%s\": it is gone", h->mount, groups->path);
-    if (!write_file(h->leaf, "cgroup.procs", "0")) continue;
-    int kept = errno;
-    char *line = NULL, whole[1024];
-    if (h->v2 && read_file(AT_FDCWD, path, text, sizeof text) > 0) line = strstr(text, "0::");
-    if (line) {
-      line[strcspn(line, "\n")] = 0;
-      snprintf(whole, sizeof whole, "%s%s/cgroup.procs", h->mount, line + 3);
-      if (strncmp(line + 3, groups->path, strlen(groups->path)) == 0 && !write_file(AT_FDCWD, whole, "0")) continue;
-    }
-    errno = kept;
-    fail("cgroup", groups->path, "joining the cgroup \"%s%s\"", h->mount, groups->path);
-  }
+/* Makes the child, in the container's cgroup of version 2 where there is one. */
+static int clone_command(const struct cgroups *groups, int container) {
+  struct k_clone_args args = {.exit_signal = SIGCHLD};
+  int leaf = cgroup_leaf_v2(groups);
+  if (leaf >= 0) args.flags = K_CLONE_INTO_CGROUP, args.cgroup = (uint64_t)leaf;
+  int pid = k_clone3(&args);
+  if (pid >= 0 || leaf < 0 || (errno != EBUSY && errno != EOPNOTSUPP)) return pid;
+  /* The container has split its cgroup, and only leaves hold processes: that of its main process will do. */
+  char path[64], text[8192], whole[1024];
+  snprintf(path, sizeof path, "/proc/%d/cgroup", container);
+  char *line = read_file(AT_FDCWD, path, text, sizeof text) > 0 ? strstr(text, "0::") : NULL;
+  if (!line) return -1;
+  line[strcspn(line, "\n")] = 0;
+  for (unsigned i = 0; i < groups->count; i++)
+    if (groups->list[i].v2) snprintf(whole, sizeof whole, "%s%s", groups->list[i].mount, line + 3);
+  int dir = strncmp(line + 3, groups->path, strlen(groups->path)) ? -1 : open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return -1;
+  args.cgroup = (uint64_t)dir;
+  return k_clone3(&args);
 }
 
 static _Noreturn void run_command(struct process *process, const struct streams *streams, bool terminal, int channel,
-                                  struct cgroups *groups, int container, int pidfd) {
+                                  const struct cgroups *groups, int pidfd) {
   failure_pipe = channel;
   on_failure = failure_through_pipe;
   launch_tie(channel);
   process_set_oom_score(process);
   process_limit(process);
-  join_cgroups(groups, container);
+  cgroup_join_v1(groups);
   /* The cgroup namespace after the cgroups; the pid namespace is that of a child since its parent has joined it. */
   if (setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP))
     fail("namespace", NULL, "joining the container's namespaces");
@@ -116,11 +116,11 @@ int exec_in(const struct exec_options *options) {
   launch_channel(channel);
   relay_block_signals(&relay);
   if (setns(pidfd, CLONE_NEWPID)) fail("namespace", "pid", "joining the container's pid namespace");
-  pid_t pid = fork();
+  int pid = clone_command(&groups, state.pid);
   if (pid < 0) fail("process", NULL, "making a process in the container");
   if (!pid) {
     close(channel[0]);
-    run_command(&process, &streams, options->terminal, channel[1], &groups, state.pid, pidfd);
+    run_command(&process, &streams, options->terminal, channel[1], &groups, pidfd);
   }
   close(channel[1]);
   streams_close(&streams);

@@ -71,6 +71,12 @@ static struct options read_options(char **argv) {
   return o;
 }
 
+/* A caller may have closed its standard streams: no file of ours must get their numbers. */
+static void fill_standard_streams(void) {
+  for (int fd = 0; fd < 3; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(125);
+}
+
 /* Whether a file asks for CAP_SYS_ADMIN: with it, a read-only mount can be made writable again. */
 static bool grants_admin(const char *directory, const char *name) {
   char path[4096], text[64 * 1024 + 32];
@@ -92,6 +98,7 @@ static bool grants_admin(const char *directory, const char *name) {
 
 int main(int argc, char **argv) {
   on_failure = failure_as_line;
+  fill_standard_streams();
   const char *mode = argc > 1 ? argv[1] : "";
   if (!strcmp(mode, "init")) {
     if (argc < 4 || strcmp(argv[2], "--")) usage(mode);

@@ -132,7 +132,7 @@ static _Noreturn void run_container(const struct json *config, const struct name
   on_failure = failure_through_pipe;
   launch_tie(channel);
   process_set_oom_score(process);
-  cgroup_join(&container.groups);
+  cgroup_join_v1(&container.groups);
   process_limit(process);
   namespaces_enter(namespaces, config);
   umask(0);
@@ -161,6 +161,12 @@ static _Noreturn void run_container(const struct json *config, const struct name
   process_execute(process);
 }
 
+static void into_cgroup(struct k_clone_args *args, int cgroup) {
+  if (cgroup < 0) return;
+  args->flags |= K_CLONE_INTO_CGROUP;
+  args->cgroup = (uint64_t)cgroup;
+}
+
 static void clone_container(const struct json *config, const struct namespaces *namespaces, struct process *process,
                             struct streams *streams, const struct run_options *options) {
   int channel[2];
@@ -170,6 +176,7 @@ static void clone_container(const struct json *config, const struct namespaces *
   struct k_clone_args args = {.flags = namespaces->clone_flags | CLONE_PIDFD,
                               .pidfd = (uint64_t)(uintptr_t)&container.pidfd,
                               .exit_signal = SIGCHLD};
+  into_cgroup(&args, cgroup_leaf_v2(&container.groups));
   container.pid = k_clone3(&args);
   if (container.pid < 0) fail("namespace", NULL, "making the container's namespaces");
   if (!container.pid) {
@@ -190,29 +197,22 @@ static void clone_container(const struct json *config, const struct namespaces *
   }
 }
 
-static _Noreturn void run_supervisor(const struct run_options *options) {
+static _Noreturn void run_supervisor(const struct run_options *options, const struct json *config) {
   on_failure = abandon;
   detach_from_caller();
   clear_run_dir();
   warnings_directory = container.run_dir;
-  int bundle = open(options->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (bundle < 0) fail("config", options->bundle, "opening the bundle \"%s\"", options->bundle);
-  const struct json *config = json_load(bundle, "config.json");
-  close(bundle);
-  refuse_unsupported(config);
   struct namespaces namespaces;
   namespaces_read(config, &namespaces);
   struct process process;
   process_read(&process, json_get(config, "process"), options->seccomp);
   const struct json *part = json_get(config, "linux");
-  const char *path = json_string(part, "cgroupsPath");
-  cgroup_find(&container.groups, path ? path : "");
   log_open(&container.log, options->log, options->log_max_size, options->log_max_files);
   struct streams streams = make_streams(options->with_stdin, json_true(process.json, "terminal"));
   cgroups_made = true;
   cgroup_make(&container.groups);
   cgroup_limit(&container.groups, json_get(part, "resources"));
-  cgroup_join_parent(&container.groups);
+  cgroup_join_parent_v1(&container.groups);
   container.oom_before = cgroup_oom_kills(&container.groups);
   container.listener = control_listen(container.run_dir);
   supervise_block_signals();
@@ -233,14 +233,23 @@ int run(const struct run_options *options) {
   container.run_dir = run_dir_open(options->run_dir);
   if (flock(container.run_dir, LOCK_EX | LOCK_NB))
     fail_because(EBUSY, "state", options->run_dir, "starting the container: another supervisor holds \"%s\"", options->run_dir);
+  int bundle = open(options->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (bundle < 0) fail("config", options->bundle, "opening the bundle \"%s\"", options->bundle);
+  const struct json *config = json_load(bundle, "config.json");
+  refuse_unsupported(config);
+  const char *path = json_string(json_get(config, "linux"), "cgroupsPath");
+  cgroup_find(&container.groups, path ? path : "");
   int ends[2];
   if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
-  pid_t pid = fork();
+  /* The supervisor begins outside the caller's cgroup: who stops the caller's service must not end the containers. */
+  struct k_clone_args args = {.exit_signal = SIGCHLD};
+  into_cgroup(&args, cgroup_supervisor_v2(&container.groups));
+  int pid = k_clone3(&args);
   if (pid < 0) fail("supervisor", NULL, "making the supervisor");
   if (!pid) {
     close(ends[0]);
     report = ends[1];
-    run_supervisor(options);
+    run_supervisor(options, config);
   }
   close(ends[1]);
   char line[4096];
