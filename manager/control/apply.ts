@@ -16,6 +16,7 @@ import type {
 } from '../../proto/types/index.ts';
 import { canonical, compareServiceSpecs } from '../model/spec-change.ts';
 import { currentOf, slotsOf } from '../model/slots.ts';
+import { willRestart } from '../model/restart.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { WriteTransaction } from '../store/types.ts';
 import { refuseNetworkChange, validateProject } from './validate.ts';
@@ -239,7 +240,8 @@ function applyService(
   const forced = request.forceRecreate.includes(spec.composeName);
   const replaces = forced || ((change.replaces || freshFiles.length > 0) && !request.noRecreate);
   const follows = spec.dependsOn.some((dependency) => dependency.restart && replaced.has(dependency.service));
-  const starts = !request.noStart && (known.stopped || hasFailed(tx, known));
+  const again = !request.noStart && hasEnded(tx, known, request.project);
+  const starts = !request.noStart && (known.stopped || again);
   const fields = request.noRecreate && change.replaces ? [] : [...change.fields, ...freshFiles];
   if (replaces) replaced.add(spec.composeName);
   if (fields.length === 0 && !replaces && !starts && !follows) {
@@ -254,17 +256,25 @@ function applyService(
       specVersion: replaces ? known.specVersion + 1 : known.specVersion,
       revision,
       stopped: request.noStart ? known.stopped : false,
-      restartCount: known.restartCount + ((starts && !known.stopped) || (follows && !replaces) ? 1 : 0),
+      restartCount: known.restartCount + (again || (follows && !replaces) ? 1 : 0),
     }),
   );
 }
 
-/** Some slot ended badly and nothing will start it again by itself: bringing the project up tries it again. */
-function hasFailed(tx: WriteTransaction, service: Service): boolean {
+/**
+ * Some slot has ended and nothing will start it again by itself: bringing the project up does, as Compose does. A job that
+ * has done what others wait for is left alone: it is not done twice.
+ */
+function hasEnded(tx: WriteTransaction, service: Service, project: DesiredProject): boolean {
+  const isAwaited = project.services.some(({ dependsOn }) =>
+    dependsOn.some(({ service: name, condition }) => name === service.spec.composeName && condition === 'completed'),
+  );
   for (const slot of slotsOf(tx.find('task', 'service', service.id)).values()) {
     const current = currentOf(slot, service);
-    const state = current?.status.state;
-    if ((state === 'failed' || state === 'rejected') && current?.spec.restart.condition === 'none') return true;
+    if (current === undefined || !isFinal(current) || willRestart(current)) continue;
+    const { state } = current.status;
+    if (state === 'shutdown' || state === 'orphaned' || (state === 'complete' && isAwaited)) continue;
+    if (current.restartCount === service.restartCount) return true;
   }
   return false;
 }

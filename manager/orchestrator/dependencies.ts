@@ -1,7 +1,7 @@
 import { currentOf, slotsOf } from '../model/slots.ts';
 import type { Service, ServiceDependency, Task } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
-import { willRestart } from './restart.ts';
+import { willRestart } from '../model/restart.ts';
 
 /** Whether a task may start, as far as what it depends on is concerned. */
 export type DependencyVerdict =

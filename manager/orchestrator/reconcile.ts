@@ -9,7 +9,7 @@ import type { DependencyVerdict } from './dependencies.ts';
 import { freshStatus, newTask } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
 import type { ClusterView, Plan } from './plan.ts';
-import { DEPENDENCY_FAILED, nextAttempt, restartDelayMs, willRestart } from './restart.ts';
+import { DEPENDENCY_FAILED, nextAttempt, restartDelayMs, willRestart } from '../model/restart.ts';
 
 /** A service with its tasks. */
 interface Member {

@@ -1,6 +1,6 @@
 import { messageOf } from '../../../base/errors.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
-import { willRestart } from '../../../manager/orchestrator/restart.ts';
+import { willRestart } from '../../../manager/model/restart.ts';
 import type { Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { LogLines } from '../../render/index.ts';
@@ -60,6 +60,7 @@ export async function attach(
     withTime: options.timestamps,
     sources,
   });
+  const names = new Set([...options.before.values()].map(({ name }) => name));
   let interject: (write: () => void) => void = (write) => write();
   const end = new AbortController();
   const follower = followLogs({
@@ -70,16 +71,9 @@ export async function attach(
       if (text !== '') interject(() => (stream === 'stdout' ? terminal.out(text) : terminal.err(text)));
     },
     warn: context.warn,
-    wanted: (task) => {
-      const before = options.before.get(task.id);
-      if (before !== undefined && isFinal(before) && before.status.restartCount === task.status.restartCount)
-        return false;
-      return !task.oneOff && options.shown.has(sourceOf(task).service);
-    },
-    history: (task) =>
-      options.before.get(task.id)?.status.state === 'running'
-        ? { tail: -1, since: options.beforeAt }
-        : { tail: -1, since: 0 },
+    wanted: (task) => !task.oneOff && !hadEnded(options, task) && options.shown.has(sourceOf(task).service),
+    // A container that is started again brings its old log along.
+    history: (task) => ({ tail: -1, since: names.has(task.name) ? options.beforeAt : 0 }),
     tellExits: true,
     signal: end.signal,
   });
@@ -124,11 +118,11 @@ export function judgeAttached(
 ): Outcome | undefined {
   const tasks = currentTasks(view, options.services);
   for (const task of tasks) {
-    if (task.status.state === 'rejected' && !options.before.has(task.id)) {
+    if (task.status.state === 'rejected' && !hadEnded(options, task)) {
       const { service } = sourceOf(task);
       return { kind: 'failed', failure: { service, container: task.name, reason: task.status.error } };
     }
-    if (options.abortOn === 'never' || !isOver(task)) continue;
+    if (options.abortOn === 'never' || !isOver(task) || hadEnded(options, task)) continue;
     const code = task.status.exitCode ?? 0;
     if (options.abortOn === 'exit' || code !== 0) return { kind: 'aborting', code };
   }
@@ -142,6 +136,12 @@ function currentTasks(view: ProjectView, services: readonly string[]): readonly 
     const service = view.service(name);
     return service === undefined ? [] : [...view.currentTasks(service).values()];
   });
+}
+
+/** It was over before this command began, and has not run since. */
+function hadEnded({ before }: Pick<AttachOptions, 'before'>, task: Task): boolean {
+  const known = before.get(task.id);
+  return known !== undefined && isFinal(known) && known.status.restartCount === task.status.restartCount;
 }
 
 const isOver = (task: Task): boolean => isFinal(task) && !willRestart(task);

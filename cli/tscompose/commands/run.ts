@@ -123,8 +123,13 @@ async function prepareProject(
   options: RunOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  const running = watch.view.service(serviceName)?.spec;
   const apply = {
-    project: desired,
+    // The service as it runs, so that nothing of it changes.
+    project: {
+      ...desired,
+      services: desired.services.map((spec) => (spec.composeName === serviceName ? (running ?? spec) : spec)),
+    },
     dryRun: false,
     removeOrphans: options.removeOrphans === true,
     forceRecreate: [],
@@ -133,11 +138,10 @@ async function prepareProject(
     noStart: true,
   };
   const before = new Map(watch.view.tasks);
-  const known = watch.view.service(serviceName) !== undefined;
   const first = await node.control.applyProject(apply);
   const dependencies = Object.keys(project.services[serviceName]?.depends_on ?? {});
   if (!options.deps || dependencies.length === 0) {
-    await watch.until((view) => (known || view.service(serviceName) !== undefined ? true : undefined), signal);
+    await watch.until((view) => (view.service(serviceName) === undefined ? undefined : true), signal);
     return;
   }
   const answer = await node.control.applyProject({

@@ -139,7 +139,7 @@ async function bringUp(
     const code = await attach(context, node, watch, attachOptions);
     if (code !== 0) throw new ExitCode(code);
   } catch (error) {
-    if (!interrupts.first.aborted) throw error;
+    if (!interrupts.first.aborted || error instanceof ExitCode) throw error;
     if (attached) {
       context.terminal.err('Gracefully stopping... (press Ctrl+C again to force)\n');
       await stopAttached(context, node, watch, attachOptions);

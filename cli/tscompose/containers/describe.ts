@@ -1,4 +1,4 @@
-import { willRestart } from '../../../manager/orchestrator/restart.ts';
+import { willRestart } from '../../../manager/model/restart.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
 import type { PublishedPort, Service, Task } from '../../../proto/types/index.ts';
 import { durationWords } from '../../render/duration.ts';
@@ -44,8 +44,8 @@ export function describeState(task: Task, now: number): string {
 }
 
 /** Messages of steps that pass in an instant say nothing to anybody. */
-const isTelling = (message: string): boolean =>
-  !['', 'created', 'accepted', 'assigned', 'preparing', 'prepared', 'starting'].includes(message);
+export const isTelling = (message: string): boolean =>
+  !['', 'created', 'allocated', 'assigned', 'accepted', 'preparing', 'prepared', 'starting'].includes(message);
 
 /** "0.0.0.0:8080->80/tcp", as `docker ps` prints ports. */
 export function portsOf(service: Service, task: Task): string {

@@ -1,6 +1,6 @@
 import { isTsswarmError, messageOf } from '../../../base/errors.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
-import { willRestart } from '../../../manager/orchestrator/restart.ts';
+import { willRestart } from '../../../manager/model/restart.ts';
 import type { Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import type { LogLines } from '../../render/index.ts';

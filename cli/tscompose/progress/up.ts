@@ -1,8 +1,9 @@
 import { containerName } from '../../../manager/model/names.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
-import { willRestart } from '../../../manager/orchestrator/restart.ts';
+import { willRestart } from '../../../manager/model/restart.ts';
 import type { ProjectChange, Service, Task } from '../../../proto/types/index.ts';
 import type { ProgressPhase, ProgressRow } from '../../render/progress.ts';
+import { isTelling } from '../containers/describe.ts';
 import type { ProjectView } from '../project/view.ts';
 
 /**
@@ -104,7 +105,7 @@ function judgeSlot(
     quiet: phase === 'waiting' || phase === 'working',
   });
   const failed = (status: string, reason: string): JudgedSlot => ({
-    row: row(status, 'error', reason),
+    row: row(status, 'error'),
     met: false,
     failure: { service: service.spec.composeName, container: name, reason },
   });
@@ -113,7 +114,9 @@ function judgeSlot(
     met,
   });
   if (service.stopped) return { row: row('Stopped', 'done'), met: true };
-  const isReplaced = view.tasksOf(service).some((other) => !other.oneOff && other.slot === slot && other !== task);
+  const isReplaced = view
+    .tasksOf(service)
+    .some((other) => !other.oneOff && other.slot === slot && other.specVersion !== service.specVersion);
   if (task === undefined) return going('Creating');
   if (task.specVersion !== service.specVersion) return going('Recreate');
   const { status } = task;
@@ -145,15 +148,16 @@ function judgeSlot(
       if (status.health === 'unhealthy' && plan.goal === 'healthy') return failed('Unhealthy', status.message);
       return going('Waiting', status.health === 'unhealthy' ? status.message : '', attached);
     }
-    const word = unchanged ? 'Running' : isRestart(plan, task) ? 'Restarted' : 'Started';
+    const word = unchanged ? 'Running' : wasThere === undefined ? 'Started' : 'Restarted';
     return { row: row(word, 'done'), met: true };
   }
   if (reached(status.state, 'ready')) {
     const word = isReplaced ? 'Recreated' : 'Created';
     return attached ? { row: row(word, 'done'), met: true } : going(status.state === 'starting' ? 'Starting' : word);
   }
-  if (task.nodeId === '' && status.state === 'pending') return going('Pending', status.message);
-  const detail = ['created', 'accepted', 'preparing', 'prepared', ''].includes(status.message) ? '' : status.message;
+  const detail = isTelling(status.message) ? status.message : '';
+  if (status.state === 'pending' && detail !== '') return going('Pending', detail);
+  if (task.predecessor !== '') return going('Starting', detail);
   return going(isReplaced ? 'Recreating' : 'Creating', detail);
 }
 
@@ -186,10 +190,6 @@ function leaving(view: ProjectView, plan: UpPlan): readonly Task[] {
 }
 
 const isGone = (task: Task | undefined): boolean => task === undefined || task.status.state === 'remove';
-
-function isRestart(plan: UpPlan, task: Task): boolean {
-  return plan.before.has(task.id) || task.predecessor !== '';
-}
 
 /** Why a container ended, for a line that says already that it did. */
 function endReason({ status }: Task): string {

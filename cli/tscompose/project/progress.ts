@@ -70,7 +70,8 @@ export async function showDown(
 export function failUp(context: Context, failures: readonly UpFailure[]): never {
   const { err, errStyle } = context.terminal;
   for (const { container, reason } of failures) {
-    err(`${errStyle('red', 'error:')} bringing up container "${container}": ${reason}\n`);
+    const what = reason.includes(container) ? reason : `bringing up container "${container}": ${reason}`;
+    err(`${errStyle('red', 'error:')} ${what}\n`);
   }
   throw new ExitCode(1);
 }

@@ -1,5 +1,5 @@
 import type { Task } from '../../proto/types/index.ts';
-import { isFinal } from '../model/task-state.ts';
+import { isFinal } from './task-state.ts';
 
 /** A run of this length forgives the failures before it (Docker's restart manager: 10 s). */
 const FORGIVING_RUN_MS = 10_000;
