@@ -73,7 +73,7 @@ describe('bad input gets a clear error and changes nothing', function () {
     [
       'a bind source that is missing',
       service('image: busybox', 'command: sleep 1', 'volumes: [{type: bind, source: ./missing, target: /x}]'),
-      /bind.*\/bad\/missing/,
+      /\/bad\/missing" at "\/x".*: the source does not exist/,
     ],
   ];
   for (const [title, yaml, message] of failing) {

@@ -132,7 +132,10 @@ describe('pulling from a real registry', function () {
       store.pull('localhost:4999/x', () => undefined),
       (error) => {
         assert.ok(isTsswarmError(error, 'REGISTRY_UNAVAILABLE'));
-        assert.equal(error.message, 'pulling "localhost:4999/x": the registry "localhost:4999" cannot be used: ECONNREFUSED');
+        assert.equal(
+          error.message,
+          'pulling "localhost:4999/x": the registry "localhost:4999" cannot be used: ECONNREFUSED',
+        );
         return true;
       },
     );
