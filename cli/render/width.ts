@@ -24,7 +24,6 @@ export function cutTo(text: string, width: number): string {
   return width > 0 ? `${cut}…` : '';
 }
 
-// eslint-disable-next-line no-control-regex -- escape sequences are what is looked for
 const ESCAPES = /\u001b\[[0-9;]*[A-Za-z]/g;
 
 /** `text` without its escape sequences. */

@@ -1,4 +1,4 @@
-import type { LoadedProject } from '../../compose/index.ts';
+import type { FileReader, LoadOptions, LoadedProject } from '../../compose/index.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import { instanceName, openNode, placeOf, probeSocket } from '../local-node/index.ts';
 import type { NodeClient, NodePlace } from '../local-node/index.ts';
@@ -64,8 +64,16 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
       }
     },
     async projectName() {
-      const project = await context.findProject();
-      return project?.name ?? options.projectName ?? environment['COMPOSE_PROJECT_NAME'] ?? '';
+      const named = options.projectName ?? environment['COMPOSE_PROJECT_NAME'];
+      if (named !== undefined && named !== '') return named;
+      if (loaded !== undefined) return (await loaded).name;
+      // Not through the door: commands on a project that runs need no schema, and start in half the time without it.
+      const { locateProject } = await import('../../compose/read/locate.ts');
+      const { diskReader } = await import('../../compose/read/files.ts');
+      const warnings: string[] = [];
+      const { name } = await locateProject(loadOptions(options, diskReader(readStdin), [], true), warnings);
+      for (const warning of warnings) warn(warning);
+      return name;
     },
     openNode: () => openNode(place),
     async openOrStartNode(yes) {
@@ -129,8 +137,19 @@ async function load(
   warn: (message: string) => void,
 ): Promise<LoadedProject['project']> {
   const { diskReader, loadProject } = await import('../../compose/index.ts');
-  const { project, warnings } = await loadProject({
-    reader: diskReader(readStdin),
+  const { project, warnings } = await loadProject(loadOptions(options, diskReader(readStdin), services, interpolate));
+  for (const warning of warnings) warn(warning);
+  return project;
+}
+
+function loadOptions(
+  options: GlobalOptions,
+  reader: FileReader,
+  services: readonly string[],
+  interpolate: boolean,
+): LoadOptions {
+  return {
+    reader,
     currentDir: process.cwd(),
     files: options.file ?? [],
     envFiles: options.envFile ?? [],
@@ -140,9 +159,7 @@ async function load(
     services,
     environment: process.env,
     interpolate,
-  });
-  for (const warning of warnings) warn(warning);
-  return project;
+  };
 }
 
 async function readStdin(): Promise<string> {

@@ -1,6 +1,5 @@
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { TsswarmError } from '../../base/errors.ts';
-import type { SourceLocation } from '../../base/errors.ts';
 import { resolveExtends } from '../merge/extends.ts';
 import { mergeTrees, settleTags } from '../merge/merge.ts';
 import { readProject } from '../normalise/project.ts';
@@ -11,27 +10,11 @@ import { interpolateTree } from '../template/tree.ts';
 import type { MapEntry, TreeNode } from '../types/node.ts';
 import type { ComposeProject } from '../types/project.ts';
 import type { FileReader } from './files.ts';
-import { findComposeFiles } from './files.ts';
+import { locateProject } from './locate.ts';
+import type { LoadOptions } from './locate.ts';
 import { parseYaml } from './yaml.ts';
 
-export interface LoadOptions {
-  readonly reader: FileReader;
-  /** Where the command was started. */
-  readonly currentDir: string;
-  /** `-f`; empty: COMPOSE_FILE, else searched for. "-" is standard input. */
-  readonly files: readonly string[];
-  /** `--env-file`; empty: `.env` of the project directory. */
-  readonly envFiles: readonly string[];
-  readonly projectName?: string;
-  readonly projectDirectory?: string;
-  readonly profiles: readonly string[];
-  /** Services named on the command line. */
-  readonly services: readonly string[];
-  /** The process's environment. */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** `config --no-interpolate`. */
-  readonly interpolate?: boolean;
-}
+export type { LoadOptions };
 
 export interface LoadedProject {
   readonly project: ComposeProject;
@@ -43,17 +26,9 @@ export interface LoadedProject {
  * @throws INVALID_COMPOSE or NOT_SUPPORTED with file, line and column; NOT_FOUND when there is no compose file
  */
 export async function loadProject(options: LoadOptions): Promise<LoadedProject> {
-  const { reader, environment } = options;
+  const { reader } = options;
   const warnings: string[] = [];
-  const earlyEnv = await readDotEnv(options, options.projectDirectory ?? options.currentDir, true);
-  const outer = (name: string): string | undefined => environment[name] ?? earlyEnv.get(name);
-  const files = await findComposeFiles(reader, options, outer, warnings);
-  const workingDir = resolve(
-    options.currentDir,
-    options.projectDirectory ?? (files[0] === '-' || files[0] === undefined ? options.currentDir : dirname(files[0])),
-  );
-  const dotEnv = await readDotEnv(options, workingDir, false);
-  const variables = (name: string): string | undefined => environment[name] ?? dotEnv.get(name);
+  const { files, workingDir, variables, name } = await locateProject(options, warnings);
 
   const unset = new Set<string>();
   const parse = async (file: string, lookup: (name: string) => string | undefined): Promise<TreeNode[]> => {
@@ -64,7 +39,6 @@ export async function loadProject(options: LoadOptions): Promise<LoadedProject> 
     if (options.interpolate === false) return [...documents];
     return documents.map((tree) => interpolateTree(tree, lookup, (name) => unset.add(name)));
   };
-  const name = await projectName(options, files, workingDir, variables);
   const lookup = (variable: string): string | undefined =>
     variable === 'COMPOSE_PROJECT_NAME' ? name : variables(variable);
 
@@ -98,7 +72,7 @@ export async function loadProject(options: LoadOptions): Promise<LoadedProject> 
   const project = readProject(root, {
     name,
     workingDir,
-    home: environment['HOME'],
+    home: options.environment['HOME'],
     files: files.map((file) => (file === '-' ? file : resolve(options.currentDir, file))),
     lookup,
     envFiles: await readEnvFiles(root, reader, workingDir, lookup),
@@ -106,71 +80,6 @@ export async function loadProject(options: LoadOptions): Promise<LoadedProject> 
     named: options.services,
   });
   return { project, warnings };
-}
-
-async function readDotEnv(
-  options: LoadOptions,
-  directory: string,
-  quiet: boolean,
-): Promise<ReadonlyMap<string, string>> {
-  const { environment, reader } = options;
-  const listed =
-    options.envFiles.length > 0
-      ? options.envFiles
-      : (environment['COMPOSE_ENV_FILES']?.split(',').filter(Boolean) ?? []);
-  const values = new Map<string, string>();
-  if (listed.length === 0 && /^(1|true)$/i.test(environment['COMPOSE_DISABLE_ENV_FILE'] ?? '')) return values;
-  const files = listed.length > 0 ? listed.map((file) => resolve(options.currentDir, file)) : [join(directory, '.env')];
-  for (const file of files) {
-    if (!(await reader.exists(file))) {
-      if (listed.length === 0 || quiet) continue;
-      throw new TsswarmError('NOT_FOUND', `reading env file "${file}": no such file`);
-    }
-    const parsed = parseEnvFile(await reader.read(file), file, (name) => environment[name] ?? values.get(name));
-    for (const [key, value] of parsed) values.set(key, value);
-  }
-  return values;
-}
-
-/** `-p` > COMPOSE_PROJECT_NAME > `name:` of the last file that has one > the directory's name. */
-async function projectName(
-  options: LoadOptions,
-  files: readonly string[],
-  workingDir: string,
-  variables: (name: string) => string | undefined,
-): Promise<string> {
-  const given = options.projectName ?? (variables('COMPOSE_PROJECT_NAME') || undefined);
-  if (given !== undefined) {
-    if (/^[a-z0-9][a-z0-9_-]*$/.test(given)) return given;
-    throw new TsswarmError('INVALID_INPUT', `using project name "${given}": it must match [a-z0-9][a-z0-9_-]*`);
-  }
-  let found: { readonly value: string; readonly where: SourceLocation } | undefined;
-  for (const file of files) {
-    for (const tree of parseYaml(await options.reader.read(file), file)) {
-      const node = tree.kind === 'map' ? tree.entries.get('name')?.node : undefined;
-      if (node?.kind !== 'scalar' || node.value === null) continue;
-      const settled = interpolateTree(node, variables, () => undefined);
-      if (settled.kind === 'scalar') found = { value: String(settled.value), where: node.where };
-    }
-  }
-  if (found !== undefined) {
-    if (/^[a-z0-9][a-z0-9_-]*$/.test(found.value)) return found.value;
-    throw new TsswarmError('INVALID_COMPOSE', `"name" is "${found.value}", expected to match [a-z0-9][a-z0-9_-]*`, {
-      where: found.where,
-    });
-  }
-  const normal = basename(workingDir)
-    .toLowerCase()
-    .replace(/[^a-z0-9_-]/g, '')
-    .replace(/^[_-]+/, '');
-  if (normal !== '') return normal;
-  throw new TsswarmError(
-    'INVALID_INPUT',
-    `naming the project after "${workingDir}": nothing of the directory's name can be used`,
-    {
-      hint: 'give a name with -p',
-    },
-  );
 }
 
 /** The env files of every service, later ones over earlier ones. */

@@ -15,6 +15,7 @@ import { loadArchive } from './load.ts';
 import { MAX_CONFIG_BYTES, composeManifest } from './manifest.ts';
 import type { Descriptor } from './manifest.ts';
 import { OCI_CONFIG } from './media-types.ts';
+import { Puller } from './pull.ts';
 import { formatReference, parseReference } from './reference.ts';
 
 export interface ImageStoreOptions {
@@ -82,6 +83,7 @@ export interface ImageStore extends Images {
 /** Opens the store: reads the lists, drops damaged images, removes half-written files. Nothing else is removed yet: see `collect`. */
 export async function createImageStore(options: ImageStoreOptions): Promise<ImageStore> {
   const core = await ImageCore.open(options);
+  const puller = new Puller(core);
   const usedBy = options.usedBy ?? (() => []);
 
   const emptyOr = (paths: readonly string[]): readonly string[] => (paths.length > 0 ? paths : [core.layers.emptyPath]);
@@ -94,9 +96,7 @@ export async function createImageStore(options: ImageStoreOptions): Promise<Imag
       return found && infoOf(found.image);
     },
     list: () => core.catalog.list().map(infoOf),
-    pull() {
-      throw new TsswarmError('NOT_SUPPORTED', 'pulling an image: this version loads images from archives only');
-    },
+    pull: (reference, onProgress, signal) => puller.pull(reference, onProgress, signal),
     load: (archive, onProgress) => loadArchive(core, archive, onProgress),
     async tag(id, name) {
       const found = core.catalog.find(id);

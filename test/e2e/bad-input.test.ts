@@ -41,7 +41,11 @@ describe('bad input gets a clear error and changes nothing', function () {
       service('image: busybox', 'command: sleep 1', 'ports: ["8080:80"]'),
       /error: publishing port 8080\/tcp for service "web": service "web" of project "good" has it already/,
     ],
-    ['an image that is nowhere', service('image: localhost:1/nowhere'), /error: .*localhost:1/],
+    [
+      'an image that is nowhere',
+      service('image: localhost:4999/nowhere'),
+      /error: pulling "localhost:4999\/nowhere": the registry "localhost:4999" cannot be used: ECONNREFUSED/,
+    ],
   ];
   for (const [title, yaml, message] of refused) {
     it(title, () => {
@@ -69,7 +73,7 @@ describe('bad input gets a clear error and changes nothing', function () {
     [
       'a bind source that is missing',
       service('image: busybox', 'command: sleep 1', 'volumes: [{type: bind, source: ./missing, target: /x}]'),
-      /bind.*\/bad\/missing/,
+      /\/bad\/missing" at "\/x".*: the source does not exist/,
     ],
   ];
   for (const [title, yaml, message] of failing) {

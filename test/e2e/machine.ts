@@ -133,7 +133,10 @@ export class Machine {
     let left: string[] = [];
     try {
       this.run('tsswarm', 'leave', '--force');
-      left = this.#leftovers();
+      // The kernel takes network namespaces apart in the background.
+      const deadline = performance.now() + 5000;
+      do left = this.#leftovers();
+      while (left.length > 0 && performance.now() < deadline);
     } finally {
       for (const pid of this.#pids()) process.kill(pid, 'SIGKILL');
       execFileSync('ip', ['netns', 'del', this.name]);

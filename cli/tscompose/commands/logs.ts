@@ -1,5 +1,5 @@
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
-import { parseDurationMs } from '../../../compose/index.ts';
+import { parseDurationMs } from '../../../compose/normalise/units.ts';
 import type { LogEntry, Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { LogLines } from '../../render/index.ts';
