@@ -19,9 +19,13 @@ const LONGEST_SOCKET_PATH = 107;
  * @throws CONTAINER_NOT_RUNNING
  */
 export async function attachTo(runDir: string): Promise<ProcessSession> {
-  const session = await ControlSession.open(runDir);
-  session.send('A');
-  return session;
+  const control = await ControlConnection.open(runDir);
+  try {
+    return new AttachedSession(control, await connectTo(runDir), runDir);
+  } catch (error) {
+    control.close();
+    throw error;
+  }
 }
 
 /** Sends a signal ("SIGTERM", "15") to the main process. @throws CONTAINER_NOT_RUNNING, INVALID_INPUT */
@@ -52,9 +56,9 @@ export async function reopenLog(runDir: string): Promise<void> {
  * @returns undefined when its supervisor is gone without having recorded an exit: it was killed
  */
 export async function waitForExit(runDir: string, signal?: AbortSignal): Promise<ExitStatus | undefined> {
-  let session: ControlSession;
+  let control: ControlConnection;
   try {
-    session = await ControlSession.open(runDir);
+    control = await ControlConnection.open(runDir);
   } catch (error) {
     if (error instanceof TsswarmError && error.code === 'CONTAINER_NOT_RUNNING') return readExit(runDir);
     throw error;
@@ -64,26 +68,25 @@ export async function waitForExit(runDir: string, signal?: AbortSignal): Promise
   signal?.addEventListener('abort', onAbort, { once: true });
   try {
     signal?.throwIfAborted();
-    return await Promise.race([session.exit, aborted.promise]);
+    return await Promise.race([control.exit, aborted.promise]);
   } catch (error) {
     if (error instanceof TsswarmError && error.code === 'CONTAINER_NOT_RUNNING') return readExit(runDir);
     throw error;
   } finally {
     signal?.removeEventListener('abort', onAbort);
-    session.close();
+    control.close();
   }
 }
 
-class ControlSession implements ProcessSession {
-  readonly output: OutputQueue;
+/** A connection that asks for no output: nothing on it waits for a slow reader, so that the exit comes at once. */
+class ControlConnection {
   readonly exit: Promise<ExitStatus>;
   readonly #socket: Socket;
   readonly #exit = deferred<ExitStatus>();
-  readonly #decoder = new FrameDecoder();
   #closed = false;
 
-  static async open(runDir: string): Promise<ControlSession> {
-    return new ControlSession(await connectTo(runDir), runDir);
+  static async open(runDir: string): Promise<ControlConnection> {
+    return new ControlConnection(await connectTo(runDir), runDir);
   }
 
   private constructor(socket: Socket, runDir: string) {
@@ -91,9 +94,21 @@ class ControlSession implements ProcessSession {
     this.exit = this.#exit.promise;
     // Not everybody asks for the exit; it must not take the process down then.
     this.exit.catch(() => undefined);
-    this.output = new OutputQueue((flowing) => (flowing ? socket.resume() : socket.pause()));
-    socket.on('data', (chunk: Buffer) => this.#take(chunk));
-    socket.on('close', () => void this.#ended(runDir));
+    const decoder = new FrameDecoder();
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        for (const said of decoder.push(chunk)) if (said.type === 'exit') this.#exit.resolve(announced(said, runDir));
+      } catch (error) {
+        socket.destroy(error as Error);
+      }
+    });
+    socket.on('close', () => {
+      const recorded = readExit(runDir);
+      if (recorded) this.#exit.resolve(recorded);
+      else if (this.#closed)
+        this.#exit.reject(new TsswarmError('CANCELLED', 'waiting for the container: it was given up'));
+      else this.#exit.reject(lost(runDir));
+    });
   }
 
   send(type: RequestType, payload?: Uint8Array): void {
@@ -110,61 +125,74 @@ class ControlSession implements ProcessSession {
     });
   }
 
+  close(): void {
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+}
+
+class AttachedSession implements ProcessSession {
+  readonly output: OutputQueue;
+  readonly exit: Promise<ExitStatus>;
+  readonly #control: ControlConnection;
+  readonly #socket: Socket;
+  readonly #decoder = new FrameDecoder();
+
+  /** @param socket a second connection, for the output: the supervisor drops it when it is read too slowly */
+  constructor(control: ControlConnection, socket: Socket, runDir: string) {
+    this.#control = control;
+    this.#socket = socket;
+    this.exit = control.exit;
+    this.output = new OutputQueue((flowing) => (flowing ? socket.resume() : socket.pause()));
+    socket.on('data', (chunk: Buffer) => this.#take(chunk));
+    socket.on('close', () => this.output.end(readExit(runDir) ? undefined : torn()));
+    socket.write(encodeFrame('A'));
+  }
+
+  write(data: Uint8Array): Promise<void> {
+    return this.#control.write(data);
+  }
+
   closeStdin(): void {
-    this.send('C');
+    this.#control.send('C');
   }
 
   resize(size: TerminalSize): void {
-    this.send('R', encodeSize(size.columns, size.rows));
+    this.#control.send('R', encodeSize(size.columns, size.rows));
   }
 
   kill(signal: string): void {
-    this.send('K', Uint8Array.of(signalNumber(signal)));
+    this.#control.send('K', Uint8Array.of(signalNumber(signal)));
   }
 
   close(): void {
-    this.#closed = true;
     this.output.end();
     this.#socket.destroy();
+    this.#control.close();
   }
 
   #take(chunk: Buffer): void {
     try {
       for (const said of this.#decoder.push(chunk)) {
         if (said.type === 'output') this.output.push({ stream: said.stream, data: said.data });
-        else this.#exit.resolve({ code: said.code, oomKilled: said.oomKilled, at: Date.now() });
+        // The last frame. What was not whole before it has not been lost by us.
+        else this.output.end();
       }
     } catch (error) {
       this.#socket.destroy(error as Error);
     }
   }
+}
 
-  /** The socket is closed: by the exit, by ourselves, or because we were too slow. */
-  async #ended(runDir: string): Promise<void> {
-    const recorded = readExit(runDir);
-    if (recorded) {
-      this.#exit.resolve(recorded);
-      this.output.end();
-      return;
-    }
-    if (this.#closed) {
-      this.#exit.reject(new TsswarmError('CANCELLED', 'waiting for the container: the session was closed'));
-      return;
-    }
-    // Dropped for reading too slowly, or the supervisor died: the output is torn, the exit may still be told.
-    this.output.end(
-      new TsswarmError('UNAVAILABLE', 'reading the container: its output came faster than it was read', {
-        hint: 'read the log instead: it has every line',
-      }),
-    );
-    try {
-      const exit = await waitForExit(runDir);
-      if (exit) this.#exit.resolve(exit);
-      else this.#exit.reject(lost(runDir));
-    } catch (error) {
-      this.#exit.reject(error);
-    }
-  }
+/** The record was written before the announcement and knows more; a start since then has removed it. */
+function announced({ code, oomKilled }: { code: number; oomKilled: boolean }, runDir: string): ExitStatus {
+  return readExit(runDir) ?? { code, oomKilled, at: Date.now() };
+}
+
+function torn(): TsswarmError {
+  return new TsswarmError('UNAVAILABLE', 'reading the container: its output came faster than it was read', {
+    hint: 'read the log instead: it has every line',
+  });
 }
 
 function lost(runDir: string): TsswarmError {

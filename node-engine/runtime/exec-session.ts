@@ -102,8 +102,8 @@ class ExecSession implements ProcessSession {
 
   close(): void {
     this.output.end();
-    // The command is tied to the launcher's life.
-    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill('SIGKILL');
+    // The launcher kills and reaps the command when nobody reads it any more. Killed itself, it would leave the reaping to
+    // the machine's init, and the end of the container would wait for that.
     for (const stream of this.#child.stdio) stream?.destroy();
   }
 

@@ -77,6 +77,15 @@ static void limit_io(int leaf, const struct json *io) {
   limit_rates(leaf, io, "throttleWriteIOPSDevice", "wiops");
 }
 
+static void limit_huge_pages(int leaf, const struct json *list) {
+  json_each(item, list) {
+    char knob[64];
+    const char *size = json_string(item, "pageSize");
+    snprintf(knob, sizeof knob, "hugetlb.%s.max", size ? size : "");
+    write_limit(leaf, knob, json_integer(item, "limit", 0));
+  }
+}
+
 void cgroup_v2_limit(const struct cgroups *groups, const struct hierarchy *v2, const struct json *resources) {
   const struct json *memory = json_get(resources, "memory"), *cpu = json_get(resources, "cpu");
   const struct json *io = json_get(resources, "blockIO");
@@ -90,6 +99,7 @@ void cgroup_v2_limit(const struct cgroups *groups, const struct hierarchy *v2, c
   if (io && is_here(groups, v2, "io")) limit_io(v2->leaf, io);
   int64_t pids = json_integer(json_get(resources, "pids"), "limit", 0);
   if (pids > 0 && is_here(groups, v2, "pids")) write_limit(v2->leaf, "pids.max", pids);
+  if (is_here(groups, v2, "hugetlb")) limit_huge_pages(v2->leaf, json_get(resources, "hugepageLimits"));
   json_each(item, json_get(resources, "unified")) {
     if (item->type != JSON_STRING || strchr(item->key, '/'))
       fail_because(EINVAL, "cgroup", item->key, "reading linux.resources.unified: \"%s\" is no knob", item->key);

@@ -17,7 +17,7 @@
 #include <sys/un.h>
 
 enum {
-  CLIENTS = 64,
+  CLIENTS = 256,
   HEADER = 5,
   SMALL = 8,              /* the longest payload of a frame that is not stdin */
   HELD_BACK = 512 * 1024, /* output waiting for one client: beyond that it is too slow and is dropped */
@@ -35,6 +35,7 @@ struct client {
   size_t waiting_start, waiting_end;
 };
 static struct client clients[CLIENTS];
+static int paused_listener = -1; /* while every place is taken: who connects waits in the kernel's queue */
 
 static char *pending; /* stdin bytes that the container has not taken; mapped on first use */
 static size_t pending_start, pending_end;
@@ -46,7 +47,7 @@ int control_listen(int run_dir) {
   snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/control.sock", run_dir);
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   mode_t before = umask(0177);
-  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 64))
+  if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) || listen(fd, 1024))
     fail("state", "control.sock", "making the control socket");
   umask(before);
   return fd;
@@ -62,17 +63,21 @@ static void drop(struct client *client) {
   close(client->fd);
   if (client->waiting) munmap(client->waiting, HELD_BACK);
   memset(client, 0, sizeof *client);
+  if (paused_listener >= 0) watch_change(paused_listener, EPOLLIN, EVENT_LISTENER);
+  paused_listener = -1;
 }
 
 void control_accept(struct supervised *container) {
-  int fd;
-  while ((fd = accept4(container->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+  for (;;) {
     unsigned i = 0;
     while (i < CLIENTS && clients[i].fd) i++;
     if (i == CLIENTS) {
-      close(fd);
-      continue;
+      paused_listener = container->listener;
+      watch_change(paused_listener, 0, EVENT_LISTENER);
+      return;
     }
+    int fd = accept4(container->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
     clients[i].fd = fd;
     watch(fd, EPOLLIN, EVENT_CLIENT + i);
   }

@@ -98,7 +98,7 @@ static _Noreturn void run_command(struct process *process, const struct streams 
 int exec_in(const struct exec_options *options) {
   on_failure = give_up;
   /* The command must not outlive who asked for it. */
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL)) fail("process", NULL, "tying the process to its caller");
+  if (prctl(PR_SET_PDEATHSIG, CALLER_DIED)) fail("process", NULL, "tying the process to its caller");
   bool sizes = claim(SIZE_FD);
   failure_line_fd = claim(FAILURE_FD) ? FAILURE_FD : 2;
   int run_dir = run_dir_open(options->run_dir);

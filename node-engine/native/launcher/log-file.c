@@ -21,7 +21,7 @@ static bool complained;
 
 static void open_file(struct log_file *log) {
   struct stat status;
-  log->fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+  log->fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0600);
   log->size = log->fd >= 0 && !fstat(log->fd, &status) ? status.st_size : 0;
 }
 
@@ -58,16 +58,24 @@ static void rotate(struct log_file *log) {
   log_reopen(log);
 }
 
+/* Of a batch of which `written` bytes fitted, the last record may be cut: it is taken back, so that the next is readable. */
+static void take_back_cut(struct log_file *log, size_t written) {
+  size_t whole = written;
+  while (whole && batch[whole - 1] != '\n') whole--;
+  long long size = log->size - (long long)(written - whole);
+  if (whole < written && !ftruncate(log->fd, size)) log->size = size;
+}
+
 static void flush(struct log_file *log) {
   size_t at = 0;
   while (at < batch_length) {
     ssize_t n = write(log->fd, batch + at, batch_length - at);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      /* A full disk costs log lines, never the container. A cut record is ended, so that the next one is readable. */
+      /* A full disk costs log lines, never the container. */
       if (!complained) warning("the log \"%s\" loses lines: %s", log->path, strerror(errno));
       complained = true;
-      if (at && batch[at - 1] != '\n' && write(log->fd, "\n", 1) == 1) log->size++;
+      take_back_cut(log, at);
       break;
     }
     at += (size_t)n;

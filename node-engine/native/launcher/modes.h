@@ -1,6 +1,7 @@
 /* The subcommands of tsrun. */
 #pragma once
 #include <stdbool.h>
+#include <sys/stat.h>
 
 struct run_options {
   const char *bundle, *run_dir, *log, *seccomp;
@@ -22,3 +23,6 @@ int reap_as_init(char **argv);
 /* CVE-2019-5736: goes on from a copy of this program that the container cannot write to. Returns when it already is one.
    `strict`: the container may change mounts, so that only memory of our own is safe. */
 void seal_program(char **argv, bool strict);
+/* Whether this process is a strict copy of that very file: the container must not be given the file itself then. */
+bool sealed_from(const struct stat *status);
+void copy_whole(int from, int to, off_t size);

@@ -1,6 +1,7 @@
 #include "mount.h"
 #include "failure.h"
 #include "kernel.h"
+#include "modes.h"
 #include "resolve.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -49,6 +50,22 @@ static void set_propagation(const struct json *config, const struct planned *mou
     fail("mount", "/", "making the mounts of the new namespace private");
 }
 
+/* The launcher as init of a container that may change mounts, and so could make the host's file writable: a copy. */
+static int own_copy(int source, const struct stat *status) {
+  int fs = mount_new("tmpfs", "tmpfs", NULL, "init");
+  int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  int to = openat(fs, "init", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0555);
+  if (from < 0 || to < 0) fail("mount", "init", "copying the launcher for the container");
+  copy_whole(from, to, status->st_size);
+  close(from);
+  close(to);
+  /* `fs` stays open: closing it would dissolve the detached mount. */
+  int clone = k_open_tree(fs, "init", K_OPEN_TREE_CLONE | O_CLOEXEC);
+  if (clone < 0) fail("mount", "init", "copying the launcher for the container");
+  close(source);
+  return clone;
+}
+
 static void open_bind_source(struct planned *p) {
   const char *source = json_string(p->json, "source");
   struct stat status;
@@ -59,6 +76,7 @@ static void open_bind_source(struct planned *p) {
                           K_OPEN_TREE_CLONE | O_CLOEXEC | (p->options.recursive ? K_AT_RECURSIVE : 0u));
   if (p->source < 0 || fstat(p->source, &status)) fail("mount", source, "mounting \"%s\" on \"%s\"", source, p->target);
   p->directory = S_ISDIR(status.st_mode);
+  if (!p->directory && sealed_from(&status)) p->source = own_copy(p->source, &status);
 }
 
 /* Reads the mounts and takes hold of every bind's source while host paths are what they were. */

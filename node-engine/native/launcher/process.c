@@ -38,12 +38,11 @@ void process_read(struct process *p, const struct json *json, const char *seccom
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
     if (json_get(json, refused[i]))
       fail_because(EINVAL, "config", refused[i], "reading the process: \"%s\" is not supported", refused[i]);
-  const char *profile = json_string(json, "apparmorProfile");
-  if (profile && *profile && strcmp(profile, "unconfined") && access("/sys/kernel/security/apparmor", F_OK))
-    fail_because(EINVAL, "config", profile, "reading the process: this kernel has no AppArmor for the profile \"%s\"", profile);
-  const char *label = json_string(json, "selinuxLabel");
-  if (label && *label && access("/sys/fs/selinux/enforce", F_OK))
-    fail_because(EINVAL, "config", label, "reading the process: this kernel has no SELinux for the label \"%s\"", label);
+  const char *profile = json_string(json, "apparmorProfile"), *label = json_string(json, "selinuxLabel");
+  if (profile && *profile && strcmp(profile, "unconfined"))
+    fail_because(ENOTSUP, "config", profile, "reading the process: AppArmor profiles (\"%s\") are not supported", profile);
+  if (label && *label)
+    fail_because(ENOTSUP, "config", label, "reading the process: SELinux labels (\"%s\") are not supported", label);
   seccomp_read(p);
 }
 

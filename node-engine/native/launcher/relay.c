@@ -51,7 +51,7 @@ struct streams relay_prepare(struct relay *relay, bool terminal) {
 }
 
 void relay_block_signals(struct relay *relay) {
-  static const int passed[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGALRM, SIGTSTP};
+  const int passed[] = {CALLER_DIED, SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCONT, SIGWINCH, SIGALRM, SIGTSTP};
   sigset_t set;
   sigemptyset(&set);
   for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) sigaddset(&set, passed[i]);
@@ -151,7 +151,7 @@ static bool take_signals(struct relay *relay, pid_t command, int *code) {
   bool ended = false;
   while (read(relay->signals, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo != SIGCHLD) {
-      kill(command, (int)info.ssi_signo);
+      kill(command, (int)info.ssi_signo == CALLER_DIED ? SIGKILL : (int)info.ssi_signo);
       continue;
     }
     int status;
@@ -164,6 +164,18 @@ static bool take_signals(struct relay *relay, pid_t command, int *code) {
   return ended;
 }
 
+/* Whether a caller that reads our output by sockets has closed them all: it wants no more of this command. */
+static bool has_left(const struct pollfd *out, const struct pollfd *err) {
+  bool left = false;
+  for (int i = 0; i < 2; i++) {
+    const struct pollfd *fd = i ? err : out;
+    if (fd->fd < 0) continue;
+    if (!(fd->revents & (POLLHUP | POLLERR))) return false;
+    left = true;
+  }
+  return left;
+}
+
 int relay_serve(struct relay *relay, pid_t command, int master, bool sizes) {
   int code = 0;
   sizes = sizes && relay->terminal;
@@ -173,22 +185,29 @@ int relay_serve(struct relay *relay, pid_t command, int master, bool sizes) {
     relay->to[INPUT] = relay->from[OUTPUT] = master;
     relay->to[OUTPUT] = OUTPUT;
   }
+  int listened[2] = {is_kind(OUTPUT, S_IFSOCK) ? OUTPUT : -1, is_kind(ERRORS, S_IFSOCK) ? ERRORS : -1};
   for (;;) {
     bool waiting = held_start < held_end;
     bool reads_input = relay->from[INPUT] >= 0;
-    struct pollfd fds[6] = {
+    struct pollfd fds[8] = {
         {relay->signals, POLLIN, 0},
         {reads_input && !waiting ? relay->from[INPUT] : -1, POLLIN, 0},
         {reads_input && waiting ? relay->to[INPUT] : -1, POLLOUT, 0},
         {relay->from[OUTPUT], POLLIN, 0},
         {relay->from[ERRORS], POLLIN, 0},
         {sizes ? SIZE_FD : -1, POLLIN, 0},
+        {listened[0], 0, 0},
+        {listened[1], 0, 0},
     };
-    if (poll(fds, 6, -1) < 0) continue;
+    if (poll(fds, 8, -1) < 0) continue;
     if (fds[1].revents || fds[2].revents) pass_input(relay);
     for (int stream = OUTPUT; stream <= ERRORS; stream++)
       if (fds[2 + stream].revents) copy_output(relay, stream);
     if (fds[5].revents && !take_size(master)) sizes = false;
+    if (has_left(&fds[6], &fds[7])) {
+      kill(command, SIGKILL);
+      listened[0] = listened[1] = -1;
+    }
     if (fds[0].revents && take_signals(relay, command, &code)) break;
   }
   /* What it had written before its end; others that still hold the pipes are not waited for. */

@@ -1,5 +1,6 @@
 /* What stays outside beside an exec'ed command: copies its streams where that is needed, passes signals on, waits. */
 #pragma once
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -10,6 +11,9 @@ struct streams {
 void streams_own(const struct streams *streams, uid_t uid);
 void streams_become(const struct streams *streams);
 void streams_close(struct streams *streams);
+
+/* The caller has died: a signal that nobody sends, so that the command is ended and reaped in order. */
+#define CALLER_DIED SIGRTMAX
 
 struct relay {
   int from[3], to[3]; /* copied from → to, by stream; -1: not copied */

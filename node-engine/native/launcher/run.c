@@ -187,7 +187,11 @@ static void clone_container(const struct json *config, const struct namespaces *
   streams_close(streams);
   struct failure failure;
   int master;
-  if (!launch_wait(channel[0], &failure, &master)) abandon(&failure);
+  if (!launch_wait(channel[0], &failure, &master)) {
+    if (failure.number == ECHILD && cgroup_oom_kills(&container.groups) > container.oom_before)
+      snprintf(failure.message, sizeof failure.message, "setting the process up: its memory limit is too small for that");
+    abandon(&failure);
+  }
   close(channel[0]);
   if (container.terminal) {
     container.input = container.output[0] = master;

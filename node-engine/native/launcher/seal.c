@@ -3,7 +3,9 @@
 #include "modes.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -11,6 +13,28 @@
 
 #define PROGRAM "/proc/self/exe"
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+/* In the sealed copy: which file it was made from, as "device:inode". */
+#define ORIGIN "TSRUN_SEALED_FROM"
+
+static void describe(char *out, size_t size, const struct stat *status) {
+  snprintf(out, size, "%llu:%llu", (unsigned long long)status->st_dev, (unsigned long long)status->st_ino);
+}
+
+bool sealed_from(const struct stat *status) {
+  char text[64];
+  const char *origin = getenv(ORIGIN);
+  describe(text, sizeof text, status);
+  return origin && !strcmp(origin, text);
+}
+
+void copy_whole(int from, int to, off_t size) {
+  while (size > 0) {
+    ssize_t n = sendfile(to, from, NULL, (size_t)size);
+    if (n <= 0) fail("supervisor", NULL, "copying the launcher");
+    size -= n;
+  }
+}
 
 static _Noreturn void continue_from(int fd, char **argv) {
   extern char **environ;
@@ -30,11 +54,10 @@ static int sealed_copy(void) {
   int from = open(PROGRAM, O_RDONLY | O_CLOEXEC), to = memfd_create("tsrun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   struct stat status;
   if (from < 0 || to < 0 || fstat(from, &status)) fail("supervisor", NULL, "copying the launcher to memory");
-  for (off_t left = status.st_size; left > 0;) {
-    ssize_t n = sendfile(to, from, NULL, (size_t)left);
-    if (n <= 0) fail("supervisor", NULL, "copying the launcher to memory");
-    left -= n;
-  }
+  copy_whole(from, to, status.st_size);
+  char origin[64];
+  describe(origin, sizeof origin, &status);
+  setenv(ORIGIN, origin, 1);
   if (fcntl(to, F_ADD_SEALS, SEALS)) fail("supervisor", NULL, "sealing the launcher's copy");
   close(from);
   return to;
