@@ -65,6 +65,7 @@ function lineDisplay({ mode, stream, prefix = '' }: DisplayOptions): ProgressDis
 }
 
 const UP_AND_CLEAR_BELOW = (lines: number): string => (lines === 0 ? '' : `\u001b[${lines}A\r\u001b[J`);
+const SHORTEST_REDRAW_MS = 40;
 const HIDE_CURSOR = '\u001b[?25l';
 const SHOW_CURSOR = '\u001b[?25h';
 
@@ -73,6 +74,7 @@ class TerminalDisplay implements ProgressDisplay {
   readonly #options: DisplayOptions;
   #rows: ReadonlyMap<string, TimedRow> = new Map();
   #drawn = 0;
+  #drawnAt = 0;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
   readonly #showCursor = (): void => void this.#options.stream.write(SHOW_CURSOR);
@@ -90,7 +92,8 @@ class TerminalDisplay implements ProgressDisplay {
       this.#timer = setInterval(() => this.#draw(), SPINNER_STEP_MS);
       this.#timer.unref();
     }
-    this.#draw();
+    // A burst of changes (a hundred containers) is drawn a few times, not once each: the timer comes by soon.
+    if (performance.now() - this.#drawnAt >= SHORTEST_REDRAW_MS) this.#draw();
   }
 
   interject(write: () => void): void {
@@ -123,5 +126,6 @@ class TerminalDisplay implements ProgressDisplay {
     const text = lines.map((line) => `${prefix}${line}\n`).join('');
     stream.write(UP_AND_CLEAR_BELOW(this.#drawn) + text);
     this.#drawn = lines.length;
+    this.#drawnAt = performance.now();
   }
 }

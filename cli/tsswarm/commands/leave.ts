@@ -1,10 +1,11 @@
+import { TsswarmError, errnoOf } from '../../../base/errors.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { removeUnit } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
 
-const END_TIMEOUT_MS = 10_000;
-const POLL_MS = 20;
+const LOOK_EVERY_MS = 20;
+const PATIENCE_MS = 30_000;
 
 /** Leaves the cluster: the daemon removes what it runs and its cluster state, answers, and ends. */
 export async function leave(
@@ -13,28 +14,35 @@ export async function leave(
   terminal: Terminal,
 ): Promise<void> {
   const node = await openNode(place);
+  let pid: number;
   try {
-    const { pid } = await node.daemon.status({});
+    ({ pid } = await node.daemon.status({}));
     await node.daemon.leave({ force: options.force === true });
-    await ended(pid);
   } finally {
     node.close();
   }
+  await untilEnded(pid);
   if (place.isDefault) await removeUnit();
   terminal.out('Node left the swarm. Images and volumes are kept.\n');
 }
 
-/** The daemon answers before it ends; what it does then belongs to leaving. */
-async function ended(pid: number): Promise<void> {
-  const deadline = performance.now() + END_TIMEOUT_MS;
-  while (isAlive(pid) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+/** The daemon removes its state last of all: only when it has ended a new node can be started in its place. */
+async function untilEnded(pid: number): Promise<void> {
+  for (const start = performance.now(); isAlive(pid);) {
+    if (performance.now() - start > PATIENCE_MS) {
+      throw new TsswarmError('DEADLINE_EXCEEDED', `leaving: the daemon (pid ${pid}) has left, but does not end`, {
+        hint: `end it with "kill ${pid}"`,
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
 }
 
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    return errnoOf(error) === 'EPERM';
   }
 }

@@ -136,24 +136,29 @@ bool cgroup_remove(struct cgroups *groups) {
   return all;
 }
 
-/* Makes one directory after another along groups->path; the last is the leaf. */
-static void make_in(struct cgroups *groups, struct hierarchy *h) {
+/* Makes one directory after another along `path` and opens the last. */
+static int make_path(const struct cgroups *groups, const struct hierarchy *h, const char *path) {
   bool cpuset = !h->v2 && cgroup_list_has(h->controllers, "cpuset");
   int dir = open_below(h, "");
   if (dir < 0) fail("cgroup", h->mount, "opening the cgroup hierarchy \"%s\"", h->mount);
-  char path[256], *rest = NULL;
-  snprintf(path, sizeof path, "%s", groups->path);
-  for (char *name = strtok_r(path, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+  char names[256], *rest = NULL;
+  snprintf(names, sizeof names, "%s", path);
+  for (char *name = strtok_r(names, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
     if (h->v2) cgroup_v2_enable(groups, h, dir);
     if (mkdirat(dir, name, 0755) && errno != EEXIST)
-      fail("cgroup", groups->path, "making the cgroup \"%s%s\"", h->mount, groups->path);
+      fail("cgroup", path, "making the cgroup \"%s%s\"", h->mount, path);
     int child = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (child < 0) fail("cgroup", groups->path, "opening the cgroup \"%s%s\"", h->mount, groups->path);
+    if (child < 0) fail("cgroup", path, "opening the cgroup \"%s%s\"", h->mount, path);
     if (cpuset) cgroup_v1_fill_cpuset(dir, child);
     close(dir);
     dir = child;
   }
-  h->leaf = dir;
+  return dir;
+}
+
+static void parent_of(char *parent, size_t size, const char *path) {
+  snprintf(parent, size, "%s", path);
+  *strrchr(parent, '/') = 0;
 }
 
 void cgroup_make(struct cgroups *groups) {
@@ -162,37 +167,59 @@ void cgroup_make(struct cgroups *groups) {
   for (unsigned i = 0; i < groups->count; i++) left_over |= groups->list[i].leaf >= 0;
   if (left_over && !cgroup_remove(groups))
     fail_because(EBUSY, "cgroup", groups->path, "making the cgroup \"%s\": it exists and cannot be emptied", groups->path);
-  for (unsigned i = 0; i < groups->count; i++) make_in(groups, &groups->list[i]);
+  for (unsigned i = 0; i < groups->count; i++)
+    groups->list[i].leaf = make_path(groups, &groups->list[i], groups->path);
 }
 
 void cgroup_open(struct cgroups *groups) {
   for (unsigned i = 0; i < groups->count; i++) groups->list[i].leaf = open_below(&groups->list[i], groups->path);
 }
 
-void cgroup_join(const struct cgroups *groups) {
+static const struct hierarchy *version_2(const struct cgroups *groups) {
+  for (unsigned i = 0; i < groups->count; i++)
+    if (groups->list[i].v2) return &groups->list[i];
+  return NULL;
+}
+
+int cgroup_leaf_v2(const struct cgroups *groups) {
+  const struct hierarchy *h = version_2(groups);
+  return h ? h->leaf : -1;
+}
+
+int cgroup_supervisor_v2(const struct cgroups *groups) {
+  const struct hierarchy *h = version_2(groups);
+  if (!h) return -1;
+  char parent[256], enabled[256] = "";
+  parent_of(parent, sizeof parent, groups->path);
+  int dir = make_path(groups, h, parent);
+  if (!*parent) return dir;
+  cgroup_v2_enable(groups, h, dir);
+  /* Version 2 allows no process in a cgroup that hands controllers to its children. */
+  if (read_file(dir, "cgroup.subtree_control", enabled, sizeof enabled) <= 0 || enabled[0] == '\n') return dir;
+  if (mkdirat(dir, "supervisors", 0755) && errno != EEXIST) fail("cgroup", parent, "making the supervisors' cgroup");
+  int leaf = openat(dir, "supervisors", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (leaf < 0) fail("cgroup", parent, "opening the supervisors' cgroup");
+  close(dir);
+  return leaf;
+}
+
+void cgroup_join_v1(const struct cgroups *groups) {
   for (unsigned i = 0; i < groups->count; i++) {
     const struct hierarchy *h = &groups->list[i];
-    if (h->leaf >= 0 && write_file(h->leaf, "cgroup.procs", "0"))
+    if (!h->v2 && (h->leaf < 0 || write_file(h->leaf, "tasks", "0")))
       fail("cgroup", groups->path, "joining the cgroup \"%s%s\"", h->mount, groups->path);
   }
 }
 
-void cgroup_join_parent(const struct cgroups *groups) {
+void cgroup_join_parent_v1(const struct cgroups *groups) {
   char parent[256];
-  snprintf(parent, sizeof parent, "%s", groups->path);
-  char *slash = strrchr(parent, '/');
-  *slash = 0;
+  parent_of(parent, sizeof parent, groups->path);
   for (unsigned i = 0; i < groups->count; i++) {
     const struct hierarchy *h = &groups->list[i];
-    int dir = open_below(h, parent);
+    int dir = h->v2 ? -1 : open_below(h, parent);
     if (dir < 0) continue;
-    int joined = write_file(dir, "cgroup.procs", "0");
-    if (joined && h->v2) {
-      /* Version 2 allows no process in a cgroup that hands controllers to its children. */
-      mkdirat(dir, "supervisors", 0755);
-      joined = write_file(dir, "supervisors/cgroup.procs", "0");
-    }
-    if (joined) warning("the supervisor cannot join the cgroup \"%s%s\": %s", h->mount, parent, strerror(errno));
+    if (write_file(dir, "tasks", "0"))
+      warning("the supervisor cannot join the cgroup \"%s%s\": %s", h->mount, parent, strerror(errno));
     close(dir);
   }
 }
@@ -222,20 +249,23 @@ static unsigned kill_below(int dir) {
   return count;
 }
 
+/* Version 2 kills a whole tree at once (kernel 5.14); it does so in hybrid mode too. */
+static bool kill_by_v2(const struct hierarchy *h, bool *any) {
+  char events[256];
+  if (read_file(h->leaf, "cgroup.events", events, sizeof events) > 0 && strstr(events, "populated 1")) *any = true;
+  return !write_file(h->leaf, "cgroup.kill", "1");
+}
+
 bool cgroup_kill(struct cgroups *groups) {
   bool any = false;
+  for (unsigned i = 0; i < groups->count; i++)
+    if (groups->list[i].v2 && groups->list[i].leaf >= 0 && kill_by_v2(&groups->list[i], &any)) return any;
   const struct hierarchy *freezer = cgroup_with(groups, "freezer");
   if (freezer && (freezer->leaf < 0 || freezer->v2)) freezer = NULL;
   for (unsigned i = 0; i < groups->count; i++) {
     int leaf = groups->list[i].leaf;
-    if (leaf < 0) continue;
-    if (groups->list[i].v2 && !write_file(leaf, "cgroup.kill", "1")) {
-      char events[256];
-      if (read_file(leaf, "cgroup.events", events, sizeof events) > 0 && strstr(events, "populated 1")) any = true;
-      continue;
-    }
     /* Frozen, nothing can fork away between reading the list and the signals; repeated until a round finds nobody. */
-    for (int round = 0; round < 100; round++) {
+    for (int round = 0; leaf >= 0 && round < 100; round++) {
       if (freezer) write_file(freezer->leaf, "freezer.state", "FROZEN");
       unsigned killed = kill_below(leaf);
       if (freezer) write_file(freezer->leaf, "freezer.state", "THAWED");

@@ -22,12 +22,19 @@ struct cgroups {
 void cgroup_find(struct cgroups *groups, const char *path);
 /* Makes the container's cgroup in each hierarchy, after killing and removing what a crashed supervisor left there. */
 void cgroup_make(struct cgroups *groups);
-/* Moves the calling process to the parent of the container's cgroup: out of the caller's, beside the container's. */
-void cgroup_join_parent(const struct cgroups *groups);
+/* Version 2's cgroup for the supervisor, made and opened: the parent of the container's, or a leaf beside it where
+   version 2 wants leaves. -1 without version 2. To be cloned into: moving a process that exists is slow (see below). */
+int cgroup_supervisor_v2(const struct cgroups *groups);
+/* Moves the calling process to the parent of the container's cgroup in every v1 hierarchy: out of the caller's. */
+void cgroup_join_parent_v1(const struct cgroups *groups);
 /* Writes linux.resources; a knob that this kernel lacks becomes a warning. */
 void cgroup_limit(const struct cgroups *groups, const struct json *resources);
-/* Moves the calling process into the container's cgroup of every hierarchy. */
-void cgroup_join(const struct cgroups *groups);
+/* Moves the calling process, which must have one thread, into the container's cgroup of every v1 hierarchy. By "tasks" and
+   "0", which the kernel does without waiting; a write to cgroup.procs waits for a grace period of RCU (10 ms and more)
+   and holds up every fork on the machine meanwhile. */
+void cgroup_join_v1(const struct cgroups *groups);
+/* The container's cgroup in version 2, to be cloned into; -1 without version 2. */
+int cgroup_leaf_v2(const struct cgroups *groups);
 /* Opens the existing cgroups of a running container; those that are gone stay -1. */
 void cgroup_open(struct cgroups *groups);
 /* Kills every process in the cgroup and in those below it. Returns whether there was any. */

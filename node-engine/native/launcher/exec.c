@@ -12,31 +12,23 @@
 #include "terminal.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { SIZE_FD = 3, FAILURE_FD = 4 };
 
-/* Where a failure before the command is told: FAILURE_FD when the caller gave it. */
-static int told = 2;
-
-/* Descriptors that the caller did not give are filled, so that nothing of ours is taken for them. */
-static void keep_descriptors(void) {
-  if (fcntl(FAILURE_FD, F_GETFD) >= 0) told = FAILURE_FD;
-  for (int fd = 0; fd <= FAILURE_FD; fd++) {
-    if (fcntl(fd, F_GETFD) >= 0) continue;
-    int null = open("/dev/null", O_RDWR);
-    if (null != fd && (null < 0 || dup2(null, fd) < 0)) fail("process", NULL, "filling the descriptor %d", fd);
-  }
-  for (int fd = SIZE_FD; fd <= FAILURE_FD; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+/* Whether the caller has left that descriptor open for us. If not, its place is taken, so that no file of ours gets the number. */
+static bool claim(int fd) {
+  if (!fcntl(fd, F_SETFD, FD_CLOEXEC)) return true;
+  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null >= 0 && null != fd && dup3(null, fd, O_CLOEXEC) == fd) close(null);
+  return false;
 }
 
 /* 127, 126, 125: the exit codes of `docker exec` and of shells. */
@@ -45,7 +37,6 @@ static _Noreturn void give_up(const struct failure *failure) {
   failure_exit_code = in_exec && failure->number == ENOENT                                    ? 127
                       : in_exec && (failure->number == EACCES || failure->number == ENOEXEC) ? 126
                                                                                               : 125;
-  failure_line_fd = told;
   failure_as_line(failure);
 }
 
@@ -57,36 +48,38 @@ static int open_container(const struct state *state) {
   return pidfd;
 }
 
-/* The container may have split its cgroup (version 2): its main process's own is then where one can be. */
-static void join_cgroups(struct cgroups *groups, int pid) {
-  char path[64], text[8192];
-  snprintf(path, sizeof path, "/proc/%d/cgroup", pid);
-  for (unsigned i = 0; i < groups->count; i++) {
-    const struct hierarchy *h = &groups->list[i];
-    if (h->leaf < 0) fail_because(ESRCH, "cgroup", groups->path, "joining the cgroup \"%s%s\": it is gone", h->mount, groups->path);
-    if (!write_file(h->leaf, "cgroup.procs", "0")) continue;
-    int kept = errno;
-    char *line = NULL, whole[1024];
-    if (h->v2 && read_file(AT_FDCWD, path, text, sizeof text) > 0) line = strstr(text, "0::");
-    if (line) {
-      line[strcspn(line, "\n")] = 0;
-      snprintf(whole, sizeof whole, "%s%s/cgroup.procs", h->mount, line + 3);
-      if (strncmp(line + 3, groups->path, strlen(groups->path)) == 0 && !write_file(AT_FDCWD, whole, "0")) continue;
-    }
-    errno = kept;
-    fail("cgroup", groups->path, "joining the cgroup \"%s%s\"", h->mount, groups->path);
-  }
+/* Makes the child, in the container's cgroup of version 2 where there is one. */
+static int clone_command(const struct cgroups *groups, int container) {
+  struct k_clone_args args = {.exit_signal = SIGCHLD};
+  int leaf = cgroup_leaf_v2(groups);
+  if (leaf >= 0) args.flags = K_CLONE_INTO_CGROUP, args.cgroup = (uint64_t)leaf;
+  int pid = k_clone3(&args);
+  if (pid >= 0 || leaf < 0 || (errno != EBUSY && errno != EOPNOTSUPP)) return pid;
+  /* The container has split its cgroup, and only leaves hold processes: that of its main process will do. */
+  char path[64], text[8192], whole[1024];
+  snprintf(path, sizeof path, "/proc/%d/cgroup", container);
+  char *line = read_file(AT_FDCWD, path, text, sizeof text) > 0 ? strstr(text, "0::") : NULL;
+  if (!line) return -1;
+  line[strcspn(line, "\n")] = 0;
+  for (unsigned i = 0; i < groups->count; i++)
+    if (groups->list[i].v2) snprintf(whole, sizeof whole, "%s%s", groups->list[i].mount, line + 3);
+  int dir = strncmp(line + 3, groups->path, strlen(groups->path)) ? -1 : open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return -1;
+  args.cgroup = (uint64_t)dir;
+  return k_clone3(&args);
 }
 
-static void enter_namespaces(int pidfd) {
-  int all = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
-  if (setns(pidfd, all)) fail("namespace", NULL, "joining the container's namespaces");
-}
-
-static _Noreturn void run_command(struct process *process, const struct streams *streams, bool terminal, int channel) {
+static _Noreturn void run_command(struct process *process, const struct streams *streams, bool terminal, int channel,
+                                  const struct cgroups *groups, int pidfd) {
   failure_pipe = channel;
   on_failure = failure_through_pipe;
   launch_tie(channel);
+  process_set_oom_score(process);
+  process_limit(process);
+  cgroup_join_v1(groups);
+  /* The cgroup namespace after the cgroups; the pid namespace is that of a child since its parent has joined it. */
+  if (setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP))
+    fail("namespace", NULL, "joining the container's namespaces");
   process_resolve_user(process, NULL);
   struct terminal pair = {-1, -1};
   if (setsid() < 0) fail("process", NULL, "making a session");
@@ -105,8 +98,9 @@ static _Noreturn void run_command(struct process *process, const struct streams 
 int exec_in(const struct exec_options *options) {
   on_failure = give_up;
   /* The command must not outlive who asked for it. */
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  keep_descriptors();
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL)) fail("process", NULL, "tying the process to its caller");
+  bool sizes = claim(SIZE_FD);
+  failure_line_fd = claim(FAILURE_FD) ? FAILURE_FD : 2;
   int run_dir = run_dir_open(options->run_dir);
   struct state state = state_read(run_dir);
   int pidfd = open_container(&state);
@@ -121,38 +115,23 @@ int exec_in(const struct exec_options *options) {
   int channel[2];
   launch_channel(channel);
   relay_block_signals(&relay);
-  /* The command's pid as it is called out here; the helper says it. */
-  volatile pid_t *command = mmap(NULL, sizeof *command, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (command == MAP_FAILED) fail("process", NULL, "mapping memory");
-  /* A helper in between, so that this process itself stays in the caller's cgroups and namespaces. */
-  pid_t pid = fork();
-  if (pid < 0) fail("process", NULL, "making a process");
+  if (setns(pidfd, CLONE_NEWPID)) fail("namespace", "pid", "joining the container's pid namespace");
+  int pid = clone_command(&groups, state.pid);
+  if (pid < 0) fail("process", NULL, "making a process in the container");
   if (!pid) {
     close(channel[0]);
-    on_failure = failure_through_pipe;
-    failure_pipe = channel[1];
-    launch_tie(channel[1]);
-    process_set_oom_score(&process);
-    process_limit(&process);
-    join_cgroups(&groups, state.pid);
-    enter_namespaces(pidfd);
-    /* CLONE_PARENT: the command becomes a child of the process outside, in the container's pid namespace. */
-    struct k_clone_args args = {.flags = CLONE_PARENT};
-    int child = k_clone3(&args);
-    if (child < 0) fail("process", NULL, "making a process in the container");
-    if (child) {
-      *command = child;
-      _exit(0);
-    }
-    run_command(&process, &streams, options->terminal, channel[1]);
+    run_command(&process, &streams, options->terminal, channel[1], &groups, pidfd);
   }
   close(channel[1]);
   streams_close(&streams);
   struct failure failure;
   int master;
-  if (!launch_wait(channel[0], &failure, &master)) give_up(&failure);
-  /* The end of this descriptor says that the command runs. */
+  if (!launch_wait(channel[0], &failure, &master)) {
+    /* Left to the machine's init, the zombie would hold up the end of the container's pid namespace. */
+    waitpid(pid, NULL, 0);
+    give_up(&failure);
+  }
   close(FAILURE_FD);
   json_free_all();
-  return relay_serve(&relay, pid, *command, master);
+  return relay_serve(&relay, pid, master, sizes);
 }

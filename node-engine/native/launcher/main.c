@@ -29,6 +29,15 @@ static long long number(const char *text) {
   return value;
 }
 
+/* The supervisor leaves the caller's directory: paths are taken from it before. */
+static const char *absolute(const char *path) {
+  char here[4096], *whole;
+  if (!path || path[0] == '/') return path;
+  if (!getcwd(here, sizeof here) || asprintf(&whole, "%s/%s", here, path) < 0)
+    fail("arguments", path, "resolving the path \"%s\"", path);
+  return whole;
+}
+
 /* Every option of every mode; those of another mode are refused by what the mode leaves unset. */
 struct options {
   const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process;
@@ -62,6 +71,12 @@ static struct options read_options(char **argv) {
   return o;
 }
 
+/* A caller may have closed its standard streams: no file of ours must get their numbers. */
+static void fill_standard_streams(void) {
+  for (int fd = 0; fd < 3; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) _exit(125);
+}
+
 /* Whether a file asks for CAP_SYS_ADMIN: with it, a read-only mount can be made writable again. */
 static bool grants_admin(const char *directory, const char *name) {
   char path[4096], text[64 * 1024 + 32];
@@ -83,6 +98,7 @@ static bool grants_admin(const char *directory, const char *name) {
 
 int main(int argc, char **argv) {
   on_failure = failure_as_line;
+  fill_standard_streams();
   const char *mode = argc > 1 ? argv[1] : "";
   if (!strcmp(mode, "init")) {
     if (argc < 4 || strcmp(argv[2], "--")) usage(mode);
@@ -93,7 +109,7 @@ int main(int argc, char **argv) {
   struct options o = argc > 1 ? read_options(argv + 2) : (struct options){0};
   if (!strcmp(mode, "run") && o.bundle && o.run_dir) {
     seal_program(argv, grants_admin(o.bundle, "config.json"));
-    struct run_options options = {o.bundle, o.run_dir, o.log, o.seccomp, o.log_max_size ? number(o.log_max_size) : 0,
+    struct run_options options = {absolute(o.bundle), o.run_dir, absolute(o.log), absolute(o.seccomp), o.log_max_size ? number(o.log_max_size) : 0,
                                   o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot};
     return run(&options);
   }

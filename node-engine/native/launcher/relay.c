@@ -146,17 +146,17 @@ static bool take_size(int master) {
 }
 
 /* Takes signals: reaps or passes on. True when the command has ended. */
-static bool take_signals(struct relay *relay, pid_t helper, pid_t *command, int *code) {
+static bool take_signals(struct relay *relay, pid_t command, int *code) {
   struct signalfd_siginfo info;
   bool ended = false;
   while (read(relay->signals, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo != SIGCHLD) {
-      if (*command > 0) kill(*command, (int)info.ssi_signo);
+      kill(command, (int)info.ssi_signo);
       continue;
     }
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-      if (pid == helper) continue;
+      if (pid != command) continue;
       *code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
       ended = true;
     }
@@ -164,9 +164,9 @@ static bool take_signals(struct relay *relay, pid_t helper, pid_t *command, int 
   return ended;
 }
 
-int relay_serve(struct relay *relay, pid_t helper, pid_t command, int master) {
+int relay_serve(struct relay *relay, pid_t command, int master, bool sizes) {
   int code = 0;
-  bool sizes = relay->terminal && fcntl(SIZE_FD, F_GETFD) >= 0;
+  sizes = sizes && relay->terminal;
   if (relay->terminal) {
     fcntl(master, F_SETFL, O_NONBLOCK);
     relay->from[INPUT] = INPUT;
@@ -189,7 +189,7 @@ int relay_serve(struct relay *relay, pid_t helper, pid_t command, int master) {
     for (int stream = OUTPUT; stream <= ERRORS; stream++)
       if (fds[2 + stream].revents) copy_output(relay, stream);
     if (fds[5].revents && !take_size(master)) sizes = false;
-    if (fds[0].revents && take_signals(relay, helper, &command, &code)) break;
+    if (fds[0].revents && take_signals(relay, command, &code)) break;
   }
   /* What it had written before its end; others that still hold the pipes are not waited for. */
   for (int stream = OUTPUT; stream <= ERRORS; stream++)

@@ -20,5 +20,5 @@ struct relay {
 /* Sockets are replaced by pipes with a relay, because /dev/stdout on a socket cannot be opened; other files go through. */
 struct streams relay_prepare(struct relay *relay, bool terminal);
 void relay_block_signals(struct relay *relay);
-/* Serves until the command has ended; its exit code, or 128 + signal. `helper` is a child whose end means nothing. */
-int relay_serve(struct relay *relay, pid_t helper, pid_t command, int master);
+/* Serves until the command has ended; its exit code, or 128 + signal. `sizes`: frames of terminal sizes come on fd 3. */
+int relay_serve(struct relay *relay, pid_t command, int master, bool sizes);

@@ -7,6 +7,7 @@
 #include "mount.h"
 #include "namespaces.h"
 #include "process.h"
+#include "relay.h"
 #include "resolve.h"
 #include "state.h"
 #include "supervisor.h"
@@ -27,10 +28,6 @@
 #ifndef TIOCGPTPEER
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
-
-struct streams {
-  int child[3]; /* what becomes 0, 1, 2 of the container; -1 with a terminal */
-};
 
 static struct supervised container;
 static int report; /* pipe to the caller's process */
@@ -115,27 +112,18 @@ static struct streams make_streams(bool with_stdin, bool terminal) {
   if (terminal) return s;
   int ends[2];
   if (!with_stdin) {
-    s.child[0] = null_device(O_RDONLY);
+    s.fd[0] = null_device(O_RDONLY);
   } else {
     if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
-    s.child[0] = ends[0];
+    s.fd[0] = ends[0];
     container.input = ends[1];
   }
   for (int i = 0; i < 2; i++) {
     if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
     container.output[i] = ends[0];
-    s.child[i + 1] = ends[1];
+    s.fd[i + 1] = ends[1];
   }
   return s;
-}
-
-/* Gives the pipes to the container's user, so that it can open /dev/stdout again. Pipes only: never a device of the host. */
-static void own_streams(const struct streams *s, uid_t uid) {
-  for (int i = 0; i < 3; i++) {
-    struct stat status;
-    if (uid && !fstat(s->child[i], &status) && S_ISFIFO(status.st_mode) && fchown(s->child[i], uid, (gid_t)-1))
-      fail("process", NULL, "giving the standard streams to the user %u", uid);
-  }
 }
 
 static _Noreturn void run_container(const struct json *config, const struct namespaces *namespaces, struct process *process,
@@ -144,7 +132,7 @@ static _Noreturn void run_container(const struct json *config, const struct name
   on_failure = failure_through_pipe;
   launch_tie(channel);
   process_set_oom_score(process);
-  cgroup_join(&container.groups);
+  cgroup_join_v1(&container.groups);
   process_limit(process);
   namespaces_enter(namespaces, config);
   umask(0);
@@ -167,11 +155,16 @@ static _Noreturn void run_container(const struct json *config, const struct name
     if (send_fd(channel, terminal.master, LAUNCH_TERMINAL)) fail("terminal", NULL, "handing the terminal to the supervisor");
     terminal_control(&terminal);
   } else {
-    own_streams(streams, process->uid);
-    for (int fd = 0; fd < 3; fd++)
-      if (dup2(streams->child[fd], fd) < 0) fail("process", NULL, "setting the standard streams");
+    streams_own(streams, process->uid);
+    streams_become(streams);
   }
   process_execute(process);
+}
+
+static void into_cgroup(struct k_clone_args *args, int cgroup) {
+  if (cgroup < 0) return;
+  args->flags |= K_CLONE_INTO_CGROUP;
+  args->cgroup = (uint64_t)cgroup;
 }
 
 static void clone_container(const struct json *config, const struct namespaces *namespaces, struct process *process,
@@ -183,6 +176,7 @@ static void clone_container(const struct json *config, const struct namespaces *
   struct k_clone_args args = {.flags = namespaces->clone_flags | CLONE_PIDFD,
                               .pidfd = (uint64_t)(uintptr_t)&container.pidfd,
                               .exit_signal = SIGCHLD};
+  into_cgroup(&args, cgroup_leaf_v2(&container.groups));
   container.pid = k_clone3(&args);
   if (container.pid < 0) fail("namespace", NULL, "making the container's namespaces");
   if (!container.pid) {
@@ -190,8 +184,7 @@ static void clone_container(const struct json *config, const struct namespaces *
     run_container(config, namespaces, process, streams, channel[1], options);
   }
   close(channel[1]);
-  for (int i = 0; i < 3; i++)
-    if (streams->child[i] >= 0) close(streams->child[i]);
+  streams_close(streams);
   struct failure failure;
   int master;
   if (!launch_wait(channel[0], &failure, &master)) abandon(&failure);
@@ -204,29 +197,22 @@ static void clone_container(const struct json *config, const struct namespaces *
   }
 }
 
-static _Noreturn void run_supervisor(const struct run_options *options) {
+static _Noreturn void run_supervisor(const struct run_options *options, const struct json *config) {
   on_failure = abandon;
   detach_from_caller();
   clear_run_dir();
   warnings_directory = container.run_dir;
-  int bundle = open(options->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (bundle < 0) fail("config", options->bundle, "opening the bundle \"%s\"", options->bundle);
-  const struct json *config = json_load(bundle, "config.json");
-  close(bundle);
-  refuse_unsupported(config);
   struct namespaces namespaces;
   namespaces_read(config, &namespaces);
   struct process process;
   process_read(&process, json_get(config, "process"), options->seccomp);
   const struct json *part = json_get(config, "linux");
-  const char *path = json_string(part, "cgroupsPath");
-  cgroup_find(&container.groups, path ? path : "");
   log_open(&container.log, options->log, options->log_max_size, options->log_max_files);
   struct streams streams = make_streams(options->with_stdin, json_true(process.json, "terminal"));
   cgroups_made = true;
   cgroup_make(&container.groups);
   cgroup_limit(&container.groups, json_get(part, "resources"));
-  cgroup_join_parent(&container.groups);
+  cgroup_join_parent_v1(&container.groups);
   container.oom_before = cgroup_oom_kills(&container.groups);
   container.listener = control_listen(container.run_dir);
   supervise_block_signals();
@@ -247,14 +233,23 @@ int run(const struct run_options *options) {
   container.run_dir = run_dir_open(options->run_dir);
   if (flock(container.run_dir, LOCK_EX | LOCK_NB))
     fail_because(EBUSY, "state", options->run_dir, "starting the container: another supervisor holds \"%s\"", options->run_dir);
+  int bundle = open(options->bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (bundle < 0) fail("config", options->bundle, "opening the bundle \"%s\"", options->bundle);
+  const struct json *config = json_load(bundle, "config.json");
+  refuse_unsupported(config);
+  const char *path = json_string(json_get(config, "linux"), "cgroupsPath");
+  cgroup_find(&container.groups, path ? path : "");
   int ends[2];
   if (pipe2(ends, O_CLOEXEC)) fail("supervisor", NULL, "making a pipe");
-  pid_t pid = fork();
+  /* The supervisor begins outside the caller's cgroup: who stops the caller's service must not end the containers. */
+  struct k_clone_args args = {.exit_signal = SIGCHLD};
+  into_cgroup(&args, cgroup_supervisor_v2(&container.groups));
+  int pid = k_clone3(&args);
   if (pid < 0) fail("supervisor", NULL, "making the supervisor");
   if (!pid) {
     close(ends[0]);
     report = ends[1];
-    run_supervisor(options);
+    run_supervisor(options, config);
   }
   close(ends[1]);
   char line[4096];

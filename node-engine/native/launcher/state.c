@@ -9,15 +9,16 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool replace(int dir, const char *name, const char *text) {
+/* Durable: for what must be there after the machine has crashed, too. A crash ends the state of what ran. */
+static bool replace(int dir, const char *name, const char *text, bool durable) {
   char temporary[64];
   snprintf(temporary, sizeof temporary, ".%s.new", name);
   int fd = openat(dir, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return false;
   size_t length = strlen(text);
-  bool good = write(fd, text, length) == (ssize_t)length && !fsync(fd);
+  bool good = write(fd, text, length) == (ssize_t)length && (!durable || !fsync(fd));
   close(fd);
-  return good && !renameat(dir, temporary, dir, name) && !fsync(dir);
+  return good && !renameat(dir, temporary, dir, name) && (!durable || !fsync(dir));
 }
 
 void state_write(int run_dir, const struct state *s) {
@@ -26,7 +27,7 @@ void state_write(int run_dir, const struct state *s) {
   snprintf(text, sizeof text,
            "{\"pid\":%d,\"startTime\":\"%llu\",\"supervisorPid\":%d,\"supervisorStartTime\":\"%llu\",\"cgroup\":%s}\n", s->pid,
            (unsigned long long)s->start_time, s->supervisor_pid, (unsigned long long)s->supervisor_start_time, cgroup);
-  if (!replace(run_dir, "state.json", text)) fail("state", "state.json", "writing \"state.json\"");
+  if (!replace(run_dir, "state.json", text, false)) fail("state", "state.json", "writing \"state.json\"");
 }
 
 static uint64_t read_time(const struct json *json, const char *key) {
@@ -55,7 +56,7 @@ void exit_write(int run_dir, int code, int signal, bool oom_killed) {
   clock_gettime(CLOCK_REALTIME, &now);
   snprintf(text, sizeof text, "{\"code\":%d,\"signal\":%d,\"oomKilled\":%s,\"atMs\":%lld}\n", code, signal,
            oom_killed ? "true" : "false", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
-  if (!replace(run_dir, "exit.json", text)) warning("the exit status cannot be written: %s", strerror(errno));
+  if (!replace(run_dir, "exit.json", text, true)) warning("the exit status cannot be written: %s", strerror(errno));
 }
 
 int run_dir_open(const char *path) {
