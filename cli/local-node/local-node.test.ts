@@ -53,9 +53,9 @@ describe('starting a node', () => {
     const info = JSON.stringify({ level: 'info', message: 'ready' });
     const error = JSON.stringify({ level: 'error', message: 'cannot listen', hint: 'do this' });
     assert.deepEqual(lastError([info, error, info]), { message: 'cannot listen', hint: 'do this' });
-    assert.deepEqual(lastError([info, 'error: state is locked']), {
-      message: 'error: state is locked',
-      hint: undefined,
+    assert.deepEqual(lastError([info, 'error: state is locked', 'hint: wait']), {
+      message: 'state is locked',
+      hint: 'wait',
     });
     assert.equal(lastError([info]), undefined);
   });

@@ -125,17 +125,22 @@ function startFailure(outcome: string, log: string, where: string): TsswarmError
   });
 }
 
-/** The last line of level error in JSON lines; one that is not JSON (a crash of the runtime) is shown as it is. */
+/**
+ * The last line of level error in JSON lines; else what the daemon said on its way out, or a crash of the runtime, which is
+ * not JSON and is shown as it is.
+ */
 export function lastError(
   lines: readonly string[],
 ): { readonly message: string; readonly hint: string | undefined } | undefined {
+  let hint: string | undefined;
   for (const line of lines.toReversed()) {
     try {
       const entry = JSON.parse(line) as { level?: string; message?: string; reason?: string; hint?: string };
       if (entry.level !== 'error' || entry.message === undefined) continue;
       return { message: entry.reason ?? entry.message, hint: entry.hint };
     } catch {
-      if (/error/i.test(line)) return { message: line.trim(), hint: undefined };
+      hint = /^hint: (.*)/.exec(line)?.[1] ?? hint;
+      if (/error/i.test(line)) return { message: line.trim().replace(/^error: /, ''), hint };
     }
   }
   return undefined;

@@ -59,7 +59,6 @@ describe('log lines', () => {
   it('share a colour within a service, and only there', () => {
     const out = lines({ style: ansiStyle });
     const colour = (source: typeof web): string =>
-      // eslint-disable-next-line no-control-regex -- the escape sequence is what is looked for
       /\u001b\[(\d+)m/.exec(out.take(source, 'stdout', TIME, bytes('x\n')))?.[1] ?? '';
     assert.equal(colour(web), colour({ name: 'web-2', service: 'web' }));
     assert.notEqual(colour(web), colour(worker));
