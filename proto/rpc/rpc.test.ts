@@ -23,6 +23,7 @@ describe('rpc over a unix socket', () => {
       leave: (request) => Promise.resolve({ ...request }),
     });
     server.add(tasksService, {
+      containers: () => Promise.resolve({ containers: [] }),
       async *logs(request, signal) {
         for (let i = 0; i < request.tail; i++)
           yield { stream: 'stdout' as const, time: '', data: Buffer.from(String(i)) };
