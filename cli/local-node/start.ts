@@ -13,6 +13,8 @@ const UNIT_NAME = 'tsswarm.service';
 const UNIT_PATH = `/etc/systemd/system/${UNIT_NAME}`;
 /** Lines of the daemon's log that are shown when it does not come up. */
 const SHOWN_LOG_LINES = 15;
+/** How long another command's daemon is waited for. */
+const OTHERS_MS = 3000;
 
 export interface StartOptions {
   readonly place: NodePlace;
@@ -77,11 +79,21 @@ async function startDetached(place: NodePlace, args: readonly string[]): Promise
     });
     ready.destroy();
     child.unref();
-    if (outcome === undefined) return { by: 'process', log };
+    if (outcome === undefined || (await othersStart(place))) return { by: 'process', log };
     throw startFailure(outcome, (await readFile(log)).subarray(offset).toString(), log);
   } finally {
     await file.close();
   }
+}
+
+/** Two commands may start the same node at the same moment: the one whose daemon came second waits for the first's. */
+async function othersStart(place: NodePlace): Promise<boolean> {
+  const deadline = performance.now() + OTHERS_MS;
+  while (performance.now() < deadline) {
+    if ((await probeSocket(place.socket)) === 'answers') return true;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return false;
 }
 
 async function startUnit(args: readonly string[]): Promise<StartedNode> {
