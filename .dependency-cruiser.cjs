@@ -1,6 +1,18 @@
 // The import rule between the rooms (architecture, "The rooms"): who may import whom, checked by a tool, not by memory.
 // A type-only import is allowed more widely than a value import: `dependencyTypesNot: ['type-only']` marks the latter.
-const ROOMS = ['base', 'proto', 'manager', 'worker', 'compose', 'node-engine', 'docker-api', 'cli', 'deploy', 'test', 'bench'];
+const ROOMS = [
+  'base',
+  'proto',
+  'manager',
+  'worker',
+  'compose',
+  'node-engine',
+  'docker-api',
+  'cli',
+  'deploy',
+  'test',
+  'bench',
+];
 const others = (...allowed) => `^(${ROOMS.filter((r) => !allowed.includes(r)).join('|')})/`;
 const room = (name, allowed) => ({
   name: `${name}-imports-only-its-neighbours`,
@@ -17,8 +29,18 @@ const typesOnly = (name, target) => ({
 const ACTORS = ['orchestrator', 'allocator', 'scheduler', 'dispatcher', 'control'];
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
-    { name: 'base-imports-nothing', severity: 'error', from: { path: '^base/', pathNot: '\\.test\\.ts$' }, to: { path: others('base') } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'base-imports-nothing',
+      severity: 'error',
+      from: { path: '^base/', pathNot: '\\.test\\.ts$' },
+      to: { path: others('base') },
+    },
     room('proto', []),
     room('manager', ['proto']),
     room('worker', ['proto', 'node-engine']),
@@ -27,8 +49,18 @@ module.exports = {
     room('node-engine', ['proto']),
     typesOnly('node-engine', 'proto'),
     room('docker-api', ['proto', 'node-engine', 'manager']),
-    { name: 'docker-api-sees-only-the-control-interface', severity: 'error', from: { path: '^docker-api/' }, to: { path: '^manager/(?!control/)' } },
-    { name: 'nobody-imports-the-top', severity: 'error', from: { pathNot: '^(cli|docker-api|test|bench)/' }, to: { path: '^(cli|docker-api)/' } },
+    {
+      name: 'docker-api-sees-only-the-control-interface',
+      severity: 'error',
+      from: { path: '^docker-api/' },
+      to: { path: '^manager/(?!control/)' },
+    },
+    {
+      name: 'nobody-imports-the-top',
+      severity: 'error',
+      from: { pathNot: '^(cli|docker-api|test|bench)/' },
+      to: { path: '^(cli|docker-api)/' },
+    },
     ...ACTORS.map((actor) => ({
       name: `manager-${actor}-stands-alone`,
       severity: 'error',
@@ -43,13 +75,18 @@ module.exports = {
     },
     {
       name: 'pure-files-touch-no-world',
-      comment: 'Only files named loop, server, client, disk, socket or process touch sockets, clocks and disks (habit 1).',
+      comment:
+        'Only files named loop, server, client, disk, socket or process touch sockets, clocks and disks (habit 1).',
       severity: 'error',
       from: {
         path: '^(manager|worker/agent|compose)/',
         pathNot: '(\\.test\\.ts$|/(loop|server|client|disk|socket|process)\\.ts$|^compose/read/)',
       },
-      to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|path(/posix)?|util|buffer)$', dependencyTypesNot: ['type-only'] },
+      to: {
+        dependencyTypes: ['core'],
+        pathNot: '^(node:)?(crypto|path(/posix)?|util|buffer)$',
+        dependencyTypesNot: ['type-only'],
+      },
     },
   ],
   options: {

@@ -13,6 +13,8 @@ const UNIT_NAME = 'tsswarm.service';
 const UNIT_PATH = `/etc/systemd/system/${UNIT_NAME}`;
 /** Lines of the daemon's log that are shown when it does not come up. */
 const SHOWN_LOG_LINES = 15;
+/** How long another command's daemon is waited for. */
+const OTHERS_MS = 3000;
 
 export interface StartOptions {
   readonly place: NodePlace;
@@ -77,11 +79,21 @@ async function startDetached(place: NodePlace, args: readonly string[]): Promise
     });
     ready.destroy();
     child.unref();
-    if (outcome === undefined) return { by: 'process', log };
+    if (outcome === undefined || (await othersStart(place))) return { by: 'process', log };
     throw startFailure(outcome, (await readFile(log)).subarray(offset).toString(), log);
   } finally {
     await file.close();
   }
+}
+
+/** Two commands may start the same node at the same moment: the one whose daemon came second waits for the first's. */
+async function othersStart(place: NodePlace): Promise<boolean> {
+  const deadline = performance.now() + OTHERS_MS;
+  while (performance.now() < deadline) {
+    if ((await probeSocket(place.socket)) === 'answers') return true;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return false;
 }
 
 async function startUnit(args: readonly string[]): Promise<StartedNode> {
@@ -125,17 +137,22 @@ function startFailure(outcome: string, log: string, where: string): TsswarmError
   });
 }
 
-/** The last line of level error in JSON lines; one that is not JSON (a crash of the runtime) is shown as it is. */
+/**
+ * The last line of level error in JSON lines; else what the daemon said on its way out, or a crash of the runtime, which is
+ * not JSON and is shown as it is.
+ */
 export function lastError(
   lines: readonly string[],
 ): { readonly message: string; readonly hint: string | undefined } | undefined {
+  let hint: string | undefined;
   for (const line of lines.toReversed()) {
     try {
       const entry = JSON.parse(line) as { level?: string; message?: string; reason?: string; hint?: string };
       if (entry.level !== 'error' || entry.message === undefined) continue;
       return { message: entry.reason ?? entry.message, hint: entry.hint };
     } catch {
-      if (/error/i.test(line)) return { message: line.trim(), hint: undefined };
+      hint = /^hint: (.*)/.exec(line)?.[1] ?? hint;
+      if (/error/i.test(line)) return { message: line.trim().replace(/^error: /, ''), hint };
     }
   }
   return undefined;

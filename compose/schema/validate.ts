@@ -6,7 +6,15 @@ import { formatPath, locate, plainValue } from '../types/node.ts';
 import { NOT_HONOURED_YET } from './keys.ts';
 import { COMPOSE_SCHEMA } from './schema.ts';
 
-const ajv = new Ajv({ allErrors: true, strict: false, verbose: true });
+const ajv = new Ajv({
+  allErrors: true,
+  strict: false,
+  verbose: true,
+  // It is compiled at every start of a command and runs once: making its code quick to make is what counts.
+  code: { optimize: false },
+  validateSchema: false,
+  meta: false,
+});
 const check = ajv.compile(COMPOSE_SCHEMA);
 
 /**

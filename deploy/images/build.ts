@@ -83,6 +83,10 @@ try {
     rmSync(root, { recursive: true });
     console.error(`image ${name}: ${recipe.names.join(', ')} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
   }
+} catch (error) {
+  console.error(`error: ${error instanceof Error ? error.message : String(error)}`);
+  console.error('hint: the machine must reach its Debian mirror; apt-get update may be needed');
+  process.exitCode = 1;
 } finally {
   rmSync(work, { recursive: true, force: true });
 }

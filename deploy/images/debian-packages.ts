@@ -49,10 +49,21 @@ export function downloadClosure(
   const run = (...extra: string[]): string =>
     execFileSync('apt-get', [...options, ...extra, 'install', '-y', ...packages], {
       encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
       maxBuffer: 1 << 26,
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' },
     });
-  run('--download-only');
+  try {
+    run('--download-only');
+  } catch (cause) {
+    const lines = String((cause as { stderr?: unknown }).stderr ?? '')
+      .trim()
+      .split('\n');
+    throw new Error(
+      `downloading ${packages.join(', ')}: ${lines[0] ?? ''}${lines.length > 1 ? ` (and ${lines.length - 1} more lines)` : ''}`,
+      { cause },
+    );
+  }
   // With everything in the cache --print-uris prints nothing, so it is asked with an empty one.
   const wanted = execFileSync(
     'apt-get',

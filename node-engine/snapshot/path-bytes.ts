@@ -6,7 +6,6 @@ export type PathBytes = string | Buffer;
  * @param prefix put before it as it is, e.g. "/var/lib/x/"
  */
 export function pathOf(latin1: string, prefix = ''): PathBytes {
-  // eslint-disable-next-line no-control-regex
   if (/^[\x00-\x7f]*$/.test(latin1)) return prefix + latin1;
   return Buffer.concat([Buffer.from(prefix), Buffer.from(latin1, 'latin1')]);
 }

@@ -21015,6 +21015,525 @@ export const tsswarm = $root.tsswarm = (() => {
             return ProcessOutput;
         })();
 
+        v1.ListContainersRequest = (function() {
+
+            const ListContainersRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListContainersRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListContainersRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListContainersRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListContainersRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListContainersRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListContainersRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.ListContainersRequest();
+            };
+
+            ListContainersRequest.toObject = function () {
+                return {};
+            };
+
+            ListContainersRequest.prototype.toJSON = function() {
+                return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListContainersRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListContainersRequest";
+            };
+
+            return ListContainersRequest;
+        })();
+
+        v1.ContainerSummary = (function() {
+
+            const ContainerSummary = function (p) {
+                this.argv = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ContainerSummary.prototype.taskId = "";
+            ContainerSummary.prototype.containerId = "";
+            ContainerSummary.prototype.argv = $util.emptyArray;
+            ContainerSummary.prototype.createdAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            ContainerSummary.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            ContainerSummary.prototype.finishedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            ContainerSummary.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.containerId != null && $Object.hasOwnProperty.call(m, "containerId") && m.containerId !== "")
+                    w.uint32(18).string(m.containerId);
+                if (m.argv != null && m.argv.length) {
+                    for (var i = 0; i < m.argv.length; ++i)
+                        w.uint32(26).string(m.argv[i]);
+                }
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt") && (typeof m.createdAt === "object" ? m.createdAt.low || m.createdAt.high : m.createdAt !== 0))
+                    w.uint32(32).int64(m.createdAt);
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt") && (typeof m.startedAt === "object" ? m.startedAt.low || m.startedAt.high : m.startedAt !== 0))
+                    w.uint32(40).int64(m.startedAt);
+                if (m.finishedAt != null && $Object.hasOwnProperty.call(m, "finishedAt") && (typeof m.finishedAt === "object" ? m.finishedAt.low || m.finishedAt.high : m.finishedAt !== 0))
+                    w.uint32(48).int64(m.finishedAt);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ContainerSummary.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ContainerSummary();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.containerId = v;
+                            else
+                                delete m.containerId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.argv && m.argv.length))
+                                m.argv = [];
+                            m.argv.push(r.stringVerify());
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.createdAt = v;
+                            else
+                                delete m.createdAt;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.startedAt = v;
+                            else
+                                delete m.startedAt;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.finishedAt = v;
+                            else
+                                delete m.finishedAt;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ContainerSummary.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ContainerSummary)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ContainerSummary: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ContainerSummary();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.containerId != null) {
+                    if (typeof d.containerId !== "string" || d.containerId.length) {
+                        m.containerId = $String(d.containerId);
+                    }
+                }
+                if (d.argv) {
+                    if (!$Array.isArray(d.argv))
+                        throw $TypeError(".tsswarm.v1.ContainerSummary.argv: array expected");
+                    m.argv = $Array(d.argv.length);
+                    for (var i = 0; i < d.argv.length; ++i) {
+                        m.argv[i] = $String(d.argv[i]);
+                    }
+                }
+                if (d.createdAt != null) {
+                    if (typeof d.createdAt === "object" ? d.createdAt.low || d.createdAt.high : $Number(d.createdAt) !== 0) {
+                        if ($util.Long)
+                            m.createdAt = $util.Long.fromValue(d.createdAt, false);
+                        else if (typeof d.createdAt === "string")
+                            m.createdAt = $parseInt(d.createdAt, 10);
+                        else if (typeof d.createdAt === "number")
+                            m.createdAt = d.createdAt;
+                        else if (typeof d.createdAt === "object")
+                            m.createdAt = new $util.LongBits(d.createdAt.low >>> 0, d.createdAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.startedAt != null) {
+                    if (typeof d.startedAt === "object" ? d.startedAt.low || d.startedAt.high : $Number(d.startedAt) !== 0) {
+                        if ($util.Long)
+                            m.startedAt = $util.Long.fromValue(d.startedAt, false);
+                        else if (typeof d.startedAt === "string")
+                            m.startedAt = $parseInt(d.startedAt, 10);
+                        else if (typeof d.startedAt === "number")
+                            m.startedAt = d.startedAt;
+                        else if (typeof d.startedAt === "object")
+                            m.startedAt = new $util.LongBits(d.startedAt.low >>> 0, d.startedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.finishedAt != null) {
+                    if (typeof d.finishedAt === "object" ? d.finishedAt.low || d.finishedAt.high : $Number(d.finishedAt) !== 0) {
+                        if ($util.Long)
+                            m.finishedAt = $util.Long.fromValue(d.finishedAt, false);
+                        else if (typeof d.finishedAt === "string")
+                            m.finishedAt = $parseInt(d.finishedAt, 10);
+                        else if (typeof d.finishedAt === "number")
+                            m.finishedAt = d.finishedAt;
+                        else if (typeof d.finishedAt === "object")
+                            m.finishedAt = new $util.LongBits(d.finishedAt.low >>> 0, d.finishedAt.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            ContainerSummary.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.argv = [];
+                }
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.containerId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.createdAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.createdAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.startedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.startedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.finishedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.finishedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.containerId != null && $Object.hasOwnProperty.call(m, "containerId")) {
+                    d.containerId = m.containerId;
+                }
+                if (m.argv && m.argv.length) {
+                    d.argv = $Array(m.argv.length);
+                    for (var j = 0; j < m.argv.length; ++j) {
+                        d.argv[j] = m.argv[j];
+                    }
+                }
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.createdAt = typeof m.createdAt === "number" ? $BigInt(m.createdAt) : $util.Long.fromBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.createdAt === "number")
+                        d.createdAt = o.longs === $String ? $String(m.createdAt) : m.createdAt;
+                    else
+                        d.createdAt = o.longs === $String ? $util.Long.prototype.toString.call(m.createdAt) : o.longs === $Number ? new $util.LongBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0).toNumber() : m.createdAt;
+                }
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.startedAt = typeof m.startedAt === "number" ? $BigInt(m.startedAt) : $util.Long.fromBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.startedAt === "number")
+                        d.startedAt = o.longs === $String ? $String(m.startedAt) : m.startedAt;
+                    else
+                        d.startedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.startedAt) : o.longs === $Number ? new $util.LongBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0).toNumber() : m.startedAt;
+                }
+                if (m.finishedAt != null && $Object.hasOwnProperty.call(m, "finishedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.finishedAt = typeof m.finishedAt === "number" ? $BigInt(m.finishedAt) : $util.Long.fromBits(m.finishedAt.low >>> 0, m.finishedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.finishedAt === "number")
+                        d.finishedAt = o.longs === $String ? $String(m.finishedAt) : m.finishedAt;
+                    else
+                        d.finishedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.finishedAt) : o.longs === $Number ? new $util.LongBits(m.finishedAt.low >>> 0, m.finishedAt.high >>> 0).toNumber() : m.finishedAt;
+                }
+                return d;
+            };
+
+            ContainerSummary.prototype.toJSON = function() {
+                return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ContainerSummary.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ContainerSummary";
+            };
+
+            return ContainerSummary;
+        })();
+
+        v1.ListContainersResponse = (function() {
+
+            const ListContainersResponse = function (p) {
+                this.containers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListContainersResponse.prototype.containers = $util.emptyArray;
+
+            ListContainersResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.containers != null && m.containers.length) {
+                    for (var i = 0; i < m.containers.length; ++i)
+                        $root.tsswarm.v1.ContainerSummary.encode(m.containers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListContainersResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListContainersResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.containers && m.containers.length))
+                                m.containers = [];
+                            m.containers.push($root.tsswarm.v1.ContainerSummary.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListContainersResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListContainersResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListContainersResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListContainersResponse();
+                if (d.containers) {
+                    if (!$Array.isArray(d.containers))
+                        throw $TypeError(".tsswarm.v1.ListContainersResponse.containers: array expected");
+                    m.containers = $Array(d.containers.length);
+                    for (var i = 0; i < d.containers.length; ++i) {
+                        if (!$util.isObject(d.containers[i]))
+                            throw $TypeError(".tsswarm.v1.ListContainersResponse.containers: object expected");
+                        m.containers[i] = $root.tsswarm.v1.ContainerSummary.fromObject(d.containers[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            ListContainersResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.containers = [];
+                }
+                if (m.containers && m.containers.length) {
+                    d.containers = $Array(m.containers.length);
+                    for (var j = 0; j < m.containers.length; ++j) {
+                        d.containers[j] = $root.tsswarm.v1.ContainerSummary.toObject(m.containers[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            ListContainersResponse.prototype.toJSON = function() {
+                return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListContainersResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListContainersResponse";
+            };
+
+            return ListContainersResponse;
+        })();
+
         v1.ImageSummary = (function() {
 
             const ImageSummary = function (p) {

@@ -34,5 +34,12 @@ export function fromGrpcError(error: unknown): TsswarmError {
     12: 'NOT_SUPPORTED',
     14: 'UNAVAILABLE',
   };
+  if (code === 14) {
+    // What gRPC says here ("No connection established…") helps nobody: the daemon is not there, or went away.
+    return new TsswarmError('UNAVAILABLE', 'talking to the node: the connection is lost', {
+      cause: error,
+      hint: 'see "tsswarm status"',
+    });
+  }
   return new TsswarmError(known[code ?? 13] ?? 'INTERNAL', details ?? messageOf(error), { cause: error });
 }

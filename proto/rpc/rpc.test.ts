@@ -23,6 +23,7 @@ describe('rpc over a unix socket', () => {
       leave: (request) => Promise.resolve({ ...request }),
     });
     server.add(tasksService, {
+      containers: () => Promise.resolve({ containers: [] }),
       async *logs(request, signal) {
         for (let i = 0; i < request.tail; i++)
           yield { stream: 'stdout' as const, time: '', data: Buffer.from(String(i)) };
@@ -34,8 +35,8 @@ describe('rpc over a unix socket', () => {
         for await (const message of input) if (message.stdin) yield { stdout: message.stdin };
         yield { exit: { code: 7, oomKilled: false } };
       },
-      async *attach() {
-        throw new TsswarmError('NOT_FOUND', 'attaching to "t": no such task');
+      async *attach(input) {
+        for await (const _ of input) throw new TsswarmError('NOT_FOUND', 'attaching to "t": no such task');
       },
     });
     await server.listen(address);
@@ -83,8 +84,9 @@ describe('rpc over a unix socket', () => {
     assert.deepEqual(out, ['a', 'b', 7]);
   });
 
-  it('carries the error of a stream', async () => {
+  it('carries the error of a stream, also of one that is still being sent', async () => {
     const call = client.service(tasksService).attach();
+    void call.send({ stdin: Buffer.from('more comes') });
     await assert.rejects(
       async () => {
         for await (const _ of call.output);

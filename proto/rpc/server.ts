@@ -75,7 +75,9 @@ function adapt(method: AnyMethod, handler: unknown): unknown {
   return (call: ServerWritableStream<unknown, unknown> & ServerDuplexStream<unknown, unknown>) => {
     const signal = whenGone(call);
     call.on('error', () => undefined);
-    void pump(call, stream(method.requestStream ? call : call.request, signal), signal);
+    // A handler that stops reading still has an answer to give: the call must not be destroyed by that.
+    const input = method.requestStream ? call.iterator({ destroyOnReturn: false }) : call.request;
+    void pump(call, stream(input, signal), signal);
   };
 }
 

@@ -15,6 +15,7 @@ import type {
   ImageEvent,
   ImageReference,
   LeaveRequest,
+  ListContainersResponse,
   ListImagesResponse,
   ListNodesResponse,
   ListObjectsResponse,
@@ -148,6 +149,11 @@ export const dispatcherService = {
 
 /** Callers: the local socket. */
 export const tasksService = {
+  containers: unary<Empty, ListContainersResponse>(
+    'Tasks/Containers',
+    'ListContainersRequest',
+    'ListContainersResponse',
+  ),
   logs: streaming<LogsRequest, LogEntry>('Tasks/Logs', 'LogsRequest', 'LogEntry'),
   exec: both<ProcessInput, ProcessOutput>('Tasks/Exec', 'ProcessInput', 'ProcessOutput'),
   attach: both<ProcessInput, ProcessOutput>('Tasks/Attach', 'ProcessInput', 'ProcessOutput'),

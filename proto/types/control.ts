@@ -144,6 +144,20 @@ export interface UpdateTaskStatusRequest {
   readonly removedNetworks: readonly string[];
 }
 
+/** A task's container as the node has it. */
+export interface ContainerSummary {
+  readonly taskId: string;
+  readonly containerId: string;
+  /** What is executed, the image's defaults filled in. */
+  readonly argv: readonly string[];
+  /** ms since the epoch; 0: not yet. */
+  readonly createdAt: number;
+  readonly startedAt: number;
+  readonly finishedAt: number;
+}
+export interface ListContainersResponse {
+  readonly containers: readonly ContainerSummary[];
+}
 export interface LogsRequest {
   readonly taskId: string;
   readonly follow: boolean;

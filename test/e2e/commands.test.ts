@@ -190,7 +190,7 @@ describe('the commands of tscompose', function () {
       await eventually(() => machine.fetch('http://127.0.0.1:8080/'), 'the page without a daemon'),
       'hello\n',
     );
-    machine.ok('tsswarm', 'init', '--no-systemd', '--cgroup-parent', machine.name);
+    machine.ok('tsswarm', 'init', '--no-systemd');
     assert.equal(machine.composeOk(folder, 'ps', '-q'), before);
     assert.equal(exec('echo', 'back'), 'back\n');
   });

@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { instanceName } from '../../cli/local-node/place.ts';
 
 const root = join(import.meta.dirname, '..', '..');
 const imagesDir = join(root, '.cache', 'images');
@@ -46,9 +47,14 @@ export class Machine {
         execFileSync(process.execPath, [join(root, 'deploy/images/build.ts'), image], { stdio: 'ignore' });
       }
     }
-    machine.ok('tsswarm', 'init', '--no-systemd', '--cgroup-parent', machine.name);
+    machine.ok('tsswarm', 'init', '--no-systemd');
     for (const image of images) machine.ok('tsswarm', 'image', 'load', '-i', join(imagesDir, `${image}.tar`));
     return machine;
+  }
+
+  /** The cgroup parent that the node chooses by itself. */
+  get cgroupParent(): string {
+    return instanceName({ stateDir: join(this.dir, 'state'), isDefault: false });
   }
 
   /** Runs a command on the machine. */
@@ -163,10 +169,8 @@ export class Machine {
       .split('\n')
       .filter((line) => line.includes(this.dir));
     const cgroups = ['cpu', 'memory', 'pids', 'unified', '.']
-      .map((controller) => join('/sys/fs/cgroup', controller, this.name))
-      .filter(
-        (path) => existsSync(path) && readdirSync(path, { withFileTypes: true }).some((entry) => entry.isDirectory()),
-      );
+      .map((controller) => join('/sys/fs/cgroup', controller, this.cgroupParent))
+      .filter((path) => existsSync(path));
     const containers = join(this.dir, 'state', 'engine', 'containers');
     const dirs = existsSync(containers) ? readdirSync(containers) : [];
     const pids = this.#pids().map((pid) => `process ${pid}`);

@@ -230,6 +230,29 @@ describe('a project on the managers with one worker', () => {
     assert.equal(fresh.predecessor, stopped?.id);
   });
 
+  it('starts what has ended when it is brought up again, but no job that others wait for', async () => {
+    await start(({ name }) =>
+      name.startsWith('app-web')
+        ? { state: 'running' }
+        : { state: name === 'app-broken-1' ? 'failed' : 'complete', exitCode: 0 },
+    );
+    const services = [
+      serviceSpec('migrate'),
+      serviceSpec('job'),
+      serviceSpec('broken'),
+      serviceSpec('web', { dependsOn: dependsOn('migrate', 'completed') }),
+    ];
+    await cluster.apply(project(services));
+    const runs = (): readonly number[] => ['migrate', 'job', 'broken', 'web'].map((name) => cluster.tasks(name).length);
+    assert.deepEqual(runs(), [1, 1, 1, 1]);
+    await cluster.apply(project(services));
+    assert.deepEqual(runs(), [1, 2, 2, 1]);
+    const signal = new AbortController().signal;
+    await cluster.control.stopServices({ project: 'app', services: [], graceOverrideMs: -1 }, signal);
+    await cluster.clock.advance(200);
+    await cluster.apply(project(services));
+    assert.deepEqual(runs(), [1, 3, 3, 2]);
+  });
   it('restarts in place: the same task with a higher restart count', async () => {
     await start();
     await cluster.apply(project([serviceSpec('web')]));

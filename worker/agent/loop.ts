@@ -211,7 +211,8 @@ export function startAgent(options: AgentOptions): Agent {
     const before = assignments;
     assignments = applyChange(before, change);
     if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
-    if (assignments.ingress !== before.ingress) await applyPorts();
+    // Said once at least, also when there are none: rules of an earlier life go then.
+    if (assignments.ingress !== before.ingress || change.kind === 'complete') await applyPorts();
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);

@@ -2,7 +2,7 @@ import { TsswarmError } from '../../../base/errors.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
 import { durationWords, renderTable } from '../../render/index.ts';
 import { cutTo } from '../../render/width.ts';
-import type { Service, Task } from '../../../proto/types/index.ts';
+import type { ContainerSummary, Service, Task } from '../../../proto/types/index.ts';
 import type { Context } from '../context.ts';
 import { ProjectView } from '../project/view.ts';
 import { readExisting } from '../project/existing.ts';
@@ -26,8 +26,12 @@ export async function ps(context: Context, names: readonly string[], options: Ps
   }
   const node = await context.openNode();
   try {
-    const existing = await readExisting(node, await context.projectName(), names);
-    const containers = containersOf(existing.services, existing.tasks)
+    const [existing, onNode] = await Promise.all([
+      readExisting(node, await context.projectName(), names),
+      node.tasks.containers({}),
+    ]);
+    const known = new Map(onNode.containers.map((summary) => [summary.taskId, summary]));
+    const containers = containersOf(existing.services, existing.tasks, known)
       .filter(({ service }) => names.length === 0 || names.includes(service.spec.composeName))
       .filter(({ task }) =>
         options.status === undefined
@@ -47,20 +51,29 @@ export async function ps(context: Context, names: readonly string[], options: Ps
   }
 }
 
-/** A task with its service. */
+/** A task with its service, and what the node says of its container. */
 export interface Container {
   readonly service: Service;
   readonly task: Task;
+  readonly summary: ContainerSummary | undefined;
 }
 
 /** The container that each slot is about now, and those of `run`, by name. */
-export function containersOf(services: readonly Service[], tasks: readonly Task[]): readonly Container[] {
+export function containersOf(
+  services: readonly Service[],
+  tasks: readonly Task[],
+  known: ReadonlyMap<string, ContainerSummary> = new Map(),
+): readonly Container[] {
   const view = new ProjectView();
   for (const service of services) view.services.set(service.id, service);
   for (const task of tasks) view.tasks.set(task.id, task);
   const containers = services.flatMap((service) => {
     const oneOffs = view.tasksOf(service).filter((task) => task.oneOff);
-    return [...view.currentTasks(service).values(), ...oneOffs].map((task) => ({ service, task }));
+    return [...view.currentTasks(service).values(), ...oneOffs].map((task) => ({
+      service,
+      task,
+      summary: known.get(task.id),
+    }));
   });
   return containers
     .filter(({ task }) => task.status.state !== 'remove')
@@ -71,38 +84,38 @@ export function containersOf(services: readonly Service[], tasks: readonly Task[
 export function renderContainers(containers: readonly Container[], now: number, trunc: boolean): string {
   return renderTable(
     ['NAME', 'IMAGE', 'COMMAND', 'SERVICE', 'CREATED', 'STATUS', 'PORTS'],
-    containers.map(({ service, task }) => [
+    containers.map(({ service, task, summary }) => [
       task.name,
       task.spec.container.image,
-      commandOf(task, trunc),
+      commandOf(task, summary, trunc),
       service.spec.composeName,
-      `${durationWords(now - task.meta.createdAt)} ago`,
-      describeState(task, now),
+      `${durationWords(now - (summary?.createdAt ?? task.meta.createdAt))} ago`,
+      describeState(task, now, summary),
       portsOf(service, task),
     ]),
   );
 }
 
-/** What the compose file says is executed; empty: what the image says. */
-function commandOf({ spec }: Task, trunc: boolean): string {
-  const words = [...(spec.container.entrypoint?.args ?? []), ...(spec.container.command?.args ?? [])];
+/** What is executed, as far as it is known: before there is a container, what the compose file says. */
+function commandOf({ spec }: Task, summary: ContainerSummary | undefined, trunc: boolean): string {
+  const words = summary?.argv ?? [...(spec.container.entrypoint?.args ?? []), ...(spec.container.command?.args ?? [])];
   if (words.length === 0) return '';
   return `"${trunc ? cutTo(words.join(' '), COMMAND_COLUMNS - 2) : words.join(' ')}"`;
 }
 
 /** The keys that scripts around `docker compose ps --format json` read. */
-function toJson({ service, task }: Container): object {
+function toJson({ service, task, summary }: Container): object {
   const labels = task.spec.container.labels;
   return {
     ID: task.status.containerId,
     Name: task.name,
     Image: task.spec.container.image,
-    Command: commandOf(task, false),
+    Command: commandOf(task, summary, false),
     Project: service.projectName,
     Service: service.spec.composeName,
-    Created: Math.floor(task.meta.createdAt / 1000),
+    Created: Math.floor((summary?.createdAt ?? task.meta.createdAt) / 1000),
     State: stateWord(task),
-    Status: describeState(task, Date.now()),
+    Status: describeState(task, Date.now(), summary),
     Health: task.status.health === 'none' ? '' : task.status.health,
     ExitCode: task.status.exitCode ?? 0,
     Error: task.status.error,

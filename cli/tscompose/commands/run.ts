@@ -11,7 +11,7 @@ import { parsePort, runSpec } from '../containers/run-spec.ts';
 import type { RunOverrides } from '../containers/run-spec.ts';
 import { environmentWords } from '../containers/environment.ts';
 import type { Context } from '../context.ts';
-import { desiredProject, selectServices } from '../project/desired.ts';
+import { desiredProject, selectServices, withoutDependencies } from '../project/desired.ts';
 import { provideImages } from '../project/images.ts';
 import { showUp, failUp } from '../project/progress.ts';
 import { watchProject } from '../project/watch.ts';
@@ -123,12 +123,13 @@ async function prepareProject(
   options: RunOptions,
   signal: AbortSignal,
 ): Promise<void> {
+  const wanted = options.deps ? desired : withoutDependencies(desired, new Set([serviceName]));
   const running = watch.view.service(serviceName)?.spec;
   const apply = {
     // The service as it runs, so that nothing of it changes.
     project: {
-      ...desired,
-      services: desired.services.map((spec) => (spec.composeName === serviceName ? (running ?? spec) : spec)),
+      ...wanted,
+      services: wanted.services.map((spec) => (spec.composeName === serviceName ? (running ?? spec) : spec)),
     },
     dryRun: false,
     removeOrphans: options.removeOrphans === true,

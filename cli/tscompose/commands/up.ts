@@ -14,6 +14,7 @@ import {
   parseScale,
   selectServices,
   servicesWithNewImage,
+  withoutDependencies,
 } from '../project/desired.ts';
 import { provideImages } from '../project/images.ts';
 import type { ImageOptions } from '../project/images.ts';
@@ -75,10 +76,10 @@ export async function up(context: Context, names: readonly string[], options: Up
     const chosenBuilds = builds.filter(({ service }) => services.has(service));
     if (options.dryRun !== true) await provideImages(context, node, services, project, chosenBuilds, options);
     const request: ApplyProjectRequest = {
-      project: desired,
+      project: options.deps ? desired : withoutDependencies(desired, services),
       dryRun: options.dryRun === true,
       removeOrphans: options.removeOrphans === true,
-      forceRecreate: await toRecreate(node, project, services, watch, options),
+      forceRecreate: await toRecreate(node, project, names, services, watch, options),
       onlyServices: names.length === 0 && options.deps ? [] : [...services.keys()],
       noRecreate: !options.recreate,
       noStart: !options.start,
@@ -179,11 +180,13 @@ function planOf(
 async function toRecreate(
   node: NodeClient,
   project: ComposeProject,
+  names: readonly string[],
   services: ReadonlyMap<string, ComposeProject['services'][string]>,
   watch: ProjectWatch,
   options: UpOptions,
 ): Promise<readonly string[]> {
-  if (options.forceRecreate === true) return [...services.keys()];
+  // Of named services the dependencies are left alone, as Compose does.
+  if (options.forceRecreate === true) return names.length > 0 ? names : [...services.keys()];
   if (!options.recreate) return [];
   return servicesWithNewImage(node, project, services, watch.view);
 }

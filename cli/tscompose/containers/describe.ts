@@ -1,6 +1,6 @@
 import { willRestart } from '../../../manager/model/restart.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
-import type { PublishedPort, Service, Task } from '../../../proto/types/index.ts';
+import type { ContainerSummary, PublishedPort, Service, Task } from '../../../proto/types/index.ts';
 import { durationWords } from '../../render/duration.ts';
 
 /** Words of Docker's container states, which scripts filter by. */
@@ -18,9 +18,15 @@ export function stateWord(task: Task): StateWord {
  * "Up 5 minutes (healthy)", "Exited (0) 3 seconds ago", or why it does not run, in one line.
  * @param now wall time, ms
  */
-export function describeState(task: Task, now: number): string {
+export function describeState(
+  task: Task,
+  now: number,
+  summary?: Pick<ContainerSummary, 'startedAt' | 'finishedAt'>,
+): string {
   const { status } = task;
-  const since = durationWords(Math.max(0, now - status.timestamp));
+  // The last report may be about something else, such as health: the node knows when it began and ended.
+  const own = stateWord(task) === 'running' ? summary?.startedAt : summary?.finishedAt;
+  const since = durationWords(Math.max(0, now - (own || status.timestamp)));
   switch (stateWord(task)) {
     case 'running': {
       const health = status.health === 'starting' ? 'health: starting' : status.health;

@@ -113,10 +113,10 @@ function judgeSlot(
     row: row(status, 'working', detail),
     met,
   });
-  if (service.stopped) return { row: row('Stopped', 'done'), met: true };
-  const isReplaced = view
-    .tasksOf(service)
-    .some((other) => !other.oneOff && other.slot === slot && other.specVersion !== service.specVersion);
+  if (service.stopped) return { row: row(task === undefined ? 'Not started' : 'Stopped', 'done'), met: true };
+  const isReplaced = [...plan.before.values(), ...view.tasksOf(service)].some(
+    (other) => other.name === name && other.specVersion !== service.specVersion,
+  );
   if (task === undefined) return going('Creating');
   if (task.specVersion !== service.specVersion) return going('Recreate');
   const { status } = task;

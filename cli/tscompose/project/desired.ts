@@ -1,6 +1,7 @@
 import { convertProject, diskReader, imageOf, readContents } from '../../../compose/index.ts';
 import type { ComposeProject, ComposeService, Conversion } from '../../../compose/index.ts';
 import { TsswarmError } from '../../../base/errors.ts';
+import type { DesiredProject } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import type { Context } from '../context.ts';
 import type { ProjectView } from './view.ts';
@@ -48,6 +49,14 @@ export function demandServices(project: ComposeProject, names: readonly string[]
       hint: `its services: ${Object.keys(project.services).join(', ')}`,
     });
   }
+}
+
+/** For `--no-deps`: these services neither wait for others nor bring them along. The next `up` without it mends that. */
+export function withoutDependencies(desired: DesiredProject, services: { has(name: string): boolean }): DesiredProject {
+  return {
+    ...desired,
+    services: desired.services.map((spec) => (services.has(spec.composeName) ? { ...spec, dependsOn: [] } : spec)),
+  };
 }
 
 /** `web=3` of `--scale`. @throws INVALID_INPUT */

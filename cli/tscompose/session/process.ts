@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { DuplexCall } from '../../../proto/rpc/client.ts';
 import type { ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
@@ -28,7 +29,7 @@ export async function runSession(options: SessionOptions): Promise<number> {
   const onResize = (): void => send({ resize: terminalSize() });
   const onSignal = (signal: NodeJS.Signals): void => send({ signal });
   send(options.first);
-  if (raw) stdin.setRawMode(true);
+  if (raw) makeRaw();
   if (tty) stdout.on('resize', onResize);
   for (const name of FORWARDED_SIGNALS) process.on(name, onSignal);
   const input = interactive ? sendInput(call) : undefined;
@@ -47,6 +48,16 @@ export async function runSession(options: SessionOptions): Promise<number> {
     for (const name of FORWARDED_SIGNALS) process.removeListener(name, onSignal);
     call.end();
   }
+}
+
+/**
+ * Hands every byte through in both directions. Node's raw mode leaves the terminal turning "\n" into "\r\n" (libuv,
+ * uv_tty_set_mode), which the container's terminal does already: full-screen programs would be garbled. Leaving raw mode
+ * brings everything back as it was.
+ */
+function makeRaw(): void {
+  process.stdin.setRawMode(true);
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
 /** Size of this terminal; 80×24 when there is none. */

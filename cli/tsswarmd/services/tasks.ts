@@ -4,7 +4,7 @@ import type { Containers, OutputChunk, ProcessSession } from '../../../node-engi
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
 import type { AttachStart, ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
-import { containerIdOf } from '../../../worker/agent/index.ts';
+import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 
 /** Logs, exec and attach of the tasks on this node. */
 export function tasksHandlers(containers: Containers): ServiceHandlers<typeof tasksService> {
@@ -14,6 +14,17 @@ export function tasksHandlers(containers: Containers): ServiceHandlers<typeof ta
     throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
   };
   return {
+    containers: () =>
+      Promise.resolve({
+        containers: containers.list().map(({ id, labels, argv, createdAt, startedAt, finishedAt }) => ({
+          taskId: labels[TASK_ID_LABEL] ?? '',
+          containerId: id,
+          argv,
+          createdAt,
+          startedAt,
+          finishedAt,
+        })),
+      }),
     async *logs(request, signal) {
       const { follow, tail, since, until } = request;
       for await (const { stream, timeNs, data } of containers.logs(

@@ -21,7 +21,16 @@ export function connectPostgres({ host, user, password }) {
       let scram;
       let onMessage = (type, body) => {
         if (type === 'R') authenticate(body.readInt32BE(0), body.subarray(4));
-        else if (type === 'E') reject(new Error(body.toString().split('\0').find((field) => field[0] === 'M')?.slice(1)));
+        else if (type === 'E')
+          reject(
+            new Error(
+              body
+                .toString()
+                .split('\0')
+                .find((field) => field[0] === 'M')
+                ?.slice(1),
+            ),
+          );
         else if (type === 'Z') resolve({ socket, listen: (handler) => (onMessage = handler) });
       };
       const authenticate = (kind, data) => {
@@ -44,7 +53,14 @@ export function connectPostgres({ host, user, password }) {
         }
       };
       socket.on('connect', () => {
-        const body = Buffer.concat([Buffer.from([0, 3, 0, 0]), text('user'), text(user), text('database'), text(user), Buffer.from([0])]);
+        const body = Buffer.concat([
+          Buffer.from([0, 3, 0, 0]),
+          text('user'),
+          text(user),
+          text('database'),
+          text(user),
+          Buffer.from([0]),
+        ]);
         const size = Buffer.alloc(4);
         size.writeInt32BE(body.length + 4);
         socket.write(Buffer.concat([size, body]));
@@ -72,7 +88,14 @@ export function connectPostgres({ host, user, password }) {
       let failure;
       listen((type, body) => {
         if (type === 'D') rows.push(row(body));
-        else if (type === 'E') failure = new Error(body.toString().split('\0').find((field) => field[0] === 'M')?.slice(1));
+        else if (type === 'E')
+          failure = new Error(
+            body
+              .toString()
+              .split('\0')
+              .find((field) => field[0] === 'M')
+              ?.slice(1),
+          );
         else if (type === 'gone') reject(new Error('PostgreSQL closed the connection'));
         else if (type === 'Z') failure ? reject(failure) : resolve(rows);
       });
@@ -81,7 +104,11 @@ export function connectPostgres({ host, user, password }) {
   };
   return {
     // One query at a time on the connection.
-    query: (sql) => (queue = queue.then(() => run(sql), () => run(sql))),
+    query: (sql) =>
+      (queue = queue.then(
+        () => run(sql),
+        () => run(sql),
+      )),
   };
 }
 

@@ -33,7 +33,9 @@ export function connectRedis(host) {
       new Promise((resolve, reject) => {
         if (!socket) open();
         waiting.push({ resolve, reject });
-        socket.write(`*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`);
+        socket.write(
+          `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join('')}`,
+        );
       }),
   };
 }

@@ -69,6 +69,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let watched: ContainerInfo['startedAt'] | undefined;
   let monitor: AbortController | undefined;
   let attempts = 0;
+  /** A stop under way: when it began, and the timer of a grace that was shortened meanwhile. */
+  let stopping: { readonly since: number; hurry: Timer | undefined } | undefined;
 
   const say = (change: Partial<TaskStatus>): void => {
     const before = status.state;
@@ -161,7 +163,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
     async stop({ graceMs }) {
       if (!givenUp) monitor?.abort(new Error('stopping'));
-      await engine.containers.stop(id, { graceMs });
+      stopping = { since: clock.monotonic(), hurry: undefined };
+      try {
+        await engine.containers.stop(id, { graceMs });
+      } finally {
+        stopping.hurry?.cancel();
+        stopping = undefined;
+      }
       around.runningChanged();
     },
     async remove() {
@@ -231,7 +239,18 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   void run().catch((error: unknown) => logger.error('controller ended', { reason: messageOf(error) }));
   return {
     update(next) {
+      const shortened = next.graceOverrideMs >= 0 && next.graceOverrideMs !== task.graceOverrideMs;
       task = next;
+      if (shortened && stopping !== undefined) {
+        // A second Ctrl-C, `stop -t`: a stop that waits for its grace to pass does not wait longer than is wanted now.
+        stopping.hurry?.cancel();
+        const left = next.graceOverrideMs - (clock.monotonic() - stopping.since);
+        stopping.hurry = clock.startTimer(Math.max(0, left), () => {
+          engine.containers
+            .kill(id, 'SIGKILL')
+            .catch((error: unknown) => logger.debug('ended before it was killed', { reason: messageOf(error) }));
+        });
+      }
       wake();
     },
     get status() {

@@ -1,0 +1,51 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Machine } from '../../test/e2e/machine.ts';
+import { median } from './measure.ts';
+import { rssOf } from './memory.ts';
+
+/** A node of ours, driven by the same commands as a user's. */
+export class OwnPeer {
+  readonly #machine = Machine.create(['busybox']);
+  readonly #job = this.#machine.project('job', {
+    'compose.yaml': 'services: {job: {image: busybox, command: "true", scale: 0}}',
+  });
+
+  /** `tscompose run --rm` of a program that ends at once, in ms. */
+  runOnce(): number {
+    const started = performance.now();
+    this.#machine.composeOk(this.#job, 'run', '--rm', '-T', 'job', 'true');
+    return performance.now() - started;
+  }
+
+  /** `tscompose up -d` of a service with `replicas` tasks, until all run, in ms. */
+  up(replicas: number): number {
+    const folder = this.#folder(replicas);
+    const started = performance.now();
+    this.#machine.composeOk(folder, 'up', '-d');
+    return performance.now() - started;
+  }
+
+  down(replicas: number): void {
+    this.#machine.composeOk(this.#folder(replicas), 'down', '-t', '0');
+  }
+
+  /** Bytes: per container (its supervisor, median), and of the daemon. */
+  memory(): { readonly perContainer: number; readonly daemons: number } {
+    const supervisors = rssOf((command) => command.includes('tsrun') && command.includes(this.#machine.dir));
+    const daemons = rssOf((command) => command.includes('tsswarmd/main') && command.includes(this.#machine.dir));
+    return { perContainer: median(supervisors), daemons: daemons.reduce((a, b) => a + b, 0) };
+  }
+
+  stop(): void {
+    this.#machine.dispose();
+  }
+
+  #folder(replicas: number): string {
+    const folder = join(this.#machine.dir, `bench${replicas}`);
+    if (existsSync(folder)) return folder;
+    return this.#machine.project(`bench${replicas}`, {
+      'compose.yaml': `services: {bench: {image: busybox, command: sleep 100000, deploy: {replicas: ${replicas}}}}`,
+    });
+  }
+}
