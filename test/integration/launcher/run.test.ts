@@ -295,6 +295,21 @@ describe('the launcher runs a container', () => {
     equal((await container.ended()).code, 9);
   });
 
+  it('with a copy of the launcher as init when it could make the node’s own file writable', async () => {
+    const init = { destination: '/sbin/init', type: 'bind', source: launcherPath(), options: ['rbind', 'ro'] };
+    const all = [...CAPABILITIES, 'CAP_SYS_ADMIN'];
+    const inodes = await Promise.all(
+      [CAPABILITIES, all].map(async (set) => {
+        const capabilities = { bounding: set, effective: set, permitted: set };
+        const command = ['/sbin/init', 'init', '--', 'stat', '-c', '%i %s', '/sbin/init'];
+        return (await fixture.container(command, { mounts: [init], process: { capabilities } }).run()).stdout.trim();
+      }),
+    );
+    const { ino, size } = statSync(launcherPath());
+    equal(inodes[0], `${ino} ${size}`);
+    match(inodes[1] ?? '', new RegExp(`^(?!${ino} )\\d+ ${size}$`));
+  });
+
   it('never gives the host’s null device away', () => {
     const { uid, gid, mode } = statSync('/dev/null');
     deepEqual({ uid, gid, mode: mode & 0o777 }, { uid: 0, gid: 0, mode: 0o666 });
