@@ -1,4 +1,5 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readWarnings } from '../../../node-engine/launcher/index.ts';
@@ -275,7 +276,7 @@ describe('the launcher runs a container', () => {
     equal((await container.run()).stdout, '60\n');
   });
 
-  it('on a plain root without an overlay, without pivot_root too', async () => {
+  it('on a plain root without an overlay', async () => {
     const container = fixture.script('ls /bin/busybox; grep -c " / / " /proc/self/mountinfo');
     const path = join(container.bundleDir, 'config.json');
     const config = JSON.parse(readFileSync(path, 'utf8')) as { annotations: object; root: { path: string } };
@@ -283,6 +284,15 @@ describe('the launcher runs a container', () => {
     config.root.path = fixture.rootfs;
     writeFileSync(path, JSON.stringify(config));
     match((await container.run()).stdout, /^\/bin\/busybox\n/);
+  });
+
+  it('without pivot_root where a machine cannot do that', async () => {
+    const container = fixture.script('ls /bin/busybox; cd ..; pwd; ls -d /var/tmp 2>/dev/null || echo inside');
+    const { bundleDir, runDir, logPath } = container;
+    const args = ['run', '--bundle', bundleDir, '--run-dir', runDir, '--log', logPath, '--no-pivot'];
+    execFileSync(launcherPath(), args);
+    await container.ended();
+    equal(await container.logged('stdout'), '/bin/busybox\n/\ninside\n');
   });
 
   it('with the launcher itself as init, which reaps and passes signals on', async () => {
