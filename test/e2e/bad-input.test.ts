@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { Machine } from './machine.ts';
+import { Machine, eventually } from './machine.ts';
 
 /** A project whose only service is made of these lines. */
 const service = (...lines: readonly string[]): string =>
@@ -86,9 +86,13 @@ describe('bad input gets a clear error and changes nothing', function () {
     });
   }
 
-  it('a port that a stranger on the machine holds', () => {
+  it('a port that a stranger on the machine holds', async () => {
     const holder = machine.start('busybox', 'nc', '-l', '-p', '8099');
     try {
+      await eventually(
+        () => (machine.inside(['ss', '-ltn']).includes(':8099') ? true : undefined),
+        'the stranger listens',
+      );
       const folder = machine.project('bad', {
         'compose.yaml': service('image: busybox', 'command: sleep 1000', 'init: true', 'ports: ["8099:80"]'),
       });
