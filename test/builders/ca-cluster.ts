@@ -1,0 +1,84 @@
+import type { NodeId } from '../../base/ids.ts';
+import { seededRandom } from '../../base/random.ts';
+import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { createRpcServer } from '../../proto/rpc/server.ts';
+import type { RpcServer } from '../../proto/rpc/server.ts';
+import { caService } from '../../proto/rpc/services.ts';
+import type { Cluster, NodeDescription, NodeRole } from '../../proto/types/index.ts';
+import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
+import { clusterOf, removedNodes } from '../../manager/ca/cluster.ts';
+import { createCa, renewCertificate } from '../../manager/ca/server.ts';
+import { memoryStore } from '../../manager/store/memory.ts';
+import type { Store } from '../../manager/store/types.ts';
+import { createCertificateRequest } from '../../worker/identity/request.ts';
+import { VirtualClock } from '../fakes/virtual-clock.ts';
+
+export const A_DESCRIPTION: NodeDescription = {
+  hostname: 'testhost',
+  platform: { os: 'linux', architecture: 'amd64' },
+  resources: { nanoCpus: 1e9, memoryBytes: 1e9 },
+  engine: { version: '0', labels: {} },
+};
+
+/** A cluster with a real CA and one manager, whose store is in memory. Certificates are checked by the real time. */
+export interface CaCluster {
+  readonly store: Store;
+  readonly clock: VirtualClock;
+  readonly ca: ReturnType<typeof createCa>;
+  readonly manager: LiveIdentity;
+  cluster(): Cluster;
+  /** A member that did not go through the network. */
+  member(role: NodeRole): Promise<LiveIdentity>;
+  /** Serves the CA (and what `extend` adds) on 127.0.0.1 with TLS. */
+  serve(extend?: (server: RpcServer) => void): Promise<{ readonly address: string; readonly server: RpcServer }>;
+  close(): void;
+}
+
+export async function caCluster(seed = 1): Promise<CaCluster> {
+  const clock = new VirtualClock(Date.now());
+  const random = seededRandom(seed);
+  const store = memoryStore(clock);
+  const nodeId = `manager${seed}` as NodeId;
+  await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
+  const ca = createCa({ store, clock, random });
+  const certify = async (id: NodeId): Promise<LiveIdentity> => {
+    const { key, csr } = await createCertificateRequest();
+    return createLiveIdentity({ key, ...(await renewCertificate({ store, clock }, id, csr)) });
+  };
+  const manager = await certify(nodeId);
+  const servers: RpcServer[] = [];
+  let members = 0;
+  return {
+    store,
+    clock,
+    ca,
+    manager,
+    cluster: () => store.view(clusterOf),
+    async member(role) {
+      const id = `${role}${seed}${members++}x` as NodeId;
+      const meta = { version: 0, createdAt: 0, updatedAt: 0 };
+      await store.update((tx) => {
+        tx.create('node', {
+          id,
+          meta,
+          spec: { role, availability: 'active', labels: {} },
+          description: A_DESCRIPTION,
+          status: { state: 'ready', message: '', address: '' },
+        });
+      });
+      return certify(id);
+    },
+    async serve(extend) {
+      const server = createRpcServer();
+      server.add(caService, ca);
+      extend?.(server);
+      const port = await server.listenTls('127.0.0.1:0', { identity: manager, clock, isRemoved: removedNodes(store) });
+      servers.push(server);
+      return { address: `127.0.0.1:${port}`, server };
+    },
+    close() {
+      for (const server of servers) server.close();
+    },
+  };
+}
