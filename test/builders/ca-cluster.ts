@@ -1,4 +1,4 @@
-import type { NodeId } from '../../base/ids.ts';
+import type { ClusterId, NodeId } from '../../base/ids.ts';
 import { seededRandom } from '../../base/random.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -8,6 +8,7 @@ import { caService } from '../../proto/rpc/services.ts';
 import type { Cluster, NodeDescription, NodeRole } from '../../proto/types/index.ts';
 import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
 import { clusterOf, removedNodes } from '../../manager/ca/cluster.ts';
+import { issueCertificate, readRequest, trustedRoots } from '../../manager/ca/issue.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
@@ -30,6 +31,11 @@ export interface CaCluster {
   cluster(): Cluster;
   /** A member that did not go through the network. */
   member(role: NodeRole): Promise<LiveIdentity>;
+  /** A certificate of this root that no store knows of: with another date (wall time, ms) or another cluster's name. */
+  certify(role: NodeRole, change?: { readonly at?: number; readonly clusterId?: string }): Promise<LiveIdentity>;
+  setRole(nodeId: NodeId, role: NodeRole): Promise<void>;
+  /** A new certificate for a member, with the role that the store says. */
+  renew(identity: LiveIdentity): Promise<LiveIdentity>;
   /** Serves the CA (and what `extend` adds) on 127.0.0.1 with TLS. */
   serve(extend?: (server: RpcServer) => void): Promise<{ readonly address: string; readonly server: RpcServer }>;
   close(): void;
@@ -68,6 +74,20 @@ export async function caCluster(seed = 1): Promise<CaCluster> {
         });
       });
       return certify(id);
+    },
+    setRole: (nodeId, role) =>
+      store.update((tx) => {
+        const node = tx.get('node', nodeId);
+        if (node !== undefined) tx.update('node', { ...node, spec: { ...node.spec, role } });
+      }),
+    renew: (identity) => certify(identity.node.nodeId),
+    async certify(role, { at = Date.now(), clusterId } = {}) {
+      const cluster = store.view(clusterOf);
+      const { key, csr } = await createCertificateRequest();
+      const id = (clusterId ?? cluster.id) as ClusterId;
+      const node = { nodeId: `${role}x` as NodeId, role };
+      const { certificate } = await issueCertificate({ ...cluster, id }, await readRequest(csr), node, at);
+      return createLiveIdentity({ key, certificate, roots: trustedRoots(cluster) });
     },
     async serve(extend) {
       const server = createRpcServer();
