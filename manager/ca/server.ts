@@ -135,6 +135,8 @@ async function* watchIdentity(
     if (certificate.usedIssuer === usedIssuer && certificate.trustedRoots.join() === roots.join()) return;
     tx.update('node', { ...node, certificate: { ...certificate, usedIssuer, trustedRoots: roots } });
   });
+  // The node may have gone while that was committed: nobody would tell us later.
+  if (signal.aborted) return;
   const { result, watch } = store.viewAndWatch((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
   const close = (): void => watch.close();
   signal.addEventListener('abort', close, { once: true });

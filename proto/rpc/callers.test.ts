@@ -168,7 +168,7 @@ function handlersThat(methods: AnyService, message: string): Record<string, unkn
   return Object.fromEntries(
     Object.entries(methods).map(([name, { responseStream }]) => [
       name,
-      // eslint-disable-next-line require-yield
+       
       responseStream
         ? async function* () {
             throw error();

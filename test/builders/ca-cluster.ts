@@ -50,7 +50,8 @@ export async function caCluster(seed = 1): Promise<CaCluster> {
   const ca = createCa({ store, clock, random });
   const certify = async (id: NodeId): Promise<LiveIdentity> => {
     const { key, csr } = await createCertificateRequest();
-    return createLiveIdentity({ key, ...(await renewCertificate({ store, clock }, id, csr)) });
+    const { certificate, roots } = await renewCertificate({ store, clock }, id, csr);
+    return createLiveIdentity({ key, certificate, roots });
   };
   const manager = await certify(nodeId);
   const servers: RpcServer[] = [];
