@@ -37,7 +37,25 @@ export function withRemovedNode(cluster: Cluster, node: Node, now: number): Clus
   return { ...cluster, removedNodes: [...others, { id: node.id, forgetAt }] };
 }
 
-/** Whether a node was removed, by the store as it is at each call: what `listenTls` asks. */
-export function removedNodes(store: Pick<Store, 'view'>): (nodeId: NodeId) => boolean {
-  return (nodeId) => store.view((tx) => tx.list('cluster')[0]?.removedNodes ?? []).some(({ id }) => id === nodeId);
+/** What the store says of the nodes that call, as it is at each call: for `listenTls`. */
+export interface Standing {
+  /** Whether the node was removed. */
+  readonly isRemoved: (nodeId: NodeId) => boolean;
+  /**
+   * Whether a manager's certificate that began at `issuedAt` was followed by a worker's: the node was demoted. A manager
+   * that lags behind must not take a newly promoted one for demoted, or it could never catch up: hence the times.
+   */
+  readonly isDemoted: (nodeId: NodeId, issuedAt: number) => boolean;
+}
+
+/** {@link Standing} by the store. */
+export function standing(store: Pick<Store, 'view'>): Standing {
+  return {
+    isRemoved: (nodeId) =>
+      store.view((tx) => tx.list('cluster')[0]?.removedNodes ?? []).some(({ id }) => id === nodeId),
+    isDemoted: (nodeId, issuedAt) => {
+      const certificate = store.view((tx) => tx.get('node', nodeId))?.certificate;
+      return certificate?.role === 'worker' && certificate.issuedAt > issuedAt;
+    },
+  };
 }

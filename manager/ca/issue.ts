@@ -6,7 +6,7 @@ import type { NodeId } from '../../base/ids.ts';
 import { rootDigest } from '../../base/join-token.ts';
 import { ROLE_UNITS } from '../../proto/rpc/certificate.ts';
 import type { Cluster, NodeRole } from '../../proto/types/index.ts';
-import { BACKDATE_MS, newSerialNumber, pem } from './root.ts';
+import { BACKDATE_MS, ROOT_LIFETIME_MS, newSerialNumber, pem } from './root.ts';
 import { importSigningKey } from './signing-key.ts';
 
 /** swarmkit's lifetime of node certificates: 90 days. */
@@ -24,8 +24,22 @@ export interface CheckedRequest {
 export interface IssuedCertificate {
   /** PEM chain: the node's own certificate, then (during a rotation) the cross-signed root. */
   readonly certificate: string;
+  /** Wall time, ms, in whole seconds: the certificate's beginning, an hour before it was made. */
+  readonly issuedAt: number;
   /** Wall time, ms. */
   readonly expiresAt: number;
+}
+
+/**
+ * Checks a lifetime that somebody asks for (`--cert-expiry`).
+ * @throws INVALID_INPUT below an hour or above 20 years, which is how long a root lives
+ */
+export function checkExpiry(ms: number): number {
+  if (Number.isSafeInteger(ms) && ms >= MIN_EXPIRY_MS && ms <= ROOT_LIFETIME_MS) return ms;
+  throw new TsswarmError(
+    'INVALID_INPUT',
+    `setting the lifetime of node certificates to ${ms} ms: expected 1 h to 20 years`,
+  );
 }
 
 /** Which root issues now: during a rotation the new one already. */
@@ -88,13 +102,14 @@ export async function issueCertificate(
   const unit = ROLE_UNITS[node.role];
   const lifetime = Math.max(MIN_EXPIRY_MS, cluster.spec.nodeCertExpiryMs ?? DEFAULT_EXPIRY_MS);
   // X.509 counts in seconds.
+  const issuedAt = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   const expiresAt = Math.floor(Math.min(now + lifetime, root.notAfter.getTime()) / 1000) * 1000;
   const names = [node.nodeId, unit, ...(node.role === 'manager' ? ['swarm-ca'] : [])];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerialNumber(),
     subject: [{ CN: [node.nodeId] }, { OU: [unit] }, { O: [cluster.id] }],
     issuer: root.subjectName,
-    notBefore: new Date(now - BACKDATE_MS),
+    notBefore: new Date(issuedAt),
     notAfter: new Date(expiresAt),
     publicKey: request.publicKey,
     signingKey: key as never,
@@ -109,7 +124,7 @@ export async function issueCertificate(
       await authorityOf(root),
     ],
   });
-  return { certificate: pem(certificate) + (cluster.caRotation?.crossCertificate ?? ''), expiresAt };
+  return { certificate: pem(certificate) + (cluster.caRotation?.crossCertificate ?? ''), issuedAt, expiresAt };
 }
 
 /** Names the issuer's key the way the issuer itself does, or verifiers take them for two keys. */

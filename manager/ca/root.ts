@@ -4,7 +4,7 @@ import * as x509 from '@peculiar/x509';
 import { KEY_ALGORITHM } from './signing-key.ts';
 
 /** swarmkit: the root lives 20 years. */
-const ROOT_LIFETIME_MS = 20 * 365 * 24 * 3600 * 1000;
+export const ROOT_LIFETIME_MS = 20 * 365 * 24 * 3600 * 1000;
 /** swarmkit backdates certificates by an hour, for machines whose clocks differ. */
 export const BACKDATE_MS = 3600 * 1000;
 

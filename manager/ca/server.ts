@@ -1,3 +1,4 @@
+import { deferred } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -19,7 +20,8 @@ import type {
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
 import { issueCertificate, issuerDigest, readRequest, trustedRoots } from './issue.ts';
-import type { CheckedRequest } from './issue.ts';
+import type { CheckedRequest, IssuedCertificate } from './issue.ts';
+import { NoticeFeed } from './notices.ts';
 import { BACKDATE_MS } from './root.ts';
 import { roleOfToken } from './tokens.ts';
 
@@ -32,6 +34,7 @@ export interface CaOptions {
 /** Makes the handlers of the CA service. They write: on a manager that does not lead, calls are passed on instead. */
 export function createCa(options: CaOptions): ServiceHandlers<typeof caService> {
   const { store, clock } = options;
+  const feed = new NoticeFeed(store);
   return {
     getRootCertificate: () => {
       const cluster = store.view(clusterOf);
@@ -43,7 +46,7 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
       if (caller.kind === 'node') return renewCertificate(options, caller.nodeId, request.csr);
       throw refusal(caller);
     },
-    watchIdentity: (request, signal) => watchIdentity(store, request, signal),
+    watchIdentity: (request, signal) => watchIdentity(store, feed, request, signal),
   };
 }
 
@@ -67,7 +70,7 @@ export async function renewCertificate(
     // The role may have changed while it was signed: what is handed out must be what the store says.
     if (now.spec.role !== role)
       throw new TsswarmError('CONFLICT', `renewing the certificate of "${nodeId}": its role has just changed`);
-    tx.update('node', { ...now, certificate: certificateOf(now, request, role, issued.expiresAt) });
+    tx.update('node', { ...now, certificate: certificateOf(now, request, role, issued) });
   });
   return { nodeId, role, certificate: issued.certificate, roots: trustedRoots(cluster) };
 }
@@ -97,7 +100,7 @@ async function join(
     // It may have been rotated while the certificate was signed.
     roleOfToken(clusterOf(tx), token);
     const now = known === undefined ? undefined : member(tx, nodeId);
-    const certificate = certificateOf(now, request, role, issued.expiresAt);
+    const certificate = certificateOf(now, request, role, issued);
     if (now !== undefined) return tx.update('node', { ...now, certificate });
     const at = clock.now();
     tx.create('node', {
@@ -116,15 +119,16 @@ function certificateOf(
   node: Node | undefined,
   { keyDigest }: CheckedRequest,
   role: Node['spec']['role'],
-  expiresAt: number,
+  { issuedAt, expiresAt }: IssuedCertificate,
 ): NodeCertificate {
   const { usedIssuer = '', trustedRoots: roots = [] } = node?.certificate ?? {};
-  return { role, keyDigest, expiresAt, usedIssuer, trustedRoots: roots };
+  return { role, keyDigest, issuedAt, expiresAt, usedIssuer, trustedRoots: roots };
 }
 
 /** Notes what the node uses, then says what it should use, at once and after every change, until the node is gone. */
 async function* watchIdentity(
   store: Store,
+  feed: NoticeFeed,
   { nodeId, usedIssuer, trustedRoots: roots }: WatchIdentityRequest,
   signal: AbortSignal,
 ): AsyncGenerator<IdentityNotice> {
@@ -137,23 +141,25 @@ async function* watchIdentity(
   });
   // The node may have gone while that was committed: nobody would tell us later.
   if (signal.aborted) return;
-  const { result, watch } = store.viewAndWatch((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
-  const close = (): void => watch.close();
-  signal.addEventListener('abort', close, { once: true });
+  // Listens before it reads, so that no change falls between the two.
+  let wake = deferred<void>();
+  const stop = feed.listen(nodeId, (error) => (error === undefined ? wake.resolve() : wake.reject(error)));
+  const gone = (): void => wake.resolve();
+  signal.addEventListener('abort', gone, { once: true });
   try {
-    let last = result;
-    yield last;
-    for await (const { changes } of watch) {
-      if (signal.aborted) return;
-      if (!changes.some(({ table, id }) => table === 'cluster' || (table === 'node' && id === nodeId))) continue;
-      const next = store.view((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
-      if (JSON.stringify(next) === JSON.stringify(last)) continue;
-      last = next;
-      yield next;
+    let last = '';
+    while (!signal.aborted) {
+      wake.promise.catch(() => undefined);
+      const notice = store.view((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
+      const text = JSON.stringify(notice);
+      if (text !== last) yield notice;
+      last = text;
+      await wake.promise;
+      wake = deferred();
     }
   } finally {
-    signal.removeEventListener('abort', close);
-    watch.close();
+    signal.removeEventListener('abort', gone);
+    stop();
   }
 }
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
-import { caCluster } from '../../test/builders/ca-cluster.ts';
+import { NOBODY, caCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../test/builders/ca-cluster.ts';
 import type { CallerKind } from './caller.ts';
 import { rightsOf } from './callers.ts';
@@ -40,7 +40,7 @@ describe('the rights of callers', () => {
     // Every handler says that it was reached.
     for (const [, methods] of SERVICES) server.add(methods, handlersThat(methods, 'reached') as never);
     const identity = cluster.manager;
-    const port = await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, isRemoved: () => false });
+    const port = await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, ...NOBODY });
     await server.listen(`unix:${join(dir, 'sock')}`);
     address = `127.0.0.1:${port}`;
     const [manager, worker] = [await cluster.member('manager'), await cluster.member('worker')];
@@ -168,7 +168,7 @@ function handlersThat(methods: AnyService, message: string): Record<string, unkn
   return Object.fromEntries(
     Object.entries(methods).map(([name, { responseStream }]) => [
       name,
-       
+
       responseStream
         ? async function* () {
             throw error();

@@ -12,12 +12,16 @@ import type { ConnectionCaller } from './tls.ts';
 
 /** How long a handshake may take, ms: whoever is slower only holds a socket open. */
 const HANDSHAKE_MS = 10_000;
+/** Connections without a certificate at a time: whoever opens more keeps no node out. */
+const MAX_STRANGERS = 1024;
 
 export interface TlsOptions {
   readonly identity: LiveIdentity;
   readonly clock: Pick<Clock, 'now'>;
   /** Whether the node was removed from the cluster: it is refused although its certificate holds. */
   readonly isRemoved: (nodeId: NodeId) => boolean;
+  /** Whether a manager's certificate that began at `issuedAt` (wall time, ms) was followed by a worker's. */
+  readonly isDemoted: (nodeId: NodeId, issuedAt: number) => boolean;
 }
 
 /** What becomes of a connection whose handshake is through: nodes and strangers are served apart. */
@@ -35,7 +39,10 @@ export interface TlsListener {
 }
 
 /** A TLS 1.3 port that asks everybody for a certificate and knows of every connection whose it is. */
-export function createTlsListener({ identity, clock, isRemoved }: TlsOptions, sink: ConnectionSink): TlsListener {
+export function createTlsListener(
+  { identity, clock, isRemoved, isDemoted }: TlsOptions,
+  sink: ConnectionSink,
+): TlsListener {
   const connections = new Map<string, ConnectionCaller>();
   const server = createServer({
     ...contextOptions(identity.current),
@@ -47,19 +54,24 @@ export function createTlsListener({ identity, clock, isRemoved }: TlsOptions, si
   });
   const stopFollowing = identity.onReplace(() => server.setSecureContext(contextOptions(identity.current)));
   const sockets = new Set<TLSSocket>();
+  let strangers = 0;
   server.on('secureConnection', (socket) => {
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     const connection = callerOf(socket, identity.node.clusterId);
     socket.on('error', () => undefined);
     if (socket.remoteAddress === undefined || socket.alpnProtocol !== 'h2') return void socket.destroy();
+    const stranger = connection.caller.kind !== 'node';
+    if (stranger && strangers >= MAX_STRANGERS) return void socket.destroy();
+    if (stranger) strangers++;
     connections.set(peer, connection);
     sockets.add(socket);
     socket.once('close', () => {
       sockets.delete(socket);
+      if (stranger) strangers--;
       if (connections.get(peer) === connection) connections.delete(peer);
     });
-    if (connection.caller.kind === 'node') sink.node(socket);
-    else sink.stranger(socket);
+    if (stranger) sink.stranger(socket);
+    else sink.node(socket);
   });
   // A port scanner, or a client of another kind: nothing of ours.
   server.on('tlsClientError', () => undefined);
@@ -77,10 +89,13 @@ export function createTlsListener({ identity, clock, isRemoved }: TlsOptions, si
     callerAt(peer) {
       const connection = connections.get(peer);
       if (connection === undefined) return { kind: 'anonymous' };
-      const { caller, expiresAt } = connection;
+      const { caller, issuedAt, expiresAt } = connection;
       if (caller.kind !== 'node') return caller;
       if (clock.now() >= expiresAt) return { kind: 'anonymous', why: expired(expiresAt) };
-      if (!isRemoved(caller.nodeId)) return caller;
+      if (!isRemoved(caller.nodeId)) {
+        // Its old certificate outlives the demotion: it is worth no more than a worker's.
+        return caller.role === 'manager' && isDemoted(caller.nodeId, issuedAt) ? { ...caller, role: 'worker' } : caller;
+      }
       const reason = `the node "${caller.nodeId}" was removed from the cluster`;
       return {
         kind: 'anonymous',

@@ -3,7 +3,7 @@ import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { deferred } from '../../base/async.ts';
 import { isTsswarmError } from '../../base/errors.ts';
-import { caCluster } from '../../test/builders/ca-cluster.ts';
+import { NOBODY, caCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../test/builders/ca-cluster.ts';
 import type { Caller } from './caller.ts';
 import { connect } from './client.ts';
@@ -41,7 +41,7 @@ describe('rpc over TLS', () => {
       async *assignments() {},
       updateTaskStatus: () => Promise.resolve({}),
     });
-    const port = await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, isRemoved: () => false });
+    const port = await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, ...NOBODY });
     return `127.0.0.1:${port}`;
   }
 
@@ -208,7 +208,7 @@ describe('rpc over TLS', () => {
     const listening = other.listenTls(address, {
       identity: cluster.manager,
       clock: cluster.clock,
-      isRemoved: () => false,
+      ...NOBODY,
     });
     await assert.rejects(listening, (error) => isTsswarmError(error, 'PORT_IN_USE'));
     other.close();

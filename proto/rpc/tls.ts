@@ -174,24 +174,28 @@ function handshakeFailure(error: unknown): TsswarmError | undefined {
  */
 export function callerOf(socket: TLSSocket, clusterId: ClusterId): ConnectionCaller {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return { caller: { kind: 'anonymous' }, expiresAt: Infinity };
+  if (certificate === undefined) return { caller: { kind: 'anonymous' }, issuedAt: 0, expiresAt: Infinity };
   const anonymous = (why: CertificateProblem): ConnectionCaller => ({
     caller: { kind: 'anonymous', why },
+    issuedAt: 0,
     expiresAt: Infinity,
   });
   if (!socket.authorized) return anonymous(clientProblem(certificate, String(socket.authorizationError)));
   try {
     const { nodeId, role, clusterId: theirs } = identityOf(certificate);
     if (theirs !== clusterId) return anonymous(FOREIGN);
-    return { caller: { kind: 'node', nodeId, role }, expiresAt: certificate.validToDate.getTime() };
+    const { validFromDate, validToDate } = certificate;
+    const caller: Caller = { kind: 'node', nodeId, role };
+    return { caller, issuedAt: validFromDate.getTime(), expiresAt: validToDate.getTime() };
   } catch {
     return anonymous(FOREIGN);
   }
 }
 
-/** The caller of a connection, and until when its certificate holds (wall time, ms). */
+/** The caller of a connection, and from when until when its certificate holds (wall time, ms). */
 export interface ConnectionCaller {
   readonly caller: Caller;
+  readonly issuedAt: number;
   readonly expiresAt: number;
 }
 

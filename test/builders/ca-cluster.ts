@@ -7,8 +7,9 @@ import type { RpcServer } from '../../proto/rpc/server.ts';
 import { caService } from '../../proto/rpc/services.ts';
 import type { Cluster, NodeDescription, NodeRole } from '../../proto/types/index.ts';
 import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
-import { clusterOf, removedNodes } from '../../manager/ca/cluster.ts';
+import { clusterOf, standing } from '../../manager/ca/cluster.ts';
 import { issueCertificate, readRequest, trustedRoots } from '../../manager/ca/issue.ts';
+import type { Standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
@@ -21,6 +22,9 @@ export const A_DESCRIPTION: NodeDescription = {
   resources: { nanoCpus: 1e9, memoryBytes: 1e9 },
   engine: { version: '0', labels: {} },
 };
+
+/** For servers that know of nobody who was removed or demoted. */
+export const NOBODY: Standing = { isRemoved: () => false, isDemoted: () => false };
 
 /** A cluster with a real CA and one manager, whose store is in memory. Certificates are checked by the real time. */
 export interface CaCluster {
@@ -94,7 +98,7 @@ export async function caCluster(seed = 1): Promise<CaCluster> {
       const server = createRpcServer();
       server.add(caService, ca);
       extend?.(server);
-      const port = await server.listenTls('127.0.0.1:0', { identity: manager, clock, isRemoved: removedNodes(store) });
+      const port = await server.listenTls('127.0.0.1:0', { identity: manager, clock, ...standing(store) });
       servers.push(server);
       return { address: `127.0.0.1:${port}`, server };
     },

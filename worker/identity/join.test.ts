@@ -6,9 +6,10 @@ import { seededRandom } from '../../base/random.ts';
 import { identityOf } from '../../proto/rpc/certificate.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
-import { caService } from '../../proto/rpc/services.ts';
+import { caService, daemonService } from '../../proto/rpc/services.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import { withRemovedNode } from '../../manager/ca/cluster.ts';
+import { renewCertificate } from '../../manager/ca/server.ts';
 import { joinToken, rotateJoinToken } from '../../manager/ca/tokens.ts';
 import { A_DESCRIPTION, caCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../test/builders/ca-cluster.ts';
@@ -142,6 +143,34 @@ describe('joining a cluster', () => {
       (error) => isTsswarmError(error, 'PERMISSION_DENIED') && /was removed from the cluster/.test(error.message),
     );
     connection.close();
+  });
+
+  it('takes the old certificate of a demoted manager for no more than a worker’s', async () => {
+    const identity = createLiveIdentity(await obtainIdentity(options({ token: joinToken(cluster.store, 'manager') })));
+    const { nodeId } = identity.node;
+    const seen: string[] = [];
+    const { address: served } = await cluster.serve((server) =>
+      server.add(daemonService, {
+        status: () => Promise.reject(new Error('not asked for')),
+        leave: () => Promise.reject(new Error('not asked for')),
+      }),
+    );
+    const connection = connect(served, nodeCredentials(identity));
+    // As a manager it may pass on calls of the local socket.
+    const behalf = connection.service(daemonService, { kind: 'local' });
+    const outcome = (): Promise<unknown> =>
+      behalf.leave({ force: false }).catch((error: Error) => seen.push(error.message));
+    await outcome();
+    await cluster.clock.advance(2000);
+    await cluster.setRole(nodeId, 'worker');
+    await outcome();
+    // Only once it has been given the worker's certificate is the other one worth less.
+    const { csr } = await createCertificateRequest();
+    await renewCertificate(cluster, nodeId, csr);
+    await outcome();
+    connection.close();
+    assert.deepEqual(seen.slice(0, 2), ['not asked for', 'not asked for']);
+    assert.match(seen[2] ?? '', /only a manager passes calls on, not the worker/);
   });
 
   it('does not issue a certificate for nothing', async () => {
