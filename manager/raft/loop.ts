@@ -340,7 +340,9 @@ class Driver implements Raft {
       if (clock.monotonic() >= nextDeadline(this.#core)) this.#step({ kind: 'tick' });
       else this.#armTimer();
     };
-    this.#timer = { at, timer: clock.startTimer(Math.max(0, at - clock.monotonic()), fire) };
+    const wait = at - clock.monotonic();
+    // Timers may fire a little early: a wait below a millisecond would be one of many.
+    this.#timer = { at, timer: clock.startTimer(wait <= 0 ? 0 : Math.max(1, wait), fire) };
   }
 
   #perform(effect: RaftEffect): void {
