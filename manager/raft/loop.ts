@@ -136,7 +136,10 @@ class Driver implements Raft {
     this.#disk = new DiskQueue(options.log, {
       hardStatePersisted: (term) => this.#step({ kind: 'hard-state-persisted', term }),
       persisted: (sequence) => this.#step({ kind: 'persisted', sequence }),
-      send: (to, message) => this.#post(to, message),
+      send: (to, message) => {
+        // A newer term may have taken back meanwhile what an older one was to be told.
+        if (message.term >= core.term) this.#post(to, message);
+      },
       failed: (cause) => this.#fail(cause),
     });
   }

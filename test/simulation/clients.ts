@@ -74,9 +74,13 @@ export class Clients {
     const id = this.#nextId++;
     const operation = this.#call(kind, key, `v${id}`, expected);
     const command = { id, kind, key, value: operation.value, expected };
-    const outcome = await this.#outcome(raft.propose(Buffer.from(JSON.stringify(command))));
-    if (outcome === 'refused') return false;
+    // It belongs to the history from the call on: the run may end before anybody knows how it went.
     this.history.push(operation);
+    const outcome = await this.#outcome(raft.propose(Buffer.from(JSON.stringify(command))));
+    if (outcome === 'refused') {
+      this.history.splice(this.history.indexOf(operation), 1);
+      return false;
+    }
     if (outcome === 'unknown') {
       this.#cluster.coverage.unknown++;
       return false;

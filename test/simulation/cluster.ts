@@ -51,7 +51,7 @@ export interface Member {
   raft: Raft | undefined;
   /** It left the cluster for good and is not started again. */
   gone: boolean;
-  leaderVoters(): readonly string[] | undefined;
+  leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
 }
 
 /** The product's Raft on simulated machines. */
@@ -93,9 +93,11 @@ export class Cluster {
       applied: 0,
       raft: undefined,
       gone: false,
-      leaderVoters: () => {
+      leadership: () => {
         const status = member.raft?.status();
-        return status?.role === 'leader' ? status.servers.filter(({ voter }) => voter).map(({ id }) => id) : undefined;
+        if (status === undefined) return { term: Infinity, voters: undefined };
+        const voters = status.servers.filter(({ voter }) => voter).map(({ id }) => id);
+        return { term: status.term, voters: status.role === 'leader' ? voters : undefined };
       },
     };
     this.members.push(member);

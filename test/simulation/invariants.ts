@@ -8,8 +8,8 @@ import type { World } from './world.ts';
 export interface Observed {
   readonly id: string;
   readonly platter: Platter;
-  /** Voters in force, as the server knows; undefined while it does not run or does not lead. */
-  leaderVoters(): readonly string[] | undefined;
+  /** Its term (Infinity while it starts), and the voters that it knows if it leads. */
+  leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
 }
 
 /** Rules that hold at every moment, whatever fails (Raft paper, figure 3). Each is looked at where it could break. */
@@ -21,6 +21,8 @@ export class Invariants {
   readonly #entries = new Map<string, { readonly entry: Entry; readonly previousTerm: number }>();
   /** By index: what was applied first. */
   readonly applied: (Entry | undefined)[] = [];
+  /** By index: the term in which it was committed, at the latest. */
+  readonly #committedIn: number[] = [];
   readonly #promised = new Map<string, { term: number; votedFor: string }>();
 
   constructor(world: World, servers: () => readonly Observed[]) {
@@ -61,11 +63,8 @@ export class Invariants {
       ) {
         this.#world.fail(`log matching: two logs differ at or before entry ${key}`);
       }
-      const committed = this.applied[entry.index];
       // Leader completeness: a leader opens its term on top of everything that is committed.
       if (entry.kind === 'noop') this.#complete(id, platter, entry.index);
-      if (committed !== undefined && committed.term > entry.term && entry.kind === 'noop')
-        this.#world.fail(`leader completeness: ${id} leads in term ${entry.term} without entry ${entry.index}`);
     }
   }
 
@@ -73,7 +72,7 @@ export class Invariants {
     const term = termOnDisk(platter, noop);
     for (let index = Math.max(1, platter.base + 1); index < this.applied.length; index++) {
       const committed = this.applied[index];
-      if (committed === undefined || committed.term >= term) continue;
+      if (committed === undefined || (this.#committedIn[index] ?? Infinity) >= term) continue;
       if (termOnDisk(platter, index) !== committed.term)
         return this.#world.fail(`leader completeness: ${id} has not the committed entry ${index} in term ${term}`);
     }
@@ -88,7 +87,8 @@ export class Invariants {
       return;
     }
     this.applied[entry.index] = entry;
-    const voters = server.leaderVoters();
+    const { term, voters } = server.leadership();
+    this.#committedIn[entry.index] = term;
     if (voters === undefined) return;
     const holders = this.#servers().filter(
       ({ id, platter }) => voters.includes(id) && has(platter, entry.index, entry.term),

@@ -99,7 +99,6 @@ function judge(world: World, clients: Clients): void {
   for (const [key, history] of keys) {
     const best = checkRegister(history);
     if (best === undefined) continue;
-    if (process.env['DBG']) for (const o of history.toSorted((a,b)=>a.calledAt-b.calledAt).slice(-25)) console.log(JSON.stringify(o));
     const stuck = history
       .filter((operation) => operation.returnedAt !== Infinity && !best.includes(operation))
       .sort((a, b) => a.returnedAt - b.returnedAt)
