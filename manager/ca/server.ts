@@ -47,6 +47,8 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
     async issueCertificate(request, signal, caller) {
       checkClock(request.wallTime, clock.now());
       if (request.token === '' && caller.kind !== 'node') throw refusal(caller);
+      // Before anything that costs: strangers can send what they like.
+      if (request.token !== '') roleOfToken(store.view(clusterOf), request.token);
       return signing.use(() => {
         signal.throwIfAborted();
         if (request.token !== '' || caller.kind !== 'node') return join(options, request);
@@ -100,7 +102,6 @@ async function join(
     known: tx.list('node').find(({ certificate }) => certificate?.keyDigest === request.keyDigest),
   }));
   const role = known?.spec.role ?? roleOfToken(cluster, token);
-  roleOfToken(cluster, token);
   const nodeId = known?.id ?? newId<NodeId>(random);
   const issued = await issueCertificate(cluster, request, { nodeId, role }, clock.now());
   await store.update((tx: WriteTransaction) => {
