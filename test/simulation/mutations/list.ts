@@ -65,7 +65,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'candidate counts itself before its disk',
     file: 'core/election.ts',
     find: 'core.votes = new Map();',
-    replace: 'core.votes = new Map([[core.config.id, true]]);',
+    replace:
+      'core.votes = new Map([[core.config.id, true]]); if (won(core)) { saveHardState(core); return becomeLeader(core, now); }',
     grave: true,
   },
   {
@@ -210,8 +211,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'only members of the newest configuration stand for election',
     file: 'core/election.ts',
-    find: 'core.configurations.slice(-2)',
-    replace: 'core.configurations.slice(-1)',
+    find: '.slice(-2)',
+    replace: '.slice(-1)',
   },
   {
     name: 'log kept that contradicts an installed snapshot',
