@@ -1,6 +1,7 @@
 import { Client, credentials } from '@grpc/grpc-js';
 import type { ChannelCredentials, ClientDuplexStream } from '@grpc/grpc-js';
 import { fromGrpcError } from './errors.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 
 type AnyMethod = Method<unknown, unknown, boolean, boolean>;
@@ -28,9 +29,6 @@ export interface Connection {
   service<S extends Readonly<Record<string, object>>>(definition: S): ServiceClient<S>;
   close(): void;
 }
-
-/** Messages may hold a project with its secrets: well above gRPC's 4 MiB. */
-export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
 /**
  * Connects to `address` ("unix:/run/tsswarm/tsswarm.sock" or "host:port"); the connection is made at the first call.

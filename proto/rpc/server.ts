@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type {
   ServerDuplexStream,
@@ -8,7 +9,7 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { toGrpcStatus } from './errors.ts';
-import { MAX_MESSAGE_BYTES } from './client.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 
 /**
@@ -30,6 +31,8 @@ export interface RpcServer {
   add<S extends Readonly<Record<string, object>>>(definition: S, handlers: ServiceHandlers<S>): void;
   /** @param address "unix:/path" or "host:port" @throws when the address cannot be bound */
   listen(address: string, serverCredentials?: ServerCredentials): Promise<void>;
+  /** Takes over a connection that was accepted elsewhere, without TLS: only from a unix socket. */
+  serve(connection: Duplex): void;
   /** Ends all calls at once. */
   close(): void;
 }
@@ -40,6 +43,7 @@ export function createRpcServer(): RpcServer {
     'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
     'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
   });
+  let injector: ReturnType<Server['createConnectionInjector']> | undefined;
   return {
     add(definition, handlers) {
       const implementation: UntypedServiceImplementation = {};
@@ -54,6 +58,8 @@ export function createRpcServer(): RpcServer {
           error ? reject(error) : resolve(),
         );
       }),
+    serve: (connection) =>
+      (injector ??= server.createConnectionInjector(ServerCredentials.createInsecure())).injectConnection(connection),
     close: () => server.forceShutdown(),
   };
 }
