@@ -24,6 +24,8 @@ export type MessageName =
   | 'ClusterSpec'
   | 'JoinTokens'
   | 'Cluster'
+  | 'CaRotation'
+  | 'RemovedNode'
   | 'NodeSpec'
   | 'Platform'
   | 'NodeResources'
@@ -31,6 +33,7 @@ export type MessageName =
   | 'NodeDescription'
   | 'NodeStatus'
   | 'Node'
+  | 'NodeCertificate'
   | 'Project'
   | 'RestartPolicy'
   | 'PublishedPort'
@@ -119,6 +122,12 @@ export type MessageName =
   | 'LoadImageRequest'
   | 'RemoveImageRequest'
   | 'RemoveImageResponse'
-  | 'BuildImageRequest';
+  | 'BuildImageRequest'
+  | 'GetRootCertificateRequest'
+  | 'GetRootCertificateResponse'
+  | 'IssueCertificateRequest'
+  | 'IssueCertificateResponse'
+  | 'WatchIdentityRequest'
+  | 'IdentityNotice';
 
 export const tsswarm: { readonly v1: Readonly<Record<MessageName, GeneratedMessage>> };

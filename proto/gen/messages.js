@@ -3520,6 +3520,15 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.taskHistoryLimit = 0;
             ClusterSpec.prototype.addressPools = $util.emptyArray;
             ClusterSpec.prototype.addressPoolPrefix = 0;
+            ClusterSpec.prototype.nodeCertExpiryMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_nodeCertExpiryMs", {
+                get: $util.oneOfGetter($oneOfFields = ["nodeCertExpiryMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
@@ -3538,6 +3547,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.addressPoolPrefix != null && $Object.hasOwnProperty.call(m, "addressPoolPrefix") && m.addressPoolPrefix !== 0)
                     w.uint32(32).int32(m.addressPoolPrefix);
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs"))
+                    w.uint32(160).int64(m.nodeCertExpiryMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3606,6 +3617,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.addressPoolPrefix;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.nodeCertExpiryMs = r.int64();
+                            m._nodeCertExpiryMs = "nodeCertExpiryMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3656,6 +3674,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.addressPoolPrefix = d.addressPoolPrefix | 0;
                     }
                 }
+                if (d.nodeCertExpiryMs != null) {
+                    if ($util.Long)
+                        m.nodeCertExpiryMs = $util.Long.fromValue(d.nodeCertExpiryMs, false);
+                    else if (typeof d.nodeCertExpiryMs === "string")
+                        m.nodeCertExpiryMs = $parseInt(d.nodeCertExpiryMs, 10);
+                    else if (typeof d.nodeCertExpiryMs === "number")
+                        m.nodeCertExpiryMs = d.nodeCertExpiryMs;
+                    else if (typeof d.nodeCertExpiryMs === "object")
+                        m.nodeCertExpiryMs = new $util.LongBits(d.nodeCertExpiryMs.low >>> 0, d.nodeCertExpiryMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -3689,6 +3717,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.addressPoolPrefix != null && $Object.hasOwnProperty.call(m, "addressPoolPrefix")) {
                     d.addressPoolPrefix = m.addressPoolPrefix;
+                }
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.nodeCertExpiryMs = typeof m.nodeCertExpiryMs === "number" ? $BigInt(m.nodeCertExpiryMs) : $util.Long.fromBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.nodeCertExpiryMs === "number")
+                        d.nodeCertExpiryMs = o.longs === $String ? $String(m.nodeCertExpiryMs) : m.nodeCertExpiryMs;
+                    else
+                        d.nodeCertExpiryMs = o.longs === $String ? $util.Long.prototype.toString.call(m.nodeCertExpiryMs) : o.longs === $Number ? new $util.LongBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0).toNumber() : m.nodeCertExpiryMs;
                 }
                 return d;
             };
@@ -3857,6 +3893,8 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.Cluster = (function() {
 
             const Cluster = function (p) {
+                this.rotatedTokens = [];
+                this.removedNodes = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3869,6 +3907,17 @@ export const tsswarm = $root.tsswarm = (() => {
             Cluster.prototype.joinTokens = null;
             Cluster.prototype.rootCaCertificate = "";
             Cluster.prototype.rootCaKey = "";
+            Cluster.prototype.caRotation = null;
+            Cluster.prototype.rotatedTokens = $util.emptyArray;
+            Cluster.prototype.removedNodes = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Cluster.prototype, "_caRotation", {
+                get: $util.oneOfGetter($oneOfFields = ["caRotation"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             Cluster.encode = function (m, w, q) {
                 if (!w)
@@ -3889,6 +3938,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(42).string(m.rootCaCertificate);
                 if (m.rootCaKey != null && $Object.hasOwnProperty.call(m, "rootCaKey") && m.rootCaKey !== "")
                     w.uint32(50).string(m.rootCaKey);
+                if (m.caRotation != null && $Object.hasOwnProperty.call(m, "caRotation"))
+                    $root.tsswarm.v1.CaRotation.encode(m.caRotation, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.rotatedTokens != null && m.rotatedTokens.length) {
+                    for (var i = 0; i < m.rotatedTokens.length; ++i)
+                        w.uint32(170).string(m.rotatedTokens[i]);
+                }
+                if (m.removedNodes != null && m.removedNodes.length) {
+                    for (var i = 0; i < m.removedNodes.length; ++i)
+                        $root.tsswarm.v1.RemovedNode.encode(m.removedNodes[i], w.uint32(178).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3967,6 +4026,29 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.rootCaKey;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.caRotation = $root.tsswarm.v1.CaRotation.decode(r, r.size(), $undefined, q + 1, m.caRotation);
+                            m._caRotation = "caRotation";
+                            continue;
+                        }
+                    case 21: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.rotatedTokens && m.rotatedTokens.length))
+                                m.rotatedTokens = [];
+                            m.rotatedTokens.push(r.stringVerify());
+                            continue;
+                        }
+                    case 22: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.removedNodes && m.removedNodes.length))
+                                m.removedNodes = [];
+                            m.removedNodes.push($root.tsswarm.v1.RemovedNode.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4024,6 +4106,29 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.rootCaKey = $String(d.rootCaKey);
                     }
                 }
+                if (d.caRotation != null) {
+                    if (!$util.isObject(d.caRotation))
+                        throw $TypeError(".tsswarm.v1.Cluster.caRotation: object expected");
+                    m.caRotation = $root.tsswarm.v1.CaRotation.fromObject(d.caRotation, q + 1);
+                }
+                if (d.rotatedTokens) {
+                    if (!$Array.isArray(d.rotatedTokens))
+                        throw $TypeError(".tsswarm.v1.Cluster.rotatedTokens: array expected");
+                    m.rotatedTokens = $Array(d.rotatedTokens.length);
+                    for (var i = 0; i < d.rotatedTokens.length; ++i) {
+                        m.rotatedTokens[i] = $String(d.rotatedTokens[i]);
+                    }
+                }
+                if (d.removedNodes) {
+                    if (!$Array.isArray(d.removedNodes))
+                        throw $TypeError(".tsswarm.v1.Cluster.removedNodes: array expected");
+                    m.removedNodes = $Array(d.removedNodes.length);
+                    for (var i = 0; i < d.removedNodes.length; ++i) {
+                        if (!$util.isObject(d.removedNodes[i]))
+                            throw $TypeError(".tsswarm.v1.Cluster.removedNodes: object expected");
+                        m.removedNodes[i] = $root.tsswarm.v1.RemovedNode.fromObject(d.removedNodes[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -4035,6 +4140,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.rotatedTokens = [];
+                    d.removedNodes = [];
+                }
                 if (o.defaults) {
                     d.id = "";
                     d.meta = null;
@@ -4061,6 +4170,21 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.rootCaKey != null && $Object.hasOwnProperty.call(m, "rootCaKey")) {
                     d.rootCaKey = m.rootCaKey;
                 }
+                if (m.caRotation != null && $Object.hasOwnProperty.call(m, "caRotation")) {
+                    d.caRotation = $root.tsswarm.v1.CaRotation.toObject(m.caRotation, o, q + 1);
+                }
+                if (m.rotatedTokens && m.rotatedTokens.length) {
+                    d.rotatedTokens = $Array(m.rotatedTokens.length);
+                    for (var j = 0; j < m.rotatedTokens.length; ++j) {
+                        d.rotatedTokens[j] = m.rotatedTokens[j];
+                    }
+                }
+                if (m.removedNodes && m.removedNodes.length) {
+                    d.removedNodes = $Array(m.removedNodes.length);
+                    for (var j = 0; j < m.removedNodes.length; ++j) {
+                        d.removedNodes[j] = $root.tsswarm.v1.RemovedNode.toObject(m.removedNodes[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -4075,6 +4199,376 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Cluster;
+        })();
+
+        v1.CaRotation = (function() {
+
+            const CaRotation = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CaRotation.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            CaRotation.prototype.rootCertificate = "";
+            CaRotation.prototype.rootKey = "";
+            CaRotation.prototype.crossCertificate = "";
+
+            CaRotation.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt") && (typeof m.startedAt === "object" ? m.startedAt.low || m.startedAt.high : m.startedAt !== 0))
+                    w.uint32(8).int64(m.startedAt);
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate") && m.rootCertificate !== "")
+                    w.uint32(18).string(m.rootCertificate);
+                if (m.rootKey != null && $Object.hasOwnProperty.call(m, "rootKey") && m.rootKey !== "")
+                    w.uint32(26).string(m.rootKey);
+                if (m.crossCertificate != null && $Object.hasOwnProperty.call(m, "crossCertificate") && m.crossCertificate !== "")
+                    w.uint32(34).string(m.crossCertificate);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CaRotation.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CaRotation();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.startedAt = v;
+                            else
+                                delete m.startedAt;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootCertificate = v;
+                            else
+                                delete m.rootCertificate;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootKey = v;
+                            else
+                                delete m.rootKey;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.crossCertificate = v;
+                            else
+                                delete m.crossCertificate;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CaRotation.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CaRotation)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CaRotation: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CaRotation();
+                if (d.startedAt != null) {
+                    if (typeof d.startedAt === "object" ? d.startedAt.low || d.startedAt.high : $Number(d.startedAt) !== 0) {
+                        if ($util.Long)
+                            m.startedAt = $util.Long.fromValue(d.startedAt, false);
+                        else if (typeof d.startedAt === "string")
+                            m.startedAt = $parseInt(d.startedAt, 10);
+                        else if (typeof d.startedAt === "number")
+                            m.startedAt = d.startedAt;
+                        else if (typeof d.startedAt === "object")
+                            m.startedAt = new $util.LongBits(d.startedAt.low >>> 0, d.startedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.rootCertificate != null) {
+                    if (typeof d.rootCertificate !== "string" || d.rootCertificate.length) {
+                        m.rootCertificate = $String(d.rootCertificate);
+                    }
+                }
+                if (d.rootKey != null) {
+                    if (typeof d.rootKey !== "string" || d.rootKey.length) {
+                        m.rootKey = $String(d.rootKey);
+                    }
+                }
+                if (d.crossCertificate != null) {
+                    if (typeof d.crossCertificate !== "string" || d.crossCertificate.length) {
+                        m.crossCertificate = $String(d.crossCertificate);
+                    }
+                }
+                return m;
+            };
+
+            CaRotation.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.startedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.startedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.rootCertificate = "";
+                    d.rootKey = "";
+                    d.crossCertificate = "";
+                }
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.startedAt = typeof m.startedAt === "number" ? $BigInt(m.startedAt) : $util.Long.fromBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.startedAt === "number")
+                        d.startedAt = o.longs === $String ? $String(m.startedAt) : m.startedAt;
+                    else
+                        d.startedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.startedAt) : o.longs === $Number ? new $util.LongBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0).toNumber() : m.startedAt;
+                }
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate")) {
+                    d.rootCertificate = m.rootCertificate;
+                }
+                if (m.rootKey != null && $Object.hasOwnProperty.call(m, "rootKey")) {
+                    d.rootKey = m.rootKey;
+                }
+                if (m.crossCertificate != null && $Object.hasOwnProperty.call(m, "crossCertificate")) {
+                    d.crossCertificate = m.crossCertificate;
+                }
+                return d;
+            };
+
+            CaRotation.prototype.toJSON = function() {
+                return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CaRotation.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CaRotation";
+            };
+
+            return CaRotation;
+        })();
+
+        v1.RemovedNode = (function() {
+
+            const RemovedNode = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemovedNode.prototype.id = "";
+            RemovedNode.prototype.forgetAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            RemovedNode.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.forgetAt != null && $Object.hasOwnProperty.call(m, "forgetAt") && (typeof m.forgetAt === "object" ? m.forgetAt.low || m.forgetAt.high : m.forgetAt !== 0))
+                    w.uint32(16).int64(m.forgetAt);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemovedNode.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemovedNode();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.forgetAt = v;
+                            else
+                                delete m.forgetAt;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemovedNode.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemovedNode)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemovedNode: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemovedNode();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.forgetAt != null) {
+                    if (typeof d.forgetAt === "object" ? d.forgetAt.low || d.forgetAt.high : $Number(d.forgetAt) !== 0) {
+                        if ($util.Long)
+                            m.forgetAt = $util.Long.fromValue(d.forgetAt, false);
+                        else if (typeof d.forgetAt === "string")
+                            m.forgetAt = $parseInt(d.forgetAt, 10);
+                        else if (typeof d.forgetAt === "number")
+                            m.forgetAt = d.forgetAt;
+                        else if (typeof d.forgetAt === "object")
+                            m.forgetAt = new $util.LongBits(d.forgetAt.low >>> 0, d.forgetAt.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            RemovedNode.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.forgetAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.forgetAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.forgetAt != null && $Object.hasOwnProperty.call(m, "forgetAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.forgetAt = typeof m.forgetAt === "number" ? $BigInt(m.forgetAt) : $util.Long.fromBits(m.forgetAt.low >>> 0, m.forgetAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.forgetAt === "number")
+                        d.forgetAt = o.longs === $String ? $String(m.forgetAt) : m.forgetAt;
+                    else
+                        d.forgetAt = o.longs === $String ? $util.Long.prototype.toString.call(m.forgetAt) : o.longs === $Number ? new $util.LongBits(m.forgetAt.low >>> 0, m.forgetAt.high >>> 0).toNumber() : m.forgetAt;
+                }
+                return d;
+            };
+
+            RemovedNode.prototype.toJSON = function() {
+                return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemovedNode.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemovedNode";
+            };
+
+            return RemovedNode;
         })();
 
         v1.NodeSpec = (function() {
@@ -5174,6 +5668,15 @@ export const tsswarm = $root.tsswarm = (() => {
             Node.prototype.spec = null;
             Node.prototype.description = null;
             Node.prototype.status = null;
+            Node.prototype.certificate = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Node.prototype, "_certificate", {
+                get: $util.oneOfGetter($oneOfFields = ["certificate"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             Node.encode = function (m, w, q) {
                 if (!w)
@@ -5192,6 +5695,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.status != null && $Object.hasOwnProperty.call(m, "status"))
                     $root.tsswarm.v1.NodeStatus.encode(m.status, w.uint32(42).fork(), q + 1).ldelim();
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate"))
+                    $root.tsswarm.v1.NodeCertificate.encode(m.certificate, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5258,6 +5763,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.status = $root.tsswarm.v1.NodeStatus.decode(r, r.size(), $undefined, q + 1, m.status);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.certificate = $root.tsswarm.v1.NodeCertificate.decode(r, r.size(), $undefined, q + 1, m.certificate);
+                            m._certificate = "certificate";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -5310,6 +5822,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.Node.status: object expected");
                     m.status = $root.tsswarm.v1.NodeStatus.fromObject(d.status, q + 1);
                 }
+                if (d.certificate != null) {
+                    if (!$util.isObject(d.certificate))
+                        throw $TypeError(".tsswarm.v1.Node.certificate: object expected");
+                    m.certificate = $root.tsswarm.v1.NodeCertificate.fromObject(d.certificate, q + 1);
+                }
                 return m;
             };
 
@@ -5343,6 +5860,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.status != null && $Object.hasOwnProperty.call(m, "status")) {
                     d.status = $root.tsswarm.v1.NodeStatus.toObject(m.status, o, q + 1);
                 }
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
+                    d.certificate = $root.tsswarm.v1.NodeCertificate.toObject(m.certificate, o, q + 1);
+                }
                 return d;
             };
 
@@ -5357,6 +5877,243 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Node;
+        })();
+
+        v1.NodeCertificate = (function() {
+
+            const NodeCertificate = function (p) {
+                this.trustedRoots = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NodeCertificate.prototype.role = "";
+            NodeCertificate.prototype.keyDigest = "";
+            NodeCertificate.prototype.expiresAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            NodeCertificate.prototype.usedIssuer = "";
+            NodeCertificate.prototype.trustedRoots = $util.emptyArray;
+
+            NodeCertificate.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role") && m.role !== "")
+                    w.uint32(10).string(m.role);
+                if (m.keyDigest != null && $Object.hasOwnProperty.call(m, "keyDigest") && m.keyDigest !== "")
+                    w.uint32(18).string(m.keyDigest);
+                if (m.expiresAt != null && $Object.hasOwnProperty.call(m, "expiresAt") && (typeof m.expiresAt === "object" ? m.expiresAt.low || m.expiresAt.high : m.expiresAt !== 0))
+                    w.uint32(24).int64(m.expiresAt);
+                if (m.usedIssuer != null && $Object.hasOwnProperty.call(m, "usedIssuer") && m.usedIssuer !== "")
+                    w.uint32(34).string(m.usedIssuer);
+                if (m.trustedRoots != null && m.trustedRoots.length) {
+                    for (var i = 0; i < m.trustedRoots.length; ++i)
+                        w.uint32(42).string(m.trustedRoots[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NodeCertificate.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NodeCertificate();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.role = v;
+                            else
+                                delete m.role;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.keyDigest = v;
+                            else
+                                delete m.keyDigest;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.expiresAt = v;
+                            else
+                                delete m.expiresAt;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.usedIssuer = v;
+                            else
+                                delete m.usedIssuer;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.trustedRoots && m.trustedRoots.length))
+                                m.trustedRoots = [];
+                            m.trustedRoots.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NodeCertificate.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NodeCertificate)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NodeCertificate: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NodeCertificate();
+                if (d.role != null) {
+                    if (typeof d.role !== "string" || d.role.length) {
+                        m.role = $String(d.role);
+                    }
+                }
+                if (d.keyDigest != null) {
+                    if (typeof d.keyDigest !== "string" || d.keyDigest.length) {
+                        m.keyDigest = $String(d.keyDigest);
+                    }
+                }
+                if (d.expiresAt != null) {
+                    if (typeof d.expiresAt === "object" ? d.expiresAt.low || d.expiresAt.high : $Number(d.expiresAt) !== 0) {
+                        if ($util.Long)
+                            m.expiresAt = $util.Long.fromValue(d.expiresAt, false);
+                        else if (typeof d.expiresAt === "string")
+                            m.expiresAt = $parseInt(d.expiresAt, 10);
+                        else if (typeof d.expiresAt === "number")
+                            m.expiresAt = d.expiresAt;
+                        else if (typeof d.expiresAt === "object")
+                            m.expiresAt = new $util.LongBits(d.expiresAt.low >>> 0, d.expiresAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.usedIssuer != null) {
+                    if (typeof d.usedIssuer !== "string" || d.usedIssuer.length) {
+                        m.usedIssuer = $String(d.usedIssuer);
+                    }
+                }
+                if (d.trustedRoots) {
+                    if (!$Array.isArray(d.trustedRoots))
+                        throw $TypeError(".tsswarm.v1.NodeCertificate.trustedRoots: array expected");
+                    m.trustedRoots = $Array(d.trustedRoots.length);
+                    for (var i = 0; i < d.trustedRoots.length; ++i) {
+                        m.trustedRoots[i] = $String(d.trustedRoots[i]);
+                    }
+                }
+                return m;
+            };
+
+            NodeCertificate.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.trustedRoots = [];
+                }
+                if (o.defaults) {
+                    d.role = "";
+                    d.keyDigest = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.expiresAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.expiresAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.usedIssuer = "";
+                }
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
+                    d.role = m.role;
+                }
+                if (m.keyDigest != null && $Object.hasOwnProperty.call(m, "keyDigest")) {
+                    d.keyDigest = m.keyDigest;
+                }
+                if (m.expiresAt != null && $Object.hasOwnProperty.call(m, "expiresAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.expiresAt = typeof m.expiresAt === "number" ? $BigInt(m.expiresAt) : $util.Long.fromBits(m.expiresAt.low >>> 0, m.expiresAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.expiresAt === "number")
+                        d.expiresAt = o.longs === $String ? $String(m.expiresAt) : m.expiresAt;
+                    else
+                        d.expiresAt = o.longs === $String ? $util.Long.prototype.toString.call(m.expiresAt) : o.longs === $Number ? new $util.LongBits(m.expiresAt.low >>> 0, m.expiresAt.high >>> 0).toNumber() : m.expiresAt;
+                }
+                if (m.usedIssuer != null && $Object.hasOwnProperty.call(m, "usedIssuer")) {
+                    d.usedIssuer = m.usedIssuer;
+                }
+                if (m.trustedRoots && m.trustedRoots.length) {
+                    d.trustedRoots = $Array(m.trustedRoots.length);
+                    for (var j = 0; j < m.trustedRoots.length; ++j) {
+                        d.trustedRoots[j] = m.trustedRoots[j];
+                    }
+                }
+                return d;
+            };
+
+            NodeCertificate.prototype.toJSON = function() {
+                return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NodeCertificate.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NodeCertificate";
+            };
+
+            return NodeCertificate;
         })();
 
         v1.Project = (function() {
@@ -23570,6 +24327,1053 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return BuildImageRequest;
+        })();
+
+        v1.GetRootCertificateRequest = (function() {
+
+            const GetRootCertificateRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetRootCertificateRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetRootCertificateRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetRootCertificateRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetRootCertificateRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetRootCertificateRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetRootCertificateRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.GetRootCertificateRequest();
+            };
+
+            GetRootCertificateRequest.toObject = function () {
+                return {};
+            };
+
+            GetRootCertificateRequest.prototype.toJSON = function() {
+                return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetRootCertificateRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
+            };
+
+            return GetRootCertificateRequest;
+        })();
+
+        v1.GetRootCertificateResponse = (function() {
+
+            const GetRootCertificateResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetRootCertificateResponse.prototype.roots = "";
+            GetRootCertificateResponse.prototype.wallTime = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            GetRootCertificateResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots") && m.roots !== "")
+                    w.uint32(10).string(m.roots);
+                if (m.wallTime != null && $Object.hasOwnProperty.call(m, "wallTime") && (typeof m.wallTime === "object" ? m.wallTime.low || m.wallTime.high : m.wallTime !== 0))
+                    w.uint32(16).int64(m.wallTime);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetRootCertificateResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetRootCertificateResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.roots = v;
+                            else
+                                delete m.roots;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.wallTime = v;
+                            else
+                                delete m.wallTime;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetRootCertificateResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetRootCertificateResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetRootCertificateResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GetRootCertificateResponse();
+                if (d.roots != null) {
+                    if (typeof d.roots !== "string" || d.roots.length) {
+                        m.roots = $String(d.roots);
+                    }
+                }
+                if (d.wallTime != null) {
+                    if (typeof d.wallTime === "object" ? d.wallTime.low || d.wallTime.high : $Number(d.wallTime) !== 0) {
+                        if ($util.Long)
+                            m.wallTime = $util.Long.fromValue(d.wallTime, false);
+                        else if (typeof d.wallTime === "string")
+                            m.wallTime = $parseInt(d.wallTime, 10);
+                        else if (typeof d.wallTime === "number")
+                            m.wallTime = d.wallTime;
+                        else if (typeof d.wallTime === "object")
+                            m.wallTime = new $util.LongBits(d.wallTime.low >>> 0, d.wallTime.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            GetRootCertificateResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.roots = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.wallTime = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.wallTime = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots")) {
+                    d.roots = m.roots;
+                }
+                if (m.wallTime != null && $Object.hasOwnProperty.call(m, "wallTime")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.wallTime = typeof m.wallTime === "number" ? $BigInt(m.wallTime) : $util.Long.fromBits(m.wallTime.low >>> 0, m.wallTime.high >>> 0, false).toBigInt();
+                    else if (typeof m.wallTime === "number")
+                        d.wallTime = o.longs === $String ? $String(m.wallTime) : m.wallTime;
+                    else
+                        d.wallTime = o.longs === $String ? $util.Long.prototype.toString.call(m.wallTime) : o.longs === $Number ? new $util.LongBits(m.wallTime.low >>> 0, m.wallTime.high >>> 0).toNumber() : m.wallTime;
+                }
+                return d;
+            };
+
+            GetRootCertificateResponse.prototype.toJSON = function() {
+                return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetRootCertificateResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
+            };
+
+            return GetRootCertificateResponse;
+        })();
+
+        v1.IssueCertificateRequest = (function() {
+
+            const IssueCertificateRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            IssueCertificateRequest.prototype.csr = "";
+            IssueCertificateRequest.prototype.token = "";
+            IssueCertificateRequest.prototype.availability = "";
+            IssueCertificateRequest.prototype.address = "";
+            IssueCertificateRequest.prototype.wallTime = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            IssueCertificateRequest.prototype.description = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IssueCertificateRequest.prototype, "_description", {
+                get: $util.oneOfGetter($oneOfFields = ["description"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            IssueCertificateRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.csr != null && $Object.hasOwnProperty.call(m, "csr") && m.csr !== "")
+                    w.uint32(10).string(m.csr);
+                if (m.token != null && $Object.hasOwnProperty.call(m, "token") && m.token !== "")
+                    w.uint32(18).string(m.token);
+                if (m.availability != null && $Object.hasOwnProperty.call(m, "availability") && m.availability !== "")
+                    w.uint32(26).string(m.availability);
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(34).string(m.address);
+                if (m.wallTime != null && $Object.hasOwnProperty.call(m, "wallTime") && (typeof m.wallTime === "object" ? m.wallTime.low || m.wallTime.high : m.wallTime !== 0))
+                    w.uint32(40).int64(m.wallTime);
+                if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
+                    $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(50).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            IssueCertificateRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.IssueCertificateRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.csr = v;
+                            else
+                                delete m.csr;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.token = v;
+                            else
+                                delete m.token;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.availability = v;
+                            else
+                                delete m.availability;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.wallTime = v;
+                            else
+                                delete m.wallTime;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
+                            m._description = "description";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            IssueCertificateRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.IssueCertificateRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.IssueCertificateRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.IssueCertificateRequest();
+                if (d.csr != null) {
+                    if (typeof d.csr !== "string" || d.csr.length) {
+                        m.csr = $String(d.csr);
+                    }
+                }
+                if (d.token != null) {
+                    if (typeof d.token !== "string" || d.token.length) {
+                        m.token = $String(d.token);
+                    }
+                }
+                if (d.availability != null) {
+                    if (typeof d.availability !== "string" || d.availability.length) {
+                        m.availability = $String(d.availability);
+                    }
+                }
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.wallTime != null) {
+                    if (typeof d.wallTime === "object" ? d.wallTime.low || d.wallTime.high : $Number(d.wallTime) !== 0) {
+                        if ($util.Long)
+                            m.wallTime = $util.Long.fromValue(d.wallTime, false);
+                        else if (typeof d.wallTime === "string")
+                            m.wallTime = $parseInt(d.wallTime, 10);
+                        else if (typeof d.wallTime === "number")
+                            m.wallTime = d.wallTime;
+                        else if (typeof d.wallTime === "object")
+                            m.wallTime = new $util.LongBits(d.wallTime.low >>> 0, d.wallTime.high >>> 0).toNumber();
+                    }
+                }
+                if (d.description != null) {
+                    if (!$util.isObject(d.description))
+                        throw $TypeError(".tsswarm.v1.IssueCertificateRequest.description: object expected");
+                    m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
+                }
+                return m;
+            };
+
+            IssueCertificateRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.csr = "";
+                    d.token = "";
+                    d.availability = "";
+                    d.address = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.wallTime = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.wallTime = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.csr != null && $Object.hasOwnProperty.call(m, "csr")) {
+                    d.csr = m.csr;
+                }
+                if (m.token != null && $Object.hasOwnProperty.call(m, "token")) {
+                    d.token = m.token;
+                }
+                if (m.availability != null && $Object.hasOwnProperty.call(m, "availability")) {
+                    d.availability = m.availability;
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.wallTime != null && $Object.hasOwnProperty.call(m, "wallTime")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.wallTime = typeof m.wallTime === "number" ? $BigInt(m.wallTime) : $util.Long.fromBits(m.wallTime.low >>> 0, m.wallTime.high >>> 0, false).toBigInt();
+                    else if (typeof m.wallTime === "number")
+                        d.wallTime = o.longs === $String ? $String(m.wallTime) : m.wallTime;
+                    else
+                        d.wallTime = o.longs === $String ? $util.Long.prototype.toString.call(m.wallTime) : o.longs === $Number ? new $util.LongBits(m.wallTime.low >>> 0, m.wallTime.high >>> 0).toNumber() : m.wallTime;
+                }
+                if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
+                    d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                return d;
+            };
+
+            IssueCertificateRequest.prototype.toJSON = function() {
+                return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            IssueCertificateRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.IssueCertificateRequest";
+            };
+
+            return IssueCertificateRequest;
+        })();
+
+        v1.IssueCertificateResponse = (function() {
+
+            const IssueCertificateResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            IssueCertificateResponse.prototype.nodeId = "";
+            IssueCertificateResponse.prototype.role = "";
+            IssueCertificateResponse.prototype.certificate = "";
+            IssueCertificateResponse.prototype.roots = "";
+
+            IssueCertificateResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role") && m.role !== "")
+                    w.uint32(18).string(m.role);
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate") && m.certificate !== "")
+                    w.uint32(26).string(m.certificate);
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots") && m.roots !== "")
+                    w.uint32(34).string(m.roots);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            IssueCertificateResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.IssueCertificateResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.role = v;
+                            else
+                                delete m.role;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.certificate = v;
+                            else
+                                delete m.certificate;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.roots = v;
+                            else
+                                delete m.roots;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            IssueCertificateResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.IssueCertificateResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.IssueCertificateResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.IssueCertificateResponse();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.role != null) {
+                    if (typeof d.role !== "string" || d.role.length) {
+                        m.role = $String(d.role);
+                    }
+                }
+                if (d.certificate != null) {
+                    if (typeof d.certificate !== "string" || d.certificate.length) {
+                        m.certificate = $String(d.certificate);
+                    }
+                }
+                if (d.roots != null) {
+                    if (typeof d.roots !== "string" || d.roots.length) {
+                        m.roots = $String(d.roots);
+                    }
+                }
+                return m;
+            };
+
+            IssueCertificateResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.role = "";
+                    d.certificate = "";
+                    d.roots = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
+                    d.role = m.role;
+                }
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
+                    d.certificate = m.certificate;
+                }
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots")) {
+                    d.roots = m.roots;
+                }
+                return d;
+            };
+
+            IssueCertificateResponse.prototype.toJSON = function() {
+                return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            IssueCertificateResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.IssueCertificateResponse";
+            };
+
+            return IssueCertificateResponse;
+        })();
+
+        v1.WatchIdentityRequest = (function() {
+
+            const WatchIdentityRequest = function (p) {
+                this.trustedRoots = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            WatchIdentityRequest.prototype.nodeId = "";
+            WatchIdentityRequest.prototype.usedIssuer = "";
+            WatchIdentityRequest.prototype.trustedRoots = $util.emptyArray;
+
+            WatchIdentityRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.usedIssuer != null && $Object.hasOwnProperty.call(m, "usedIssuer") && m.usedIssuer !== "")
+                    w.uint32(18).string(m.usedIssuer);
+                if (m.trustedRoots != null && m.trustedRoots.length) {
+                    for (var i = 0; i < m.trustedRoots.length; ++i)
+                        w.uint32(26).string(m.trustedRoots[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            WatchIdentityRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.WatchIdentityRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.usedIssuer = v;
+                            else
+                                delete m.usedIssuer;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.trustedRoots && m.trustedRoots.length))
+                                m.trustedRoots = [];
+                            m.trustedRoots.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            WatchIdentityRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.WatchIdentityRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.WatchIdentityRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.WatchIdentityRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.usedIssuer != null) {
+                    if (typeof d.usedIssuer !== "string" || d.usedIssuer.length) {
+                        m.usedIssuer = $String(d.usedIssuer);
+                    }
+                }
+                if (d.trustedRoots) {
+                    if (!$Array.isArray(d.trustedRoots))
+                        throw $TypeError(".tsswarm.v1.WatchIdentityRequest.trustedRoots: array expected");
+                    m.trustedRoots = $Array(d.trustedRoots.length);
+                    for (var i = 0; i < d.trustedRoots.length; ++i) {
+                        m.trustedRoots[i] = $String(d.trustedRoots[i]);
+                    }
+                }
+                return m;
+            };
+
+            WatchIdentityRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.trustedRoots = [];
+                }
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.usedIssuer = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.usedIssuer != null && $Object.hasOwnProperty.call(m, "usedIssuer")) {
+                    d.usedIssuer = m.usedIssuer;
+                }
+                if (m.trustedRoots && m.trustedRoots.length) {
+                    d.trustedRoots = $Array(m.trustedRoots.length);
+                    for (var j = 0; j < m.trustedRoots.length; ++j) {
+                        d.trustedRoots[j] = m.trustedRoots[j];
+                    }
+                }
+                return d;
+            };
+
+            WatchIdentityRequest.prototype.toJSON = function() {
+                return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            WatchIdentityRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.WatchIdentityRequest";
+            };
+
+            return WatchIdentityRequest;
+        })();
+
+        v1.IdentityNotice = (function() {
+
+            const IdentityNotice = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            IdentityNotice.prototype.role = "";
+            IdentityNotice.prototype.issuer = "";
+            IdentityNotice.prototype.roots = "";
+
+            IdentityNotice.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role") && m.role !== "")
+                    w.uint32(10).string(m.role);
+                if (m.issuer != null && $Object.hasOwnProperty.call(m, "issuer") && m.issuer !== "")
+                    w.uint32(18).string(m.issuer);
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots") && m.roots !== "")
+                    w.uint32(26).string(m.roots);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            IdentityNotice.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.IdentityNotice();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.role = v;
+                            else
+                                delete m.role;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.issuer = v;
+                            else
+                                delete m.issuer;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.roots = v;
+                            else
+                                delete m.roots;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            IdentityNotice.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.IdentityNotice)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.IdentityNotice: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.IdentityNotice();
+                if (d.role != null) {
+                    if (typeof d.role !== "string" || d.role.length) {
+                        m.role = $String(d.role);
+                    }
+                }
+                if (d.issuer != null) {
+                    if (typeof d.issuer !== "string" || d.issuer.length) {
+                        m.issuer = $String(d.issuer);
+                    }
+                }
+                if (d.roots != null) {
+                    if (typeof d.roots !== "string" || d.roots.length) {
+                        m.roots = $String(d.roots);
+                    }
+                }
+                return m;
+            };
+
+            IdentityNotice.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.role = "";
+                    d.issuer = "";
+                    d.roots = "";
+                }
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
+                    d.role = m.role;
+                }
+                if (m.issuer != null && $Object.hasOwnProperty.call(m, "issuer")) {
+                    d.issuer = m.issuer;
+                }
+                if (m.roots != null && $Object.hasOwnProperty.call(m, "roots")) {
+                    d.roots = m.roots;
+                }
+                return d;
+            };
+
+            IdentityNotice.prototype.toJSON = function() {
+                return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            IdentityNotice.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.IdentityNotice";
+            };
+
+            return IdentityNotice;
         })();
 
         return v1;

@@ -11,9 +11,13 @@ import type {
   Empty,
   FindImageResponse,
   GetClusterResponse,
+  GetRootCertificateResponse,
   HeartbeatResponse,
+  IdentityNotice,
   ImageEvent,
   ImageReference,
+  IssueCertificateRequest,
+  IssueCertificateResponse,
   LeaveRequest,
   ListContainersResponse,
   ListImagesResponse,
@@ -35,6 +39,7 @@ import type {
   SessionRequest,
   StopTaskRequest,
   UpdateTaskStatusRequest,
+  WatchIdentityRequest,
   WatchProjectEvent,
   WatchTaskEvent,
   WatchTaskRequest,
@@ -167,4 +172,23 @@ export const imagesService = {
   load: both<LoadImageRequest, ImageEvent>('Images/Load', 'LoadImageRequest', 'ImageEvent'),
   remove: unary<ImageReference, Empty>('Images/Remove', 'RemoveImageRequest', 'RemoveImageResponse'),
   build: streaming<BuildImageRequest, ImageEvent>('Images/Build', 'BuildImageRequest', 'ImageEvent'),
+} as const;
+
+/** Who a node is: the cluster's root, certificates, and word when a certificate must be replaced. */
+export const caService = {
+  getRootCertificate: unary<Empty, GetRootCertificateResponse>(
+    'Ca/GetRootCertificate',
+    'GetRootCertificateRequest',
+    'GetRootCertificateResponse',
+  ),
+  issueCertificate: unary<IssueCertificateRequest, IssueCertificateResponse>(
+    'Ca/IssueCertificate',
+    'IssueCertificateRequest',
+    'IssueCertificateResponse',
+  ),
+  watchIdentity: streaming<WatchIdentityRequest, IdentityNotice>(
+    'Ca/WatchIdentity',
+    'WatchIdentityRequest',
+    'IdentityNotice',
+  ),
 } as const;

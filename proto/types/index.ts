@@ -4,3 +4,4 @@ export { TASK_STATES } from './objects.ts';
 export type * from './project.ts';
 export type * from './assignment.ts';
 export type * from './control.ts';
+export type * from './ca.ts';

@@ -31,6 +31,28 @@ export interface Cluster {
   /** PEM of the root certificate; the key stays sealed in the same object. */
   readonly rootCaCertificate: string;
   readonly rootCaKey: string;
+  /** Present while the cluster moves from one root to another. */
+  readonly caRotation?: CaRotation;
+  /** Join tokens that were replaced, as sha256 in hex, newest last: whoever still brings one is told so. */
+  readonly rotatedTokens?: readonly string[];
+  /** Nodes that were removed: their certificates are refused and never renewed. */
+  readonly removedNodes?: readonly RemovedNode[];
+}
+
+/** A change of root under way: certificates are issued by the new root, both roots are trusted. */
+export interface CaRotation {
+  readonly startedAt: number;
+  /** PEM of the new root. */
+  readonly rootCertificate: string;
+  readonly rootKey: string;
+  /** PEM: name and key of the new root, signed by the old one; sent along with every certificate of the new root. */
+  readonly crossCertificate: string;
+}
+
+export interface RemovedNode {
+  readonly id: NodeId;
+  /** Wall time, ms, from which no certificate of the node can be valid any more: it need not be remembered longer. */
+  readonly forgetAt: number;
 }
 
 export interface ClusterSpec {
@@ -41,6 +63,8 @@ export interface ClusterSpec {
   readonly addressPools: readonly string[];
   /** Prefix length of a subnet cut from the pools. */
   readonly addressPoolPrefix: number;
+  /** Lifetime of node certificates, ms; absent: 90 days. At least an hour. */
+  readonly nodeCertExpiryMs?: number;
 }
 
 export type NodeRole = 'manager' | 'worker';
@@ -53,6 +77,18 @@ export interface Node {
   readonly spec: { readonly role: NodeRole; readonly availability: NodeAvailability; readonly labels: Labels };
   readonly description: NodeDescription;
   readonly status: { readonly state: NodeState; readonly message: string; readonly address: string };
+  /** The certificate it was given last; absent: it has none yet. */
+  readonly certificate?: NodeCertificate;
+}
+
+export interface NodeCertificate {
+  readonly role: NodeRole;
+  /** sha256 of the public key (SPKI), hex: a join that is repeated with the same key is the same join. */
+  readonly keyDigest: string;
+  readonly expiresAt: number;
+  /** What the node itself said last that it uses: digest of its issuer, and of the roots it trusts. Empty: nothing yet. */
+  readonly usedIssuer: string;
+  readonly trustedRoots: readonly string[];
 }
 
 export interface NodeDescription {
