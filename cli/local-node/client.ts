@@ -1,7 +1,8 @@
 import { connect as connectSocket } from 'node:net';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
-import type { ServiceClient } from '../../proto/rpc/client.ts';
+import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { OtherShapeError } from '../../proto/rpc/local/frames.ts';
 import { controlService, daemonService, imagesService, tasksService } from '../../proto/rpc/services.ts';
 import type { NodePlace } from './place.ts';
 
@@ -28,14 +29,20 @@ export async function openNode(place: NodePlace): Promise<NodeClient> {
 
 /** As {@link openNode}; undefined when no node answers there. */
 export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefined> {
-  const connection = connectLocal(place.socket);
+  const local = connectLocal(place.socket);
+  let connection: Connection = local;
   try {
-    await connection.ready();
+    await local.ready();
   } catch (error) {
-    if (!isForbidden(error)) return undefined;
-    throw new TsswarmError('PERMISSION_DENIED', `connecting to the node at "${place.socket}": permission denied`, {
-      hint: 'run the command as root, for example with sudo',
-    });
+    if (error instanceof OtherShapeError) {
+      // The node is of another version than this command: they understand each other by gRPC, field by field.
+      connection = (await import('../../proto/rpc/client.ts')).connect(`unix:${place.socket}`);
+    } else if (!isForbidden(error)) return undefined;
+    else {
+      throw new TsswarmError('PERMISSION_DENIED', `connecting to the node at "${place.socket}": permission denied`, {
+        hint: 'run the command as root, for example with sudo',
+      });
+    }
   }
   return {
     control: connection.service(controlService),

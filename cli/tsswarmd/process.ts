@@ -80,7 +80,10 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   };
   serve(controlService, control);
   serve(dispatcherService, dispatcher.handlers);
-  serve(tasksService, tasksHandlers(engine.containers));
+  serve(
+    tasksService,
+    tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
+  );
   serve(imagesService, imagesHandlers(engine));
   serve(
     daemonService,

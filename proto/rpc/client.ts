@@ -1,10 +1,11 @@
 import { Client, credentials } from '@grpc/grpc-js';
 import type { ChannelCredentials, ClientDuplexStream } from '@grpc/grpc-js';
+import { grpcMethod } from './definition.ts';
+import type { AnyMethod } from './definition.ts';
 import { fromGrpcError } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 
-type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 /** A stream of both directions; the caller ends it. Errors come as TsswarmError through `output`. */
 export interface DuplexCall<Q, A> {
   send(message: Q): Promise<void>;
@@ -52,7 +53,7 @@ export function connect(address: string, channelCredentials?: ChannelCredentials
 }
 
 function bind(client: Client, method: AnyMethod): unknown {
-  const { path, requestSerialize, responseDeserialize } = method;
+  const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
   if (method.requestStream) {
     return (signal?: AbortSignal): DuplexCall<unknown, unknown> =>
       duplex(client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize), signal);

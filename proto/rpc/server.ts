@@ -4,10 +4,11 @@ import type {
   ServerDuplexStream,
   ServerUnaryCall,
   ServerWritableStream,
-  ServiceDefinition,
   UntypedServiceImplementation,
   sendUnaryData,
 } from '@grpc/grpc-js';
+import { grpcService } from './definition.ts';
+import type { AnyMethod } from './definition.ts';
 import { toGrpcStatus } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
@@ -50,7 +51,7 @@ export function createRpcServer(): RpcServer {
       for (const [name, method] of Object.entries(definition)) {
         implementation[name] = adapt(method as AnyMethod, (handlers as Record<string, unknown>)[name]) as never;
       }
-      server.addService(definition as unknown as ServiceDefinition, implementation);
+      server.addService(grpcService(definition), implementation);
     },
     listen: (address, serverCredentials) =>
       new Promise((resolve, reject) => {
@@ -64,7 +65,6 @@ export function createRpcServer(): RpcServer {
   };
 }
 
-type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 type Call = Pick<ServerUnaryCall<unknown, unknown>, 'on'>;
 
 function adapt(method: AnyMethod, handler: unknown): unknown {

@@ -2,18 +2,21 @@ import { connect as connectSocket } from 'node:net';
 import type { Socket } from 'node:net';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
 import type { Connection, DuplexCall, ServiceClient } from '../client.ts';
-import { MAX_MESSAGE_BYTES } from '../limits.ts';
 import type { Method } from '../services.ts';
 import { decodeFailure } from './failure.ts';
 import { Inbox, SendWindow } from './flow.ts';
 import { FrameKind, FrameReader, PREFACE, encodeCredit, encodeFrame, encodePath } from './frames.ts';
+import { decodeValue, encodeValue } from './values.ts';
 import type { Frame } from './frames.ts';
 
 type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 
 /** A connection over a unix socket; like gRPC's it is made when it is needed, and made again after it was lost. */
 export interface LocalConnection extends Connection {
-  /** Resolves when the socket is open. @throws the error of connect(2), with its `code` */
+  /**
+   * Resolves when the other side has answered and knows the same messages.
+   * @throws the error of connect(2), with its `code`; OtherShapeError
+   */
   ready(): Promise<void>;
 }
 
@@ -72,15 +75,19 @@ export function connectLocal(path: string): LocalConnection {
     const opened = Promise.withResolvers<void>();
     opening = opened.promise;
     opening.catch(() => undefined);
-    made.once('connect', () => opened.resolve());
     made.on('error', (error) => {
       opened.reject(error);
       lose(made, error);
     });
-    made.on('close', () => lose(made));
+    made.on('close', () => {
+      opened.reject(new Error('the connection was closed'));
+      lose(made);
+    });
     made.on('data', (chunk: Buffer) => {
       try {
-        for (const frame of reader.push(chunk)) take(frame);
+        const frames = reader.push(chunk);
+        if (reader.greeted) opened.resolve();
+        for (const frame of frames) take(frame);
       } catch (error) {
         made.destroy(error instanceof Error ? error : new Error(messageOf(error)));
       }
@@ -118,26 +125,26 @@ export function connectLocal(path: string): LocalConnection {
           signal?.removeEventListener('abort', abort);
           if (error !== undefined || answer === undefined) return reject(error ?? new Error('no answer'));
           try {
-            resolve(method.responseDeserialize(answer));
+            resolve(decodeValue(answer));
           } catch (failure) {
             reject(failure as Error);
           }
         },
       };
-      const callId = begin(FrameKind.call, method.path, call, encodeMessage(method, request));
+      const callId = begin(FrameKind.call, method.path, call, encodeValue(request));
       signal?.addEventListener('abort', abort, { once: true });
     });
 
   const streaming = (method: AnyMethod) =>
     async function* (request: unknown, signal?: AbortSignal) {
       signal?.throwIfAborted();
-      const inbox = new Inbox(method.responseDeserialize, (bytes) => send(encodeCredit(callId, bytes)));
+      const inbox = new Inbox(decodeValue, (bytes) => send(encodeCredit(callId, bytes)));
       const call: OpenCall = {
         window: new SendWindow(),
         message: (body) => inbox.push(body),
         end: (error) => inbox.end(error),
       };
-      const callId = begin(FrameKind.call, method.path, call, encodeMessage(method, request));
+      const callId = begin(FrameKind.call, method.path, call, encodeValue(request));
       const abort = (): void => {
         cancel(callId);
         inbox.end(signal?.reason as Error);
@@ -160,7 +167,7 @@ export function connectLocal(path: string): LocalConnection {
     (signal?: AbortSignal): DuplexCall<unknown, unknown> => {
       signal?.throwIfAborted();
       const window = new SendWindow();
-      const inbox = new Inbox(method.responseDeserialize, (bytes) => send(encodeCredit(callId, bytes)));
+      const inbox = new Inbox(decodeValue, (bytes) => send(encodeCredit(callId, bytes)));
       let ended = false;
       const end = (error?: Error): void => {
         signal?.removeEventListener('abort', abort);
@@ -177,7 +184,7 @@ export function connectLocal(path: string): LocalConnection {
       let tail: Promise<unknown> = Promise.resolve();
       return {
         send(message) {
-          const bytes = encodeMessage(method, message);
+          const bytes = encodeValue(message);
           const sent = tail.then(async () => {
             if (ended || !calls.has(callId) || !(await window.reserve(bytes.length))) {
               throw new TsswarmError('CANCELLED', 'sending a message: the stream has ended');
@@ -214,14 +221,4 @@ export function connectLocal(path: string): LocalConnection {
       socket?.destroy();
     },
   };
-}
-
-function encodeMessage(method: AnyMethod, request: unknown): Buffer {
-  const bytes = method.requestSerialize(request);
-  if (bytes.length <= MAX_MESSAGE_BYTES) return bytes;
-  throw new TsswarmError(
-    'TOO_LARGE',
-    `sending a message of ${bytes.length} bytes: at most ${MAX_MESSAGE_BYTES} are allowed`,
-    { hint: 'keep large files in volumes instead of secrets and configs' },
-  );
 }

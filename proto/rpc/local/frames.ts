@@ -2,13 +2,17 @@
  * The frames of the local protocol: the calls of proto/rpc/services over a unix socket, without HTTP/2. A command lives for
  * some tens of milliseconds; loading Node's HTTP/2 and opening a session took half of them (docs/decisions/0006).
  *
- * A connection begins with the preface, then frames follow: body length (u32), call id (u32), kind (u8), body. All big-endian.
+ * Both sides begin with the preface, then frames follow: body length (u32), call id (u32), kind (u8), body. All big-endian.
  */
 import { TsswarmError } from '../../../base/errors.ts';
+import { SHAPE } from '../../gen/shape.ts';
 import { MAX_MESSAGE_BYTES } from '../limits.ts';
 
-/** What a caller sends first. HTTP/2 begins with "PRI": one socket can tell them apart by the first byte. */
-export const PREFACE = Buffer.from('TSW1');
+/**
+ * What each side sends first: the protocol, and the shape of the messages that it knows. HTTP/2 begins with "PRI": one
+ * socket can tell them apart by the first byte.
+ */
+export const PREFACE = Buffer.from(`TSW1${SHAPE}`);
 
 /** What a frame says about its call. */
 export const FrameKind = {
@@ -73,19 +77,35 @@ export function encodeCredit(callId: number, bytes: number): Buffer {
   return encodeFrame(FrameKind.credit, callId, body);
 }
 
-/** Cuts a stream of bytes into frames. */
+/** The other side speaks another version of the protocol or of the messages. */
+export class OtherShapeError extends Error {}
+
+/** Cuts a stream of bytes, which begins with the preface, into frames. */
 export class FrameReader {
   #chunks: Buffer[] = [];
   #length = 0;
+  #greeted = false;
+
+  /** The other side's preface has come, and is ours. */
+  get greeted(): boolean {
+    return this.#greeted;
+  }
 
   /**
    * The frames that are complete with `chunk`.
-   * @throws TOO_LARGE for a frame that nobody of ours would send
+   * @throws OtherShapeError when the preface is not ours; TOO_LARGE for a frame that nobody of ours would send
    */
   push(chunk: Buffer): Frame[] {
     this.#chunks.push(chunk);
     this.#length += chunk.length;
     const frames: Frame[] = [];
+    if (!this.#greeted) {
+      if (this.#length < PREFACE.length) return frames;
+      if (!this.#peek(PREFACE.length).equals(PREFACE))
+        throw new OtherShapeError('the other side is of another version');
+      this.#drop(PREFACE.length);
+      this.#greeted = true;
+    }
     while (this.#length >= HEADER_BYTES) {
       const header = this.#peek(HEADER_BYTES);
       const bodyLength = header.readUInt32BE(0);

@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ServiceHandlers } from '../server.ts';
+import { codec } from '../../codec/message.ts';
 import type { Method } from '../services.ts';
 import { encodeFailure } from './failure.ts';
 import { Inbox, SendWindow } from './flow.ts';
 import { FrameKind, FrameReader, PREFACE, decodePath, encodeCredit, encodeFrame } from './frames.ts';
 import type { Frame } from './frames.ts';
+import { decodeValue, encodeValue } from './values.ts';
 
 type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 type Handler = (input: unknown, signal: AbortSignal, caller: { readonly kind: 'local' }) => unknown;
@@ -24,6 +26,15 @@ interface ServedCall {
   readonly inbox: Inbox<unknown>;
   readonly window: SendWindow;
   readonly life: AbortController;
+}
+
+/**
+ * A request as it would have come over gRPC: defaults filled in, what is not in the message left out. The store compares what
+ * it is given with what it keeps.
+ */
+function canonical(method: AnyMethod, value: unknown): object {
+  const { encode, decode } = codec<object>(method.request);
+  return decode(encode(value as object));
 }
 
 const LOCAL = { kind: 'local' } as const;
@@ -51,25 +62,18 @@ export function createLocalServer(): LocalServer {
         for (const call of calls.values()) abandon(call);
         calls.clear();
       };
-      let greeting: Buffer | undefined = Buffer.alloc(0);
       const take = (chunk: Buffer): void => {
         try {
-          let rest = chunk;
-          if (greeting !== undefined) {
-            greeting = Buffer.concat([greeting, chunk]);
-            if (greeting.length < PREFACE.length) return;
-            if (!greeting.subarray(0, PREFACE.length).equals(PREFACE)) return void socket.destroy();
-            rest = greeting.subarray(PREFACE.length);
-            greeting = undefined;
-          }
-          for (const frame of reader.push(rest)) serveFrame(frame, socket, calls, methods);
+          for (const frame of reader.push(chunk)) serveFrame(frame, socket, calls, methods);
         } catch {
-          socket.destroy();
+          // A caller of another version has read our preface, and knows what to do.
+          socket.destroySoon();
         }
       };
       socket.on('error', () => undefined);
       socket.on('close', end);
       socket.on('data', take);
+      socket.write(PREFACE);
       take(first);
       socket.resume();
     },
@@ -99,7 +103,7 @@ function serveFrame(
         return;
       }
       const call: ServedCall = {
-        inbox: new Inbox(found.method.requestDeserialize, (bytes) => void socket.write(encodeCredit(callId, bytes))),
+        inbox: new Inbox(decodeValue, (bytes) => void socket.write(encodeCredit(callId, bytes))),
         window: new SendWindow(),
         life: new AbortController(),
       };
@@ -135,15 +139,15 @@ async function answer(
   socket: Socket,
 ): Promise<void> {
   try {
-    const input = method.requestStream ? inbox : method.requestDeserialize(message);
+    const input = method.requestStream ? inbox : canonical(method, decodeValue(message));
     if (!method.responseStream) {
       const value = await (handler(input, life.signal, LOCAL) as Promise<unknown>);
-      if (!life.signal.aborted) socket.write(encodeFrame(FrameKind.answer, callId, method.responseSerialize(value)));
+      if (!life.signal.aborted) socket.write(encodeFrame(FrameKind.answer, callId, encodeValue(value)));
       return;
     }
     for await (const value of handler(input, life.signal, LOCAL) as AsyncIterable<unknown>) {
       if (life.signal.aborted) return;
-      const bytes = method.responseSerialize(value);
+      const bytes = encodeValue(value);
       if (!(await window.reserve(bytes.length))) return;
       socket.write(encodeFrame(FrameKind.message, callId, bytes));
     }
