@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { runAllocator } from './allocator/loop.ts';
+import { runCaLoop } from './ca/loop.ts';
 import { runOrchestrator } from './orchestrator/loop.ts';
 import { runScheduler } from './scheduler/loop.ts';
 import type { Store } from './store/types.ts';
@@ -15,5 +16,10 @@ export interface LeaderOptions {
 
 /** Runs the loops that decide, on the manager that leads, until `signal` aborts. */
 export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
-  await Promise.all([runOrchestrator(options, signal), runAllocator(options, signal), runScheduler(options, signal)]);
+  await Promise.all([
+    runOrchestrator(options, signal),
+    runAllocator(options, signal),
+    runScheduler(options, signal),
+    runCaLoop(options, signal),
+  ]);
 }

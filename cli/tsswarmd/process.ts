@@ -53,6 +53,7 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
     dir: join(flags.stateDir, 'manager'),
     id: nodeId,
     clock,
+    random,
     logger,
     onFatal: (error) => {
       logger.error('the store cannot be written: stopping', { reason: error.message });

@@ -4,8 +4,10 @@ import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
 import type { Cluster, NodeDescription } from '../../proto/types/index.ts';
 import type { Store } from '../store/types.ts';
+import { checkExpiry } from './issue.ts';
 import { newJoinToken } from './join-token.ts';
 import { createRootCa } from './root.ts';
+import type { RootCa } from './root.ts';
 
 export interface BootstrapOptions {
   readonly store: Store;
@@ -15,6 +17,10 @@ export interface BootstrapOptions {
   readonly description: NodeDescription;
   /** Subnets for networks are cut from these; empty: the default pools. */
   readonly addressPools: readonly string[];
+  /** A root that the user brings (readExternalRoot); absent: one is made. */
+  readonly root?: RootCa;
+  /** Lifetime of node certificates, ms; absent: 90 days. */
+  readonly nodeCertExpiryMs?: number;
 }
 
 /** Makes the cluster and its first manager in an empty store, as one transaction; a store that has them is left alone. */
@@ -24,12 +30,20 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
   if (known !== undefined) return known;
   const now = clock.now();
   const id = newId<ClusterId>(random);
-  const root = await createRootCa(id, now);
+  const root = options.root ?? (await createRootCa(id, now));
   const meta = { version: 0, createdAt: now, updatedAt: now };
+  const expiry =
+    options.nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs: checkExpiry(options.nodeCertExpiryMs) };
   const cluster: Cluster = {
     id,
     meta,
-    spec: { name: 'default', taskHistoryLimit: 5, addressPools: options.addressPools, addressPoolPrefix: 24 },
+    spec: {
+      name: 'default',
+      taskHistoryLimit: 5,
+      addressPools: options.addressPools,
+      addressPoolPrefix: 24,
+      ...expiry,
+    },
     joinTokens: { worker: newJoinToken(root.certificate, random), manager: newJoinToken(root.certificate, random) },
     rootCaCertificate: root.certificate,
     rootCaKey: root.key,

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { isTsswarmError } from '../../base/errors.ts';
 import { seededRandom } from '../../base/random.ts';
-import { newJoinToken, parseJoinToken, rootDigest } from './join-token.ts';
+import { parseJoinToken, rootDigest } from '../../base/join-token.ts';
+import { newJoinToken } from './join-token.ts';
 import { createRootCa } from './root.ts';
 
 describe('the cluster CA', () => {

@@ -1,12 +1,12 @@
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
+import { KEY_ALGORITHM } from './signing-key.ts';
 
 /** swarmkit: the root lives 20 years. */
-const ROOT_LIFETIME_MS = 20 * 365 * 24 * 3600 * 1000;
-/** swarmkit backdates certificates, for machines whose clocks differ. */
-const BACKDATE_MS = 3600 * 1000;
-const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+export const ROOT_LIFETIME_MS = 20 * 365 * 24 * 3600 * 1000;
+/** swarmkit backdates certificates by an hour, for machines whose clocks differ. */
+export const BACKDATE_MS = 3600 * 1000;
 
 export interface RootCa {
   /** PEM */
@@ -16,26 +16,39 @@ export interface RootCa {
 }
 
 /**
- * Makes the root of a cluster's identity: an ECDSA P-256 key and its self-signed certificate.
+ * Makes the root of a cluster's identity: an ECDSA P-256 key and its self-signed certificate. Every root has a name of
+ * its own, so that during a rotation nobody takes one for the other.
  * @param now wall time, ms
  */
 export async function createRootCa(clusterId: string, now: number): Promise<RootCa> {
-  x509.cryptoProvider.set(webcrypto as never);
-  const keys = (await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify'])) as {
-    readonly privateKey: webcrypto.CryptoKey;
-  };
+  const keys = (await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+  const identifier = await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as never);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(16))).toString('hex'),
-    name: `CN=tsswarm-ca, O=${clusterId}`,
+    serialNumber: newSerialNumber(),
+    name: [{ CN: [`tsswarm-ca-${identifier.keyId.slice(0, 12)}`] }, { O: [clusterId] }],
     notBefore: new Date(now - BACKDATE_MS),
     notAfter: new Date(now + ROOT_LIFETIME_MS),
-    signingAlgorithm: ALGORITHM,
+    signingAlgorithm: KEY_ALGORITHM,
     keys: keys as never,
     extensions: [
+      // Two below it: itself as cross-signed by its predecessor, then the node.
       new x509.BasicConstraintsExtension(true, 1, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      identifier,
     ],
   });
-  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey as never);
-  return { certificate: certificate.toString('pem'), key: x509.PemConverter.encode(pkcs8, 'PRIVATE KEY') };
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey);
+  return { certificate: pem(certificate), key: `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n` };
+}
+
+/** 127 random bits in hex: positive, and shorter than RFC 5280's 20 bytes. */
+export function newSerialNumber(): string {
+  const bytes = webcrypto.getRandomValues(new Uint8Array(16));
+  bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
+  return Buffer.from(bytes).toString('hex');
+}
+
+/** PEM that can be appended to. */
+export function pem(certificate: x509.X509Certificate): string {
+  return `${certificate.toString('pem')}\n`;
 }

@@ -13,6 +13,7 @@ import type {
   WatchProjectEvent,
   WatchTaskEvent,
 } from '../../proto/types/index.ts';
+import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
@@ -26,7 +27,7 @@ export interface ControlOptions {
 }
 
 /** The control API: every handler validates, then makes one transaction. */
-export type Control = ServiceHandlers<typeof controlService>;
+export type Control = ServiceHandlers<typeof controlService, []>;
 
 /** Makes the handlers of the control service. */
 export function createControl({ store, clock, random }: ControlOptions): Control {
@@ -63,7 +64,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       const cluster = store.view((tx) => tx.list('cluster')[0]);
       if (cluster === undefined)
         return Promise.reject(new TsswarmError('NOT_FOUND', 'reading the cluster: there is none'));
-      return Promise.resolve({ cluster: { ...cluster, rootCaKey: '' } });
+      return Promise.resolve({ cluster: withoutKeys(cluster) });
     },
     listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
     listObjects: ({ project }) => Promise.resolve(store.view((tx) => objectsOf(tx, project))),

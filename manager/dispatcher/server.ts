@@ -41,7 +41,7 @@ export interface DispatcherOptions {
 
 /** The manager's side of the workers' sessions. */
 export interface Dispatcher {
-  readonly handlers: ServiceHandlers<typeof dispatcherService>;
+  readonly handlers: ServiceHandlers<typeof dispatcherService, []>;
   /** Ends all sessions, as on the loss of leadership. */
   close(): void;
 }

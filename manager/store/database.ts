@@ -43,6 +43,20 @@ export class Database implements ReadTransaction {
     return ids === undefined ? [] : ([...ids].map((id) => objects.get(id)) as unknown as readonly Tables[T][]);
   }
 
+  /** A copy that changes on its own; the objects, which are frozen, are shared. */
+  clone(): Database {
+    const copy = new Database();
+    copy.#version = this.#version;
+    for (const name of TABLE_NAMES) {
+      const { objects, indexes } = copy.#tables[name];
+      for (const [id, object] of this.#tables[name].objects) objects.set(id, object);
+      for (const [index, keys] of this.#tables[name].indexes) {
+        indexes.set(index, new Map([...keys].map(([key, ids]) => [key, new Set(ids)])));
+      }
+    }
+    return copy;
+  }
+
   /** Takes over a committed transaction. */
   apply(version: number, changes: readonly StoreChange[]): void {
     this.#version = version;

@@ -1,14 +1,13 @@
 import { TsswarmError } from '../../base/errors.ts';
-import type { Clock } from '../../base/clock.ts';
-import type { Logger } from '../../base/log.ts';
-import { storeEntryCodec, storeSnapshotCodec } from '../../proto/codec/store.ts';
-import type { StoreEntryChange, StoredObject } from '../../proto/codec/store.ts';
+import { storeEntryCodec } from '../../proto/codec/store.ts';
+import type { StoreEntryChange } from '../../proto/codec/store.ts';
 import { openLog } from '../raft/log/disk.ts';
-import type { Raft, RaftStatus } from '../raft/loop.ts';
 import { startRaft } from '../raft/loop.ts';
+import type { RaftOptions } from '../raft/loop.ts';
 import { openSnapshots } from '../raft/snapshot/disk.ts';
+import type { Raft, RaftStatus } from '../raft/types.ts';
 import { Database } from './database.ts';
-import { TABLE_NAMES } from './tables.ts';
+import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
 import { Overlay } from './transaction.ts';
 import type { ReadTransaction, Store, StoreChange, TableName, Tables } from './types.ts';
 import { WatchHub } from './watch.ts';
@@ -16,21 +15,31 @@ import { WatchHub } from './watch.ts';
 /** A project with several secrets of 500 KiB is one transaction: above swarmkit's 1.5 MiB, far below a log entry's limit. */
 const MAX_TRANSACTION_BYTES = 16 * 1024 * 1024;
 
-export interface StoreOptions {
+/** Which members there are and how they talk is Raft's business: those options go to it as they are. */
+export interface StoreOptions
+  extends
+    Pick<RaftOptions, 'id' | 'clock' | 'random' | 'logger' | 'onFatal'>,
+    Partial<
+      Pick<
+        RaftOptions,
+        | 'address'
+        | 'transport'
+        | 'bootstrap'
+        | 'forceNewCluster'
+        | 'electionTimeoutMs'
+        | 'heartbeatMs'
+        | 'snapshotEvery'
+        | 'trailing'
+      >
+    > {
   /** Folder of log and snapshots. */
   readonly dir: string;
-  readonly id: string;
-  readonly clock: Pick<Clock, 'now'>;
-  readonly logger: Logger;
-  readonly onFatal: (error: Error) => void;
-  /** Default: 10,000 entries, as swarmkit. */
-  readonly snapshotEvery?: number;
-  /** Default: 500. */
-  readonly trailing?: number;
 }
 
 export interface OpenStore {
   readonly store: Store;
+  /** Leadership, members, linearizable reads. */
+  readonly raft: Raft;
   status(): RaftStatus;
   close(): Promise<void>;
 }
@@ -40,6 +49,7 @@ export interface OpenStore {
  * @throws CORRUPT when the disk lost data
  */
 export async function openStore(options: StoreOptions): Promise<OpenStore> {
+  const { dir, ...raftOptions } = options;
   const { clock } = options;
   // `committed` is what readers see; `newest` runs ahead by what is on its way to disk, so that transactions queue up
   // behind one another without waiting for each other's sync. They share the objects.
@@ -48,16 +58,16 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
   const hub = new WatchHub();
   const pending = new Map<number, readonly StoreChange[]>();
   const raft: Raft = await startRaft({
-    id: options.id,
-    log: openLog(options.dir),
-    snapshots: openSnapshots(`${options.dir}/snapshots`),
+    // As swarmkit: 10,000 entries, 500 kept for followers that lag a little.
+    snapshotEvery: 10_000,
+    trailing: 500,
+    ...raftOptions,
+    log: openLog(dir),
+    snapshots: openSnapshots(`${dir}/snapshots`),
     logger: options.logger.child({ component: 'raft' }),
-    snapshotEvery: options.snapshotEvery ?? 10_000,
-    trailing: options.trailing ?? 500,
-    onFatal: options.onFatal,
     machine: {
       apply({ index, kind, payload }) {
-        if (kind === 'noop') return;
+        if (kind !== 'command') return;
         const own = pending.get(index);
         pending.delete(index);
         const changes = own ?? decodeChanges(payload, index, committed);
@@ -65,22 +75,31 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
         if (own === undefined) newest.apply(index, changes);
         hub.publish({ version: index, changes });
       },
-      snapshot: () => storeSnapshotCodec.encode({ version: committed.version, objects: allObjects(committed) }),
+      snapshot: () => encodeSnapshot(committed, clock),
       restore({ data }) {
-        const { version, objects } = storeSnapshotCodec.decode(data);
-        committed = new Database();
-        newest = new Database();
-        const changes = objects.map((object) => creation(object));
-        committed.apply(version, changes);
-        newest.apply(version, changes);
+        committed = decodeSnapshot(data);
+        newest = committed.clone();
+        pending.clear();
+        hub.close(new TsswarmError('UNAVAILABLE', 'watching the store: a snapshot replaced it; read and watch again'));
       },
     },
+  });
+  let leading = raft.status().ready;
+  const stopObserving = raft.observe((event) => {
+    if (event.kind === 'leader') leading = event.isSelf;
+    if (event.kind !== 'role' || event.role === 'leader') return;
+    leading = false;
+    if (pending.size === 0) return;
+    // What was proposed may never come to be: nobody may build on it.
+    pending.clear();
+    newest = committed.clone();
   });
 
   const store: Store = {
     view: (read) => read(committed),
     async update(write) {
       await Promise.resolve();
+      if (!leading) throw notLeader(raft.status());
       const overlay = new Overlay(newest);
       const result = write(overlay);
       const index = raft.nextIndex;
@@ -98,6 +117,8 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
         );
       }
       const done = raft.propose(payload);
+      // Refused: it has no index, and nothing may build on it.
+      if (raft.nextIndex === index) return done.then(() => result);
       pending.set(index, changes);
       newest.apply(index, changes);
       await done;
@@ -109,8 +130,10 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
   };
   return {
     store,
+    raft,
     status: () => raft.status(),
     async close() {
+      stopObserving();
       hub.close();
       await raft.close();
     },
@@ -134,14 +157,9 @@ function freeze<T extends TableName>(object: Tables[T], version: number): Tables
   return Object.freeze({ ...object, meta: { ...object.meta, version } }) as Tables[T];
 }
 
-function allObjects(database: Database): StoredObject[] {
-  return TABLE_NAMES.flatMap((table) => database.list(table).map((object) => ({ [table]: object }) as StoredObject));
-}
-
-function creation(stored: StoredObject): StoreChange {
-  const table = TABLE_NAMES.find((name) => stored[name] !== undefined);
-  const object = table === undefined ? undefined : stored[table];
-  if (table === undefined || object === undefined)
-    throw new TsswarmError('CORRUPT', 'reading a snapshot: an object without a table');
-  return { table, id: object.id, before: undefined, after: Object.freeze(object) } as StoreChange;
+function notLeader({ leaderId, servers }: RaftStatus): TsswarmError {
+  const leader = servers.find(({ id }) => id === leaderId);
+  const hint =
+    leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
+  return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });
 }

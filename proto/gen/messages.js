@@ -5894,6 +5894,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeCertificate.prototype.expiresAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             NodeCertificate.prototype.usedIssuer = "";
             NodeCertificate.prototype.trustedRoots = $util.emptyArray;
+            NodeCertificate.prototype.issuedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
 
             NodeCertificate.encode = function (m, w, q) {
                 if (!w)
@@ -5914,6 +5915,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.trustedRoots.length; ++i)
                         w.uint32(42).string(m.trustedRoots[i]);
                 }
+                if (m.issuedAt != null && $Object.hasOwnProperty.call(m, "issuedAt") && (typeof m.issuedAt === "object" ? m.issuedAt.low || m.issuedAt.high : m.issuedAt !== 0))
+                    w.uint32(48).int64(m.issuedAt);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5991,6 +5994,15 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.trustedRoots.push(r.stringVerify());
                             continue;
                         }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.issuedAt = v;
+                            else
+                                delete m.issuedAt;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6053,6 +6065,18 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.trustedRoots[i] = $String(d.trustedRoots[i]);
                     }
                 }
+                if (d.issuedAt != null) {
+                    if (typeof d.issuedAt === "object" ? d.issuedAt.low || d.issuedAt.high : $Number(d.issuedAt) !== 0) {
+                        if ($util.Long)
+                            m.issuedAt = $util.Long.fromValue(d.issuedAt, false);
+                        else if (typeof d.issuedAt === "string")
+                            m.issuedAt = $parseInt(d.issuedAt, 10);
+                        else if (typeof d.issuedAt === "number")
+                            m.issuedAt = d.issuedAt;
+                        else if (typeof d.issuedAt === "object")
+                            m.issuedAt = new $util.LongBits(d.issuedAt.low >>> 0, d.issuedAt.high >>> 0).toNumber();
+                    }
+                }
                 return m;
             };
 
@@ -6076,6 +6100,11 @@ export const tsswarm = $root.tsswarm = (() => {
                     } else
                         d.expiresAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
                     d.usedIssuer = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.issuedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.issuedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
                 }
                 if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
                     d.role = m.role;
@@ -6099,6 +6128,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.trustedRoots.length; ++j) {
                         d.trustedRoots[j] = m.trustedRoots[j];
                     }
+                }
+                if (m.issuedAt != null && $Object.hasOwnProperty.call(m, "issuedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.issuedAt = typeof m.issuedAt === "number" ? $BigInt(m.issuedAt) : $util.Long.fromBits(m.issuedAt.low >>> 0, m.issuedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.issuedAt === "number")
+                        d.issuedAt = o.longs === $String ? $String(m.issuedAt) : m.issuedAt;
+                    else
+                        d.issuedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.issuedAt) : o.longs === $Number ? new $util.LongBits(m.issuedAt.low >>> 0, m.issuedAt.high >>> 0).toNumber() : m.issuedAt;
                 }
                 return d;
             };

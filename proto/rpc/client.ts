@@ -1,10 +1,14 @@
-import { Client, credentials } from '@grpc/grpc-js';
-import type { ChannelCredentials, ClientDuplexStream } from '@grpc/grpc-js';
+import { Client, Metadata, credentials } from '@grpc/grpc-js';
+import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
+import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
+import { encodeCaller } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { grpcMethod } from './definition.ts';
 import type { AnyMethod } from './definition.ts';
 import { fromGrpcError } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
+import type { TlsCredentials } from './tls.ts';
 
 /** A stream of both directions; the caller ends it. Errors come as TsswarmError through `output`. */
 export interface DuplexCall<Q, A> {
@@ -27,48 +31,95 @@ export type ServiceClient<S> = {
 
 /** A connection that many service clients share. */
 export interface Connection {
-  service<S extends Readonly<Record<string, object>>>(definition: S): ServiceClient<S>;
+  /** @param onBehalfOf the caller that a manager passes a call on for; the leader decides by its rights */
+  service<S extends Readonly<Record<string, object>>>(definition: S, onBehalfOf?: Caller): ServiceClient<S>;
   close(): void;
+}
+
+/** Metadata key with the caller that a manager passes a call on for. */
+export const ON_BEHALF_KEY = 'tsswarm-on-behalf-of';
+
+/** What a call needs to know of its connection. */
+interface Wire {
+  readonly client: () => Client;
+  readonly metadata: () => Metadata;
+  readonly fail: (error: unknown) => TsswarmError;
 }
 
 /**
  * Connects to `address` ("unix:/run/tsswarm/tsswarm.sock" or "host:port"); the connection is made at the first call.
- * @param channelCredentials absent: without TLS, only for unix sockets
+ * @param tls absent: without TLS, only for unix sockets
  */
-export function connect(address: string, channelCredentials?: ChannelCredentials): Connection {
-  const client = new Client(address, channelCredentials ?? credentials.createInsecure(), {
-    'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-    'grpc.max_reconnect_backoff_ms': 1000,
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.use_local_subchannel_pool': 1,
+export function connect(address: string, tls?: TlsCredentials): Connection {
+  const open = (): Client =>
+    new Client(address, tls ?? credentials.createInsecure(), {
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_reconnect_backoff_ms': 1000,
+      'grpc.initial_reconnect_backoff_ms': 100,
+      'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
+      // A link that is cut says nothing: ask.
+      ...(tls === undefined ? {} : { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 }),
+    });
+  let client = open();
+  // A new certificate: new calls take a new connection, calls under way end where they are.
+  const unfollow = tls?.onReplace?.(() => {
+    const before = client;
+    client = open();
+    before.close();
   });
+  const fail = (error: unknown): TsswarmError =>
+    tls === undefined ? fromGrpcError(error) : failureOf(error, address, tls);
   return {
-    service<S extends Readonly<Record<string, object>>>(definition: S) {
-      const calls = Object.entries(definition).map(([name, method]) => [name, bind(client, method as AnyMethod)]);
+    service<S extends Readonly<Record<string, object>>>(definition: S, onBehalfOf?: Caller) {
+      const metadata = (): Metadata => {
+        const value = new Metadata();
+        if (onBehalfOf !== undefined) value.set(ON_BEHALF_KEY, encodeCaller(onBehalfOf));
+        return value;
+      };
+      const wire: Wire = { client: () => client, metadata, fail };
+      const calls = Object.entries(definition).map(([name, method]) => [name, bind(wire, method as AnyMethod)]);
       return Object.fromEntries(calls) as ServiceClient<S>;
     },
-    close: () => client.close(),
+    close: () => {
+      unfollow?.();
+      client.close();
+    },
   };
 }
 
-function bind(client: Client, method: AnyMethod): unknown {
+/** Over TLS, a lost connection has an address and often a reason: a certificate that was refused, a closed port. */
+function failureOf(error: unknown, address: string, { failure }: TlsCredentials): TsswarmError {
+  const ours = fromGrpcError(error);
+  const details = (ours.cause as Partial<ServiceError> | undefined)?.details ?? '';
+  if (!isTsswarmError(ours, 'UNAVAILABLE') || ours.cause === undefined) return ours;
+  if (failure !== undefined && details.includes(failure.message)) return failure;
+  const reason = /Last error: (.*?)\. Resolution note/s.exec(details)?.[1] ?? 'the connection is lost';
+  return new TsswarmError('UNAVAILABLE', `talking to "${address}": ${reason}`, {
+    cause: error,
+    hint: 'check that the address can be reached from here, and that no firewall closes its port',
+  });
+}
+
+function bind(wire: Wire, method: AnyMethod): unknown {
+  const { client, metadata, fail } = wire;
   const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
   if (method.requestStream) {
     return (signal?: AbortSignal): DuplexCall<unknown, unknown> =>
-      duplex(client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize), signal);
+      duplex(client().makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata()), fail, signal);
   }
   if (method.responseStream) {
     return async function* (request: unknown, signal?: AbortSignal) {
       signal?.throwIfAborted();
-      const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+      const call = client().makeServerStreamRequest(path, requestSerialize, responseDeserialize, request, metadata());
       const cancel = (): void => call.cancel();
       signal?.addEventListener('abort', cancel, { once: true });
       try {
         yield* call;
       } catch (error) {
         signal?.throwIfAborted();
-        throw fromGrpcError(error);
+        throw fail(error);
       } finally {
         signal?.removeEventListener('abort', cancel);
         call.on('error', () => undefined);
@@ -79,17 +130,28 @@ function bind(client: Client, method: AnyMethod): unknown {
   return (request: unknown, signal?: AbortSignal) =>
     new Promise((resolve, reject) => {
       signal?.throwIfAborted();
-      const call = client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, (error, answer) => {
-        signal?.removeEventListener('abort', cancel);
-        if (error) reject(signal?.aborted ? (signal.reason as Error) : fromGrpcError(error));
-        else resolve(answer);
-      });
+      const call = client().makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadata(),
+        (error, answer) => {
+          signal?.removeEventListener('abort', cancel);
+          if (error) reject(signal?.aborted ? (signal.reason as Error) : fail(error));
+          else resolve(answer);
+        },
+      );
       const cancel = (): void => call.cancel();
       signal?.addEventListener('abort', cancel, { once: true });
     });
 }
 
-function duplex(call: ClientDuplexStream<unknown, unknown>, signal?: AbortSignal): DuplexCall<unknown, unknown> {
+function duplex(
+  call: ClientDuplexStream<unknown, unknown>,
+  fail: Wire['fail'],
+  signal?: AbortSignal,
+): DuplexCall<unknown, unknown> {
   const cancel = (): void => call.cancel();
   signal?.addEventListener('abort', cancel, { once: true });
   let failure: unknown;
@@ -97,8 +159,7 @@ function duplex(call: ClientDuplexStream<unknown, unknown>, signal?: AbortSignal
   return {
     send: (message) =>
       new Promise((resolve, reject) => {
-        if (failure !== undefined || call.destroyed)
-          reject(fromGrpcError(failure ?? new Error('the stream has ended')));
+        if (failure !== undefined || call.destroyed) reject(fail(failure ?? new Error('the stream has ended')));
         else call.write(message, () => resolve());
       }),
     end: () => call.end(),
@@ -108,7 +169,7 @@ function duplex(call: ClientDuplexStream<unknown, unknown>, signal?: AbortSignal
         yield* call;
       } catch (error) {
         signal?.throwIfAborted();
-        throw fromGrpcError(error);
+        throw fail(error);
       } finally {
         signal?.removeEventListener('abort', cancel);
       }

@@ -85,6 +85,8 @@ export interface NodeCertificate {
   readonly role: NodeRole;
   /** sha256 of the public key (SPKI), hex: a join that is repeated with the same key is the same join. */
   readonly keyDigest: string;
+  /** Beginning and end of the certificate, wall time, ms. */
+  readonly issuedAt: number;
   readonly expiresAt: number;
   /** What the node itself said last that it uses: digest of its issuer, and of the roots it trusts. Empty: nothing yet. */
   readonly usedIssuer: string;

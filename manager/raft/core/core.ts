@@ -1,112 +1,184 @@
-/**
- * Raft's decisions as a pure step function (Ongaro's thesis, chapter 3). This version has one voter, itself: it elects
- * itself, and an entry is committed as soon as its own disk has it. Peers, their votes and messages join the unions below.
- */
-export type Role = 'follower' | 'candidate' | 'leader';
+import type { Random } from '../../../base/random.ts';
+import { assertNever } from '../../../base/assert-never.ts';
+import type { Configuration, RaftMessage, ServerId, SnapshotMeta } from '../types.ts';
+import { electionTimeout, onHardStatePersisted, onPreVote, onPreVoteAnswer, onVote, onVoteAnswer } from './election.ts';
+import { heartbeat, leaderTick } from './leadership.ts';
+import type { RaftLog } from './log.ts';
+import { changeMembership } from './membership.ts';
+import { read, startRound } from './read-index.ts';
+import {
+  appendOwn,
+  commitByCount,
+  onAppend,
+  onAppendAnswer,
+  onHeartbeat,
+  onHeartbeatAnswer,
+  onPersisted,
+  replicate,
+} from './replication.ts';
+import { becomeFollower, resetElectionDeadline } from './role.ts';
+import {
+  onInstallAnswer,
+  onInstallSnapshot,
+  onSnapshotInstalled,
+  onSnapshotTaken,
+  onSnapshotUnavailable,
+} from './snapshot.ts';
+import type { Core, CoreConfig, RaftEffect, RaftInput } from './state.ts';
+import { isVoter, refuse, servers } from './state.ts';
+import { continueTransfer, onTimeoutNow, transfer, transferTick } from './transfer.ts';
 
-export interface RaftState {
-  readonly id: string;
-  /** Latest term seen; only grows, and is on disk before anything is done in it. */
+/** What a server's disk has when it starts. */
+export interface Restored {
   readonly term: number;
-  /** Who got this server's vote in `term`; empty: nobody. */
-  readonly votedFor: string;
-  readonly role: Role;
-  /** Index of the last entry in the log, on disk or on its way there. */
-  readonly lastIndex: number;
-  /** Index up to which the own disk has the log. Invariant: commitIndex <= persistedIndex <= lastIndex. */
-  readonly persistedIndex: number;
-  readonly commitIndex: number;
-  /** Index of the first entry of the present leadership: only from there on entries may be committed by count (5.4.2). */
-  readonly termStart: number;
+  readonly votedFor: ServerId;
+  readonly log: RaftLog;
+  readonly snapshot: SnapshotMeta | undefined;
+  /** In the order of their indexes: the snapshot's, then those in the log. */
+  readonly configurations: readonly Configuration[];
 }
 
-/** "noop" opens a term: it lets a leader commit what earlier terms left behind. */
-export type EntryKind = 'noop' | 'command';
-
-export interface Entry {
-  readonly index: number;
-  readonly term: number;
-  readonly kind: EntryKind;
-  readonly payload: Uint8Array;
-}
-
-export type RaftEvent =
-  | { readonly kind: 'election-timeout' }
-  /** The disk has term and vote. */
-  | { readonly kind: 'vote-persisted'; readonly term: number }
-  /** Refused unless this server leads. */
-  | { readonly kind: 'propose'; readonly payloads: readonly Uint8Array[] }
-  /** The disk has the log up to `index`. */
-  | { readonly kind: 'persisted'; readonly index: number };
-
-export type RaftEffect =
-  | { readonly kind: 'persist-vote'; readonly term: number; readonly votedFor: string }
-  | { readonly kind: 'append'; readonly entries: readonly Entry[] }
-  | { readonly kind: 'lead'; readonly term: number }
-  /** Entries up to `index` are committed: apply them. */
-  | { readonly kind: 'commit'; readonly index: number }
-  | { readonly kind: 'refuse'; readonly count: number };
-
-export interface Step {
-  readonly state: RaftState;
-  readonly effects: readonly RaftEffect[];
-}
-
-/** State at the start of a process, from what the disk has. */
-export function initialState(
-  id: string,
-  disk: { readonly term: number; readonly votedFor: string; readonly lastIndex: number; readonly appliedIndex: number },
-): RaftState {
-  return {
-    id,
-    term: disk.term,
-    votedFor: disk.votedFor,
+/** A server at its start: a follower that knows nothing committed but its snapshot. */
+export function createCore(config: CoreConfig, random: Random, restored: Restored, now: number): Core {
+  const { log, snapshot } = restored;
+  const core: Core = {
+    config,
+    random,
+    log,
+    term: restored.term,
+    votedFor: restored.votedFor,
     role: 'follower',
-    lastIndex: disk.lastIndex,
-    persistedIndex: disk.lastIndex,
-    commitIndex: disk.appliedIndex,
+    leaderId: '',
+    commitIndex: snapshot?.index ?? 0,
+    persistedIndex: log.lastIndex,
+    sequence: 0,
+    writes: [],
+    snapshot,
+    configurations: [...restored.configurations],
+    electionDeadlineMs: 0,
+    lastLeaderContactMs: -Infinity,
+    votes: new Map(),
+    incoming: undefined,
+    peers: new Map(),
     termStart: Infinity,
+    heartbeatDueMs: 0,
+    uncommitted: [],
+    uncommittedBytes: 0,
+    transfer: undefined,
+    readRound: 0,
+    reads: [],
+    rounds: [],
+    effects: [],
   };
+  resetElectionDeadline(core, now);
+  // The only voter need not wait for anybody.
+  const voters = servers(core).filter(({ voter }) => voter);
+  if (voters.length === 1 && isVoter(core, config.id)) core.electionDeadlineMs = now;
+  return core;
 }
 
-/** What an event makes of a state, and what has to be done for it. */
-export function step(state: RaftState, event: RaftEvent): Step {
-  switch (event.kind) {
-    case 'election-timeout': {
-      if (state.role === 'leader') return { state, effects: [] };
-      const next = { ...state, role: 'candidate' as const, term: state.term + 1, votedFor: state.id };
-      return { state: next, effects: [{ kind: 'persist-vote', term: next.term, votedFor: next.votedFor }] };
-    }
-    case 'vote-persisted': {
-      // The own vote counts only once it is on disk; with one voter it is the majority.
-      if (state.role !== 'candidate' || event.term !== state.term) return { state, effects: [] };
-      const leader: RaftState = { ...state, role: 'leader', termStart: state.lastIndex + 1 };
-      const opened = append(leader, [{ kind: 'noop', payload: new Uint8Array() }]);
-      return { state: opened.state, effects: [{ kind: 'lead', term: state.term }, ...opened.effects] };
-    }
+/**
+ * What an event makes of a server, and what has to be done for it. Call `flush` after one or several.
+ * @param now monotonic ms
+ */
+export function step(core: Core, input: RaftInput, now: number): readonly RaftEffect[] {
+  handle(core, input, now);
+  return takeEffects(core);
+}
+
+/** What follows from the steps since the last flush: entries to send, reads to confirm. Once a turn, so that it is batched. */
+export function flush(core: Core, now: number): readonly RaftEffect[] {
+  if (core.role !== 'leader') return [];
+  continueTransfer(core);
+  if (startRound(core)) heartbeat(core, now);
+  replicate(core, now);
+  return takeEffects(core);
+}
+
+/** When the next "tick" is due, in monotonic ms. */
+export function nextDeadline(core: Core): number {
+  if (core.role !== 'leader') return core.electionDeadlineMs;
+  return Math.min(core.heartbeatDueMs, core.transfer?.deadlineMs ?? Infinity);
+}
+
+function handle(core: Core, input: RaftInput, now: number): void {
+  switch (input.kind) {
+    case 'tick':
+      transferTick(core, now);
+      if (core.role === 'leader') leaderTick(core, now);
+      else if (now >= core.electionDeadlineMs) electionTimeout(core, now);
+      return;
+    case 'message':
+      return onMessage(core, input.message, now);
     case 'propose':
-      if (state.role !== 'leader') return { state, effects: [{ kind: 'refuse', count: event.payloads.length }] };
-      return append(
-        state,
-        event.payloads.map((payload) => ({ kind: 'command' as const, payload })),
-      );
-    case 'persisted': {
-      const persistedIndex = Math.max(state.persistedIndex, Math.min(event.index, state.lastIndex));
-      const next = { ...state, persistedIndex };
-      if (state.role !== 'leader' || persistedIndex < state.termStart || persistedIndex <= state.commitIndex) {
-        return { state: next, effects: [] };
-      }
-      return { state: { ...next, commitIndex: persistedIndex }, effects: [{ kind: 'commit', index: persistedIndex }] };
-    }
+      return propose(core, input.payload, now);
+    case 'change-membership':
+      return changeMembership(core, input.change, now);
+    case 'transfer':
+      return transfer(core, input.to, now);
+    case 'read':
+      return read(core, input.id);
+    case 'hard-state-persisted':
+      return onHardStatePersisted(core, input.term, now);
+    case 'persisted':
+      return onPersisted(core, input.sequence, now);
+    case 'snapshot-taken':
+      return onSnapshotTaken(core, input.snapshot, input.compactTo);
+    case 'snapshot-installed':
+      return onSnapshotInstalled(core);
+    case 'snapshot-unavailable':
+      return onSnapshotUnavailable(core, input.to);
+    default:
+      return assertNever(input);
   }
 }
 
-function append(state: RaftState, drafts: readonly { readonly kind: EntryKind; readonly payload: Uint8Array }[]): Step {
-  const entries = drafts.map(({ kind, payload }, i) => ({
-    index: state.lastIndex + 1 + i,
-    term: state.term,
-    kind,
-    payload,
-  }));
-  return { state: { ...state, lastIndex: state.lastIndex + entries.length }, effects: [{ kind: 'append', entries }] };
+function onMessage(core: Core, message: RaftMessage, now: number): void {
+  if (message.to !== core.config.id) return;
+  switch (message.kind) {
+    case 'pre-vote':
+      return onPreVote(core, message, now);
+    case 'pre-vote-answer':
+      return onPreVoteAnswer(core, message, now);
+    case 'vote':
+      return onVote(core, message, now);
+    case 'vote-answer':
+      return onVoteAnswer(core, message, now);
+    case 'append':
+      return onAppend(core, message, now);
+    case 'heartbeat':
+      return onHeartbeat(core, message, now);
+    case 'install-snapshot':
+      return onInstallSnapshot(core, message, now);
+    case 'timeout-now':
+      return onTimeoutNow(core, message, now);
+    case 'append-answer':
+    case 'heartbeat-answer':
+    case 'install-snapshot-answer':
+      if (message.term > core.term) return becomeFollower(core, message.term, '', now);
+      // Answers to an earlier leadership of this server say nothing about the log that it has now.
+      if (message.term < core.term || core.role !== 'leader') return;
+      if (message.kind === 'append-answer') return onAppendAnswer(core, message, now);
+      if (message.kind === 'heartbeat-answer') return onHeartbeatAnswer(core, message, now);
+      onInstallAnswer(core, message, now);
+      return commitByCount(core, now);
+    default:
+      return assertNever(message);
+  }
+}
+
+function propose(core: Core, payload: Uint8Array, now: number): void {
+  if (core.role !== 'leader') return refuse(core, 'NOT_LEADER', 'this manager does not lead');
+  if (core.transfer !== undefined) return refuse(core, 'UNAVAILABLE', 'leadership is being handed over');
+  if (core.uncommittedBytes > 0 && core.uncommittedBytes + payload.length > core.config.maxUncommittedBytes)
+    return refuse(core, 'UNAVAILABLE', `${core.uncommittedBytes} bytes wait to be committed already`);
+  const index = appendOwn(core, 'command', payload, now);
+  core.effects.push({ kind: 'accepted', index, term: core.term });
+}
+
+function takeEffects(core: Core): readonly RaftEffect[] {
+  if (core.effects.length === 0) return core.effects;
+  const { effects } = core;
+  core.effects = [];
+  return effects;
 }

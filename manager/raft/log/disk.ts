@@ -3,35 +3,47 @@ import { crc32 } from 'node:zlib';
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
-import type { Entry, EntryKind } from '../core/core.ts';
+import type { Entry, EntryKind, ServerId } from '../types.ts';
 
 /** Term and vote, which must be on disk before they are acted on. */
 export interface HardState {
   readonly term: number;
-  readonly votedFor: string;
+  /** "" is nobody. */
+  readonly votedFor: ServerId;
+}
+
+/** What one sync brings to disk, all of it or nothing. */
+export interface LogBatch {
+  readonly hardState?: HardState;
+  /** Entries from here on are dropped first. */
+  readonly truncateFrom?: number;
+  readonly entries: readonly Entry[];
 }
 
 /**
- * The replicated log and the hard state of one server. A promise that resolves means: on disk, after power loss too.
+ * The replicated log and the hard state of one server. A promise that resolves means: on disk, after power loss too. The
+ * caller waits for one write before it starts the next.
  */
 export interface LogStore {
   readonly hardState: HardState;
-  /** 0 while the log is empty; entries up to here were dropped behind a snapshot. */
+  /** Entries before here were dropped behind a snapshot; `lastIndex + 1` while there are none. */
   readonly firstIndex: number;
   readonly lastIndex: number;
-  saveHardState(state: HardState): Promise<void>;
-  append(entries: readonly Entry[]): Promise<void>;
+  write(batch: LogBatch): Promise<void>;
   /** Entries with from <= index <= to. @throws CORRUPT naming the entry */
   read(from: number, to: number): Iterable<Entry>;
   /** Drops entries up to `index`. */
   truncatePrefix(index: number): Promise<void>;
+  /** Drops all entries: the next one has `index + 1`. */
+  reset(index: number): Promise<void>;
   close(): Promise<void>;
 }
 
 /** LMDB maps this much address space; the file grows only as far as it is used. */
 const MAP_BYTES = 8 * 2 ** 30;
 const HEADER_BYTES = 13;
-const KINDS: readonly EntryKind[] = ['noop', 'command'];
+/** The numbers on disk are the places here: add at the end only. */
+const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
 
 /**
  * Opens the log in `dir`, checking every entry's checksum (LMDB has none of its own) and that no index is missing.
@@ -70,19 +82,17 @@ export function openLog(dir: string): LogStore {
     get lastIndex() {
       return lastIndex;
     },
-    async saveHardState(state) {
-      await stable.put('hard-state', state as never);
-      await root.flushed;
-      hardState = state;
-    },
-    async append(batch) {
-      const last = batch.at(-1);
-      if (last === undefined) return;
+    async write({ hardState: state, truncateFrom, entries: batch }) {
       await root.transaction(() => {
+        if (state !== undefined) void stable.put('hard-state', state as never);
+        if (truncateFrom !== undefined)
+          for (const key of entries.getKeys({ start: truncateFrom })) void entries.remove(key);
         for (const entry of batch) void entries.put(entry.index, encode(entry));
       });
       await root.flushed;
-      lastIndex = last.index;
+      if (state !== undefined) hardState = { term: state.term, votedFor: state.votedFor };
+      if (truncateFrom !== undefined) lastIndex = Math.min(lastIndex, truncateFrom - 1);
+      lastIndex = batch.at(-1)?.index ?? lastIndex;
     },
     *read(from, to) {
       for (const { key, value } of entries.getRange({ start: from, end: to + 1 })) yield decode(key, value, path);
@@ -94,6 +104,15 @@ export function openLog(dir: string): LogStore {
       });
       await root.flushed;
       firstIndex = index + 1;
+    },
+    async reset(index) {
+      await root.transaction(() => {
+        void stable.put('truncated', index as never);
+        for (const key of entries.getKeys({})) void entries.remove(key);
+      });
+      await root.flushed;
+      firstIndex = index + 1;
+      lastIndex = index;
     },
     close: () => root.close(),
   };

@@ -1,5 +1,8 @@
 import type { Socket } from 'node:net';
 import { TsswarmError } from '../../../base/errors.ts';
+import { LOCAL_CALLER } from '../caller.ts';
+import type { Caller } from '../caller.ts';
+import { admit } from '../callers.ts';
 import type { ServiceHandlers } from '../server.ts';
 import { codec } from '../../codec/message.ts';
 import type { Method } from '../services.ts';
@@ -10,7 +13,7 @@ import type { Frame } from './frames.ts';
 import { decodeValue, encodeValue } from './values.ts';
 
 type AnyMethod = Method<unknown, unknown, boolean, boolean>;
-type Handler = (input: unknown, signal: AbortSignal, caller: { readonly kind: 'local' }) => unknown;
+type Handler = (input: unknown, signal: AbortSignal, caller: Caller) => unknown;
 
 /** Serves the calls of local connections; who may connect is the socket's file mode. */
 export interface LocalServer {
@@ -36,8 +39,6 @@ function canonical(method: AnyMethod, value: unknown): object {
   const { encode, decode } = codec<object>(method.request);
   return decode(encode(value as object));
 }
-
-const LOCAL = { kind: 'local' } as const;
 
 /** Makes a server without services. */
 export function createLocalServer(): LocalServer {
@@ -139,13 +140,14 @@ async function answer(
   socket: Socket,
 ): Promise<void> {
   try {
+    admit(method.path, LOCAL_CALLER);
     const input = method.requestStream ? inbox : canonical(method, decodeValue(message));
     if (!method.responseStream) {
-      const value = await (handler(input, life.signal, LOCAL) as Promise<unknown>);
+      const value = await (handler(input, life.signal, LOCAL_CALLER) as Promise<unknown>);
       if (!life.signal.aborted) socket.write(encodeFrame(FrameKind.answer, callId, encodeValue(value)));
       return;
     }
-    for await (const value of handler(input, life.signal, LOCAL) as AsyncIterable<unknown>) {
+    for await (const value of handler(input, life.signal, LOCAL_CALLER) as AsyncIterable<unknown>) {
       if (life.signal.aborted) return;
       const bytes = encodeValue(value);
       if (!(await window.reserve(bytes.length))) return;

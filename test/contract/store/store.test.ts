@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../../../base/clock.ts';
 import { isTsswarmError } from '../../../base/errors.ts';
 import type { NetworkId, ProjectId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
+import { systemRandom } from '../../../base/random.ts';
 import { memoryStore, openStore } from '../../../manager/store/index.ts';
 import type { Store } from '../../../manager/store/index.ts';
 import type { Network, Project } from '../../../proto/types/index.ts';
@@ -43,7 +45,8 @@ const implementations: Readonly<Record<string, () => Promise<Opened>>> = {
     const opened = await openStore({
       dir,
       id: 'a',
-      clock: { now: () => 1000 },
+      clock: { ...systemClock, now: () => 1000 },
+      random: systemRandom,
       logger: silentLogger,
       onFatal: (error) => {
         throw error;

@@ -4,8 +4,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { systemClock } from '../../../base/clock.ts';
 import { isTsswarmError } from '../../../base/errors.ts';
 import { silentLogger } from '../../../base/log.ts';
+import { systemRandom } from '../../../base/random.ts';
 import { openStore } from '../../../manager/store/index.ts';
 
 const ROUNDS = 15;
@@ -13,7 +15,8 @@ const open = (dir: string) =>
   openStore({
     dir,
     id: 'a',
-    clock: { now: () => 0 },
+    clock: systemClock,
+    random: systemRandom,
     logger: silentLogger,
     onFatal: (error) => assert.fail(error),
     snapshotEvery: 50,

@@ -1,0 +1,48 @@
+import { encodeConfiguration, syncPeers } from './configuration.ts';
+import { appendOwn } from './replication.ts';
+import { becomeFollower } from './role.ts';
+import type { Core } from './state.ts';
+import { announce, quorum, send, servers } from './state.ts';
+
+/** Takes over: opens the term with an entry of its own, which lets it commit what earlier leaders left. */
+export function becomeLeader(core: Core, now: number): void {
+  core.role = 'leader';
+  core.leaderId = core.config.id;
+  core.termStart = core.log.lastIndex + 1;
+  core.peers.clear();
+  core.readRound = 0;
+  core.heartbeatDueMs = now;
+  syncPeers(core, now);
+  announce(core);
+  appendOwn(core, 'noop', new Uint8Array(), now);
+  // A cluster of one from before configurations were logged: now that others may join, they have to learn of it.
+  if (core.configurations.at(-1)?.index === 0)
+    appendOwn(core, 'configuration', encodeConfiguration(servers(core)), now);
+}
+
+/** The leader's part of the passing of time: lease, heartbeats, peers that fell silent. */
+export function leaderTick(core: Core, now: number): void {
+  if (now < core.heartbeatDueMs) return;
+  const lease = core.config.electionTimeoutMs;
+  for (const [id, progress] of core.peers) {
+    const reachable = now - progress.lastContactMs < lease;
+    if (reachable !== progress.reachable) core.effects.push({ kind: 'peer', id, reachable });
+    progress.reachable = reachable;
+  }
+  // Without a quorum it may be deposed already and not know: it stops to act as one (thesis, 6.2).
+  if (!quorum(core, (id) => id === core.config.id || core.peers.get(id)?.reachable === true)) {
+    return becomeFollower(core, core.term, '', now);
+  }
+  heartbeat(core, now);
+}
+
+/** Tells every peer that the leader lives, apart from the log so that no disk delays it. */
+export function heartbeat(core: Core, now: number): void {
+  core.heartbeatDueMs = now + core.config.heartbeatMs;
+  for (const server of servers(core)) {
+    const progress = core.peers.get(server.id);
+    if (progress === undefined) continue;
+    const commitIndex = Math.min(progress.match, core.commitIndex);
+    send(core, server, { kind: 'heartbeat', commitIndex, round: core.readRound });
+  }
+}

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { TsswarmError } from '../../base/errors.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { caInProcess } from '../../manager/ca/server.ts';
+import { caCluster } from '../../test/builders/ca-cluster.ts';
+import type { CaCluster } from '../../test/builders/ca-cluster.ts';
+import type { CaClient } from './client.ts';
+import { keepIdentity } from './loop.ts';
+import type { IdentityKeeper } from './loop.ts';
+import { renewalDelayMs } from './renewal.ts';
+
+const DAY = 24 * 3600_000;
+
+describe('keeping an identity', () => {
+  let cluster: CaCluster;
+  let worker: LiveIdentity;
+  let keeper: IdentityKeeper | undefined;
+  const saved: string[] = [];
+
+  function keep(change: Partial<CaClient> = {}, save = (): Promise<void> => Promise.resolve()): IdentityKeeper {
+    const ca = { ...caInProcess(cluster.ca, () => worker.node), ...change };
+    keeper = keepIdentity({
+      identity: worker,
+      disk: {
+        async save({ certificate }) {
+          await save();
+          saved.push(certificate);
+        },
+      },
+      ca: () => ca,
+      clock: cluster.clock,
+      random: seededRandom(4),
+      logger: silentLogger,
+    });
+    return keeper;
+  }
+  const stored = () => cluster.store.view((tx) => tx.get('node', worker.node.nodeId));
+  /** Signing runs on threads: virtual time alone does not get it done. */
+  const until = async (condition: () => boolean): Promise<void> => {
+    while (!condition()) await cluster.clock.advance(0);
+  };
+
+  beforeEach(async () => {
+    cluster = await caCluster();
+    worker = await cluster.member('worker');
+    saved.length = 0;
+  });
+  afterEach(async () => {
+    await keeper?.close();
+    cluster.close();
+  });
+
+  it('chooses a moment between 50 and 80 % of the life', () => {
+    const { certificate } = worker.current;
+    const now = cluster.clock.now();
+    for (const [share, days] of [
+      [0, 45],
+      [0.999999, 72],
+    ] as const) {
+      const delay = renewalDelayMs(certificate, now, { ...seededRandom(1), next: () => share });
+      assert.ok(Math.abs(delay - days * DAY) < 3600_000, String(delay / DAY));
+    }
+    assert.equal(renewalDelayMs(certificate, now + 89 * DAY, seededRandom(1)), 0);
+  });
+
+  it('renews in time, on disk first, and again after that', async () => {
+    const first = worker.current.certificate;
+    keep();
+    await cluster.clock.advance(44 * DAY);
+    assert.equal(worker.current.certificate, first);
+    await cluster.clock.advance(29 * DAY);
+    await until(() => worker.current.certificate !== first);
+    assert.deepEqual(saved, [worker.current.certificate]);
+    const second = worker.current.certificate;
+    await cluster.clock.advance(73 * DAY);
+    await until(() => worker.current.certificate !== second);
+  });
+
+  it('tries again, slower and slower, while the CA cannot be reached', async () => {
+    const times: number[] = [];
+    const first = worker.current.certificate;
+    const real = caInProcess(cluster.ca, () => worker.node);
+    keep({
+      issueCertificate(request, signal) {
+        times.push(cluster.clock.now());
+        if (times.length < 4) return Promise.reject(new TsswarmError('UNAVAILABLE', 'no'));
+        return real.issueCertificate(request, signal);
+      },
+    });
+    while (times.length < 4) await cluster.clock.advance(times.length === 0 ? DAY : 1000);
+    const gaps = times.slice(1).map((time, i) => Math.round((time - (times[i] ?? 0)) / 1000));
+    // Signing takes real time, in which the virtual clock may move on a little.
+    for (const [i, gap] of [5, 10, 20].entries()) assert.ok((gaps[i] ?? 0) >= gap, gaps.join());
+    await until(() => worker.current.certificate !== first);
+  });
+
+  it('renews at once when the role was changed, as the new role', async () => {
+    keep();
+    await cluster.clock.advance(0);
+    await cluster.setRole(worker.node.nodeId, 'manager');
+    await until(() => worker.node.role === 'manager');
+    await cluster.setRole(worker.node.nodeId, 'worker');
+    await until(() => worker.node.role === 'worker');
+  });
+
+  it('tells the manager what it uses', async () => {
+    keep();
+    await until(() => (stored()?.certificate?.usedIssuer ?? '') !== '');
+    assert.equal(stored()?.certificate?.trustedRoots.length, 1);
+  });
+
+  it('does not use what it could not save', async () => {
+    const first = worker.current;
+    const broken = keep({}, () => Promise.reject(new Error('disk full')));
+    await assert.rejects(broken.renewNow(), /disk full/);
+    assert.equal(worker.current, first);
+  });
+
+  it('shares a renewal that runs already', async () => {
+    const mine = keep();
+    await Promise.all([mine.renewNow(), mine.renewNow()]);
+    assert.equal(saved.length, 1);
+  });
+
+  it('ends when it is closed, in the middle of a wait', async () => {
+    await keep().close();
+    await cluster.clock.advance(100 * DAY);
+    assert.deepEqual(saved, []);
+  });
+});
