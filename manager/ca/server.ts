@@ -1,4 +1,4 @@
-import { deferred } from '../../base/async.ts';
+import { Semaphore, deferred } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -25,6 +25,9 @@ import { NoticeFeed } from './notices.ts';
 import { BACKDATE_MS } from './root.ts';
 import { roleOfToken } from './tokens.ts';
 
+/** When a root is rotated all nodes want a certificate at once; the leader has other work too. */
+const SIGNED_AT_A_TIME = 4;
+
 export interface CaOptions {
   readonly store: Store;
   readonly clock: Pick<Clock, 'now'>;
@@ -35,16 +38,22 @@ export interface CaOptions {
 export function createCa(options: CaOptions): ServiceHandlers<typeof caService> {
   const { store, clock } = options;
   const feed = new NoticeFeed(store);
+  const signing = new Semaphore(SIGNED_AT_A_TIME);
   return {
     getRootCertificate: () => {
       const cluster = store.view(clusterOf);
       return Promise.resolve({ roots: trustedRoots(cluster), wallTime: clock.now() });
     },
-    async issueCertificate(request, _signal, caller) {
+    async issueCertificate(request, signal, caller) {
       checkClock(request.wallTime, clock.now());
-      if (request.token !== '') return join(options, request);
-      if (caller.kind === 'node') return renewCertificate(options, caller.nodeId, request.csr);
-      throw refusal(caller);
+      if (request.token === '' && caller.kind !== 'node') throw refusal(caller);
+      // Before anything that costs: strangers can send what they like.
+      if (request.token !== '') roleOfToken(store.view(clusterOf), request.token);
+      return signing.use(() => {
+        signal.throwIfAborted();
+        if (request.token !== '' || caller.kind !== 'node') return join(options, request);
+        return renewCertificate(options, caller.nodeId, request.csr);
+      });
     },
     watchIdentity: (request, signal) => watchIdentity(store, feed, request, signal),
   };
@@ -93,7 +102,6 @@ async function join(
     known: tx.list('node').find(({ certificate }) => certificate?.keyDigest === request.keyDigest),
   }));
   const role = known?.spec.role ?? roleOfToken(cluster, token);
-  roleOfToken(cluster, token);
   const nodeId = known?.id ?? newId<NodeId>(random);
   const issued = await issueCertificate(cluster, request, { nodeId, role }, clock.now());
   await store.update((tx: WriteTransaction) => {

@@ -5,10 +5,14 @@ import type { NodeRole } from '../types/index.ts';
  * Who calls. `local`: through the unix socket, which file mode guards. `node`: proved by a certificate of this cluster.
  * `anonymous`: over TLS with no certificate that counts; `why` says what is wrong with the one that was shown.
  */
-export type Caller =
+export type Caller = (
   | { readonly kind: 'local' }
   | { readonly kind: 'node'; readonly nodeId: NodeId; readonly role: NodeRole }
-  | { readonly kind: 'anonymous'; readonly why?: CertificateProblem };
+  | { readonly kind: 'anonymous'; readonly why?: CertificateProblem }
+) & {
+  /** The manager that passed the call on to us; absent: the caller itself is connected. */
+  readonly via?: NodeId;
+};
 
 /** Why a certificate does not count, and what to do. */
 export interface CertificateProblem {

@@ -176,7 +176,8 @@ function speakerOf(call: Call, callerAt: CallerAt): Caller {
   const behalf = call.metadata.get(ON_BEHALF_KEY)[0];
   if (behalf === undefined) return direct;
   const named = decodeCaller(String(behalf));
-  if (named !== undefined && direct.kind === 'node' && direct.role === 'manager') return named;
+  if (named !== undefined && direct.kind === 'node' && direct.role === 'manager')
+    return { ...named, via: direct.nodeId };
   throw new TsswarmError(
     'PERMISSION_DENIED',
     `calling on behalf of "${String(behalf)}": only a manager passes calls on, not ${describeCaller(direct)}`,

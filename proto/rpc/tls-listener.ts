@@ -33,7 +33,7 @@ export interface ConnectionSink {
 export interface TlsListener {
   /** Listens; answers with the port. @throws PORT_IN_USE, INVALID_INPUT */
   listen(host: string, port: number): Promise<number>;
-  /** Who calls, by the "address:port" of the other end. */
+  /** Who calls, by the name of the connection, which gRPC takes for its other end (`getPeer`). */
   callerAt(peer: string): Caller;
   close(): void;
 }
@@ -55,20 +55,23 @@ export function createTlsListener(
   const stopFollowing = identity.onReplace(() => server.setSecureContext(contextOptions(identity.current)));
   const sockets = new Set<TLSSocket>();
   let strangers = 0;
+  let count = 0;
   server.on('secureConnection', (socket) => {
-    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     const connection = callerOf(socket, identity.node.clusterId);
     socket.on('error', () => undefined);
     if (socket.remoteAddress === undefined || socket.alpnProtocol !== 'h2') return void socket.destroy();
     const stranger = connection.caller.kind !== 'node';
     if (stranger && strangers >= MAX_STRANGERS) return void socket.destroy();
     if (stranger) strangers++;
+    // gRPC tells a call's other end by address and port only. Two connections to different addresses of ours can share
+    // both, and one must never be taken for the other: each gets a name that is unique.
+    const peer = nameConnection(socket, ++count);
     connections.set(peer, connection);
     sockets.add(socket);
     socket.once('close', () => {
       sockets.delete(socket);
       if (stranger) strangers--;
-      if (connections.get(peer) === connection) connections.delete(peer);
+      connections.delete(peer);
     });
     if (stranger) sink.stranger(socket);
     else sink.node(socket);
@@ -108,6 +111,13 @@ export function createTlsListener(
       for (const socket of sockets) socket.destroy();
     },
   };
+}
+
+/** Makes gRPC's `getPeer` answer with a name of our own. */
+function nameConnection(socket: TLSSocket, number: number): string {
+  const remoteAddress = `${socket.remoteAddress}#${number}`;
+  Object.defineProperty(socket, 'remoteAddress', { value: remoteAddress });
+  return `${remoteAddress}:${socket.remotePort}`;
 }
 
 function bindFailure(error: Error, host: string, port: number): TsswarmError {

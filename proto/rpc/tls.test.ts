@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as http2Connect } from 'node:http2';
 import { connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { deferred } from '../../base/async.ts';
@@ -22,7 +24,7 @@ describe('rpc over TLS', () => {
   const callers: Caller[] = [];
 
   /** A server with the given identity whose dispatcher notes who calls, and whose sessions last until the caller goes. */
-  async function serve(identity: LiveIdentity): Promise<string> {
+  async function serve(identity: LiveIdentity, host = '127.0.0.1'): Promise<string> {
     const server = createRpcServer();
     servers.push(server);
     server.add(caService, cluster.ca);
@@ -41,7 +43,7 @@ describe('rpc over TLS', () => {
       async *assignments() {},
       updateTaskStatus: () => Promise.resolve({}),
     });
-    const port = await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, ...NOBODY });
+    const port = await server.listenTls(`${host}:0`, { identity, clock: cluster.clock, ...NOBODY });
     return `127.0.0.1:${port}`;
   }
 
@@ -190,6 +192,22 @@ describe('rpc over TLS', () => {
     connection.close();
   });
 
+  it('never takes one connection for another that comes from the same address and port', async () => {
+    const port = (await serve(cluster.manager, '0.0.0.0')).split(':')[1] ?? '';
+    const [worker, manager] = [await cluster.member('worker'), await cluster.member('manager')];
+    // Linux lets both use the port, as they go to different addresses.
+    const first = await dial('127.0.0.1', port, worker);
+    const second = await dial('127.0.0.2', port, manager, first.localPort);
+    assert.equal(second.localPort, first.localPort);
+    for (const { heartbeat } of [second, first]) await heartbeat();
+    assert.deepEqual(
+      callers.map((caller) => (caller.kind === 'node' ? caller.nodeId : caller.kind)),
+      [manager.node.nodeId, worker.node.nodeId],
+    );
+    first.close();
+    second.close();
+  });
+
   it('refuses new calls on a connection whose certificate has expired meanwhile', async () => {
     const address = await serve(cluster.manager);
     const worker = await cluster.member('worker');
@@ -235,4 +253,45 @@ function serialAt(address: string): Promise<string> {
     });
     socket.on('error', reject);
   });
+}
+
+interface Dialled {
+  readonly localPort: number;
+  heartbeat(): Promise<void>;
+  close(): void;
+}
+
+/** A gRPC client by hand, as the library lets nobody choose the port that a connection comes from. */
+async function dial(host: string, port: string, identity: LiveIdentity, localPort?: number): Promise<Dialled> {
+  const plain = tcpConnect({
+    host,
+    port: Number(port),
+    localAddress: '127.0.0.1',
+    ...(localPort === undefined ? {} : { localPort }),
+  });
+  await once(plain, 'connect');
+  const from = plain.localPort ?? 0;
+  const { certificate: cert, key } = identity.current;
+  const socket = tlsConnect({ socket: plain, cert, key, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
+  await once(socket, 'secureConnect');
+  const session = http2Connect('https://x', { createConnection: () => socket });
+  const { path, requestSerialize } = dispatcherService.heartbeat;
+  return {
+    localPort: from,
+    async heartbeat() {
+      const message = requestSerialize({ sessionId: 's', nodeId: identity.node.nodeId });
+      const frame = Buffer.alloc(5 + message.length);
+      frame.writeUInt32BE(message.length, 1);
+      message.copy(frame, 5);
+      const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
+      const stream = session.request(headers);
+      stream.end(frame);
+      stream.resume();
+      const [trailers] = (await once(stream, 'trailers')) as [Record<string, string>];
+      assert.equal(trailers['grpc-status'], '0', trailers['grpc-message']);
+    },
+    close() {
+      session.destroy();
+    },
+  };
 }

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
+import { NOBODY, caCluster } from '../../test/builders/ca-cluster.ts';
+import type { CaCluster } from '../../test/builders/ca-cluster.ts';
+import type { Caller } from './caller.ts';
+import { connect } from './client.ts';
+import type { Connection } from './client.ts';
+import { forwarding } from './forward.ts';
+import type { LiveIdentity } from './live-identity.ts';
+import { createRpcServer } from './server.ts';
+import { dispatcherService, tasksService } from './services.ts';
+import { nodeCredentials } from './tls.ts';
+
+describe('passing calls on to the leader', () => {
+  let cluster: CaCluster;
+  let worker: LiveIdentity;
+  let follower: LiveIdentity;
+  const closers: (() => void)[] = [];
+  const seen: Caller[] = [];
+  let gone = Promise.withResolvers<void>();
+  /** Which connection each manager takes for the leader's. */
+  let leaderOf: { leader: () => Connection | undefined; follower: () => Connection | undefined };
+  let toFollower: Connection;
+  /** From the leader to the follower. */
+  let back: Connection;
+
+  async function serve(identity: LiveIdentity, leader: () => Connection | undefined): Promise<string> {
+    const server = createRpcServer();
+    server.add(
+      dispatcherService,
+      forwarding(
+        dispatcherService,
+        {
+          async *session(_request, signal, caller) {
+            seen.push(caller);
+            yield { sessionId: identity.node.nodeId, heartbeatMs: 1 };
+            await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+            gone.resolve();
+          },
+          heartbeat: () => Promise.reject(new TsswarmError('CONFLICT', 'beating: not now', { hint: 'later' })),
+          async *assignments() {},
+          updateTaskStatus: () => Promise.resolve({}),
+        },
+        leader,
+      ),
+    );
+    server.add(
+      tasksService,
+      forwarding(
+        tasksService,
+        {
+          containers: () => Promise.resolve({ containers: [] }),
+          async *logs() {},
+          async *exec(input) {
+            for await (const { stdin } of input) if (stdin) yield { stdout: stdin };
+            yield { exit: { code: 3, oomKilled: false } };
+          },
+          async *attach() {},
+        },
+        leader,
+      ),
+    );
+    closers.push(() => server.close());
+    return `127.0.0.1:${await server.listenTls('127.0.0.1:0', { identity, clock: cluster.clock, ...NOBODY })}`;
+  }
+  const open = (address: string, identity: LiveIdentity): Connection => {
+    const connection = connect(address, nodeCredentials(identity));
+    closers.push(() => connection.close());
+    return connection;
+  };
+
+  beforeEach(async () => {
+    cluster = await caCluster();
+    [worker, follower] = [await cluster.member('worker'), await cluster.member('manager')];
+    seen.length = 0;
+    gone = Promise.withResolvers();
+    const leaderAddress = await serve(cluster.manager, () => leaderOf.leader());
+    const followerAddress = await serve(follower, () => leaderOf.follower());
+    const toLeader = open(leaderAddress, follower);
+    toFollower = open(followerAddress, worker);
+    back = open(followerAddress, cluster.manager);
+    leaderOf = { leader: () => undefined, follower: () => toLeader };
+  });
+  afterEach(() => {
+    for (const close of closers.splice(0)) close();
+  });
+
+  it('keeps who calls, streams, and ends when the caller goes', async () => {
+    const controller = new AbortController();
+    const { nodeId } = worker.node;
+    const session = toFollower.service(dispatcherService).session({ nodeId } as never, controller.signal);
+    for await (const { sessionId } of session) {
+      assert.equal(sessionId, cluster.manager.node.nodeId);
+      break;
+    }
+    assert.deepEqual(seen, [{ kind: 'node', nodeId, role: 'worker', via: follower.node.nodeId }]);
+    await gone.promise;
+  });
+
+  it('keeps the error', async () => {
+    const beat = { sessionId: 's', nodeId: worker.node.nodeId };
+    await assert.rejects(toFollower.service(dispatcherService).heartbeat(beat), (error) => {
+      assert.ok(isTsswarmError(error, 'CONFLICT'));
+      assert.equal(error.hint, 'later');
+      return true;
+    });
+  });
+
+  it('carries both directions', async () => {
+    const manager = await cluster.member('manager');
+    const address = await serve(follower, () => leaderOf.follower());
+    const call = open(address, manager).service(tasksService).exec();
+    await call.send({ stdin: Buffer.from('a') });
+    await call.send({ stdin: Buffer.from('b') });
+    call.end();
+    const out = [];
+    for await (const message of call.output)
+      out.push(message.exit?.code ?? Buffer.from(message.stdout ?? []).toString());
+    assert.deepEqual(out, ['a', 'b', 3]);
+  });
+
+  it('does not pass a call on twice, when two managers take each other for the leader', async () => {
+    leaderOf = { ...leaderOf, leader: () => back };
+    const update = { sessionId: 's', nodeId: worker.node.nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
+    await assert.rejects(toFollower.service(dispatcherService).updateTaskStatus(update), (error) =>
+      isTsswarmError(error, 'NOT_LEADER'),
+    );
+  });
+
+  it('says so while nobody leads', async () => {
+    leaderOf.follower = () => {
+      throw new TsswarmError('UNAVAILABLE', 'looking for the leader: there is none now');
+    };
+    const beat = { sessionId: 's', nodeId: worker.node.nodeId };
+    await assert.rejects(toFollower.service(dispatcherService).heartbeat(beat), /there is none now/);
+  });
+});
