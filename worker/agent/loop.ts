@@ -19,7 +19,7 @@ import type { Assignments } from './assignments.ts';
 import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import type { AgentDisk } from './disk.ts';
-import { portForwards, portKey } from './ports.ts';
+import { portForwards, portKey, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
@@ -139,12 +139,7 @@ export function startAgent(options: AgentOptions): Agent {
     portsRunning ??= (async () => {
       while (portsWanted && !life.signal.aborted) {
         portsWanted = false;
-        const tasks = [...controllers.values()].map(({ task }) => task);
-        const forwards = portForwards(
-          assignments.ingress.values(),
-          tasks,
-          (task) => controllers.get(task.id)?.running === true,
-        );
+        const forwards = portForwards(assignments.ingress.values(), controllers.values());
         try {
           const failures = await engine.networks.setPorts(forwards);
           portTroubles = new Map(
@@ -203,9 +198,17 @@ export function startAgent(options: AgentOptions): Agent {
         },
         detachResolver: (containerId) => options.resolver.detach(containerId),
         report: (taskId, next) => {
-          pending.set(taskId, next);
-          soon();
-          tell(taskId);
+          const say = (): void => {
+            pending.set(taskId, next);
+            soon();
+            tell(taskId);
+          };
+          // Nobody hears that a task serves before its ports lead to it.
+          if (!serves(next) || !publishes(taskId)) return say();
+          void applyPorts().then(() => {
+            // What has been said meanwhile is newer.
+            if (controllers.get(taskId)?.status === next) say();
+          });
         },
         runningChanged: () => {
           tell(task.id);
@@ -215,6 +218,13 @@ export function startAgent(options: AgentOptions): Agent {
     );
   };
 
+  const publishes = (taskId: string): boolean => {
+    const task = controllers.get(taskId)?.task;
+    if (task === undefined) return false;
+    return (
+      task.ports.length > 0 || [...assignments.ingress.values()].some(({ serviceId }) => serviceId === task.serviceId)
+    );
+  };
   const tell = (taskId: string): void => onlookers.get(taskId)?.forEach((look) => look());
 
   const whenStarted: Agent['whenStarted'] = (taskId, signal) =>
