@@ -136,7 +136,10 @@ class Driver implements Raft {
     this.#disk = new DiskQueue(options.log, {
       hardStatePersisted: (term) => this.#step({ kind: 'hard-state-persisted', term }),
       persisted: (sequence) => this.#step({ kind: 'persisted', sequence }),
-      send: (to, message) => this.#post(to, message),
+      send: (to, message) => {
+        // A newer term may have taken back meanwhile what an older one was to be told.
+        if (message.term >= core.term) this.#post(to, message);
+      },
       failed: (cause) => this.#fail(cause),
     });
   }
@@ -340,7 +343,9 @@ class Driver implements Raft {
       if (clock.monotonic() >= nextDeadline(this.#core)) this.#step({ kind: 'tick' });
       else this.#armTimer();
     };
-    this.#timer = { at, timer: clock.startTimer(Math.max(0, at - clock.monotonic()), fire) };
+    const wait = at - clock.monotonic();
+    // Timers may fire a little early: a wait below a millisecond would be one of many.
+    this.#timer = { at, timer: clock.startTimer(wait <= 0 ? 0 : Math.max(1, wait), fire) };
   }
 
   #perform(effect: RaftEffect): void {

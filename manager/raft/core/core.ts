@@ -5,7 +5,7 @@ import { electionTimeout, onHardStatePersisted, onPreVote, onPreVoteAnswer, onVo
 import { heartbeat, leaderTick } from './leadership.ts';
 import type { RaftLog } from './log.ts';
 import { changeMembership } from './membership.ts';
-import { read, startRound } from './read-index.ts';
+import { answerRounds, read, startRound } from './read-index.ts';
 import {
   appendOwn,
   commitByCount,
@@ -90,6 +90,8 @@ export function step(core: Core, input: RaftInput, now: number): readonly RaftEf
 export function flush(core: Core, now: number): readonly RaftEffect[] {
   if (core.role !== 'leader') return [];
   continueTransfer(core);
+  // A change of members may have made a quorum of those who answered already.
+  answerRounds(core);
   if (startRound(core)) heartbeat(core, now);
   replicate(core, now);
   return takeEffects(core);

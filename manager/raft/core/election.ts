@@ -2,12 +2,12 @@ import type { PreVoteAnswer, PreVoteMessage, VoteAnswer, VoteMessage } from '../
 import { becomeLeader } from './leadership.ts';
 import { becomeFollower, resetElectionDeadline } from './role.ts';
 import type { Core } from './state.ts';
-import { announce, isVoter, quorum, saveHardState, send, senderOf, servers } from './state.ts';
+import { announce, quorum, saveHardState, send, senderOf, servers } from './state.ts';
 
 /** No leader was heard of in time: asks the others whether an election would succeed. Non-voters wait. */
 export function electionTimeout(core: Core, now: number): void {
   resetElectionDeadline(core, now);
-  if (!isVoter(core, core.config.id) || core.incoming?.installing === true) return;
+  if (!mayCampaign(core)) return;
   if (!core.config.preVote) return campaign(core, now, false);
   core.role = 'pre-candidate';
   core.leaderId = '';
@@ -18,6 +18,18 @@ export function electionTimeout(core: Core, now: number): void {
     const { lastIndex, lastTerm } = core.log;
     send(core, server, { kind: 'pre-vote', lastIndex, lastTerm }, { term: core.term + 1 });
   }
+}
+
+/**
+ * Whether this server may stand for election. One that is removed or demoted by an entry that is not known to be committed
+ * still has to: it may be the only one with the entry, and nobody whose log is shorter can win its vote (thesis, 4.2.2).
+ */
+export function mayCampaign(core: Core): boolean {
+  if (core.incoming?.installing === true) return false;
+  const { id } = core.config;
+  return core.configurations
+    .slice(-2)
+    .some((known) => known.servers.some((server) => server.id === id && server.voter));
 }
 
 /** Opens a term and votes for itself; that vote counts only once it is on disk, and nobody is asked before. */

@@ -1,5 +1,5 @@
 import type { ServerId, TimeoutNowMessage } from '../types.ts';
-import { campaign } from './election.ts';
+import { campaign, mayCampaign } from './election.ts';
 import { furthestVoter } from './configuration.ts';
 import { endTransfer } from './role.ts';
 import type { Core } from './state.ts';
@@ -35,6 +35,6 @@ export function transferTick(core: Core, now: number): void {
 
 /** The leader asks this server to take over. */
 export function onTimeoutNow(core: Core, message: TimeoutNowMessage, now: number): void {
-  if (message.term !== core.term || core.role === 'leader' || core.incoming?.installing === true) return;
-  if (isVoter(core, core.config.id)) campaign(core, now, true);
+  if (message.term !== core.term || core.role === 'leader') return;
+  if (mayCampaign(core)) campaign(core, now, true);
 }

@@ -1,0 +1,247 @@
+import { messageOf } from '../../base/errors.ts';
+import { silentLogger } from '../../base/log.ts';
+import { startRaft } from '../../manager/raft/loop.ts';
+import type { Entry, Raft, Server } from '../../manager/raft/types.ts';
+import { INJECTED, blankPlatter, crashDisk, simulatedLog, simulatedSnapshots } from './disk.ts';
+import type { Platter } from './disk.ts';
+import { Invariants } from './invariants.ts';
+import { RegisterMachine } from './machine.ts';
+import { Network } from './network.ts';
+import type { Profile, Shape } from './profile.ts';
+import type { Life, World } from './world.ts';
+
+/** What happened in a run: a simulation that never truncates a log proves nothing about truncation. */
+export interface Coverage {
+  elections: number;
+  truncations: number;
+  snapshots: number;
+  installs: number;
+  memberships: number;
+  transfers: number;
+  crashes: number;
+  diskFaults: number;
+  acknowledged: number;
+  reads: number;
+  unknown: number;
+}
+
+export const NO_COVERAGE: Coverage = {
+  elections: 0,
+  truncations: 0,
+  snapshots: 0,
+  installs: 0,
+  memberships: 0,
+  transfers: 0,
+  crashes: 0,
+  diskFaults: 0,
+  acknowledged: 0,
+  reads: 0,
+  unknown: 0,
+};
+
+/** A machine: its disk, and the process on it when there is one. */
+export interface Member {
+  readonly id: string;
+  readonly platter: Platter;
+  readonly founder: boolean;
+  life: Life;
+  machine: RegisterMachine;
+  /** Index of the last entry that this life applied. */
+  applied: number;
+  raft: Raft | undefined;
+  /** It left the cluster for good and is not started again. */
+  gone: boolean;
+  leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
+}
+
+/** The product's Raft on simulated machines. */
+export class Cluster {
+  readonly members: Member[] = [];
+  readonly network: Network;
+  readonly invariants: Invariants;
+  readonly coverage: Coverage = { ...NO_COVERAGE };
+  readonly #world: World;
+  readonly #shape: Shape;
+  profile: Profile;
+
+  constructor(world: World, shape: Shape, profile: Profile) {
+    this.#world = world;
+    this.#shape = shape;
+    this.profile = profile;
+    this.invariants = new Invariants(world, () => this.members);
+    this.network = new Network(
+      world,
+      shape,
+      () => this.profile,
+      (message) => this.invariants.sent(message),
+    );
+    for (let i = 0; i < shape.founders; i++) this.start(this.add(true));
+  }
+
+  /** A new machine with an empty disk. */
+  add(founder: boolean): Member {
+    const platter = blankPlatter();
+    const member: Member = {
+      id: `n${this.members.length + 1}`,
+      platter,
+      founder,
+      life: { alive: false, pausedUntil: 0 },
+      machine: new RegisterMachine(
+        () => undefined,
+        () => undefined,
+      ),
+      applied: 0,
+      raft: undefined,
+      gone: false,
+      leadership: () => {
+        const status = member.raft?.status();
+        if (status === undefined) return { term: Infinity, voters: undefined };
+        const voters = status.servers.filter(({ voter }) => voter).map(({ id }) => id);
+        return { term: status.term, voters: status.role === 'leader' ? voters : undefined };
+      },
+    };
+    this.members.push(member);
+    return member;
+  }
+
+  server(member: Member, voter = true): Server {
+    return { id: member.id, address: `${member.id}:7946`, voter };
+  }
+
+  /** Starts its process. */
+  start(member: Member): void {
+    if (member.life.alive || member.gone) return;
+    const world = this.#world;
+    const life: Life = { alive: true, pausedUntil: 0 };
+    member.life = life;
+    member.applied = 0;
+    let starting = true;
+    member.machine = new RegisterMachine(
+      (entry) => {
+        if (life.alive) this.#applied(member, entry);
+      },
+      (index) => {
+        member.applied = index;
+        if (!starting) this.coverage.installs++;
+      },
+    );
+    const founders = this.members.filter(({ founder }) => founder).length;
+    const servers = Array.from({ length: Math.max(founders, this.#shape.founders) }, (_, i) => ({
+      id: `n${i + 1}`,
+      address: `n${i + 1}:7946`,
+      voter: true,
+    }));
+    const setting = {
+      world,
+      profile: () => this.profile,
+      shape: this.#shape,
+      life,
+      platter: member.platter,
+      written: (batch: Parameters<Invariants['written']>[1]) => {
+        if (batch.truncateFrom !== undefined) this.coverage.truncations++;
+        this.invariants.written(member, batch);
+      },
+    };
+    const { snapshots, ...rest } = { snapshots: simulatedSnapshots(setting), log: simulatedLog(setting) };
+    const counted = {
+      ...snapshots,
+      save: (...args: Parameters<typeof snapshots.save>) => {
+        this.coverage.snapshots++;
+        return snapshots.save(...args);
+      },
+    };
+    const { electionTimeoutMs, heartbeatMs, preVote, maxAppendEntries, maxAppendBytes } = this.#shape;
+    const { maxInflightMessages, maxInflightBytes, snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
+    startRaft({
+      id: member.id,
+      address: this.server(member).address,
+      ...rest,
+      snapshots: counted,
+      machine: member.machine,
+      clock: world.clock(life, world.between(0.9, 1.1)),
+      random: world.random,
+      logger: silentLogger,
+      transport: this.network.transport(this.server(member).address, life),
+      bootstrap: member.founder ? { servers } : 'join',
+      electionTimeoutMs,
+      heartbeatMs,
+      preVote,
+      maxAppendEntries,
+      maxAppendBytes,
+      maxInflightMessages,
+      maxInflightBytes,
+      snapshotEvery,
+      trailing,
+      snapshotChunkBytes,
+      promotionTimeoutMs: 3000,
+      onFatal: (error) => this.#died(member, life, error),
+    }).then(
+      (raft) => {
+        starting = false;
+        if (!life.alive) return;
+        member.raft = raft;
+        const led = (term: number): void => {
+          this.coverage.elections++;
+          this.invariants.leads(member.id, term);
+        };
+        const status = raft.status();
+        if (status.role === 'leader') led(status.term);
+        raft.observe((event) => {
+          if (!life.alive) return;
+          if (event.kind === 'role') {
+            world.trace(event.term);
+            if (event.role === 'leader') led(event.term);
+          }
+        });
+      },
+      (error: unknown) => {
+        if (life.alive) this.#died(member, life, error);
+      },
+    );
+  }
+
+  /** Ends its process at once, and starts it again later unless it is gone for good. */
+  crash(member: Member, downMs: number): void {
+    if (!member.life.alive) return;
+    this.coverage.crashes++;
+    member.life.alive = false;
+    member.raft = undefined;
+    crashDisk(this.#world, member.platter);
+    this.#world.after(downMs, () => this.start(member));
+  }
+
+  leader(): Member | undefined {
+    let best: Member | undefined;
+    let term = -1;
+    for (const member of this.members) {
+      const status = member.raft?.status();
+      if (status?.role !== 'leader' || status.term < term) continue;
+      best = member;
+      term = status.term;
+    }
+    return best;
+  }
+
+  running(): readonly Member[] {
+    return this.members.filter(({ raft, gone }) => raft !== undefined && !gone);
+  }
+
+  #applied(member: Member, entry: Entry): void {
+    if (entry.index !== member.applied + 1)
+      this.#world.fail(`apply: ${member.id} applies ${entry.index} after ${member.applied}`);
+    member.applied = entry.index;
+    this.#world.trace(entry.index);
+    this.#world.trace(entry.term);
+    this.invariants.applies(member, entry);
+  }
+
+  #died(member: Member, life: Life, error: unknown): void {
+    if (!life.alive) return;
+    if (!messageOf(error).includes(INJECTED)) {
+      const stack = error instanceof Error ? ((error.cause as Error | undefined)?.stack ?? error.stack) : '';
+      return this.#world.fail(`${member.id} stopped by itself: ${messageOf(error)}\n${stack}`);
+    }
+    this.coverage.diskFaults++;
+    this.crash(member, this.#world.between(50, 1000));
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * `node test/simulation/mutations/main.ts [seeds] [first seed]`: plants one bug after another, and says which are found by
+ * the directed tests beside the core, and after how many seeds by the simulation. Ends with 1 when a grave one is missed.
+ */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { MUTATIONS } from './list.ts';
+
+const [seeds = '2000', first = '1', only] = process.argv.slice(2);
+const root = join(import.meta.dirname, '..', '..', '..');
+const load = join(import.meta.dirname, 'load.ts');
+const run = (mutation: string, ...args: string[]) =>
+  spawnSync(process.execPath, ['--import', load, ...args], {
+    cwd: root,
+    env: { ...process.env, TSSWARM_MUTATION: mutation },
+    encoding: 'utf8',
+    timeout: Number(process.env['TSSWARM_MUTATION_TIMEOUT_MS'] ?? 600_000),
+  });
+let caught = 0;
+let missedGrave = 0;
+const chosen = MUTATIONS.filter(({ name }) => only === undefined || name.includes(only));
+console.log('| planted bug | directed tests | simulation | what caught it |\n| --- | --- | --- | --- |');
+for (const { name, grave } of chosen) {
+  const unit = run(
+    name,
+    'node_modules/mocha/bin/mocha.js',
+    '--exit',
+    '--bail',
+    '--reporter',
+    'json',
+    'manager/raft/core/*.test.ts',
+  );
+  const failing =
+    unit.status === 0 ? '' : (/"fullTitle": "([^"]+)"[^}]*?"err": \{\s*"/s.exec(unit.stdout)?.[1] ?? 'crash');
+  const simulation = run(name, 'test/simulation/main.ts', seeds, first);
+  const seed = /^seed (\d+)/m.exec(simulation.stdout)?.[1];
+  const after = seed === undefined ? '' : `after ${Number(seed) - Number(first) + 1}`;
+  const what = /^at [\d.]+ ms: ([^:\n]+)/m.exec(simulation.stdout)?.[1] ?? '';
+  if (failing !== '' || seed !== undefined) caught++;
+  else if (grave === true) missedGrave++;
+  const stopped = simulation.error === undefined ? '' : ' (time is up)';
+  console.log(
+    `| ${name}${grave === true ? ' (grave)' : ''} | ${failing === '' ? 'no' : 'caught'} | ${after || `no${stopped}`} | ${what} |`,
+  );
+}
+console.log(`\n${caught} of ${chosen.length} caught, ${missedGrave} grave ones missed`);
+process.exit(missedGrave === 0 ? 0 : 1);

@@ -1,0 +1,124 @@
+import { Cluster } from './cluster.ts';
+import type { Coverage } from './cluster.ts';
+import { Clients } from './clients.ts';
+import { checkRegister } from './linearizability.ts';
+import { runNemesis } from './nemesis.ts';
+import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
+import type { Profile, ProfileName, Shape } from './profile.ts';
+import { World } from './world.ts';
+
+/** Simulated ms in which faults happen. */
+const FAULTS_MS = 10_000;
+/** Simulated ms in which everything must have come right afterwards, on top of election timeouts. */
+const SETTLE_MS = 20_000;
+const CALM = { drop: 0, duplicate: 0, slowMessage: 0, slowMessageMs: 0, slowWrite: 0, slowWriteMs: 0, failWrite: 0 };
+
+export interface Outcome {
+  readonly seed: number;
+  readonly profile: ProfileName;
+  /** Undefined: nothing that must never happen did. */
+  readonly violation: string | undefined;
+  /** The same for every run of the same seed, profile and code. */
+  readonly hash: string;
+  readonly events: number;
+  readonly simulatedMs: number;
+  readonly coverage: Coverage;
+  readonly shape: Shape;
+}
+
+/** Runs one seed: faults and clients, then healing, then the questions that can be asked only at the end. */
+export async function simulate(seed: number, profileName: ProfileName): Promise<Outcome> {
+  const world = new World((Math.imul(seed, 0x9e3779b1) ^ (PROFILE_NAMES.indexOf(profileName) << 28)) | 0);
+  const shape = drawShape(world);
+  const profile = drawProfile(profileName, world);
+  const cluster = new Cluster(world, shape, profile);
+  const clients = new Clients(world, cluster, shape);
+  clients.run(FAULTS_MS);
+  void runNemesis(world, cluster, shape, FAULTS_MS);
+  await world.runUntil(FAULTS_MS);
+  if (world.violation === undefined) await settle(world, cluster, clients, shape, profile);
+  if (world.violation === undefined) judge(world, clients);
+  return {
+    seed,
+    profile: profileName,
+    violation: world.violation?.message,
+    hash: world.hash,
+    events: world.events,
+    simulatedMs: world.now,
+    coverage: cluster.coverage,
+    shape,
+  };
+}
+
+/** Liveness: with faults ended there is a leader, it takes writes, and everybody comes to the same state. */
+async function settle(world: World, cluster: Cluster, clients: Clients, shape: Shape, profile: Profile): Promise<void> {
+  cluster.profile = { ...profile, ...CALM };
+  cluster.network.heal();
+  // What was under way may still arrive; every machine is switched on.
+  await world.runUntil(world.now + profile.slowMessageMs + profile.slowWriteMs + 3 * shape.electionTimeoutMs);
+  for (const member of cluster.members) {
+    member.life.pausedUntil = 0;
+    cluster.start(member);
+  }
+  const electedBy = world.now + 2 * 10 * shape.electionTimeoutMs + 20 * (shape.delayMs + shape.writeMs);
+  const ready = (): boolean => cluster.leader()?.raft?.status().ready === true;
+  await world.runUntil(electedBy, ready);
+  if (world.violation !== undefined) return;
+  if (!ready()) return world.fail(`liveness: no leader ten election timeouts after healing\n${describe(cluster)}`);
+  let answered = false;
+  void (async () => {
+    while (world.violation === undefined && !((await clients.write()) && (await clients.readAll())))
+      await world.sleep(20);
+    answered = true;
+  })();
+  const end = world.now + SETTLE_MS;
+  await world.runUntil(end, () => answered);
+  if (world.violation !== undefined) return;
+  if (!answered) return world.fail(`liveness: writes and reads are not answered after healing\n${describe(cluster)}`);
+  // With a window of one entry whoever lags needs a round for each.
+  const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;
+  await world.runUntil(end + entries * 4 * (shape.delayMs + shape.writeMs), () => converged(cluster));
+  if (world.violation === undefined && !converged(cluster))
+    world.fail(`liveness: the members do not come to the same state\n${describe(cluster)}`);
+}
+
+function converged(cluster: Cluster): boolean {
+  const leader = cluster.leader();
+  const status = leader?.raft?.status();
+  if (leader === undefined || status?.appliedIndex !== status?.lastIndex) return false;
+  const expected = JSON.stringify(sorted(leader.machine.registers));
+  return (status?.servers ?? []).every(({ id }) => {
+    const member = cluster.members.find((other) => other.id === id);
+    if (member?.raft?.status().appliedIndex !== status?.appliedIndex) return false;
+    return JSON.stringify(sorted(member?.machine.registers ?? {})) === expected;
+  });
+}
+
+const sorted = (registers: Record<string, string>) => Object.entries(registers).sort(([a], [b]) => (a < b ? -1 : 1));
+
+function judge(world: World, clients: Clients): void {
+  const keys = Map.groupBy(clients.history, ({ key }) => key);
+  for (const [key, history] of keys) {
+    const best = checkRegister(history);
+    if (best === undefined) continue;
+    const stuck = history
+      .filter((operation) => operation.returnedAt !== Infinity && !best.includes(operation))
+      .sort((a, b) => a.returnedAt - b.returnedAt)
+      .slice(0, 4);
+    const show = stuck.map(
+      ({ kind, value, expected, result, calledAt, returnedAt }) =>
+        `${kind}(${kind === 'cas' ? `${expected}, ` : ''}${value}) = "${result}" from ${calledAt} to ${returnedAt}`,
+    );
+    world.fail(`linearizability: no order explains the ${history.length} operations on ${key}:\n${show.join('\n')}`);
+  }
+}
+
+function describe(cluster: Cluster): string {
+  return cluster.members
+    .map(({ id, raft, life, platter }) => {
+      const status = raft?.status();
+      const members = status?.servers.map((server) => `${server.id}${server.voter ? '' : '*'}:${server.matchIndex}`);
+      return `  ${id} ${life.alive ? '' : 'down '}${status?.role} term ${status?.term} last ${status?.lastIndex} commit ${status?.commitIndex} applied ${status?.appliedIndex} leader ${status?.leaderId} disk ${platter.base}+${platter.entries.length} [${members?.join(' ')}]`;
+    })
+    .join('\n');
+}
