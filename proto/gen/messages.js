@@ -14455,6 +14455,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.SessionMessage = (function() {
 
             const SessionMessage = function (p) {
+                this.managers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -14463,6 +14464,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionMessage.prototype.sessionId = "";
             SessionMessage.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            SessionMessage.prototype.managers = $util.emptyArray;
 
             SessionMessage.encode = function (m, w, q) {
                 if (!w)
@@ -14475,6 +14477,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.sessionId);
                 if (m.heartbeatMs != null && $Object.hasOwnProperty.call(m, "heartbeatMs") && (typeof m.heartbeatMs === "object" ? m.heartbeatMs.low || m.heartbeatMs.high : m.heartbeatMs !== 0))
                     w.uint32(16).int64(m.heartbeatMs);
+                if (m.managers != null && m.managers.length) {
+                    for (var i = 0; i < m.managers.length; ++i)
+                        w.uint32(26).string(m.managers[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -14526,6 +14532,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.heartbeatMs;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.managers && m.managers.length))
+                                m.managers = [];
+                            m.managers.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -14570,6 +14584,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.heartbeatMs = new $util.LongBits(d.heartbeatMs.low >>> 0, d.heartbeatMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.managers) {
+                    if (!$Array.isArray(d.managers))
+                        throw $TypeError(".tsswarm.v1.SessionMessage.managers: array expected");
+                    m.managers = $Array(d.managers.length);
+                    for (var i = 0; i < d.managers.length; ++i) {
+                        m.managers[i] = $String(d.managers[i]);
+                    }
+                }
                 return m;
             };
 
@@ -14581,6 +14603,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.managers = [];
+                }
                 if (o.defaults) {
                     d.sessionId = "";
                     if ($util.Long) {
@@ -14599,6 +14624,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.heartbeatMs = o.longs === $String ? $String(m.heartbeatMs) : m.heartbeatMs;
                     else
                         d.heartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.heartbeatMs) : o.longs === $Number ? new $util.LongBits(m.heartbeatMs.low >>> 0, m.heartbeatMs.high >>> 0).toNumber() : m.heartbeatMs;
+                }
+                if (m.managers && m.managers.length) {
+                    d.managers = $Array(m.managers.length);
+                    for (var j = 0; j < m.managers.length; ++j) {
+                        d.managers[j] = m.managers[j];
+                    }
                 }
                 return d;
             };
@@ -25432,6 +25463,3933 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return IdentityNotice;
+        })();
+
+        v1.RaftServer = (function() {
+
+            const RaftServer = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftServer.prototype.id = "";
+            RaftServer.prototype.address = "";
+            RaftServer.prototype.voter = false;
+
+            RaftServer.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(18).string(m.address);
+                if (m.voter != null && $Object.hasOwnProperty.call(m, "voter") && m.voter !== false)
+                    w.uint32(24).bool(m.voter);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftServer.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftServer();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.voter = v;
+                            else
+                                delete m.voter;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftServer.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftServer)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftServer: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftServer();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.voter != null) {
+                    if (d.voter) {
+                        m.voter = $Boolean(d.voter);
+                    }
+                }
+                return m;
+            };
+
+            RaftServer.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                    d.address = "";
+                    d.voter = false;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.voter != null && $Object.hasOwnProperty.call(m, "voter")) {
+                    d.voter = m.voter;
+                }
+                return d;
+            };
+
+            RaftServer.prototype.toJSON = function() {
+                return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftServer.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftServer";
+            };
+
+            return RaftServer;
+        })();
+
+        v1.RaftConfiguration = (function() {
+
+            const RaftConfiguration = function (p) {
+                this.servers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftConfiguration.prototype.index = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftConfiguration.prototype.servers = $util.emptyArray;
+
+            RaftConfiguration.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index") && (typeof m.index === "object" ? m.index.low || m.index.high : m.index !== 0))
+                    w.uint32(8).int64(m.index);
+                if (m.servers != null && m.servers.length) {
+                    for (var i = 0; i < m.servers.length; ++i)
+                        $root.tsswarm.v1.RaftServer.encode(m.servers[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftConfiguration.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftConfiguration();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.index = v;
+                            else
+                                delete m.index;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.servers && m.servers.length))
+                                m.servers = [];
+                            m.servers.push($root.tsswarm.v1.RaftServer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftConfiguration.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftConfiguration)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftConfiguration: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftConfiguration();
+                if (d.index != null) {
+                    if (typeof d.index === "object" ? d.index.low || d.index.high : $Number(d.index) !== 0) {
+                        if ($util.Long)
+                            m.index = $util.Long.fromValue(d.index, false);
+                        else if (typeof d.index === "string")
+                            m.index = $parseInt(d.index, 10);
+                        else if (typeof d.index === "number")
+                            m.index = d.index;
+                        else if (typeof d.index === "object")
+                            m.index = new $util.LongBits(d.index.low >>> 0, d.index.high >>> 0).toNumber();
+                    }
+                }
+                if (d.servers) {
+                    if (!$Array.isArray(d.servers))
+                        throw $TypeError(".tsswarm.v1.RaftConfiguration.servers: array expected");
+                    m.servers = $Array(d.servers.length);
+                    for (var i = 0; i < d.servers.length; ++i) {
+                        if (!$util.isObject(d.servers[i]))
+                            throw $TypeError(".tsswarm.v1.RaftConfiguration.servers: object expected");
+                        m.servers[i] = $root.tsswarm.v1.RaftServer.fromObject(d.servers[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            RaftConfiguration.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.servers = [];
+                }
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.index = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.index = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.index = typeof m.index === "number" ? $BigInt(m.index) : $util.Long.fromBits(m.index.low >>> 0, m.index.high >>> 0, false).toBigInt();
+                    else if (typeof m.index === "number")
+                        d.index = o.longs === $String ? $String(m.index) : m.index;
+                    else
+                        d.index = o.longs === $String ? $util.Long.prototype.toString.call(m.index) : o.longs === $Number ? new $util.LongBits(m.index.low >>> 0, m.index.high >>> 0).toNumber() : m.index;
+                }
+                if (m.servers && m.servers.length) {
+                    d.servers = $Array(m.servers.length);
+                    for (var j = 0; j < m.servers.length; ++j) {
+                        d.servers[j] = $root.tsswarm.v1.RaftServer.toObject(m.servers[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            RaftConfiguration.prototype.toJSON = function() {
+                return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftConfiguration.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftConfiguration";
+            };
+
+            return RaftConfiguration;
+        })();
+
+        v1.RaftEntry = (function() {
+
+            const RaftEntry = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftEntry.prototype.index = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftEntry.prototype.term = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftEntry.prototype.kind = "";
+            RaftEntry.prototype.payload = $util.newBuffer([]);
+
+            RaftEntry.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index") && (typeof m.index === "object" ? m.index.low || m.index.high : m.index !== 0))
+                    w.uint32(8).int64(m.index);
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term") && (typeof m.term === "object" ? m.term.low || m.term.high : m.term !== 0))
+                    w.uint32(16).int64(m.term);
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(26).string(m.kind);
+                if (m.payload != null && $Object.hasOwnProperty.call(m, "payload") && m.payload.length)
+                    w.uint32(34).bytes(m.payload);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftEntry.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftEntry();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.index = v;
+                            else
+                                delete m.index;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.term = v;
+                            else
+                                delete m.term;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.bytes()).length)
+                                m.payload = v;
+                            else
+                                delete m.payload;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftEntry.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftEntry)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftEntry: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftEntry();
+                if (d.index != null) {
+                    if (typeof d.index === "object" ? d.index.low || d.index.high : $Number(d.index) !== 0) {
+                        if ($util.Long)
+                            m.index = $util.Long.fromValue(d.index, false);
+                        else if (typeof d.index === "string")
+                            m.index = $parseInt(d.index, 10);
+                        else if (typeof d.index === "number")
+                            m.index = d.index;
+                        else if (typeof d.index === "object")
+                            m.index = new $util.LongBits(d.index.low >>> 0, d.index.high >>> 0).toNumber();
+                    }
+                }
+                if (d.term != null) {
+                    if (typeof d.term === "object" ? d.term.low || d.term.high : $Number(d.term) !== 0) {
+                        if ($util.Long)
+                            m.term = $util.Long.fromValue(d.term, false);
+                        else if (typeof d.term === "string")
+                            m.term = $parseInt(d.term, 10);
+                        else if (typeof d.term === "number")
+                            m.term = d.term;
+                        else if (typeof d.term === "object")
+                            m.term = new $util.LongBits(d.term.low >>> 0, d.term.high >>> 0).toNumber();
+                    }
+                }
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.payload != null) {
+                    if (d.payload.length) {
+                        if (typeof d.payload === "string")
+                            $util.base64.decode(d.payload, m.payload = $util.newBuffer($util.base64.length(d.payload)), 0);
+                        else if (d.payload.length >= 0)
+                            m.payload = d.payload;
+                    }
+                }
+                return m;
+            };
+
+            RaftEntry.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.index = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.index = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.term = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.term = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.kind = "";
+                    if (o.bytes === $String)
+                        d.payload = "";
+                    else {
+                        d.payload = [];
+                        if (o.bytes !== $Array)
+                            d.payload = $util.newBuffer(d.payload);
+                    }
+                }
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.index = typeof m.index === "number" ? $BigInt(m.index) : $util.Long.fromBits(m.index.low >>> 0, m.index.high >>> 0, false).toBigInt();
+                    else if (typeof m.index === "number")
+                        d.index = o.longs === $String ? $String(m.index) : m.index;
+                    else
+                        d.index = o.longs === $String ? $util.Long.prototype.toString.call(m.index) : o.longs === $Number ? new $util.LongBits(m.index.low >>> 0, m.index.high >>> 0).toNumber() : m.index;
+                }
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.term = typeof m.term === "number" ? $BigInt(m.term) : $util.Long.fromBits(m.term.low >>> 0, m.term.high >>> 0, false).toBigInt();
+                    else if (typeof m.term === "number")
+                        d.term = o.longs === $String ? $String(m.term) : m.term;
+                    else
+                        d.term = o.longs === $String ? $util.Long.prototype.toString.call(m.term) : o.longs === $Number ? new $util.LongBits(m.term.low >>> 0, m.term.high >>> 0).toNumber() : m.term;
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.payload != null && $Object.hasOwnProperty.call(m, "payload")) {
+                    d.payload = o.bytes === $String ? $util.base64.encode(m.payload, 0, m.payload.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.payload) : m.payload;
+                }
+                return d;
+            };
+
+            RaftEntry.prototype.toJSON = function() {
+                return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftEntry.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftEntry";
+            };
+
+            return RaftEntry;
+        })();
+
+        v1.RaftSnapshotMeta = (function() {
+
+            const RaftSnapshotMeta = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftSnapshotMeta.prototype.index = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftSnapshotMeta.prototype.term = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftSnapshotMeta.prototype.configuration = null;
+
+            RaftSnapshotMeta.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index") && (typeof m.index === "object" ? m.index.low || m.index.high : m.index !== 0))
+                    w.uint32(8).int64(m.index);
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term") && (typeof m.term === "object" ? m.term.low || m.term.high : m.term !== 0))
+                    w.uint32(16).int64(m.term);
+                if (m.configuration != null && $Object.hasOwnProperty.call(m, "configuration"))
+                    $root.tsswarm.v1.RaftConfiguration.encode(m.configuration, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftSnapshotMeta.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftSnapshotMeta();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.index = v;
+                            else
+                                delete m.index;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.term = v;
+                            else
+                                delete m.term;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.configuration = $root.tsswarm.v1.RaftConfiguration.decode(r, r.size(), $undefined, q + 1, m.configuration);
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftSnapshotMeta.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftSnapshotMeta)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftSnapshotMeta: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftSnapshotMeta();
+                if (d.index != null) {
+                    if (typeof d.index === "object" ? d.index.low || d.index.high : $Number(d.index) !== 0) {
+                        if ($util.Long)
+                            m.index = $util.Long.fromValue(d.index, false);
+                        else if (typeof d.index === "string")
+                            m.index = $parseInt(d.index, 10);
+                        else if (typeof d.index === "number")
+                            m.index = d.index;
+                        else if (typeof d.index === "object")
+                            m.index = new $util.LongBits(d.index.low >>> 0, d.index.high >>> 0).toNumber();
+                    }
+                }
+                if (d.term != null) {
+                    if (typeof d.term === "object" ? d.term.low || d.term.high : $Number(d.term) !== 0) {
+                        if ($util.Long)
+                            m.term = $util.Long.fromValue(d.term, false);
+                        else if (typeof d.term === "string")
+                            m.term = $parseInt(d.term, 10);
+                        else if (typeof d.term === "number")
+                            m.term = d.term;
+                        else if (typeof d.term === "object")
+                            m.term = new $util.LongBits(d.term.low >>> 0, d.term.high >>> 0).toNumber();
+                    }
+                }
+                if (d.configuration != null) {
+                    if (!$util.isObject(d.configuration))
+                        throw $TypeError(".tsswarm.v1.RaftSnapshotMeta.configuration: object expected");
+                    m.configuration = $root.tsswarm.v1.RaftConfiguration.fromObject(d.configuration, q + 1);
+                }
+                return m;
+            };
+
+            RaftSnapshotMeta.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.index = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.index = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.term = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.term = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.configuration = null;
+                }
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.index = typeof m.index === "number" ? $BigInt(m.index) : $util.Long.fromBits(m.index.low >>> 0, m.index.high >>> 0, false).toBigInt();
+                    else if (typeof m.index === "number")
+                        d.index = o.longs === $String ? $String(m.index) : m.index;
+                    else
+                        d.index = o.longs === $String ? $util.Long.prototype.toString.call(m.index) : o.longs === $Number ? new $util.LongBits(m.index.low >>> 0, m.index.high >>> 0).toNumber() : m.index;
+                }
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.term = typeof m.term === "number" ? $BigInt(m.term) : $util.Long.fromBits(m.term.low >>> 0, m.term.high >>> 0, false).toBigInt();
+                    else if (typeof m.term === "number")
+                        d.term = o.longs === $String ? $String(m.term) : m.term;
+                    else
+                        d.term = o.longs === $String ? $util.Long.prototype.toString.call(m.term) : o.longs === $Number ? new $util.LongBits(m.term.low >>> 0, m.term.high >>> 0).toNumber() : m.term;
+                }
+                if (m.configuration != null && $Object.hasOwnProperty.call(m, "configuration")) {
+                    d.configuration = $root.tsswarm.v1.RaftConfiguration.toObject(m.configuration, o, q + 1);
+                }
+                return d;
+            };
+
+            RaftSnapshotMeta.prototype.toJSON = function() {
+                return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftSnapshotMeta.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
+            };
+
+            return RaftSnapshotMeta;
+        })();
+
+        v1.RaftMessage = (function() {
+
+            const RaftMessage = function (p) {
+                this.entries = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftMessage.prototype.kind = "";
+            RaftMessage.prototype.term = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RaftMessage.prototype.from = "";
+            RaftMessage.prototype.fromAddress = "";
+            RaftMessage.prototype.to = "";
+            RaftMessage.prototype.lastIndex = null;
+            RaftMessage.prototype.lastTerm = null;
+            RaftMessage.prototype.granted = null;
+            RaftMessage.prototype.transfer = null;
+            RaftMessage.prototype.prevIndex = null;
+            RaftMessage.prototype.prevTerm = null;
+            RaftMessage.prototype.entries = $util.emptyArray;
+            RaftMessage.prototype.commitIndex = null;
+            RaftMessage.prototype.accepted = null;
+            RaftMessage.prototype.index = null;
+            RaftMessage.prototype.hintIndex = null;
+            RaftMessage.prototype.hintTerm = null;
+            RaftMessage.prototype.round = null;
+            RaftMessage.prototype.snapshot = null;
+            RaftMessage.prototype.offset = null;
+            RaftMessage.prototype.data = null;
+            RaftMessage.prototype.done = null;
+            RaftMessage.prototype.snapshotIndex = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_lastIndex", {
+                get: $util.oneOfGetter($oneOfFields = ["lastIndex"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_lastTerm", {
+                get: $util.oneOfGetter($oneOfFields = ["lastTerm"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_granted", {
+                get: $util.oneOfGetter($oneOfFields = ["granted"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_transfer", {
+                get: $util.oneOfGetter($oneOfFields = ["transfer"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_prevIndex", {
+                get: $util.oneOfGetter($oneOfFields = ["prevIndex"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_prevTerm", {
+                get: $util.oneOfGetter($oneOfFields = ["prevTerm"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_commitIndex", {
+                get: $util.oneOfGetter($oneOfFields = ["commitIndex"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_accepted", {
+                get: $util.oneOfGetter($oneOfFields = ["accepted"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_index", {
+                get: $util.oneOfGetter($oneOfFields = ["index"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_hintIndex", {
+                get: $util.oneOfGetter($oneOfFields = ["hintIndex"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_hintTerm", {
+                get: $util.oneOfGetter($oneOfFields = ["hintTerm"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_round", {
+                get: $util.oneOfGetter($oneOfFields = ["round"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_snapshot", {
+                get: $util.oneOfGetter($oneOfFields = ["snapshot"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_offset", {
+                get: $util.oneOfGetter($oneOfFields = ["offset"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_data", {
+                get: $util.oneOfGetter($oneOfFields = ["data"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_done", {
+                get: $util.oneOfGetter($oneOfFields = ["done"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RaftMessage.prototype, "_snapshotIndex", {
+                get: $util.oneOfGetter($oneOfFields = ["snapshotIndex"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RaftMessage.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term") && (typeof m.term === "object" ? m.term.low || m.term.high : m.term !== 0))
+                    w.uint32(16).int64(m.term);
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from") && m.from !== "")
+                    w.uint32(26).string(m.from);
+                if (m.fromAddress != null && $Object.hasOwnProperty.call(m, "fromAddress") && m.fromAddress !== "")
+                    w.uint32(34).string(m.fromAddress);
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to") && m.to !== "")
+                    w.uint32(42).string(m.to);
+                if (m.lastIndex != null && $Object.hasOwnProperty.call(m, "lastIndex"))
+                    w.uint32(48).int64(m.lastIndex);
+                if (m.lastTerm != null && $Object.hasOwnProperty.call(m, "lastTerm"))
+                    w.uint32(56).int64(m.lastTerm);
+                if (m.granted != null && $Object.hasOwnProperty.call(m, "granted"))
+                    w.uint32(64).bool(m.granted);
+                if (m.transfer != null && $Object.hasOwnProperty.call(m, "transfer"))
+                    w.uint32(72).bool(m.transfer);
+                if (m.prevIndex != null && $Object.hasOwnProperty.call(m, "prevIndex"))
+                    w.uint32(80).int64(m.prevIndex);
+                if (m.prevTerm != null && $Object.hasOwnProperty.call(m, "prevTerm"))
+                    w.uint32(88).int64(m.prevTerm);
+                if (m.entries != null && m.entries.length) {
+                    for (var i = 0; i < m.entries.length; ++i)
+                        $root.tsswarm.v1.RaftEntry.encode(m.entries[i], w.uint32(98).fork(), q + 1).ldelim();
+                }
+                if (m.commitIndex != null && $Object.hasOwnProperty.call(m, "commitIndex"))
+                    w.uint32(104).int64(m.commitIndex);
+                if (m.accepted != null && $Object.hasOwnProperty.call(m, "accepted"))
+                    w.uint32(112).bool(m.accepted);
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index"))
+                    w.uint32(120).int64(m.index);
+                if (m.hintIndex != null && $Object.hasOwnProperty.call(m, "hintIndex"))
+                    w.uint32(128).int64(m.hintIndex);
+                if (m.hintTerm != null && $Object.hasOwnProperty.call(m, "hintTerm"))
+                    w.uint32(136).int64(m.hintTerm);
+                if (m.round != null && $Object.hasOwnProperty.call(m, "round"))
+                    w.uint32(144).int64(m.round);
+                if (m.snapshot != null && $Object.hasOwnProperty.call(m, "snapshot"))
+                    $root.tsswarm.v1.RaftSnapshotMeta.encode(m.snapshot, w.uint32(154).fork(), q + 1).ldelim();
+                if (m.offset != null && $Object.hasOwnProperty.call(m, "offset"))
+                    w.uint32(160).int64(m.offset);
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data"))
+                    w.uint32(170).bytes(m.data);
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done"))
+                    w.uint32(176).bool(m.done);
+                if (m.snapshotIndex != null && $Object.hasOwnProperty.call(m, "snapshotIndex"))
+                    w.uint32(184).int64(m.snapshotIndex);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftMessage.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftMessage();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.term = v;
+                            else
+                                delete m.term;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.from = v;
+                            else
+                                delete m.from;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.fromAddress = v;
+                            else
+                                delete m.fromAddress;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.to = v;
+                            else
+                                delete m.to;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            m.lastIndex = r.int64();
+                            m._lastIndex = "lastIndex";
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            m.lastTerm = r.int64();
+                            m._lastTerm = "lastTerm";
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            m.granted = r.bool();
+                            m._granted = "granted";
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 0)
+                                break;
+                            m.transfer = r.bool();
+                            m._transfer = "transfer";
+                            continue;
+                        }
+                    case 10: {
+                            if (u !== 0)
+                                break;
+                            m.prevIndex = r.int64();
+                            m._prevIndex = "prevIndex";
+                            continue;
+                        }
+                    case 11: {
+                            if (u !== 0)
+                                break;
+                            m.prevTerm = r.int64();
+                            m._prevTerm = "prevTerm";
+                            continue;
+                        }
+                    case 12: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.entries && m.entries.length))
+                                m.entries = [];
+                            m.entries.push($root.tsswarm.v1.RaftEntry.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 13: {
+                            if (u !== 0)
+                                break;
+                            m.commitIndex = r.int64();
+                            m._commitIndex = "commitIndex";
+                            continue;
+                        }
+                    case 14: {
+                            if (u !== 0)
+                                break;
+                            m.accepted = r.bool();
+                            m._accepted = "accepted";
+                            continue;
+                        }
+                    case 15: {
+                            if (u !== 0)
+                                break;
+                            m.index = r.int64();
+                            m._index = "index";
+                            continue;
+                        }
+                    case 16: {
+                            if (u !== 0)
+                                break;
+                            m.hintIndex = r.int64();
+                            m._hintIndex = "hintIndex";
+                            continue;
+                        }
+                    case 17: {
+                            if (u !== 0)
+                                break;
+                            m.hintTerm = r.int64();
+                            m._hintTerm = "hintTerm";
+                            continue;
+                        }
+                    case 18: {
+                            if (u !== 0)
+                                break;
+                            m.round = r.int64();
+                            m._round = "round";
+                            continue;
+                        }
+                    case 19: {
+                            if (u !== 2)
+                                break;
+                            m.snapshot = $root.tsswarm.v1.RaftSnapshotMeta.decode(r, r.size(), $undefined, q + 1, m.snapshot);
+                            m._snapshot = "snapshot";
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.offset = r.int64();
+                            m._offset = "offset";
+                            continue;
+                        }
+                    case 21: {
+                            if (u !== 2)
+                                break;
+                            m.data = r.bytes();
+                            m._data = "data";
+                            continue;
+                        }
+                    case 22: {
+                            if (u !== 0)
+                                break;
+                            m.done = r.bool();
+                            m._done = "done";
+                            continue;
+                        }
+                    case 23: {
+                            if (u !== 0)
+                                break;
+                            m.snapshotIndex = r.int64();
+                            m._snapshotIndex = "snapshotIndex";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftMessage.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftMessage)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftMessage: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftMessage();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.term != null) {
+                    if (typeof d.term === "object" ? d.term.low || d.term.high : $Number(d.term) !== 0) {
+                        if ($util.Long)
+                            m.term = $util.Long.fromValue(d.term, false);
+                        else if (typeof d.term === "string")
+                            m.term = $parseInt(d.term, 10);
+                        else if (typeof d.term === "number")
+                            m.term = d.term;
+                        else if (typeof d.term === "object")
+                            m.term = new $util.LongBits(d.term.low >>> 0, d.term.high >>> 0).toNumber();
+                    }
+                }
+                if (d.from != null) {
+                    if (typeof d.from !== "string" || d.from.length) {
+                        m.from = $String(d.from);
+                    }
+                }
+                if (d.fromAddress != null) {
+                    if (typeof d.fromAddress !== "string" || d.fromAddress.length) {
+                        m.fromAddress = $String(d.fromAddress);
+                    }
+                }
+                if (d.to != null) {
+                    if (typeof d.to !== "string" || d.to.length) {
+                        m.to = $String(d.to);
+                    }
+                }
+                if (d.lastIndex != null) {
+                    if ($util.Long)
+                        m.lastIndex = $util.Long.fromValue(d.lastIndex, false);
+                    else if (typeof d.lastIndex === "string")
+                        m.lastIndex = $parseInt(d.lastIndex, 10);
+                    else if (typeof d.lastIndex === "number")
+                        m.lastIndex = d.lastIndex;
+                    else if (typeof d.lastIndex === "object")
+                        m.lastIndex = new $util.LongBits(d.lastIndex.low >>> 0, d.lastIndex.high >>> 0).toNumber();
+                }
+                if (d.lastTerm != null) {
+                    if ($util.Long)
+                        m.lastTerm = $util.Long.fromValue(d.lastTerm, false);
+                    else if (typeof d.lastTerm === "string")
+                        m.lastTerm = $parseInt(d.lastTerm, 10);
+                    else if (typeof d.lastTerm === "number")
+                        m.lastTerm = d.lastTerm;
+                    else if (typeof d.lastTerm === "object")
+                        m.lastTerm = new $util.LongBits(d.lastTerm.low >>> 0, d.lastTerm.high >>> 0).toNumber();
+                }
+                if (d.granted != null) {
+                    m.granted = $Boolean(d.granted);
+                }
+                if (d.transfer != null) {
+                    m.transfer = $Boolean(d.transfer);
+                }
+                if (d.prevIndex != null) {
+                    if ($util.Long)
+                        m.prevIndex = $util.Long.fromValue(d.prevIndex, false);
+                    else if (typeof d.prevIndex === "string")
+                        m.prevIndex = $parseInt(d.prevIndex, 10);
+                    else if (typeof d.prevIndex === "number")
+                        m.prevIndex = d.prevIndex;
+                    else if (typeof d.prevIndex === "object")
+                        m.prevIndex = new $util.LongBits(d.prevIndex.low >>> 0, d.prevIndex.high >>> 0).toNumber();
+                }
+                if (d.prevTerm != null) {
+                    if ($util.Long)
+                        m.prevTerm = $util.Long.fromValue(d.prevTerm, false);
+                    else if (typeof d.prevTerm === "string")
+                        m.prevTerm = $parseInt(d.prevTerm, 10);
+                    else if (typeof d.prevTerm === "number")
+                        m.prevTerm = d.prevTerm;
+                    else if (typeof d.prevTerm === "object")
+                        m.prevTerm = new $util.LongBits(d.prevTerm.low >>> 0, d.prevTerm.high >>> 0).toNumber();
+                }
+                if (d.entries) {
+                    if (!$Array.isArray(d.entries))
+                        throw $TypeError(".tsswarm.v1.RaftMessage.entries: array expected");
+                    m.entries = $Array(d.entries.length);
+                    for (var i = 0; i < d.entries.length; ++i) {
+                        if (!$util.isObject(d.entries[i]))
+                            throw $TypeError(".tsswarm.v1.RaftMessage.entries: object expected");
+                        m.entries[i] = $root.tsswarm.v1.RaftEntry.fromObject(d.entries[i], q + 1);
+                    }
+                }
+                if (d.commitIndex != null) {
+                    if ($util.Long)
+                        m.commitIndex = $util.Long.fromValue(d.commitIndex, false);
+                    else if (typeof d.commitIndex === "string")
+                        m.commitIndex = $parseInt(d.commitIndex, 10);
+                    else if (typeof d.commitIndex === "number")
+                        m.commitIndex = d.commitIndex;
+                    else if (typeof d.commitIndex === "object")
+                        m.commitIndex = new $util.LongBits(d.commitIndex.low >>> 0, d.commitIndex.high >>> 0).toNumber();
+                }
+                if (d.accepted != null) {
+                    m.accepted = $Boolean(d.accepted);
+                }
+                if (d.index != null) {
+                    if ($util.Long)
+                        m.index = $util.Long.fromValue(d.index, false);
+                    else if (typeof d.index === "string")
+                        m.index = $parseInt(d.index, 10);
+                    else if (typeof d.index === "number")
+                        m.index = d.index;
+                    else if (typeof d.index === "object")
+                        m.index = new $util.LongBits(d.index.low >>> 0, d.index.high >>> 0).toNumber();
+                }
+                if (d.hintIndex != null) {
+                    if ($util.Long)
+                        m.hintIndex = $util.Long.fromValue(d.hintIndex, false);
+                    else if (typeof d.hintIndex === "string")
+                        m.hintIndex = $parseInt(d.hintIndex, 10);
+                    else if (typeof d.hintIndex === "number")
+                        m.hintIndex = d.hintIndex;
+                    else if (typeof d.hintIndex === "object")
+                        m.hintIndex = new $util.LongBits(d.hintIndex.low >>> 0, d.hintIndex.high >>> 0).toNumber();
+                }
+                if (d.hintTerm != null) {
+                    if ($util.Long)
+                        m.hintTerm = $util.Long.fromValue(d.hintTerm, false);
+                    else if (typeof d.hintTerm === "string")
+                        m.hintTerm = $parseInt(d.hintTerm, 10);
+                    else if (typeof d.hintTerm === "number")
+                        m.hintTerm = d.hintTerm;
+                    else if (typeof d.hintTerm === "object")
+                        m.hintTerm = new $util.LongBits(d.hintTerm.low >>> 0, d.hintTerm.high >>> 0).toNumber();
+                }
+                if (d.round != null) {
+                    if ($util.Long)
+                        m.round = $util.Long.fromValue(d.round, false);
+                    else if (typeof d.round === "string")
+                        m.round = $parseInt(d.round, 10);
+                    else if (typeof d.round === "number")
+                        m.round = d.round;
+                    else if (typeof d.round === "object")
+                        m.round = new $util.LongBits(d.round.low >>> 0, d.round.high >>> 0).toNumber();
+                }
+                if (d.snapshot != null) {
+                    if (!$util.isObject(d.snapshot))
+                        throw $TypeError(".tsswarm.v1.RaftMessage.snapshot: object expected");
+                    m.snapshot = $root.tsswarm.v1.RaftSnapshotMeta.fromObject(d.snapshot, q + 1);
+                }
+                if (d.offset != null) {
+                    if ($util.Long)
+                        m.offset = $util.Long.fromValue(d.offset, false);
+                    else if (typeof d.offset === "string")
+                        m.offset = $parseInt(d.offset, 10);
+                    else if (typeof d.offset === "number")
+                        m.offset = d.offset;
+                    else if (typeof d.offset === "object")
+                        m.offset = new $util.LongBits(d.offset.low >>> 0, d.offset.high >>> 0).toNumber();
+                }
+                if (d.data != null) {
+                    if (typeof d.data === "string")
+                        $util.base64.decode(d.data, m.data = $util.newBuffer($util.base64.length(d.data)), 0);
+                    else if (d.data.length >= 0)
+                        m.data = d.data;
+                }
+                if (d.done != null) {
+                    m.done = $Boolean(d.done);
+                }
+                if (d.snapshotIndex != null) {
+                    if ($util.Long)
+                        m.snapshotIndex = $util.Long.fromValue(d.snapshotIndex, false);
+                    else if (typeof d.snapshotIndex === "string")
+                        m.snapshotIndex = $parseInt(d.snapshotIndex, 10);
+                    else if (typeof d.snapshotIndex === "number")
+                        m.snapshotIndex = d.snapshotIndex;
+                    else if (typeof d.snapshotIndex === "object")
+                        m.snapshotIndex = new $util.LongBits(d.snapshotIndex.low >>> 0, d.snapshotIndex.high >>> 0).toNumber();
+                }
+                return m;
+            };
+
+            RaftMessage.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.entries = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.term = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.term = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.from = "";
+                    d.fromAddress = "";
+                    d.to = "";
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.term != null && $Object.hasOwnProperty.call(m, "term")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.term = typeof m.term === "number" ? $BigInt(m.term) : $util.Long.fromBits(m.term.low >>> 0, m.term.high >>> 0, false).toBigInt();
+                    else if (typeof m.term === "number")
+                        d.term = o.longs === $String ? $String(m.term) : m.term;
+                    else
+                        d.term = o.longs === $String ? $util.Long.prototype.toString.call(m.term) : o.longs === $Number ? new $util.LongBits(m.term.low >>> 0, m.term.high >>> 0).toNumber() : m.term;
+                }
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from")) {
+                    d.from = m.from;
+                }
+                if (m.fromAddress != null && $Object.hasOwnProperty.call(m, "fromAddress")) {
+                    d.fromAddress = m.fromAddress;
+                }
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to")) {
+                    d.to = m.to;
+                }
+                if (m.lastIndex != null && $Object.hasOwnProperty.call(m, "lastIndex")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.lastIndex = typeof m.lastIndex === "number" ? $BigInt(m.lastIndex) : $util.Long.fromBits(m.lastIndex.low >>> 0, m.lastIndex.high >>> 0, false).toBigInt();
+                    else if (typeof m.lastIndex === "number")
+                        d.lastIndex = o.longs === $String ? $String(m.lastIndex) : m.lastIndex;
+                    else
+                        d.lastIndex = o.longs === $String ? $util.Long.prototype.toString.call(m.lastIndex) : o.longs === $Number ? new $util.LongBits(m.lastIndex.low >>> 0, m.lastIndex.high >>> 0).toNumber() : m.lastIndex;
+                }
+                if (m.lastTerm != null && $Object.hasOwnProperty.call(m, "lastTerm")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.lastTerm = typeof m.lastTerm === "number" ? $BigInt(m.lastTerm) : $util.Long.fromBits(m.lastTerm.low >>> 0, m.lastTerm.high >>> 0, false).toBigInt();
+                    else if (typeof m.lastTerm === "number")
+                        d.lastTerm = o.longs === $String ? $String(m.lastTerm) : m.lastTerm;
+                    else
+                        d.lastTerm = o.longs === $String ? $util.Long.prototype.toString.call(m.lastTerm) : o.longs === $Number ? new $util.LongBits(m.lastTerm.low >>> 0, m.lastTerm.high >>> 0).toNumber() : m.lastTerm;
+                }
+                if (m.granted != null && $Object.hasOwnProperty.call(m, "granted")) {
+                    d.granted = m.granted;
+                }
+                if (m.transfer != null && $Object.hasOwnProperty.call(m, "transfer")) {
+                    d.transfer = m.transfer;
+                }
+                if (m.prevIndex != null && $Object.hasOwnProperty.call(m, "prevIndex")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.prevIndex = typeof m.prevIndex === "number" ? $BigInt(m.prevIndex) : $util.Long.fromBits(m.prevIndex.low >>> 0, m.prevIndex.high >>> 0, false).toBigInt();
+                    else if (typeof m.prevIndex === "number")
+                        d.prevIndex = o.longs === $String ? $String(m.prevIndex) : m.prevIndex;
+                    else
+                        d.prevIndex = o.longs === $String ? $util.Long.prototype.toString.call(m.prevIndex) : o.longs === $Number ? new $util.LongBits(m.prevIndex.low >>> 0, m.prevIndex.high >>> 0).toNumber() : m.prevIndex;
+                }
+                if (m.prevTerm != null && $Object.hasOwnProperty.call(m, "prevTerm")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.prevTerm = typeof m.prevTerm === "number" ? $BigInt(m.prevTerm) : $util.Long.fromBits(m.prevTerm.low >>> 0, m.prevTerm.high >>> 0, false).toBigInt();
+                    else if (typeof m.prevTerm === "number")
+                        d.prevTerm = o.longs === $String ? $String(m.prevTerm) : m.prevTerm;
+                    else
+                        d.prevTerm = o.longs === $String ? $util.Long.prototype.toString.call(m.prevTerm) : o.longs === $Number ? new $util.LongBits(m.prevTerm.low >>> 0, m.prevTerm.high >>> 0).toNumber() : m.prevTerm;
+                }
+                if (m.entries && m.entries.length) {
+                    d.entries = $Array(m.entries.length);
+                    for (var j = 0; j < m.entries.length; ++j) {
+                        d.entries[j] = $root.tsswarm.v1.RaftEntry.toObject(m.entries[j], o, q + 1);
+                    }
+                }
+                if (m.commitIndex != null && $Object.hasOwnProperty.call(m, "commitIndex")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.commitIndex = typeof m.commitIndex === "number" ? $BigInt(m.commitIndex) : $util.Long.fromBits(m.commitIndex.low >>> 0, m.commitIndex.high >>> 0, false).toBigInt();
+                    else if (typeof m.commitIndex === "number")
+                        d.commitIndex = o.longs === $String ? $String(m.commitIndex) : m.commitIndex;
+                    else
+                        d.commitIndex = o.longs === $String ? $util.Long.prototype.toString.call(m.commitIndex) : o.longs === $Number ? new $util.LongBits(m.commitIndex.low >>> 0, m.commitIndex.high >>> 0).toNumber() : m.commitIndex;
+                }
+                if (m.accepted != null && $Object.hasOwnProperty.call(m, "accepted")) {
+                    d.accepted = m.accepted;
+                }
+                if (m.index != null && $Object.hasOwnProperty.call(m, "index")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.index = typeof m.index === "number" ? $BigInt(m.index) : $util.Long.fromBits(m.index.low >>> 0, m.index.high >>> 0, false).toBigInt();
+                    else if (typeof m.index === "number")
+                        d.index = o.longs === $String ? $String(m.index) : m.index;
+                    else
+                        d.index = o.longs === $String ? $util.Long.prototype.toString.call(m.index) : o.longs === $Number ? new $util.LongBits(m.index.low >>> 0, m.index.high >>> 0).toNumber() : m.index;
+                }
+                if (m.hintIndex != null && $Object.hasOwnProperty.call(m, "hintIndex")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.hintIndex = typeof m.hintIndex === "number" ? $BigInt(m.hintIndex) : $util.Long.fromBits(m.hintIndex.low >>> 0, m.hintIndex.high >>> 0, false).toBigInt();
+                    else if (typeof m.hintIndex === "number")
+                        d.hintIndex = o.longs === $String ? $String(m.hintIndex) : m.hintIndex;
+                    else
+                        d.hintIndex = o.longs === $String ? $util.Long.prototype.toString.call(m.hintIndex) : o.longs === $Number ? new $util.LongBits(m.hintIndex.low >>> 0, m.hintIndex.high >>> 0).toNumber() : m.hintIndex;
+                }
+                if (m.hintTerm != null && $Object.hasOwnProperty.call(m, "hintTerm")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.hintTerm = typeof m.hintTerm === "number" ? $BigInt(m.hintTerm) : $util.Long.fromBits(m.hintTerm.low >>> 0, m.hintTerm.high >>> 0, false).toBigInt();
+                    else if (typeof m.hintTerm === "number")
+                        d.hintTerm = o.longs === $String ? $String(m.hintTerm) : m.hintTerm;
+                    else
+                        d.hintTerm = o.longs === $String ? $util.Long.prototype.toString.call(m.hintTerm) : o.longs === $Number ? new $util.LongBits(m.hintTerm.low >>> 0, m.hintTerm.high >>> 0).toNumber() : m.hintTerm;
+                }
+                if (m.round != null && $Object.hasOwnProperty.call(m, "round")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.round = typeof m.round === "number" ? $BigInt(m.round) : $util.Long.fromBits(m.round.low >>> 0, m.round.high >>> 0, false).toBigInt();
+                    else if (typeof m.round === "number")
+                        d.round = o.longs === $String ? $String(m.round) : m.round;
+                    else
+                        d.round = o.longs === $String ? $util.Long.prototype.toString.call(m.round) : o.longs === $Number ? new $util.LongBits(m.round.low >>> 0, m.round.high >>> 0).toNumber() : m.round;
+                }
+                if (m.snapshot != null && $Object.hasOwnProperty.call(m, "snapshot")) {
+                    d.snapshot = $root.tsswarm.v1.RaftSnapshotMeta.toObject(m.snapshot, o, q + 1);
+                }
+                if (m.offset != null && $Object.hasOwnProperty.call(m, "offset")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.offset = typeof m.offset === "number" ? $BigInt(m.offset) : $util.Long.fromBits(m.offset.low >>> 0, m.offset.high >>> 0, false).toBigInt();
+                    else if (typeof m.offset === "number")
+                        d.offset = o.longs === $String ? $String(m.offset) : m.offset;
+                    else
+                        d.offset = o.longs === $String ? $util.Long.prototype.toString.call(m.offset) : o.longs === $Number ? new $util.LongBits(m.offset.low >>> 0, m.offset.high >>> 0).toNumber() : m.offset;
+                }
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
+                    d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done")) {
+                    d.done = m.done;
+                }
+                if (m.snapshotIndex != null && $Object.hasOwnProperty.call(m, "snapshotIndex")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.snapshotIndex = typeof m.snapshotIndex === "number" ? $BigInt(m.snapshotIndex) : $util.Long.fromBits(m.snapshotIndex.low >>> 0, m.snapshotIndex.high >>> 0, false).toBigInt();
+                    else if (typeof m.snapshotIndex === "number")
+                        d.snapshotIndex = o.longs === $String ? $String(m.snapshotIndex) : m.snapshotIndex;
+                    else
+                        d.snapshotIndex = o.longs === $String ? $util.Long.prototype.toString.call(m.snapshotIndex) : o.longs === $Number ? new $util.LongBits(m.snapshotIndex.low >>> 0, m.snapshotIndex.high >>> 0).toNumber() : m.snapshotIndex;
+                }
+                return d;
+            };
+
+            RaftMessage.prototype.toJSON = function() {
+                return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftMessage.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftMessage";
+            };
+
+            return RaftMessage;
+        })();
+
+        v1.RaftBatch = (function() {
+
+            const RaftBatch = function (p) {
+                this.messages = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftBatch.prototype.messages = $util.emptyArray;
+            RaftBatch.prototype.acknowledge = false;
+
+            RaftBatch.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.messages != null && m.messages.length) {
+                    for (var i = 0; i < m.messages.length; ++i)
+                        $root.tsswarm.v1.RaftMessage.encode(m.messages[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge") && m.acknowledge !== false)
+                    w.uint32(16).bool(m.acknowledge);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftBatch.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftBatch();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.messages && m.messages.length))
+                                m.messages = [];
+                            m.messages.push($root.tsswarm.v1.RaftMessage.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.acknowledge = v;
+                            else
+                                delete m.acknowledge;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftBatch.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftBatch)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftBatch: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftBatch();
+                if (d.messages) {
+                    if (!$Array.isArray(d.messages))
+                        throw $TypeError(".tsswarm.v1.RaftBatch.messages: array expected");
+                    m.messages = $Array(d.messages.length);
+                    for (var i = 0; i < d.messages.length; ++i) {
+                        if (!$util.isObject(d.messages[i]))
+                            throw $TypeError(".tsswarm.v1.RaftBatch.messages: object expected");
+                        m.messages[i] = $root.tsswarm.v1.RaftMessage.fromObject(d.messages[i], q + 1);
+                    }
+                }
+                if (d.acknowledge != null) {
+                    if (d.acknowledge) {
+                        m.acknowledge = $Boolean(d.acknowledge);
+                    }
+                }
+                return m;
+            };
+
+            RaftBatch.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.messages = [];
+                }
+                if (o.defaults) {
+                    d.acknowledge = false;
+                }
+                if (m.messages && m.messages.length) {
+                    d.messages = $Array(m.messages.length);
+                    for (var j = 0; j < m.messages.length; ++j) {
+                        d.messages[j] = $root.tsswarm.v1.RaftMessage.toObject(m.messages[j], o, q + 1);
+                    }
+                }
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge")) {
+                    d.acknowledge = m.acknowledge;
+                }
+                return d;
+            };
+
+            RaftBatch.prototype.toJSON = function() {
+                return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftBatch.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftBatch";
+            };
+
+            return RaftBatch;
+        })();
+
+        v1.RaftReceipt = (function() {
+
+            const RaftReceipt = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftReceipt.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftReceipt.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftReceipt();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftReceipt.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftReceipt)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftReceipt: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.RaftReceipt();
+            };
+
+            RaftReceipt.toObject = function () {
+                return {};
+            };
+
+            RaftReceipt.prototype.toJSON = function() {
+                return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftReceipt.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftReceipt";
+            };
+
+            return RaftReceipt;
+        })();
+
+        v1.RaftPingRequest = (function() {
+
+            const RaftPingRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftPingRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftPingRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftPingRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftPingRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftPingRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftPingRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.RaftPingRequest();
+            };
+
+            RaftPingRequest.toObject = function () {
+                return {};
+            };
+
+            RaftPingRequest.prototype.toJSON = function() {
+                return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftPingRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftPingRequest";
+            };
+
+            return RaftPingRequest;
+        })();
+
+        v1.RaftPingResponse = (function() {
+
+            const RaftPingResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RaftPingResponse.prototype.nodeId = "";
+
+            RaftPingResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RaftPingResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RaftPingResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RaftPingResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RaftPingResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RaftPingResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RaftPingResponse();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                return m;
+            };
+
+            RaftPingResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                return d;
+            };
+
+            RaftPingResponse.prototype.toJSON = function() {
+                return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RaftPingResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RaftPingResponse";
+            };
+
+            return RaftPingResponse;
+        })();
+
+        v1.ManagerMember = (function() {
+
+            const ManagerMember = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ManagerMember.prototype.nodeId = "";
+            ManagerMember.prototype.address = "";
+            ManagerMember.prototype.voter = false;
+            ManagerMember.prototype.leader = false;
+            ManagerMember.prototype.reachable = false;
+
+            ManagerMember.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(18).string(m.address);
+                if (m.voter != null && $Object.hasOwnProperty.call(m, "voter") && m.voter !== false)
+                    w.uint32(24).bool(m.voter);
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader") && m.leader !== false)
+                    w.uint32(32).bool(m.leader);
+                if (m.reachable != null && $Object.hasOwnProperty.call(m, "reachable") && m.reachable !== false)
+                    w.uint32(40).bool(m.reachable);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ManagerMember.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ManagerMember();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.voter = v;
+                            else
+                                delete m.voter;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.leader = v;
+                            else
+                                delete m.leader;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.reachable = v;
+                            else
+                                delete m.reachable;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ManagerMember.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ManagerMember)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ManagerMember: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ManagerMember();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.voter != null) {
+                    if (d.voter) {
+                        m.voter = $Boolean(d.voter);
+                    }
+                }
+                if (d.leader != null) {
+                    if (d.leader) {
+                        m.leader = $Boolean(d.leader);
+                    }
+                }
+                if (d.reachable != null) {
+                    if (d.reachable) {
+                        m.reachable = $Boolean(d.reachable);
+                    }
+                }
+                return m;
+            };
+
+            ManagerMember.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.address = "";
+                    d.voter = false;
+                    d.leader = false;
+                    d.reachable = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.voter != null && $Object.hasOwnProperty.call(m, "voter")) {
+                    d.voter = m.voter;
+                }
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader")) {
+                    d.leader = m.leader;
+                }
+                if (m.reachable != null && $Object.hasOwnProperty.call(m, "reachable")) {
+                    d.reachable = m.reachable;
+                }
+                return d;
+            };
+
+            ManagerMember.prototype.toJSON = function() {
+                return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ManagerMember.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ManagerMember";
+            };
+
+            return ManagerMember;
+        })();
+
+        v1.ListManagersRequest = (function() {
+
+            const ListManagersRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListManagersRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListManagersRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListManagersRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListManagersRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListManagersRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListManagersRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.ListManagersRequest();
+            };
+
+            ListManagersRequest.toObject = function () {
+                return {};
+            };
+
+            ListManagersRequest.prototype.toJSON = function() {
+                return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListManagersRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListManagersRequest";
+            };
+
+            return ListManagersRequest;
+        })();
+
+        v1.ListManagersResponse = (function() {
+
+            const ListManagersResponse = function (p) {
+                this.managers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListManagersResponse.prototype.managers = $util.emptyArray;
+
+            ListManagersResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.managers != null && m.managers.length) {
+                    for (var i = 0; i < m.managers.length; ++i)
+                        $root.tsswarm.v1.ManagerMember.encode(m.managers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListManagersResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListManagersResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.managers && m.managers.length))
+                                m.managers = [];
+                            m.managers.push($root.tsswarm.v1.ManagerMember.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListManagersResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListManagersResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListManagersResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListManagersResponse();
+                if (d.managers) {
+                    if (!$Array.isArray(d.managers))
+                        throw $TypeError(".tsswarm.v1.ListManagersResponse.managers: array expected");
+                    m.managers = $Array(d.managers.length);
+                    for (var i = 0; i < d.managers.length; ++i) {
+                        if (!$util.isObject(d.managers[i]))
+                            throw $TypeError(".tsswarm.v1.ListManagersResponse.managers: object expected");
+                        m.managers[i] = $root.tsswarm.v1.ManagerMember.fromObject(d.managers[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            ListManagersResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.managers = [];
+                }
+                if (m.managers && m.managers.length) {
+                    d.managers = $Array(m.managers.length);
+                    for (var j = 0; j < m.managers.length; ++j) {
+                        d.managers[j] = $root.tsswarm.v1.ManagerMember.toObject(m.managers[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            ListManagersResponse.prototype.toJSON = function() {
+                return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListManagersResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListManagersResponse";
+            };
+
+            return ListManagersResponse;
+        })();
+
+        v1.JoinManagersRequest = (function() {
+
+            const JoinManagersRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            JoinManagersRequest.prototype.nodeId = "";
+            JoinManagersRequest.prototype.address = "";
+
+            JoinManagersRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(18).string(m.address);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            JoinManagersRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.JoinManagersRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            JoinManagersRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.JoinManagersRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.JoinManagersRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.JoinManagersRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                return m;
+            };
+
+            JoinManagersRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.address = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                return d;
+            };
+
+            JoinManagersRequest.prototype.toJSON = function() {
+                return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            JoinManagersRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.JoinManagersRequest";
+            };
+
+            return JoinManagersRequest;
+        })();
+
+        v1.JoinManagersResponse = (function() {
+
+            const JoinManagersResponse = function (p) {
+                this.managers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            JoinManagersResponse.prototype.managers = $util.emptyArray;
+
+            JoinManagersResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.managers != null && m.managers.length) {
+                    for (var i = 0; i < m.managers.length; ++i)
+                        w.uint32(10).string(m.managers[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            JoinManagersResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.JoinManagersResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.managers && m.managers.length))
+                                m.managers = [];
+                            m.managers.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            JoinManagersResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.JoinManagersResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.JoinManagersResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.JoinManagersResponse();
+                if (d.managers) {
+                    if (!$Array.isArray(d.managers))
+                        throw $TypeError(".tsswarm.v1.JoinManagersResponse.managers: array expected");
+                    m.managers = $Array(d.managers.length);
+                    for (var i = 0; i < d.managers.length; ++i) {
+                        m.managers[i] = $String(d.managers[i]);
+                    }
+                }
+                return m;
+            };
+
+            JoinManagersResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.managers = [];
+                }
+                if (m.managers && m.managers.length) {
+                    d.managers = $Array(m.managers.length);
+                    for (var j = 0; j < m.managers.length; ++j) {
+                        d.managers[j] = m.managers[j];
+                    }
+                }
+                return d;
+            };
+
+            JoinManagersResponse.prototype.toJSON = function() {
+                return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            JoinManagersResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.JoinManagersResponse";
+            };
+
+            return JoinManagersResponse;
+        })();
+
+        v1.LeaveClusterRequest = (function() {
+
+            const LeaveClusterRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            LeaveClusterRequest.prototype.nodeId = "";
+            LeaveClusterRequest.prototype.force = false;
+
+            LeaveClusterRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.force != null && $Object.hasOwnProperty.call(m, "force") && m.force !== false)
+                    w.uint32(16).bool(m.force);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            LeaveClusterRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.LeaveClusterRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.force = v;
+                            else
+                                delete m.force;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            LeaveClusterRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.LeaveClusterRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.LeaveClusterRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.LeaveClusterRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.force != null) {
+                    if (d.force) {
+                        m.force = $Boolean(d.force);
+                    }
+                }
+                return m;
+            };
+
+            LeaveClusterRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.force = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.force != null && $Object.hasOwnProperty.call(m, "force")) {
+                    d.force = m.force;
+                }
+                return d;
+            };
+
+            LeaveClusterRequest.prototype.toJSON = function() {
+                return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            LeaveClusterRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.LeaveClusterRequest";
+            };
+
+            return LeaveClusterRequest;
+        })();
+
+        v1.LeaveClusterResponse = (function() {
+
+            const LeaveClusterResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            LeaveClusterResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            LeaveClusterResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.LeaveClusterResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            LeaveClusterResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.LeaveClusterResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.LeaveClusterResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.LeaveClusterResponse();
+            };
+
+            LeaveClusterResponse.toObject = function () {
+                return {};
+            };
+
+            LeaveClusterResponse.prototype.toJSON = function() {
+                return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            LeaveClusterResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.LeaveClusterResponse";
+            };
+
+            return LeaveClusterResponse;
+        })();
+
+        v1.UpdateNodeRequest = (function() {
+
+            const UpdateNodeRequest = function (p) {
+                this.addLabels = {};
+                this.removeLabels = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateNodeRequest.prototype.node = "";
+            UpdateNodeRequest.prototype.role = null;
+            UpdateNodeRequest.prototype.availability = null;
+            UpdateNodeRequest.prototype.addLabels = $util.emptyObject;
+            UpdateNodeRequest.prototype.removeLabels = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateNodeRequest.prototype, "_role", {
+                get: $util.oneOfGetter($oneOfFields = ["role"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateNodeRequest.prototype, "_availability", {
+                get: $util.oneOfGetter($oneOfFields = ["availability"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            UpdateNodeRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.node != null && $Object.hasOwnProperty.call(m, "node") && m.node !== "")
+                    w.uint32(10).string(m.node);
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role"))
+                    w.uint32(18).string(m.role);
+                if (m.availability != null && $Object.hasOwnProperty.call(m, "availability"))
+                    w.uint32(26).string(m.availability);
+                if (m.addLabels != null && $Object.hasOwnProperty.call(m, "addLabels")) {
+                    for (var ks = $Object.keys(m.addLabels), i = 0; i < ks.length; ++i) {
+                        w.uint32(34).fork().uint32(10).string(ks[i]).uint32(18).string(m.addLabels[ks[i]]).ldelim();
+                    }
+                }
+                if (m.removeLabels != null && m.removeLabels.length) {
+                    for (var i = 0; i < m.removeLabels.length; ++i)
+                        w.uint32(42).string(m.removeLabels[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateNodeRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, k, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateNodeRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.node = v;
+                            else
+                                delete m.node;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.role = r.stringVerify();
+                            m._role = "role";
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.availability = r.stringVerify();
+                            m._availability = "availability";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if (m.addLabels === $util.emptyObject)
+                                m.addLabels = {};
+                            var c2 = r.size() + r.pos;
+                            if (c2 > r.len)
+                                throw $RangeError("index out of range");
+                            r.len = c2;
+                            k = "";
+                            v = "";
+                            while (r.pos < c2) {
+                                var t2 = r.tag();
+                                u = t2 & 7;
+                                switch (t2 >>>= 3) {
+                                case 1:
+                                    if (u !== 2)
+                                        break;
+                                    k = r.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (u !== 2)
+                                        break;
+                                    v = r.stringVerify();
+                                    continue;
+                                }
+                                r.skipType(u, q, t2);
+                            }
+                            if (r.pos !== c2)
+                                throw $RangeError("index out of range");
+                            r.len = c;
+                            if (k === "__proto__")
+                                $util.makeProp(m.addLabels, k);
+                            m.addLabels[k] = v;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.removeLabels && m.removeLabels.length))
+                                m.removeLabels = [];
+                            m.removeLabels.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateNodeRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateNodeRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateNodeRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateNodeRequest();
+                if (d.node != null) {
+                    if (typeof d.node !== "string" || d.node.length) {
+                        m.node = $String(d.node);
+                    }
+                }
+                if (d.role != null) {
+                    m.role = $String(d.role);
+                }
+                if (d.availability != null) {
+                    m.availability = $String(d.availability);
+                }
+                if (d.addLabels) {
+                    if (!$util.isObject(d.addLabels))
+                        throw $TypeError(".tsswarm.v1.UpdateNodeRequest.addLabels: object expected");
+                    m.addLabels = {};
+                    for (var ks = $Object.keys(d.addLabels), i = 0; i < ks.length; ++i) {
+                        if (ks[i] === "__proto__")
+                            $util.makeProp(m.addLabels, ks[i]);
+                        m.addLabels[ks[i]] = $String(d.addLabels[ks[i]]);
+                    }
+                }
+                if (d.removeLabels) {
+                    if (!$Array.isArray(d.removeLabels))
+                        throw $TypeError(".tsswarm.v1.UpdateNodeRequest.removeLabels: array expected");
+                    m.removeLabels = $Array(d.removeLabels.length);
+                    for (var i = 0; i < d.removeLabels.length; ++i) {
+                        m.removeLabels[i] = $String(d.removeLabels[i]);
+                    }
+                }
+                return m;
+            };
+
+            UpdateNodeRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.removeLabels = [];
+                }
+                if (o.objects || o.defaults) {
+                    d.addLabels = {};
+                }
+                if (o.defaults) {
+                    d.node = "";
+                }
+                if (m.node != null && $Object.hasOwnProperty.call(m, "node")) {
+                    d.node = m.node;
+                }
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
+                    d.role = m.role;
+                }
+                if (m.availability != null && $Object.hasOwnProperty.call(m, "availability")) {
+                    d.availability = m.availability;
+                }
+                var ks2;
+                if (m.addLabels && (ks2 = $Object.keys(m.addLabels)).length) {
+                    d.addLabels = {};
+                    for (var j = 0; j < ks2.length; ++j) {
+                        if (ks2[j] === "__proto__")
+                            $util.makeProp(d.addLabels, ks2[j]);
+                        d.addLabels[ks2[j]] = m.addLabels[ks2[j]];
+                    }
+                }
+                if (m.removeLabels && m.removeLabels.length) {
+                    d.removeLabels = $Array(m.removeLabels.length);
+                    for (var j = 0; j < m.removeLabels.length; ++j) {
+                        d.removeLabels[j] = m.removeLabels[j];
+                    }
+                }
+                return d;
+            };
+
+            UpdateNodeRequest.prototype.toJSON = function() {
+                return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateNodeRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateNodeRequest";
+            };
+
+            return UpdateNodeRequest;
+        })();
+
+        v1.UpdateNodeResponse = (function() {
+
+            const UpdateNodeResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateNodeResponse.prototype.nodeId = "";
+            UpdateNodeResponse.prototype.changed = false;
+
+            UpdateNodeResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.changed != null && $Object.hasOwnProperty.call(m, "changed") && m.changed !== false)
+                    w.uint32(16).bool(m.changed);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateNodeResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateNodeResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.changed = v;
+                            else
+                                delete m.changed;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateNodeResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateNodeResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateNodeResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateNodeResponse();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.changed != null) {
+                    if (d.changed) {
+                        m.changed = $Boolean(d.changed);
+                    }
+                }
+                return m;
+            };
+
+            UpdateNodeResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.changed = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.changed != null && $Object.hasOwnProperty.call(m, "changed")) {
+                    d.changed = m.changed;
+                }
+                return d;
+            };
+
+            UpdateNodeResponse.prototype.toJSON = function() {
+                return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateNodeResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateNodeResponse";
+            };
+
+            return UpdateNodeResponse;
+        })();
+
+        v1.RemoveNodeRequest = (function() {
+
+            const RemoveNodeRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveNodeRequest.prototype.node = "";
+            RemoveNodeRequest.prototype.force = false;
+
+            RemoveNodeRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.node != null && $Object.hasOwnProperty.call(m, "node") && m.node !== "")
+                    w.uint32(10).string(m.node);
+                if (m.force != null && $Object.hasOwnProperty.call(m, "force") && m.force !== false)
+                    w.uint32(16).bool(m.force);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveNodeRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveNodeRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.node = v;
+                            else
+                                delete m.node;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.force = v;
+                            else
+                                delete m.force;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveNodeRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveNodeRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveNodeRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemoveNodeRequest();
+                if (d.node != null) {
+                    if (typeof d.node !== "string" || d.node.length) {
+                        m.node = $String(d.node);
+                    }
+                }
+                if (d.force != null) {
+                    if (d.force) {
+                        m.force = $Boolean(d.force);
+                    }
+                }
+                return m;
+            };
+
+            RemoveNodeRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.node = "";
+                    d.force = false;
+                }
+                if (m.node != null && $Object.hasOwnProperty.call(m, "node")) {
+                    d.node = m.node;
+                }
+                if (m.force != null && $Object.hasOwnProperty.call(m, "force")) {
+                    d.force = m.force;
+                }
+                return d;
+            };
+
+            RemoveNodeRequest.prototype.toJSON = function() {
+                return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveNodeRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveNodeRequest";
+            };
+
+            return RemoveNodeRequest;
+        })();
+
+        v1.RemoveNodeResponse = (function() {
+
+            const RemoveNodeResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveNodeResponse.prototype.nodeId = "";
+
+            RemoveNodeResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveNodeResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveNodeResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveNodeResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveNodeResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveNodeResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemoveNodeResponse();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                return m;
+            };
+
+            RemoveNodeResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                return d;
+            };
+
+            RemoveNodeResponse.prototype.toJSON = function() {
+                return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveNodeResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveNodeResponse";
+            };
+
+            return RemoveNodeResponse;
+        })();
+
+        v1.RotateJoinTokenRequest = (function() {
+
+            const RotateJoinTokenRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateJoinTokenRequest.prototype.role = "";
+
+            RotateJoinTokenRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role") && m.role !== "")
+                    w.uint32(10).string(m.role);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateJoinTokenRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateJoinTokenRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.role = v;
+                            else
+                                delete m.role;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateJoinTokenRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateJoinTokenRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateJoinTokenRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateJoinTokenRequest();
+                if (d.role != null) {
+                    if (typeof d.role !== "string" || d.role.length) {
+                        m.role = $String(d.role);
+                    }
+                }
+                return m;
+            };
+
+            RotateJoinTokenRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.role = "";
+                }
+                if (m.role != null && $Object.hasOwnProperty.call(m, "role")) {
+                    d.role = m.role;
+                }
+                return d;
+            };
+
+            RotateJoinTokenRequest.prototype.toJSON = function() {
+                return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
+            };
+
+            return RotateJoinTokenRequest;
+        })();
+
+        v1.RotateJoinTokenResponse = (function() {
+
+            const RotateJoinTokenResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateJoinTokenResponse.prototype.token = "";
+
+            RotateJoinTokenResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.token != null && $Object.hasOwnProperty.call(m, "token") && m.token !== "")
+                    w.uint32(10).string(m.token);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateJoinTokenResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateJoinTokenResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.token = v;
+                            else
+                                delete m.token;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateJoinTokenResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateJoinTokenResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateJoinTokenResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateJoinTokenResponse();
+                if (d.token != null) {
+                    if (typeof d.token !== "string" || d.token.length) {
+                        m.token = $String(d.token);
+                    }
+                }
+                return m;
+            };
+
+            RotateJoinTokenResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.token = "";
+                }
+                if (m.token != null && $Object.hasOwnProperty.call(m, "token")) {
+                    d.token = m.token;
+                }
+                return d;
+            };
+
+            RotateJoinTokenResponse.prototype.toJSON = function() {
+                return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
+            };
+
+            return RotateJoinTokenResponse;
         })();
 
         return v1;

@@ -7,6 +7,8 @@ import {
   daemonService,
   dispatcherService,
   imagesService,
+  membershipService,
+  raftService,
   tasksService,
 } from './services.ts';
 
@@ -20,6 +22,7 @@ export interface CallRights {
 const LOCAL: CallRights = { callers: ['local'], ownNode: false };
 /** What an administrator may do: at any manager's socket; a manager passes it on to the leader. */
 const ADMINISTRATOR: CallRights = { callers: ['local', 'manager'], ownNode: false };
+const MANAGER: CallRights = { callers: ['manager'], ownNode: false };
 const OWN_NODE: CallRights = { callers: ['local', 'manager', 'worker'], ownNode: true };
 const EVERYBODY: CallRights = { callers: ['local', 'manager', 'worker', 'anonymous'], ownNode: false };
 
@@ -58,6 +61,16 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     // Without a certificate a join token is asked for: the handler's business.
     issueCertificate: EVERYBODY,
     watchIdentity: OWN_NODE,
+  }),
+  // Who a message is from is held against the certificate by the handler.
+  ...rights(raftService, { messages: MANAGER, ping: MANAGER }),
+  ...rights(membershipService, {
+    listManagers: ADMINISTRATOR,
+    join: { callers: ['manager'], ownNode: true },
+    leave: OWN_NODE,
+    updateNode: ADMINISTRATOR,
+    removeNode: ADMINISTRATOR,
+    rotateJoinToken: ADMINISTRATOR,
   }),
 ]);
 

@@ -17,9 +17,13 @@ import type {
   ImageReference,
   IssueCertificateRequest,
   IssueCertificateResponse,
+  JoinManagersRequest,
+  JoinManagersResponse,
+  LeaveClusterRequest,
   LeaveRequest,
   ListContainersResponse,
   ListImagesResponse,
+  ListManagersResponse,
   ListNodesResponse,
   ListObjectsResponse,
   LoadImageRequest,
@@ -28,8 +32,13 @@ import type {
   ProcessInput,
   ProcessOutput,
   ProjectRequest,
+  RaftPingResponse,
+  RemoveNodeRequest,
+  RemoveNodeResponse,
   RemoveProjectRequest,
   RemoveProjectResponse,
+  RotateJoinTokenRequest,
+  RotateJoinTokenResponse,
   RunTaskRequest,
   RunTaskResponse,
   ServicesRequest,
@@ -37,6 +46,8 @@ import type {
   SessionMessage,
   SessionRequest,
   StopTaskRequest,
+  UpdateNodeRequest,
+  UpdateNodeResponse,
   UpdateTaskStatusRequest,
   WatchIdentityRequest,
   WatchProjectEvent,
@@ -179,5 +190,45 @@ export const caService = {
     'Ca/WatchIdentity',
     'WatchIdentityRequest',
     'IdentityNotice',
+  ),
+} as const;
+
+/** What the managers' Raft says, member to member. The messages are those of manager/raft/types.ts. */
+export const raftService = {
+  messages: both<{ readonly messages: readonly object[]; readonly acknowledge: boolean }, Empty>(
+    'Raft/Messages',
+    'RaftBatch',
+    'RaftReceipt',
+  ),
+  ping: unary<Empty, RaftPingResponse>('Raft/Ping', 'RaftPingRequest', 'RaftPingResponse'),
+} as const;
+
+/** Who belongs to the cluster. */
+export const membershipService = {
+  listManagers: unary<Empty, ListManagersResponse>(
+    'Membership/ListManagers',
+    'ListManagersRequest',
+    'ListManagersResponse',
+  ),
+  join: unary<JoinManagersRequest, JoinManagersResponse>(
+    'Membership/Join',
+    'JoinManagersRequest',
+    'JoinManagersResponse',
+  ),
+  leave: unary<LeaveClusterRequest, Empty>('Membership/Leave', 'LeaveClusterRequest', 'LeaveClusterResponse'),
+  updateNode: unary<UpdateNodeRequest, UpdateNodeResponse>(
+    'Membership/UpdateNode',
+    'UpdateNodeRequest',
+    'UpdateNodeResponse',
+  ),
+  removeNode: unary<RemoveNodeRequest, RemoveNodeResponse>(
+    'Membership/RemoveNode',
+    'RemoveNodeRequest',
+    'RemoveNodeResponse',
+  ),
+  rotateJoinToken: unary<RotateJoinTokenRequest, RotateJoinTokenResponse>(
+    'Membership/RotateJoinToken',
+    'RotateJoinTokenRequest',
+    'RotateJoinTokenResponse',
   ),
 } as const;

@@ -128,6 +128,8 @@ export interface SessionRequest {
 export interface SessionMessage {
   readonly sessionId: string;
   readonly heartbeatMs: number;
+  /** Where managers are reached now, "host:port"; said again when they change. */
+  readonly managers: readonly string[];
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;

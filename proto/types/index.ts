@@ -5,3 +5,4 @@ export type * from './project.ts';
 export type * from './assignment.ts';
 export type * from './control.ts';
 export type * from './ca.ts';
+export type * from './membership.ts';
