@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import type { GuestRoot } from './root.ts';
 
 /** One virtual machine. */
@@ -20,20 +20,25 @@ export interface GuestEnd {
   readonly detail: string;
 }
 
-/** Hardware help is there; without it everything is emulated, some twenty times slower. */
-export function hasKvm(): boolean {
+/**
+ * Hardware help where it can be relied upon: on a machine that is no virtual one itself (within one, a /dev/kvm may be there and
+ * a guest never gets through its first instructions). `TSSWARM_VM_ACCEL=kvm` or `tcg` decides otherwise.
+ */
+export function accelerator(): 'kvm' | 'tcg' {
+  const asked = process.env['TSSWARM_VM_ACCEL'];
+  if (asked === 'kvm' || asked === 'tcg') return asked;
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    return true;
+    return /^flags\s.*\bhypervisor\b/m.test(readFileSync('/proc/cpuinfo', 'utf8')) ? 'tcg' : 'kvm';
   } catch {
-    return false;
+    return 'tcg';
   }
 }
 
-// -arch-capabilities: where this machine is itself a guest, qemu may not set that register for a guest of its own.
 /** Boots a guest without any network device and waits until it has powered itself off, or kills it. */
 export async function runGuest(options: GuestOptions): Promise<GuestEnd> {
-  const accelerate = hasKvm() ? ['-accel', 'kvm', '-cpu', 'host,-arch-capabilities'] : ['-accel', 'tcg', '-cpu', 'max'];
+  const accelerate =
+    accelerator() === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max'];
   const child = spawn(
     'qemu-system-x86_64',
     [
@@ -43,7 +48,7 @@ export async function runGuest(options: GuestOptions): Promise<GuestEnd> {
       ...['-drive', `file=${options.root.image},format=raw,if=virtio,snapshot=on`],
       ...['-drive', `file=${options.projectDisk},format=raw,if=virtio,cache=unsafe`],
       ...['-kernel', options.root.kernel, '-initrd', options.root.initrd],
-      ...['-append', 'root=LABEL=root rw console=ttyS0 panic=1 systemd.show_status=1 quiet'],
+      ...['-append', 'root=LABEL=root rw console=ttyS0 panic=1 systemd.show_status=1'],
       ...['-serial', `file:${options.consolePath}`, '-serial', `file:${options.resultsPath}`],
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },

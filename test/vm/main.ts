@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeProjectDisk } from '../../deploy/vm/project-disk.ts';
-import { hasKvm, runGuest } from '../../deploy/vm/qemu.ts';
+import { accelerator, runGuest } from '../../deploy/vm/qemu.ts';
 import { makeGuestRoot } from '../../deploy/vm/root.ts';
 import { readSuites } from './results.ts';
 
@@ -41,7 +41,7 @@ let good = false;
 try {
   const projectDisk = join(work, 'project.img');
   makeProjectDisk(project, projectDisk, { archives: IMAGES, suites });
-  console.log(`== guest (${hasKvm() ? 'kvm' : 'emulated'})`);
+  console.log(`== guest (${accelerator()})`);
   const started = performance.now();
   const end = await runGuest({ root, projectDisk, consolePath, resultsPath, limitMs: LIMIT_MS });
   const results = readFileSync(resultsPath, 'utf8').replaceAll('\r', '');
