@@ -37,7 +37,7 @@ await build({
   // CommonJS is loaded in one turn; modules take several, and as many milliseconds.
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
-  define: { 'import.meta.dirname': '__dirname' },
+  define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
   bundle: true,
   platform: 'node',
   target: 'node24',
