@@ -10,6 +10,7 @@ export default tseslint.config(
       'dist/**',
       'node_modules/**',
       'proto/gen/**',
+      'compose/schema/gen/**',
       '**/*.cjs',
       'node-engine/native/build/**',
       'examples/**',

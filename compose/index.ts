@@ -7,5 +7,5 @@ export { convertProject, configHash, imageOf } from './convert/convert.ts';
 export type { Conversion, ConversionOptions, ImageBuild } from './convert/convert.ts';
 export { renderConfig, formatDuration } from './render/config.ts';
 export { parseDurationMs, parseBytes, splitWords } from './normalise/units.ts';
-export { nearest } from './schema/validate.ts';
+export { nearest } from './schema/nearest.ts';
 export type * from './types/project.ts';

@@ -1,7 +1,9 @@
 import { connect as connectSocket } from 'node:net';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
-import type { controlService, daemonService, imagesService, tasksService } from '../../proto/rpc/services.ts';
+import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { OtherShapeError } from '../../proto/rpc/local/frames.ts';
+import { controlService, daemonService, imagesService, tasksService } from '../../proto/rpc/services.ts';
 import type { NodePlace } from './place.ts';
 
 /** What a command talks to: the services of one node over its socket. */
@@ -18,28 +20,40 @@ export interface NodeClient {
  * @throws UNAVAILABLE when none answers there, PERMISSION_DENIED when the socket may not be used
  */
 export async function openNode(place: NodePlace): Promise<NodeClient> {
-  const state = await probeSocket(place.socket);
-  if (state === 'absent') {
-    throw new TsswarmError('UNAVAILABLE', `connecting to the node at "${place.socket}": none is running there`, {
-      hint: 'start one with "tsswarm init"',
-    });
+  const node = await tryOpenNode(place);
+  if (node !== undefined) return node;
+  throw new TsswarmError('UNAVAILABLE', `connecting to the node at "${place.socket}": none is running there`, {
+    hint: 'start one with "tsswarm init"',
+  });
+}
+
+/** As {@link openNode}; undefined when no node answers there. */
+export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefined> {
+  const local = connectLocal(place.socket);
+  let connection: Connection = local;
+  try {
+    await local.ready();
+  } catch (error) {
+    if (error instanceof OtherShapeError) {
+      // The node is of another version than this command: they understand each other by gRPC, field by field.
+      connection = (await import('../../proto/rpc/client.ts')).connect(`unix:${place.socket}`);
+    } else if (!isForbidden(error)) return undefined;
+    else {
+      throw new TsswarmError('PERMISSION_DENIED', `connecting to the node at "${place.socket}": permission denied`, {
+        hint: 'run the command as root, for example with sudo',
+      });
+    }
   }
-  if (state === 'forbidden') {
-    throw new TsswarmError('PERMISSION_DENIED', `connecting to the node at "${place.socket}": permission denied`, {
-      hint: 'run the command as root, for example with sudo',
-    });
-  }
-  // Loaded here: commands that need no node (config, version, --help) start faster without gRPC.
-  const { connect, services } = await import('./rpc.ts');
-  const connection: Connection = connect(`unix:${place.socket}`);
   return {
-    control: connection.service(services.controlService),
-    daemon: connection.service(services.daemonService),
-    tasks: connection.service(services.tasksService),
-    images: connection.service(services.imagesService),
+    control: connection.service(controlService),
+    daemon: connection.service(daemonService),
+    tasks: connection.service(tasksService),
+    images: connection.service(imagesService),
     close: () => connection.close(),
   };
 }
+
+const isForbidden = (error: unknown): boolean => errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
 
 /** Whether a process accepts connections on a unix socket. */
 export function probeSocket(path: string): Promise<'answers' | 'absent' | 'forbidden'> {
@@ -50,7 +64,7 @@ export function probeSocket(path: string): Promise<'answers' | 'absent' | 'forbi
       resolve('answers');
     });
     socket.once('error', (error) => {
-      resolve(errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM' ? 'forbidden' : 'absent');
+      resolve(isForbidden(error) ? 'forbidden' : 'absent');
     });
   });
 }

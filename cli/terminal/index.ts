@@ -1,5 +1,6 @@
 /** The terminal that a command was started at: its streams, and what may be written to them. */
 import { createInterface } from 'node:readline/promises';
+import { isatty } from 'node:tty';
 import type { AnsiMode, Style } from '../render/style.ts';
 import { ansiStyle, plainStyle, wantsAnsi } from '../render/style.ts';
 
@@ -20,7 +21,7 @@ export interface Terminal {
 
 /** The process's own terminal. */
 export function openTerminal(ansi: AnsiMode = 'auto'): Terminal {
-  const { stdin, stdout, stderr, env } = process;
+  const { stdout, stderr, env } = process;
   for (const stream of [stdout, stderr]) endWithReader(stream);
   const outAnsi = wantsAnsi(ansi, stdout.isTTY, env);
   const errAnsi = wantsAnsi(ansi, stderr.isTTY, env);
@@ -30,9 +31,10 @@ export function openTerminal(ansi: AnsiMode = 'auto'): Terminal {
     outStyle: outAnsi ? ansiStyle : plainStyle,
     errStyle: errAnsi ? ansiStyle : plainStyle,
     redraws: stderr.isTTY && ansi !== 'never' && env['TERM'] !== 'dumb',
-    interactive: stdin.isTTY && stderr.isTTY,
+    // Not by `process.stdin`, which is costly to open and seldom needed.
+    interactive: isatty(0) && stderr.isTTY,
     async confirm(question, preset) {
-      const lines = createInterface({ input: stdin, output: stderr });
+      const lines = createInterface({ input: process.stdin, output: stderr });
       try {
         const answer = (await lines.question(`${question} [${preset ? 'Y/n' : 'y/N'}] `)).trim().toLowerCase();
         return answer === '' ? preset : answer === 'y' || answer === 'yes';

@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
+import { flushCompileCache } from 'node:module';
 import { CommanderError } from 'commander';
+import { exitNow } from '../../node-engine/native/addon.ts';
 import { exitCodeOf, renderFailure } from '../render/failure.ts';
 import { plainStyle } from '../render/style.ts';
 import type { Terminal } from './index.ts';
@@ -20,10 +22,13 @@ export class ExitCode extends Error {
  * @param terminal asked for late: `--ansi` is known only after parsing
  */
 export async function runProgram(program: Command, terminal: () => Terminal): Promise<never> {
-  process.exitCode = await outcome(program, terminal);
+  const code = await outcome(program, terminal);
   // What is still under way (a connection, a timer) has nobody left to wait for it; but output has to get out first.
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
-  process.exit();
+  // Those who put the terminal right again at the end.
+  process.emit('exit', code);
+  flushCompileCache();
+  exitNow(code);
 }
 
 const WRONG_USAGE = 16;

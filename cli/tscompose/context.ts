@@ -1,8 +1,8 @@
 import type { FileReader, LoadOptions, LoadedProject } from '../../compose/index.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
-import { instanceName, openNode, placeOf, probeSocket } from '../local-node/index.ts';
-import type { NodeClient, NodePlace } from '../local-node/index.ts';
-import type { PlaceOptions } from '../local-node/place.ts';
+import type { NodeClient } from '../local-node/client.ts';
+import { instanceName, placeOf } from '../local-node/place.ts';
+import type { NodePlace, PlaceOptions } from '../local-node/place.ts';
 import { openDisplay } from '../render/index.ts';
 import type { AnsiMode, ProgressDisplay, ProgressMode } from '../render/index.ts';
 import type { Terminal } from '../terminal/index.ts';
@@ -75,9 +75,12 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
       for (const warning of warnings) warn(warning);
       return name;
     },
-    openNode: () => openNode(place),
+    // Loaded here: commands that need no node (config, version, --help) start faster without the messages.
+    openNode: async () => (await import('../local-node/client.ts')).openNode(place),
     async openOrStartNode(yes) {
-      if ((await probeSocket(place.socket)) !== 'absent') return openNode(place);
+      const { openNode, tryOpenNode } = await import('../local-node/client.ts');
+      const node = await tryOpenNode(place);
+      if (node !== undefined) return node;
       if (!yes && options.yes !== true && terminal.interactive) {
         const agreed = await terminal.confirm('No tsswarm node runs on this machine. Start one?', true);
         if (!agreed) {

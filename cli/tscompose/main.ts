@@ -266,4 +266,5 @@ program
     contextOf().terminal.out(short === true ? `${version}\n` : `tscompose ${version}\n`);
   });
 
-await runProgram(prepareProgram(program), theTerminal);
+// Not awaited here: the bundle is CommonJS, which has no top-level await.
+void runProgram(prepareProgram(program), theTerminal);

@@ -109,4 +109,5 @@ program
   .description('print the version')
   .action(async () => terminal.out(`tsswarm ${(await import('../local-node/version.ts')).packageVersion()}\n`));
 
-await runProgram(prepareProgram(program), () => terminal);
+// Not awaited here: the bundle is CommonJS, which has no top-level await.
+void runProgram(prepareProgram(program), () => terminal);

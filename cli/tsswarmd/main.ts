@@ -1,4 +1,5 @@
 import { isTsswarmError, messageOf } from '../../base/errors.ts';
+import { exitNow } from '../../node-engine/native/addon.ts';
 import { USAGE, readFlags } from './flags.ts';
 import { runDaemon } from './process.ts';
 
@@ -7,7 +8,7 @@ try {
   if (flags === undefined) process.stdout.write(USAGE);
   else {
     await runDaemon(flags);
-    process.exit(0);
+    exitNow(0);
   }
 } catch (error) {
   process.stderr.write(`error: ${messageOf(error)}\n`);

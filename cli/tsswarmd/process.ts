@@ -11,8 +11,10 @@ import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
 import { openStore } from '../../manager/store/index.ts';
 import { createEngine } from '../../node-engine/index.ts';
-import { connect } from '../../proto/rpc/client.ts';
+import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { createLocalServer } from '../../proto/rpc/local/server.ts';
 import { createRpcServer } from '../../proto/rpc/server.ts';
+import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import {
   controlService,
   daemonService,
@@ -72,12 +74,19 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   const leading = lead({ store, clock, random, logger }, life.signal);
   const control = createControl({ store, clock, random });
   const dispatcher = createDispatcher({ store, clock, random, logger });
-  const server = createRpcServer();
-  server.add(controlService, control);
-  server.add(dispatcherService, dispatcher.handlers);
-  server.add(tasksService, tasksHandlers(engine.containers));
-  server.add(imagesService, imagesHandlers(engine));
-  server.add(
+  const servers = { rpc: createRpcServer(), local: createLocalServer() };
+  const serve = <S extends Readonly<Record<string, object>>>(definition: S, handlers: ServiceHandlers<S>): void => {
+    servers.rpc.add(definition, handlers);
+    servers.local.add(definition, handlers);
+  };
+  serve(controlService, control);
+  serve(dispatcherService, dispatcher.handlers);
+  serve(
+    tasksService,
+    tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
+  );
+  serve(imagesService, imagesHandlers(engine));
+  serve(
     daemonService,
     daemonHandlers({
       flags,
@@ -96,9 +105,9 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
     }),
   );
   const { socket } = flags;
-  await listenOnSocket(server, socket);
+  const listening = await listenOnSocket(servers, socket);
 
-  const connection = connect(`unix:${socket}`);
+  const connection = connectLocal(socket);
   const resolver = createResolver({
     clock,
     random,
@@ -131,7 +140,9 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   connection.close();
   dispatcher.close();
   life.abort(new Error('stopping'));
-  server.close();
+  listening.close();
+  servers.local.close();
+  servers.rpc.close();
   await leading;
   resolver.close();
   await opened.close();

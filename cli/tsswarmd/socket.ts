@@ -1,17 +1,27 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { TsswarmError } from '../../base/errors.ts';
+import { PREFACE } from '../../proto/rpc/local/frames.ts';
+import type { LocalServer } from '../../proto/rpc/local/server.ts';
 import type { RpcServer } from '../../proto/rpc/server.ts';
 
 /** Longest path of a unix socket (sun_path, unix(7)), without its closing zero. */
 const LONGEST_SOCKET_PATH = 107;
 
+/** What answers on the socket: gRPC for every client, the local protocol for our own commands. */
+export interface SocketServers {
+  readonly rpc: RpcServer;
+  readonly local: LocalServer;
+}
+
 /**
  * Serves on a unix socket that only root can open. A socket that nobody serves any more is replaced.
+ * @returns the listening server; closing it ends no connection
  * @throws IN_USE when another daemon serves it, INVALID_INPUT when the path is too long
  */
-export async function listenOnSocket(server: RpcServer, path: string): Promise<void> {
+export async function listenOnSocket(servers: SocketServers, path: string): Promise<Server> {
   if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
     throw new TsswarmError(
       'INVALID_INPUT',
@@ -28,13 +38,29 @@ export async function listenOnSocket(server: RpcServer, path: string): Promise<v
     });
   }
   rmSync(path, { force: true });
+  const server = createServer((socket) => accept(servers, socket));
   const before = process.umask(0o177);
   try {
-    await server.listen(`unix:${path}`);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(path, resolve);
+    });
   } finally {
     process.umask(before);
   }
   chmodSync(path, 0o600);
+  return server;
+}
+
+/** Hands a connection to the server whose protocol it speaks: they differ in the first byte. */
+function accept({ rpc, local }: SocketServers, socket: Socket): void {
+  socket.on('error', () => socket.destroy());
+  socket.once('data', (first: Buffer) => {
+    socket.pause();
+    if (first[0] === PREFACE[0]) return local.serve(socket, first);
+    socket.unshift(first);
+    rpc.serve(socket);
+  });
 }
 
 function answers(path: string): Promise<boolean> {

@@ -64,7 +64,7 @@ export async function loadProject(options: LoadOptions): Promise<LoadedProject> 
       hint: 'it has at least a "services:" map',
     });
   }
-  validateTree(root);
+  await validateTree(root);
   if (root.kind === 'map' && root.entries.has('version')) {
     warnings.push(`${files[0] ?? ''}: the attribute "version" is obsolete, it is ignored; please remove it`);
   }

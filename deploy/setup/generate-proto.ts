@@ -3,6 +3,7 @@
  * for the compiler. The result is committed; `npm run check` generates it again and fails on a difference.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,8 +11,9 @@ const root = join(import.meta.dirname, '..', '..');
 const files = ['objects', 'dispatcher', 'control', 'engine', 'ca'].map((name) => `proto/${name}.proto`);
 const generated = join(root, 'proto', 'gen', 'messages.js');
 const types = join(root, 'proto', 'gen', 'messages.d.ts');
+const shape = join(root, 'proto', 'gen', 'shape.ts');
 const check = process.argv.includes('--check');
-const before = check ? [readFileSync(generated, 'utf8'), readFileSync(types, 'utf8')] : [];
+const before = check ? [generated, types, shape].map((file) => readFileSync(file, 'utf8')) : [];
 
 const flags = '--es6 --no-create --no-verify --no-delimited --no-service --no-comments --no-beautify'.split(' ');
 execFileSync(
@@ -43,6 +45,15 @@ export const tsswarm: { readonly v1: Readonly<Record<MessageName, GeneratedMessa
 `,
 );
 
-if (check && (readFileSync(generated, 'utf8') !== before[0] || readFileSync(types, 'utf8') !== before[1])) {
+const digest = createHash('sha256').update(files.map((file) => readFileSync(join(root, file), 'utf8')).join('\0'));
+writeFileSync(
+  shape,
+  `// Generated from the .proto files by deploy/setup/generate-proto.ts; never edited.
+/** Names the messages of this version: two programs with the same shape may exchange values as they are. */
+export const SHAPE = '${digest.digest('hex').slice(0, 12)}';
+`,
+);
+
+if (check && [generated, types, shape].some((file, i) => readFileSync(file, 'utf8') !== before[i])) {
   throw new Error('proto/gen is not what the .proto files say: run npm run gen:proto and commit the result');
 }

@@ -23,7 +23,7 @@ import { withStatus } from './status.ts';
 const HEARTBEAT_MS = 5000;
 const GRACE = 3;
 /** Commits that follow each other closely are sent as one difference. */
-const GATHER_MS = 3;
+const GATHER_MS = 1;
 
 interface Session {
   readonly id: string;

@@ -21097,6 +21097,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.taskId = "";
             AttachStart.prototype.replay = false;
+            AttachStart.prototype.wait = false;
             AttachStart.prototype.size = null;
 
             let $oneOfFields;
@@ -21120,6 +21121,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(16).bool(m.replay);
                 if (m.size != null && $Object.hasOwnProperty.call(m, "size"))
                     $root.tsswarm.v1.TerminalSize.encode(m.size, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.wait != null && $Object.hasOwnProperty.call(m, "wait") && m.wait !== false)
+                    w.uint32(32).bool(m.wait);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21171,6 +21174,15 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.replay;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.wait = v;
+                            else
+                                delete m.wait;
+                            continue;
+                        }
                     case 3: {
                             if (u !== 2)
                                 break;
@@ -21215,6 +21227,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.replay = $Boolean(d.replay);
                     }
                 }
+                if (d.wait != null) {
+                    if (d.wait) {
+                        m.wait = $Boolean(d.wait);
+                    }
+                }
                 if (d.size != null) {
                     if (!$util.isObject(d.size))
                         throw $TypeError(".tsswarm.v1.AttachStart.size: object expected");
@@ -21234,6 +21251,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.defaults) {
                     d.taskId = "";
                     d.replay = false;
+                    d.wait = false;
                 }
                 if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
                     d.taskId = m.taskId;
@@ -21243,6 +21261,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.size != null && $Object.hasOwnProperty.call(m, "size")) {
                     d.size = $root.tsswarm.v1.TerminalSize.toObject(m.size, o, q + 1);
+                }
+                if (m.wait != null && $Object.hasOwnProperty.call(m, "wait")) {
+                    d.wait = m.wait;
                 }
                 return d;
             };

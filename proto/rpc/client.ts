@@ -3,11 +3,13 @@ import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import { encodeCaller } from './caller.ts';
 import type { Caller } from './caller.ts';
+import { grpcMethod } from './definition.ts';
+import type { AnyMethod } from './definition.ts';
 import { fromGrpcError } from './errors.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 import type { TlsCredentials } from './tls.ts';
 
-type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 /** A stream of both directions; the caller ends it. Errors come as TsswarmError through `output`. */
 export interface DuplexCall<Q, A> {
   send(message: Q): Promise<void>;
@@ -33,9 +35,6 @@ export interface Connection {
   service<S extends Readonly<Record<string, object>>>(definition: S, onBehalfOf?: Caller): ServiceClient<S>;
   close(): void;
 }
-
-/** Messages may hold a project with its secrets: well above gRPC's 4 MiB. */
-export const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 
 /** Metadata key with the caller that a manager passes a call on for. */
 export const ON_BEHALF_KEY = 'tsswarm-on-behalf-of';
@@ -105,7 +104,7 @@ function failureOf(error: unknown, address: string, { failure }: TlsCredentials)
 
 function bind(wire: Wire, method: AnyMethod): unknown {
   const { client, metadata, fail } = wire;
-  const { path, requestSerialize, responseDeserialize } = method;
+  const { path, requestSerialize, responseDeserialize } = grpcMethod(method);
   if (method.requestStream) {
     return (signal?: AbortSignal): DuplexCall<unknown, unknown> =>
       duplex(client().makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata()), fail, signal);

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type {
   Metadata,
@@ -5,7 +6,6 @@ import type {
   ServerOptions,
   ServerUnaryCall,
   ServerWritableStream,
-  ServiceDefinition,
   UntypedServiceImplementation,
   sendUnaryData,
 } from '@grpc/grpc-js';
@@ -13,8 +13,11 @@ import { TsswarmError } from '../../base/errors.ts';
 import { LOCAL_CALLER, decodeCaller, describeCaller } from './caller.ts';
 import type { Caller } from './caller.ts';
 import { admit, admitRequest, rightsOf } from './callers.ts';
+import { ON_BEHALF_KEY } from './client.ts';
+import { grpcService } from './definition.ts';
+import type { AnyMethod } from './definition.ts';
 import { toGrpcStatus } from './errors.ts';
-import { MAX_MESSAGE_BYTES, ON_BEHALF_KEY } from './client.ts';
+import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 import { createTlsListener } from './tls-listener.ts';
 import type { TlsOptions } from './tls-listener.ts';
@@ -48,6 +51,8 @@ export interface RpcServer {
    * @throws PORT_IN_USE, INVALID_INPUT
    */
   listenTls(address: string, options: TlsOptions): Promise<number>;
+  /** Takes over a connection that was accepted elsewhere, without TLS: only from a unix socket. */
+  serve(connection: Duplex): void;
   /** Ends all calls at once. */
   close(): void;
 }
@@ -67,11 +72,12 @@ export function createRpcServer(): RpcServer {
   const services: Service[] = [];
   const servers: Server[] = [];
   const closers: (() => void)[] = [];
+  let injector: ReturnType<Server['createConnectionInjector']> | undefined;
   const open = (callerAt: CallerAt, limits: ServerOptions = {}): Server => {
     const server = new Server({
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
       'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
-      'grpc.enable_channelz': 0,
+      // channelz stays on: without it grpc-js (1.14) does not know its sessions, and forceShutdown ends none.
       ...limits,
     });
     for (const service of services) addTo(server, service, callerAt);
@@ -108,6 +114,10 @@ export function createRpcServer(): RpcServer {
       closers.push(() => listener.close());
       return listener.listen(...splitAddress(address));
     },
+    serve: (connection) =>
+      (injector ??= open(() => LOCAL_CALLER).createConnectionInjector(
+        ServerCredentials.createInsecure(),
+      )).injectConnection(connection),
     close() {
       for (const close of closers) close();
       for (const server of servers) server.forceShutdown();
@@ -115,7 +125,6 @@ export function createRpcServer(): RpcServer {
   };
 }
 
-type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 type Call = Pick<ServerUnaryCall<unknown, unknown>, 'on' | 'getPeer'> & { readonly metadata: Metadata };
 type CallerAt = (call: Call) => Caller;
 
@@ -124,7 +133,7 @@ function addTo(server: Server, [definition, handlers]: Service, callerAt: Caller
   for (const [name, method] of Object.entries(definition)) {
     implementation[name] = adapt(method as AnyMethod, (handlers as Record<string, unknown>)[name], callerAt) as never;
   }
-  server.addService(definition as unknown as ServiceDefinition, implementation);
+  server.addService(grpcService(definition as Readonly<Record<string, object>>), implementation);
 }
 
 function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt): unknown {

@@ -1,6 +1,5 @@
-/** The gRPC services as typed definitions: method path, kind, and the codec of each side. */
+/** The gRPC services as typed definitions: method path, kind, and the messages of each side. */
 import type { MessageName } from '../gen/messages.js';
-import { codec } from '../codec/message.ts';
 import type {
   ApplyProjectRequest,
   ApplyProjectResponse,
@@ -45,15 +44,15 @@ import type {
   WatchTaskRequest,
 } from '../types/index.ts';
 
-/** One method, in the shape that @grpc/grpc-js takes. */
+/** One method: its path, its kind, and the names of its messages. `Request` and `Response` are what handlers and callers see. */
 export interface Method<Request, Response, RequestStream extends boolean, ResponseStream extends boolean> {
   readonly path: string;
   readonly requestStream: RequestStream;
   readonly responseStream: ResponseStream;
-  readonly requestSerialize: (value: Request) => Buffer;
-  readonly requestDeserialize: (bytes: Buffer) => Request;
-  readonly responseSerialize: (value: Response) => Buffer;
-  readonly responseDeserialize: (bytes: Buffer) => Response;
+  readonly request: MessageName;
+  readonly response: MessageName;
+  /** Never there: binds the type parameters. */
+  readonly types?: (request: Request) => Response;
 }
 
 export type Unary<Q, A> = Method<Q, A, false, false>;
@@ -67,17 +66,7 @@ function method<Q extends object, A extends object, QS extends boolean, AS exten
   requestStream: QS,
   responseStream: AS,
 ): Method<Q, A, QS, AS> {
-  const question = codec<Q>(request);
-  const answer = codec<A>(response);
-  return {
-    path: `/tsswarm.v1.${path}`,
-    requestStream,
-    responseStream,
-    requestSerialize: question.encode,
-    requestDeserialize: question.decode,
-    responseSerialize: answer.encode,
-    responseDeserialize: answer.decode,
-  };
+  return { path: `/tsswarm.v1.${path}`, requestStream, responseStream, request, response };
 }
 const unary = <Q extends object, A extends object>(path: string, q: MessageName, a: MessageName) =>
   method<Q, A, false, false>(path, q, a, false, false);

@@ -9,6 +9,8 @@ import { NOBODY, caCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../test/builders/ca-cluster.ts';
 import type { Caller } from './caller.ts';
 import { connect } from './client.ts';
+import { grpcMethod } from './definition.ts';
+import type { AnyMethod } from './definition.ts';
 import { createLiveIdentity } from './live-identity.ts';
 import type { LiveIdentity } from './live-identity.ts';
 import { createRpcServer } from './server.ts';
@@ -275,7 +277,7 @@ async function dial(host: string, port: string, identity: LiveIdentity, localPor
   const socket = tlsConnect({ socket: plain, cert, key, rejectUnauthorized: false, ALPNProtocols: ['h2'] });
   await once(socket, 'secureConnect');
   const session = http2Connect('https://x', { createConnection: () => socket });
-  const { path, requestSerialize } = dispatcherService.heartbeat;
+  const { path, requestSerialize } = grpcMethod(dispatcherService.heartbeat as AnyMethod);
   return {
     localPort: from,
     async heartbeat() {

@@ -191,6 +191,8 @@ export interface ExecStart {
 export interface AttachStart {
   readonly taskId: string;
   readonly replay: boolean;
+  /** Wait for the start instead of refusing a task whose container does not run yet. */
+  readonly wait?: boolean;
   readonly size?: Size;
 }
 /** Exactly one key is present. */

@@ -40,17 +40,24 @@ export class Clients {
   async #client(end: number): Promise<void> {
     const world = this.#world;
     const seen = new Map<string, string>();
+    // A client stays with a server as long as that answers, also when another leads by now.
+    let home: Member | undefined;
     while (world.now < end && world.violation === undefined) {
       await world.sleep(world.between(0, 2 * this.#shape.thinkMs));
       const members = this.#cluster.running();
       if (members.length === 0) continue;
-      // Mostly the leader, sometimes one that only was or believes to be.
-      const member = world.chance(0.8) ? (this.#cluster.leader() ?? world.pick(members)) : world.pick(members);
+      const member: Member =
+        home?.raft !== undefined && world.chance(0.9)
+          ? home
+          : ((world.chance(0.7) ? this.#cluster.leader() : undefined) ?? world.pick(members));
       const key = `k${world.integer(0, this.#shape.keys - 1)}`;
       const dice = world.random.next();
-      if (dice < 0.4) await this.#get(member, key, seen);
-      else if (dice < 0.8) await this.#write(member, key, 'put', '');
-      else await this.#write(member, key, 'cas', seen.get(key) ?? '');
+      const answered = await (dice < 0.4
+        ? this.#get(member, key, seen)
+        : dice < 0.8
+          ? this.#write(member, key, 'put', '')
+          : this.#write(member, key, 'cas', seen.get(key) ?? ''));
+      home = answered ? member : undefined;
     }
   }
 
@@ -58,7 +65,7 @@ export class Clients {
     const { raft, machine } = member;
     if (raft === undefined) return false;
     const operation = this.#call('get', key, '', '');
-    const outcome = await this.#outcome(raft.readIndex());
+    const outcome = await this.#outcome(member, () => raft.readIndex());
     if (outcome !== 'done') return false;
     operation.result = machine.registers[key] ?? '';
     operation.returnedAt = this.#world.now;
@@ -76,7 +83,8 @@ export class Clients {
     const command = { id, kind, key, value: operation.value, expected };
     // It belongs to the history from the call on: the run may end before anybody knows how it went.
     this.history.push(operation);
-    const outcome = await this.#outcome(raft.propose(Buffer.from(JSON.stringify(command))));
+    const payload = Buffer.from(JSON.stringify(command));
+    const outcome = await this.#outcome(member, () => raft.propose(payload));
     if (outcome === 'refused') {
       this.history.splice(this.history.indexOf(operation), 1);
       return false;
@@ -98,8 +106,13 @@ export class Clients {
   }
 
   /** A process that died never answers: after a while the client gives up and knows nothing. */
-  async #outcome(call: Promise<void>): Promise<'done' | 'refused' | 'unknown'> {
-    const gaveUp = this.#world.sleep(4 * this.#shape.electionTimeoutMs).then(() => 'unknown' as const);
+  async #outcome(member: Member, start: () => Promise<void>): Promise<'done' | 'refused' | 'unknown'> {
+    // Impatient clients meet a new leader while an old one still believes to lead.
+    const patienceMs = this.#world.between(0.2, 4) * this.#shape.electionTimeoutMs;
+    const gaveUp = this.#world.sleep(patienceMs).then(() => 'unknown' as const);
+    const call = new Promise<void>((resolve, reject) => {
+      this.#world.enter(member.life, () => void start().then(resolve, reject), 4);
+    });
     const answered = call.then(
       () => 'done' as const,
       (error: unknown) =>

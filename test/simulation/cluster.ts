@@ -158,7 +158,7 @@ export class Cluster {
       ...rest,
       snapshots: counted,
       machine: member.machine,
-      clock: world.clock(life, world.between(0.9, 1.1)),
+      clock: world.clock(life, world.between(0.8, 1.2)),
       random: world.random,
       logger: silentLogger,
       transport: this.network.transport(this.server(member).address, life),

@@ -59,9 +59,13 @@ function act(world: World, cluster: Cluster, shape: Shape, name: Act): void {
     case 'power-loss':
       for (const member of cluster.members) cluster.crash(member, world.between(10, 300));
       return;
-    case 'pause':
-      if (victim !== undefined) victim.life.pausedUntil = world.now + world.between(10, 3 * shape.electionTimeoutMs);
+    case 'pause': {
+      // Long ones too: the others elect a new leader while this one believes to lead, and wakes up so.
+      const paused = world.chance(0.5) ? leader : victim;
+      const longest = world.pick([1, 3, 10]) * shape.electionTimeoutMs;
+      if (paused !== undefined) paused.life.pausedUntil = world.now + world.between(10, longest);
       return;
+    }
     case 'transfer':
       leader?.raft?.transferLeadership(world.chance(0.5) ? victim?.id : undefined).then(
         () => cluster.coverage.transfers++,

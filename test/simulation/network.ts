@@ -67,13 +67,6 @@ export class Network {
   #deliver(from: string, address: string, message: RaftMessage): void {
     const listener = this.listeners.get(address);
     if (listener === undefined || !listener.life.alive || this.#cut.has(`${from}>${address}`)) return;
-    if (listener.life.pausedUntil > this.#world.now) {
-      this.#world.after(
-        listener.life.pausedUntil - this.#world.now,
-        () => listener.receive?.([message]),
-        listener.life,
-        3,
-      );
-    } else listener.receive?.([message]);
+    this.#world.enter(listener.life, () => listener.receive?.([message]), 3);
   }
 }

@@ -60,7 +60,7 @@ async function settle(world: World, cluster: Cluster, clients: Clients, shape: S
     member.life.pausedUntil = 0;
     cluster.start(member);
   }
-  const electedBy = world.now + 2 * 10 * shape.electionTimeoutMs + 20 * (shape.delayMs + shape.writeMs);
+  const electedBy = world.now + 2.5 * 10 * shape.electionTimeoutMs + 20 * (shape.delayMs + shape.writeMs);
   const ready = (): boolean => cluster.leader()?.raft?.status().ready === true;
   await world.runUntil(electedBy, ready);
   if (world.violation !== undefined) return;

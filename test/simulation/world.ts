@@ -82,6 +82,17 @@ export class World {
     return { cancel };
   }
 
+  /**
+   * Runs something in a process from outside: at once, or when it wakes up, before or after the timers that are overdue
+   * then.
+   */
+  enter(life: Life, run: () => void, tag = 0): void {
+    if (!life.alive) return;
+    if (life.pausedUntil <= this.now) return run();
+    const order = this.chance(0.5) ? this.#order++ : -this.#order++;
+    this.#push({ at: life.pausedUntil, order, life, tag, run });
+  }
+
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => void this.after(ms, resolve));
   }

@@ -19,16 +19,17 @@ import type { Assignments } from './assignments.ts';
 import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import type { AgentDisk } from './disk.ts';
-import { portForwards, portKey } from './ports.ts';
+import { portForwards, portKey, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
 import { startTaskController } from './task/loop.ts';
+import { isFinal } from './task/step.ts';
 
 /** Containers that are made or started at the same moment: more only contend for the kernel's mount and netlink locks. */
 const STARTING_AT_ONCE = 8;
-/** Reports and saves of one burst are made as one. */
-const GATHER_MS = 5;
+/** Reports and saves of one burst are made as one; what comes while a report is under way is the next one. */
+const GATHER_MS = 1;
 
 /** The names that containers can resolve: worker/overlay/dns in production. */
 export interface Resolver {
@@ -63,6 +64,11 @@ export interface Agent {
   close(): Promise<void>;
   /** The task of a container name or task id, for logs and exec. */
   find(taskId: string): Task | undefined;
+  /**
+   * Resolves when the container of a task has been started, or the task has ended without; the task may not have come yet.
+   * @throws the signal's reason
+   */
+  whenStarted(taskId: string, signal: AbortSignal): Promise<TaskStatus>;
 }
 
 /** Takes up what was kept on disk, then connects to the manager. `engine.recover()` must have been called before. */
@@ -76,6 +82,7 @@ export function startAgent(options: AgentOptions): Agent {
   const bridges = new Map<string, string>();
   const pending = new Map<string, TaskStatus>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
+  const onlookers = new Map<string, Set<() => void>>();
   let assignments: Assignments = NO_ASSIGNMENTS;
   let portTroubles = new Map<string, string>();
   let flushTimer: Timer | undefined;
@@ -132,12 +139,7 @@ export function startAgent(options: AgentOptions): Agent {
     portsRunning ??= (async () => {
       while (portsWanted && !life.signal.aborted) {
         portsWanted = false;
-        const tasks = [...controllers.values()].map(({ task }) => task);
-        const forwards = portForwards(
-          assignments.ingress.values(),
-          tasks,
-          (task) => controllers.get(task.id)?.running === true,
-        );
+        const forwards = portForwards(assignments.ingress.values(), controllers.values());
         try {
           const failures = await engine.networks.setPorts(forwards);
           portTroubles = new Map(
@@ -196,15 +198,58 @@ export function startAgent(options: AgentOptions): Agent {
         },
         detachResolver: (containerId) => options.resolver.detach(containerId),
         report: (taskId, next) => {
-          pending.set(taskId, next);
-          soon();
+          const say = (): void => {
+            pending.set(taskId, next);
+            soon();
+            tell(taskId);
+          };
+          // Nobody hears that a task serves before its ports lead to it.
+          if (!serves(next) || !publishes(taskId)) return say();
+          void applyPorts().then(() => {
+            // What has been said meanwhile is newer.
+            if (controllers.get(taskId)?.status === next) say();
+          });
         },
         runningChanged: () => {
+          tell(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void applyPorts();
         },
       }),
     );
   };
+
+  const publishes = (taskId: string): boolean => {
+    const task = controllers.get(taskId)?.task;
+    if (task === undefined) return false;
+    return (
+      task.ports.length > 0 || [...assignments.ingress.values()].some(({ serviceId }) => serviceId === task.serviceId)
+    );
+  };
+  const tell = (taskId: string): void => onlookers.get(taskId)?.forEach((look) => look());
+
+  const whenStarted: Agent['whenStarted'] = (taskId, signal) =>
+    new Promise((resolve, reject) => {
+      const looks = onlookers.get(taskId) ?? new Set();
+      onlookers.set(taskId, looks);
+      const done = (): void => {
+        looks.delete(look);
+        if (looks.size === 0) onlookers.delete(taskId);
+        signal.removeEventListener('abort', leave);
+      };
+      const leave = (): void => {
+        done();
+        reject(signal.reason as Error);
+      };
+      const look = (): void => {
+        const controller = controllers.get(taskId);
+        if (controller === undefined || !(controller.running || isFinal(controller.status.state))) return;
+        done();
+        resolve(controller.status);
+      };
+      looks.add(look);
+      signal.addEventListener('abort', leave, { once: true });
+      look();
+    });
 
   /** Takes over one message: names first, then ports, then the tasks that need both. */
   const accept = async (change: AssignmentChange): Promise<void> => {
@@ -314,6 +359,7 @@ export function startAgent(options: AgentOptions): Agent {
       await portsRunning;
     },
     find: (taskId) => controllers.get(taskId)?.task,
+    whenStarted,
   };
 }
 

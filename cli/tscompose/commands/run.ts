@@ -85,14 +85,17 @@ export async function run(
       ports: [...(options.servicePorts === true ? service.ports.map(asOwnPort) : []), ...ports],
       autoRemove: options.rm === true && options.detach === true,
     }));
-    const task = await untilStarted(node, taskId, interrupts.first);
-    if (options.detach === true) return context.terminal.out(`${task.name}\n`);
-    interrupts.close();
+    const started = untilStarted(node, taskId, interrupts.first);
+    if (options.detach === true) return context.terminal.out(`${(await started).name}\n`);
+    const settled = started.then(() => interrupts.close());
+    // A terminal belongs to the process only when there is one; without a terminal nothing is lost by attaching at once.
+    if (tty) await settled;
     const code = await runSession({
       call: node.tasks.attach(),
-      first: { attach: { taskId, replay: true, ...(tty ? { size: terminalSize() } : {}) } },
+      first: { attach: { taskId, replay: true, wait: true, ...(tty ? { size: terminalSize() } : {}) } },
       tty,
       interactive,
+      started: settled,
     });
     if (code !== 0) throw new ExitCode(code);
   } catch (error) {
@@ -209,7 +212,7 @@ async function untilStarted(node: NodeClient, taskId: string, signal: AbortSigna
   for await (const { task, gone } of node.control.watchTask({ taskId }, signal)) {
     if (gone || task === undefined) break;
     if (task.status.state === 'rejected') {
-      throw new TsswarmError('RUNTIME_FAILED', `starting container "${task.name}": ${task.status.error}`);
+      throw new TsswarmError('RUNTIME_FAILED', task.status.error);
     }
     if (reached(task.status.state, 'running')) return task;
   }

@@ -11,6 +11,11 @@ export interface SessionOptions {
   readonly tty: boolean;
   /** Send standard input. */
   readonly interactive: boolean;
+  /**
+   * Until then the process may not have been started, and signals are the caller's business; afterwards they are the process's.
+   * Its error ends the session. Absent: it runs already.
+   */
+  readonly started?: Promise<unknown>;
 }
 
 const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -31,23 +36,38 @@ export async function runSession(options: SessionOptions): Promise<number> {
   send(options.first);
   if (raw) makeRaw();
   if (tty) stdout.on('resize', onResize);
-  for (const name of FORWARDED_SIGNALS) process.on(name, onSignal);
+  const forwardSignals = (): void => FORWARDED_SIGNALS.forEach((name) => void process.on(name, onSignal));
+  let ended = false;
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => undefined);
+  if (options.started === undefined) forwardSignals();
+  else
+    options.started.then(
+      () => ended || forwardSignals(),
+      (error: unknown) => failed.reject(error),
+    );
   const input = interactive ? sendInput(call) : undefined;
   if (!interactive) send({ closeStdin: true });
   try {
-    for await (const output of call.output) {
-      if (output.stdout !== undefined) await write(process.stdout, output.stdout);
-      if (output.stderr !== undefined) await write(process.stderr, output.stderr);
-      if (output.exit !== undefined) return output.exit.code;
-    }
-    throw new TsswarmError('UNAVAILABLE', 'following the process: the connection to the node ended before it');
+    return await Promise.race([relayOutput(call.output), failed.promise]);
   } finally {
+    ended = true;
     input?.stop();
     if (raw) stdin.setRawMode(false);
     stdout.removeListener('resize', onResize);
     for (const name of FORWARDED_SIGNALS) process.removeListener(name, onSignal);
     call.end();
   }
+}
+
+/** Writes what the process says, until it ends. @returns its exit code */
+async function relayOutput(outputs: AsyncIterable<ProcessOutput>): Promise<number> {
+  for await (const output of outputs) {
+    if (output.stdout !== undefined) await write(process.stdout, output.stdout);
+    if (output.stderr !== undefined) await write(process.stderr, output.stderr);
+    if (output.exit !== undefined) return output.exit.code;
+  }
+  throw new TsswarmError('UNAVAILABLE', 'following the process: the connection to the node ended before it');
 }
 
 /**

@@ -3,11 +3,17 @@ import type { ContainerId } from '../../../base/ids.ts';
 import type { Containers, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
-import type { AttachStart, ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+import type { AttachStart, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 
-/** Logs, exec and attach of the tasks on this node. */
-export function tasksHandlers(containers: Containers): ServiceHandlers<typeof tasksService> {
+/**
+ * Logs, exec and attach of the tasks on this node.
+ * @param whenStarted resolves when the task's container has been started, or never will be
+ */
+export function tasksHandlers(
+  containers: Containers,
+  whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
+): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
     const id = containerIdOf(taskId);
     if (containers.inspect(id) !== undefined) return id;
@@ -53,6 +59,12 @@ export function tasksHandlers(containers: Containers): ServiceHandlers<typeof ta
       const { attach } = first;
       if (attach === undefined)
         throw new TsswarmError('INVALID_INPUT', 'attaching: the first message does not name the task');
+      if (attach.wait === true) {
+        const status = await whenStarted(attach.taskId, signal);
+        if (status.state === 'rejected') {
+          throw new TsswarmError('RUNTIME_FAILED', status.error);
+        }
+      }
       yield* attachTo(containers, demand(attach.taskId), attach, rest, signal);
     },
   };

@@ -193,6 +193,14 @@ describe('raft snapshots (paper 7, figure 13)', () => {
     assert.equal(group.core('b').log.firstIndex, 6);
   });
 
+  it('drops a log that contradicts the snapshot, however long', () => {
+    const group = new RaftGroup({ a: {}, b: { terms: [1, 1, 1, 1, 1, 1, 1] } });
+    const install = group.receive(chunk(0, [1], true)).find(({ kind }) => kind === 'install-snapshot');
+    assert.ok(install?.kind === 'install-snapshot' && install.resetLog);
+    group.step('b', { kind: 'snapshot-installed' });
+    assert.deepEqual([group.core('b').log.firstIndex, group.core('b').log.lastIndex], [6, 5]);
+  });
+
   it('does nothing for a snapshot of what it has committed', () => {
     const group = new RaftGroup({ a: {}, b: { terms: [1, 1, 1, 2, 2, 3] } });
     group.core('b').commitIndex = 6;

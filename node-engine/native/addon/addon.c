@@ -106,5 +106,6 @@ void export_function(napi_env env, napi_value exports, const char *name, napi_ca
 NAPI_MODULE_INIT() {
   export_filesystem(env, exports);
   export_network(env, exports);
+  export_process(env, exports);
   return exports;
 }

@@ -270,10 +270,4 @@ export const MUTATIONS: readonly Mutation[] = [
       "const batch = fold(tasks); for (const task of tasks) if (task.kind === 'send') this.#listener.send(task.to, task.message);",
     grave: true,
   },
-  {
-    name: 'success told though another entry took the place',
-    file: 'applier.ts',
-    find: 'if (waiting.term === term)',
-    replace: 'if (waiting.term > 0)',
-  },
 ];

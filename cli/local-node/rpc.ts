@@ -1,2 +1,0 @@
-export { connect } from '../../proto/rpc/client.ts';
-export * as services from '../../proto/rpc/services.ts';

@@ -1,0 +1,47 @@
+/**
+ * Makes one file of each command's compiled sources and the packages that it uses (esbuild): a command that lives for some tens of
+ * milliseconds must not spend them on finding and opening hundreds of modules. The daemon runs from the single files.
+ */
+import { join } from 'node:path';
+import { build } from 'esbuild';
+import type { Plugin } from 'esbuild';
+
+const root = join(import.meta.dirname, '..', '..');
+
+/** Built-in modules that cost a millisecond or more to load, and that most commands never use. */
+const LATE = ['child_process', 'crypto', 'fs/promises', 'readline', 'readline/promises', 'http', 'https', 'tls'];
+
+/** Loads those when something of theirs is first used: each name becomes a getter. */
+const lateBuiltins: Plugin = {
+  name: 'late-builtins',
+  setup(context) {
+    context.onResolve({ filter: new RegExp(`^(node:)?(${LATE.join('|')})$`) }, ({ path }) => ({
+      path: path.replace(/^node:/, ''),
+      namespace: 'late',
+    }));
+    context.onLoad({ filter: /.*/, namespace: 'late' }, ({ path }) => {
+      const module = process.getBuiltinModule(path) as object | undefined;
+      if (module === undefined) throw new Error(`bundling: Node has no module "${path}"`);
+      const contents = `const load = () => process.getBuiltinModule(${JSON.stringify(path)});
+for (const name of ${JSON.stringify(Object.keys(module))})
+  Object.defineProperty(exports, name, { enumerable: true, get: () => load()[name] });`;
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
+await build({
+  absWorkingDir: root,
+  entryPoints: ['tscompose', 'tsswarm'].map((name) => ({ in: `dist/cli/${name}/main.js`, out: name })),
+  outdir: 'dist/bundle',
+  // CommonJS is loaded in one turn; modules take several, and as many milliseconds.
+  outExtension: { '.js': '.cjs' },
+  format: 'cjs',
+  define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename' },
+  bundle: true,
+  platform: 'node',
+  target: 'node24',
+  minify: true,
+  plugins: [lateBuiltins],
+  logLevel: 'warning',
+});
