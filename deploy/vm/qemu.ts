@@ -38,7 +38,7 @@ export function accelerator(): 'kvm' | 'tcg' {
 /** Boots a guest without any network device and waits until it has powered itself off, or kills it. */
 export async function runGuest(options: GuestOptions): Promise<GuestEnd> {
   const accelerate =
-    accelerator() === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max'];
+    accelerator() === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max,-pku'];
   const child = spawn(
     'qemu-system-x86_64',
     [
