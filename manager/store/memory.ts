@@ -1,11 +1,11 @@
 import type { Clock } from '../../base/clock.ts';
 import { Database } from './database.ts';
 import { Overlay } from './transaction.ts';
-import type { ReadTransaction, Store } from './types.ts';
+import type { ReadTransaction, ResumableStore } from './types.ts';
 import { WatchHub } from './watch.ts';
 
 /** The store without a log under it: the twin for tests. Transactions commit at once. */
-export function memoryStore(clock: Pick<Clock, 'now'>): Store {
+export function memoryStore(clock: Pick<Clock, 'now'>): ResumableStore {
   const database = new Database();
   const hub = new WatchHub();
   return {
@@ -26,5 +26,6 @@ export function memoryStore(clock: Pick<Clock, 'now'>): Store {
     viewAndWatch<R>(read: (tx: ReadTransaction) => R) {
       return { result: read(database), watch: hub.open() };
     },
+    watchFrom: (version) => hub.resume(version, database.version),
   };
 }

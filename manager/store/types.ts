@@ -100,3 +100,12 @@ export interface Store {
    */
   viewAndWatch<R>(read: (tx: ReadTransaction) => R): { readonly result: R; readonly watch: StoreWatch };
 }
+
+/** A store whose watchers can go on where they stopped, without reading everything again. */
+export interface ResumableStore extends Store {
+  /**
+   * Watches every commit after `version`: first the kept ones, then those to come.
+   * @throws UNAVAILABLE when commits after `version` are no longer kept, or are not here yet: read and watch again
+   */
+  watchFrom(version: number): StoreWatch;
+}

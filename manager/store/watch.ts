@@ -4,22 +4,57 @@ import type { StoreCommit, StoreWatch } from './types.ts';
 /** Commits that a watcher may lag behind before it is cut off. */
 const LONGEST_QUEUE = 10_000;
 
+/** Commits, and changes in them, that are kept for watchers that come back: minutes of a busy cluster, bounded in memory. */
+const KEPT_COMMITS = 1_000;
+const KEPT_CHANGES = 10_000;
+
 /** Hands every commit to every watcher, in order; a slow watcher never holds anybody up. */
 export class WatchHub {
   readonly #watchers = new Set<Watcher>();
+  #kept: StoreCommit[] = [];
+  #keptChanges = 0;
+  /** No commit after this version is missing among the kept ones; undefined while none came. */
+  #floor: number | undefined;
 
   publish(commit: StoreCommit): void {
+    this.#floor ??= commit.version - 1;
+    this.#kept.push(commit);
+    this.#keptChanges += commit.changes.length;
+    while (this.#kept.length > KEPT_COMMITS || this.#keptChanges > KEPT_CHANGES) {
+      const oldest = this.#kept.shift();
+      if (oldest === undefined) break;
+      this.#keptChanges -= oldest.changes.length;
+      this.#floor = oldest.version;
+    }
     for (const watcher of this.#watchers) watcher.push(commit);
   }
 
-  open(): StoreWatch {
+  open(): Watcher {
     const watcher = new Watcher(() => this.#watchers.delete(watcher));
     this.#watchers.add(watcher);
     return watcher;
   }
 
-  /** Ends all watches, with an error when one is given. */
+  /**
+   * Watches what came after version `after`, then what comes.
+   * @param current version of the state that readers see now
+   * @throws UNAVAILABLE when `after` is older than the kept commits, or newer than `current`
+   */
+  resume(after: number, current: number): StoreWatch {
+    if (after > current) throw cannotResume(after, `version ${current} is the newest here`);
+    if (after < current && (this.#floor === undefined || after < this.#floor)) {
+      throw cannotResume(after, 'the commits after it are no longer kept');
+    }
+    const watcher = this.open();
+    for (const commit of this.#kept) if (commit.version > after) watcher.push(commit);
+    return watcher;
+  }
+
+  /** Ends all watches, with an error when one is given, and forgets the kept commits: others may come between. */
   close(error?: Error): void {
+    this.#kept = [];
+    this.#keptChanges = 0;
+    this.#floor = undefined;
     for (const watcher of this.#watchers) watcher.end(error);
   }
 }
@@ -74,4 +109,8 @@ class Watcher implements StoreWatch {
       this.close();
     }
   }
+}
+
+function cannotResume(after: number, why: string): TsswarmError {
+  return new TsswarmError('UNAVAILABLE', `watching the store from version "${after}": ${why}; read and watch again`);
 }
