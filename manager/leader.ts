@@ -3,7 +3,9 @@ import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { runAllocator } from './allocator/loop.ts';
 import { runCaLoop } from './ca/loop.ts';
+import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
 import { runOrchestrator } from './orchestrator/loop.ts';
+import type { Raft } from './raft/types.ts';
 import { runScheduler } from './scheduler/loop.ts';
 import type { Store } from './store/types.ts';
 
@@ -12,6 +14,8 @@ export interface LeaderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Absent: the store is not one of several. */
+  readonly raft?: Raft;
 }
 
 /** Runs the loops that decide, on the manager that leads, until `signal` aborts. */
@@ -21,5 +25,7 @@ export async function lead(options: LeaderOptions, signal: AbortSignal): Promise
     runAllocator(options, signal),
     runScheduler(options, signal),
     runCaLoop(options, signal),
+    runNodeLoop(options, signal),
+    ...(options.raft === undefined ? [] : [runRoleLoop({ ...options, raft: options.raft }, signal)]),
   ]);
 }

@@ -3,7 +3,7 @@ import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { OtherShapeError } from '../../proto/rpc/local/frames.ts';
-import { controlService, daemonService, imagesService, tasksService } from '../../proto/rpc/services.ts';
+import { controlService, daemonService, imagesService, membershipService, tasksService } from '../../proto/rpc/services.ts';
 import type { NodePlace } from './place.ts';
 
 /** What a command talks to: the services of one node over its socket. */
@@ -12,6 +12,7 @@ export interface NodeClient {
   readonly daemon: ServiceClient<typeof daemonService>;
   readonly tasks: ServiceClient<typeof tasksService>;
   readonly images: ServiceClient<typeof imagesService>;
+  readonly membership: ServiceClient<typeof membershipService>;
   close(): void;
 }
 
@@ -49,6 +50,7 @@ export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefi
     daemon: connection.service(daemonService),
     tasks: connection.service(tasksService),
     images: connection.service(imagesService),
+    membership: connection.service(membershipService),
     close: () => connection.close(),
   };
 }

@@ -18,16 +18,27 @@ program
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--address-pool <subnet...>', 'pools that subnets of networks are cut from (default: 10.128.0.0/12)')
+  .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
+  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>]', '0.0.0.0:2377')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
 
 program
   .command('join')
-  .description('join the cluster of another machine (not in this version)')
-  .argument('[address]')
-  .option('--token <token>')
-  .action(async () => (await import('./commands/join.ts')).join());
+  .description('join the cluster of another machine, as a worker or manager: the token decides')
+  .argument('<address>', "a manager's <host>[:<port>]")
+  .requiredOption('--token <token>', 'as "tsswarm join-token" prints it')
+  .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
+  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>]', '0.0.0.0:2377')
+  .option('--availability <availability>', 'active, pause or drain', 'active')
+  .option('--node-name <name>', "name of the node (default: the machine's host name)")
+  .option('--cgroup-parent <name>', 'cgroup that holds the containers')
+  .option('--log-level <level>', 'debug, info, warn or error')
+  .option('--no-systemd', 'start a detached process also where systemd runs')
+  .action(async (address, options) =>
+    (await import('./commands/join.ts')).join(place(), address, options, terminal),
+  );
 
 program
   .command('status')
@@ -51,26 +62,61 @@ program
   .description('list the nodes of the cluster')
   .option('-q, --quiet', 'only node ids')
   .action(listNodes);
-program
-  .command('node')
-  .description('commands for nodes')
+const node = program.command('node').description('nodes of the cluster');
+node
   .command('ls')
   .description('list the nodes of the cluster')
   .option('-q, --quiet', 'only node ids')
   .action(listNodes);
+node
+  .command('inspect')
+  .description('show all that is known of nodes, as JSON; "self" is this one')
+  .argument('<node...>')
+  .action(async (names) => (await import('./commands/node.ts')).inspectNodes(place(), names, terminal));
+node
+  .command('promote')
+  .description('make workers managers')
+  .argument('<node...>')
+  .action(async (names) => (await import('./commands/node.ts')).setRole(place(), names, 'manager', terminal));
+node
+  .command('demote')
+  .description('make managers workers')
+  .argument('<node...>')
+  .action(async (names) => (await import('./commands/node.ts')).setRole(place(), names, 'worker', terminal));
+node
+  .command('update')
+  .description('change a node')
+  .argument('<node>')
+  .option('--availability <availability>', 'active, pause or drain')
+  .option('--role <role>', 'worker or manager')
+  .option('--label-add <label...>', 'add or change labels: <key>=<value>')
+  .option('--label-rm <key...>', 'remove labels')
+  .action(async (name, options) => (await import('./commands/node.ts')).updateNode(place(), name, options, terminal));
+node
+  .command('rm')
+  .description('remove nodes that are down or have left')
+  .argument('<node...>')
+  .option('-f, --force', 'also when they are not down')
+  .action(async (names, options) =>
+    (await import('./commands/node.ts')).removeNodes(place(), names, options, terminal),
+  );
 
 program
   .command('join-token')
   .description('print the token to join with')
   .argument('<role>', 'worker or manager')
-  .action(async (role) => (await import('./commands/join-token.ts')).joinToken(place(), role, terminal));
+  .option('-q, --quiet', 'only the token')
+  .option('--rotate', 'replace the token: the old one no longer lets anybody in')
+  .action(async (role, options) =>
+    (await import('./commands/join-token.ts')).joinToken(place(), role, options, terminal),
+  );
 
 program
   .command('leave')
   .description(
     'leave the cluster and stop the node: containers, networks and rules are removed, volumes and images kept',
   )
-  .option('-f, --force', 'also when projects are running')
+  .option('-f, --force', 'also the last manager: the cluster is gone then')
   .action(async (options) => (await import('./commands/leave.ts')).leave(place(), options, terminal));
 
 const image = program.command('image').description('images of this node');

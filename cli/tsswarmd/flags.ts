@@ -19,6 +19,10 @@ export interface DaemonFlags {
   readonly socket: string;
   /** A descriptor to which a line is written once the socket answers; -1: none. */
   readonly readyFd: number;
+  /** Where other nodes are listened to, "host:port"; empty: as before, else everywhere. */
+  readonly listenAddr: string;
+  /** What others are told to connect to, "host[:port]"; empty: as before, else found out. */
+  readonly advertiseAddr: string;
 }
 
 export const DEFAULT_STATE_DIR = '/var/lib/tsswarm';
@@ -39,6 +43,8 @@ The daemon of a node. "tsswarm init" starts it.
   --log-level LEVEL     debug, info, warn or error (default info)
   --log-file FILE       write the log there instead of standard error
   --socket PATH         where the node is spoken to (default <run-dir>/tsswarm.sock)
+  --listen-addr ADDR    where other nodes are listened to (default 0.0.0.0:2377)
+  --advertise-addr ADDR what they are told to connect to (default: this machine's address)
   --ready-fd N          write "ready" to descriptor N once the socket answers
   --help
 `;
@@ -57,6 +63,8 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         'log-level': { type: 'string', default: 'info' },
         'log-file': { type: 'string', default: '' },
         socket: { type: 'string', default: '' },
+        'listen-addr': { type: 'string', default: '' },
+        'advertise-addr': { type: 'string', default: '' },
         'ready-fd': { type: 'string', default: '-1' },
         help: { type: 'boolean', default: false },
       },
@@ -84,5 +92,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     logFile: values['log-file'],
     socket: values.socket || socketPath(values['run-dir']),
     readyFd: Number(values['ready-fd']),
+    listenAddr: values['listen-addr'],
+    advertiseAddr: values['advertise-addr'],
   };
 }

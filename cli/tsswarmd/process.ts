@@ -1,33 +1,42 @@
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
-import { messageOf } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { jsonLogger } from '../../base/log.ts';
 import type { Logger } from '../../base/log.ts';
 import { systemRandom } from '../../base/random.ts';
-import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
-import { createControl } from '../../manager/control/server.ts';
-import { createDispatcher } from '../../manager/dispatcher/server.ts';
-import { lead } from '../../manager/leader.ts';
-import { openStore } from '../../manager/store/index.ts';
+import { caInProcess } from '../../manager/ca/server.ts';
 import { createEngine } from '../../node-engine/index.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { identityOf } from '../../proto/rpc/certificate.ts';
+import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { createLocalServer } from '../../proto/rpc/local/server.ts';
 import { createRpcServer } from '../../proto/rpc/server.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import {
+  caService,
   controlService,
   daemonService,
   dispatcherService,
   imagesService,
+  membershipService,
   tasksService,
 } from '../../proto/rpc/services.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
+import { identityDisk, keepIdentity } from '../../worker/identity/index.ts';
+import { createManagers } from '../../worker/managers/client.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
+import { clusterPlace } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
 import { nodeIdentity } from './identity.ts';
+import { joinAsRequested } from './join-request.ts';
+import { startManager } from './manager.ts';
+import type { Manager } from './manager.ts';
+import { eraseManager, followRole, handOver } from './role.ts';
 import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
+import { late } from './services/late.ts';
 import { tasksHandlers } from './services/tasks.ts';
 import { notifySystemd } from './systemd.ts';
 import { listenOnSocket } from './socket.ts';
@@ -48,20 +57,6 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
 
   // The engine's lock keeps a second daemon away from the same state before anything of it is read.
   const engine = await createEngine({ ...flags, logger, clock, version });
-  const nodeId = nodeIdentity(flags.stateDir, random);
-  const opened = await openStore({
-    dir: join(flags.stateDir, 'manager'),
-    id: nodeId,
-    clock,
-    random,
-    logger,
-    onFatal: (error) => {
-      logger.error('the store cannot be written: stopping', { reason: error.message });
-      process.exit(1);
-    },
-  });
-  const { store } = opened;
-  await engine.recover();
   const { hostname, platform, nanoCpus, memoryBytes } = engine.info();
   const description = {
     hostname: flags.nodeName || hostname,
@@ -69,18 +64,75 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
     resources: { nanoCpus, memoryBytes },
     engine: { version, labels: {} },
   };
-  await bootstrapCluster({ store, clock, random, nodeId, description, addressPools: flags.addressPools });
+  const disk = identityDisk(join(flags.stateDir, 'identity'));
+  const place = clusterPlace(flags);
+  const saved =
+    (await disk.load()) ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
+  const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
+  const fatal = (message: string) => (error: Error) => {
+    logger.error(message, { reason: error.message });
+    process.exit(1);
+  };
+  const beManager = (identity: LiveIdentity | undefined): Promise<Manager> =>
+    startManager({
+      nodeId,
+      stateDir: flags.stateDir,
+      addressPools: flags.addressPools,
+      description,
+      identity,
+      disk,
+      listenAddr: place.listenAddr,
+      mayGoUnheard: place.mayGoUnheard,
+      advertiseAddr: place.advertiseAddr,
+      managers: place.managers(),
+      learn: place.learn,
+      clock,
+      random,
+      logger,
+      onFatal: fatal('the store cannot be written: stopping'),
+    });
+  const known = saved === undefined ? undefined : createLiveIdentity(saved);
+  let manager: Manager | undefined;
+  // Containers are taken up while the manager gets ready.
+  const recovering = engine.recover();
+  recovering.catch(() => undefined);
+  if (known === undefined || known.node.role === 'manager') manager = await beManager(known);
+  await recovering;
+  const identity = known ?? manager?.identity;
+  if (identity === undefined) throw new TsswarmError('INTERNAL', 'starting the node: it has no identity');
 
-  const leading = lead({ store, clock, random, logger }, life.signal);
-  const control = createControl({ store, clock, random });
-  const dispatcher = createDispatcher({ store, clock, random, logger });
+  const { socket } = flags;
+  const connection = connectLocal(socket);
+  const managers = createManagers({
+    identity: () => identity,
+    clock,
+    addresses: place.managers,
+    learn: place.learn,
+    local: () => (manager === undefined ? undefined : connection.service(dispatcherService)),
+  });
+  const demandManager = (): Manager => {
+    if (manager !== undefined) return manager;
+    throw new TsswarmError('PERMISSION_DENIED', 'asking this node for the cluster: it is a worker, not a manager', {
+      hint: `run the command on a manager, or make this node one: tsswarm node promote ${nodeId}`,
+    });
+  };
   const servers = { rpc: createRpcServer(), local: createLocalServer() };
   const serve = <S extends Readonly<Record<string, object>>>(definition: S, handlers: ServiceHandlers<S>): void => {
     servers.rpc.add(definition, handlers);
     servers.local.add(definition, handlers);
   };
-  serve(controlService, control);
-  serve(dispatcherService, dispatcher.handlers);
+  serve(
+    controlService,
+    late(controlService, () => demandManager().control),
+  );
+  serve(
+    dispatcherService,
+    late(dispatcherService, () => demandManager().dispatcher),
+  );
+  serve(
+    membershipService,
+    late(membershipService, () => demandManager().membership),
+  );
   serve(
     tasksService,
     tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
@@ -92,11 +144,14 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
       flags,
       version,
       nodeId,
-      opened,
-      control,
+      identity,
+      manager: () => manager,
+      managers,
       engine,
       clock,
+      logger,
       startedAt,
+      endAgent: () => agent.close(),
       stop: (finish) => {
         cleanUp = finish;
         // The answer to the caller goes out first.
@@ -104,20 +159,18 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
       },
     }),
   );
-  const { socket } = flags;
   const listening = await listenOnSocket(servers, socket);
 
-  const connection = connectLocal(socket);
   const resolver = createResolver({
     clock,
     random,
-    networkName: (id) => store.view((tx) => tx.get('network', id)?.spec.name),
+    networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
   });
   const agent = startAgent({
     nodeId,
     describe: () => description,
-    dispatcher: connection.service(dispatcherService),
+    dispatcher: managers.dispatcher,
     engine,
     resolver,
     netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
@@ -126,7 +179,31 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
     random,
     logger,
   });
-  logger.info('ready', { nodeId, socket, version });
+  const roles = followRole({
+    identity,
+    logger,
+    clock,
+    signal: life.signal,
+    begin: async () => void (manager ??= await beManager(identity)),
+    async end() {
+      const before = manager;
+      manager = undefined;
+      await before?.close();
+      await eraseManager(join(flags.stateDir, 'manager'));
+    },
+  });
+  const keeper = keepIdentity({
+    identity,
+    disk,
+    ca: () =>
+      manager === undefined
+        ? managers.connection().service(caService)
+        : caInProcess(manager.ca, () => identity.node),
+    clock,
+    random,
+    logger,
+  });
+  logger.info('ready', { nodeId, socket, version, role: identity.node.role });
   notifySystemd('READY=1');
   if (flags.readyFd >= 0) {
     writeSync(flags.readyFd, 'ready\n');
@@ -137,15 +214,17 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   logger.info('stopping; containers run on');
   notifySystemd('STOPPING=1');
   await agent.close();
-  connection.close();
-  dispatcher.close();
   life.abort(new Error('stopping'));
+  await keeper.close();
+  await roles;
+  managers.close();
+  connection.close();
   listening.close();
   servers.local.close();
   servers.rpc.close();
-  await leading;
+  await handOver(manager, logger);
+  await manager?.close();
   resolver.close();
-  await opened.close();
   await engine.close();
   cleanUp();
 }

@@ -37,17 +37,31 @@ export interface DispatcherOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Where managers are reached now, for the workers to keep; absent: they are told of none. */
+  readonly managers?: ManagerAddresses;
+}
+
+/** The addresses of all managers, and word when they change. */
+export interface ManagerAddresses {
+  current(): readonly string[];
+  /** Calls `listener` after every change, until the returned function is called. */
+  onChange(listener: () => void): () => void;
 }
 
 /** The manager's side of the workers' sessions. */
 export interface Dispatcher {
   readonly handlers: ServiceHandlers<typeof dispatcherService, []>;
+  /**
+   * Gives every node that the store says is ready the time to register that a heartbeat has; who does not is down. For a
+   * manager that begins to lead: its nodes were another's.
+   */
+  takeOver(signal: AbortSignal): Promise<void>;
   /** Ends all sessions, as on the loss of leadership. */
   close(): void;
 }
 
 /** Makes the dispatcher; it works as soon as its handlers are served. */
-export function createDispatcher({ store, clock, random, logger: parent }: DispatcherOptions): Dispatcher {
+export function createDispatcher({ store, clock, random, logger: parent, managers }: DispatcherOptions): Dispatcher {
   const logger = parent.child({ component: 'dispatcher' });
   const sessions = new Map<NodeId, Session>();
 
@@ -80,8 +94,15 @@ export function createDispatcher({ store, clock, random, logger: parent }: Dispa
       await store.update((tx) => registerNode(tx, request, clock.now()));
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
-        yield { sessionId: session.id, heartbeatMs: HEARTBEAT_MS };
-        if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        let said = managers?.current() ?? [];
+        yield { sessionId: session.id, heartbeatMs: HEARTBEAT_MS, managers: said };
+        while (!signal.aborted) {
+          await changed(managers, signal);
+          const now = managers?.current() ?? [];
+          if (signal.aborted || now.join() === said.join()) continue;
+          said = now;
+          yield { sessionId: session.id, heartbeatMs: HEARTBEAT_MS, managers: said };
+        }
         if (session.end.signal.aborted) throw session.end.signal.reason;
       } finally {
         session.deadline.cancel();
@@ -186,11 +207,37 @@ export function createDispatcher({ store, clock, random, logger: parent }: Dispa
 
   return {
     handlers,
+    async takeOver(signal) {
+      await sleep(clock, HEARTBEAT_MS * GRACE, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const silent = store.view((tx) => tx.list('node')).filter(
+        ({ id, status }) => status.state === 'ready' && !sessions.has(id),
+      );
+      for (const { id } of silent) {
+        await markDown(id, 'did not register with the new leader').catch((error: unknown) =>
+          logger.warn('node state', { reason: messageOf(error) }),
+        );
+      }
+    },
     close() {
       for (const session of sessions.values())
         session.end.abort(new TsswarmError('NOT_LEADER', 'this manager no longer leads'));
     },
   };
+}
+
+/** Resolves when the managers have changed or the signal aborts. */
+function changed(managers: ManagerAddresses | undefined, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stop?.();
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const stop = managers?.onChange(done);
+    signal.addEventListener('abort', done, { once: true });
+    if (signal.aborted) done();
+  });
 }
 
 function registerNode(tx: WriteTransaction, { nodeId, description }: SessionRequest, now: number): void {

@@ -9,11 +9,13 @@ export const DEPENDENCY_FAILED = 'dependency failed';
 /** Whether the restart policy wants an ended task to be followed by another. */
 export function willRestart(task: Task): boolean {
   const { restart } = task.spec;
-  if (!isFinal(task) || task.oneOff || restart.condition === 'none') return false;
+  if (!isFinal(task) || task.oneOff) return false;
+  // It did not end: its node was lost. No policy says that it should not run elsewhere.
+  if (task.status.state === 'orphaned') return true;
+  if (restart.condition === 'none') return false;
   if (task.status.message === DEPENDENCY_FAILED) return false;
   const { state } = task.status;
   if (state === 'shutdown' || state === 'remove') return false;
-  if (state === 'orphaned') return true;
   if (restart.condition === 'on-failure' && state === 'complete') return false;
   return restart.maxAttempts === 0 || nextAttempt(task) <= restart.maxAttempts;
 }

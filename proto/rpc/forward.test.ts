@@ -33,7 +33,7 @@ describe('passing calls on to the leader', () => {
         {
           async *session(_request, signal, caller) {
             seen.push(caller);
-            yield { sessionId: identity.node.nodeId, heartbeatMs: 1 };
+            yield { sessionId: identity.node.nodeId, heartbeatMs: 1, managers: [] };
             await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
             gone.resolve();
           },

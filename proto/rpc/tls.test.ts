@@ -33,7 +33,7 @@ describe('rpc over TLS', () => {
     server.add(dispatcherService, {
       async *session(_request, signal, caller) {
         callers.push(caller);
-        yield { sessionId: 's', heartbeatMs: 1 };
+        yield { sessionId: 's', heartbeatMs: 1, managers: [] };
         const gone = deferred<void>();
         signal.addEventListener('abort', () => gone.resolve());
         await gone.promise;

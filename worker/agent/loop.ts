@@ -9,6 +9,7 @@ import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type {
   AssignmentChange,
+  Network,
   NetworkEndpoint,
   NodeDescription,
   Task,
@@ -64,6 +65,8 @@ export interface Agent {
   close(): Promise<void>;
   /** The task of a container name or task id, for logs and exec. */
   find(taskId: string): Task | undefined;
+  /** A network of the assignments. */
+  network(id: NetworkId): Network | undefined;
   /**
    * Resolves when the container of a task has been started, or the task has ended without; the task may not have come yet.
    * @throws the signal's reason
@@ -359,6 +362,7 @@ export function startAgent(options: AgentOptions): Agent {
       await portsRunning;
     },
     find: (taskId) => controllers.get(taskId)?.task,
+    network: (id) => assignments.networks.get(id),
     whenStarted,
   };
 }

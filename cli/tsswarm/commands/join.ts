@@ -1,8 +1,69 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join as joinPath } from 'node:path';
 import { TsswarmError } from '../../../base/errors.ts';
+import { parseJoinToken } from '../../../base/join-token.ts';
+import type { NodeAvailability } from '../../../proto/types/index.ts';
+import { openNode, tryOpenNode } from '../../local-node/index.ts';
+import type { NodePlace } from '../../local-node/index.ts';
+import { joinRequestPath } from '../../local-node/join-request.ts';
+import type { JoinRequest } from '../../local-node/join-request.ts';
+import { startNode } from '../../local-node/start.ts';
+import type { Terminal } from '../../terminal/index.ts';
+import { daemonFlags } from './init.ts';
+import type { InitOptions } from './init.ts';
+import { isMember } from './member.ts';
 
-/** Clusters of several machines are not in this version; nothing pretends to be. */
-export function join(): never {
-  throw new TsswarmError('NOT_SUPPORTED', 'joining a cluster: this version runs clusters of one node only', {
-    hint: 'start a node of its own on this machine with "tsswarm init"',
-  });
+export interface JoinOptions extends InitOptions {
+  readonly token: string;
+  readonly availability: string;
+}
+
+const PORT = 2377;
+
+/** Starts a node on this machine that joins the cluster of the manager at `address`. */
+export async function join(
+  place: NodePlace,
+  address: string,
+  options: JoinOptions,
+  terminal: Terminal,
+): Promise<void> {
+  const request = requestOf(address, options);
+  const running = await tryOpenNode(place);
+  running?.close();
+  if (running !== undefined || isMember(place.stateDir)) {
+    throw new TsswarmError('ALREADY_EXISTS', 'joining a cluster: this node is already part of one', {
+      hint: 'use "tsswarm leave" to leave it, and join another one then; "tsswarm init" starts a stopped node again',
+    });
+  }
+  await mkdir(place.stateDir, { recursive: true, mode: 0o711 });
+  await writeFile(joinRequestPath(place.stateDir), JSON.stringify(request), { mode: 0o600 });
+  try {
+    await startNode({ place, flags: daemonFlags(place, options), useSystemd: options.systemd });
+  } catch (error) {
+    // Half a member is worse than none: the next try begins anew.
+    for (const name of ['join.json', 'identity', 'cluster.json', 'manager'])
+      await rm(joinPath(place.stateDir, name), { recursive: true, force: true });
+    throw error;
+  }
+  const node = await openNode(place);
+  try {
+    const { role } = await node.daemon.status({});
+    terminal.out(`This node joined a swarm as a ${role}.\n`);
+  } finally {
+    node.close();
+  }
+}
+
+/** @throws INVALID_INPUT before anything is started */
+function requestOf(text: string, { token, availability }: JoinOptions): JoinRequest {
+  parseJoinToken(token);
+  if (!['active', 'pause', 'drain'].includes(availability))
+    throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
+  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const host = bracketed === undefined ? plain : `[${bracketed}]`;
+  if (host === undefined)
+    throw new TsswarmError('INVALID_INPUT', `joining "${text}": expected <host>[:<port>] of a manager`, {
+      hint: 'as "tsswarm join-token" prints it on a manager',
+    });
+  return { address: `${host}:${port ?? PORT}`, token, availability: availability as NodeAvailability };
 }

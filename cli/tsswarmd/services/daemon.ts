@@ -1,50 +1,64 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { TsswarmError } from '../../../base/errors.ts';
+import { sleep } from '../../../base/async.ts';
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import type { Clock } from '../../../base/clock.ts';
 import type { NodeId } from '../../../base/ids.ts';
-import type { OpenStore } from '../../../manager/store/index.ts';
-import type { Control } from '../../../manager/control/server.ts';
+import type { Logger } from '../../../base/log.ts';
 import type { Engine } from '../../../node-engine/index.ts';
+import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
+import { membershipService } from '../../../proto/rpc/services.ts';
 import type { daemonService } from '../../../proto/rpc/services.ts';
+import type { Managers } from '../../../worker/managers/client.ts';
+import { CLUSTER_FILE } from '../cluster-file.ts';
 import type { DaemonFlags } from '../flags.ts';
+import type { Manager } from '../manager.ts';
+import { clearNode } from './clear.ts';
 
 /** What of the state directory belongs to the cluster and goes with it; images and volumes stay. */
-const CLUSTER_STATE = ['node-id', 'manager', 'agent.state'];
+export const CLUSTER_STATE: readonly string[] = ['node-id', 'identity', CLUSTER_FILE, 'manager', 'agent.state'];
+/** How long a manager that leaves waits for another one to lead. */
+const PATIENCE_MS = 10_000;
+const RETRY_MS = 200;
 
 export interface DaemonServiceOptions {
   readonly flags: DaemonFlags;
   readonly version: string;
   readonly nodeId: NodeId;
-  readonly opened: OpenStore;
-  readonly control: Control;
+  readonly identity: LiveIdentity;
+  /** Undefined on a worker. */
+  readonly manager: () => Manager | undefined;
+  readonly managers: Managers;
   readonly engine: Engine;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly startedAt: number;
+  /** Ends the agent: it must not start again what goes. */
+  readonly endAgent: () => Promise<void>;
   /** Ends the process, after `cleanUp` has run on what it leaves. */
   readonly stop: (cleanUp: () => void) => void;
 }
 
 /** Status and leave. */
 export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<typeof daemonService> {
-  const { opened, engine, flags, nodeId } = options;
-  const { store } = opened;
+  const { engine, flags, nodeId, identity } = options;
   return {
     status: () => {
-      const raft = opened.status();
+      const manager = options.manager();
+      const raft = manager?.opened.status();
       const { kernel, cgroup, hostname } = engine.info();
       return Promise.resolve({
         nodeId,
-        clusterId: store.view((tx) => tx.list('cluster')[0]?.id) ?? '',
+        clusterId: identity.node.clusterId,
         version: options.version,
         pid: process.pid,
         startedAt: options.startedAt,
-        role: 'manager',
-        raftState: raft.role,
-        raftTerm: raft.term,
-        raftCommit: raft.commitIndex,
-        storeVersion: store.view((tx) => tx.version),
+        role: identity.node.role,
+        raftState: raft?.role ?? '',
+        raftTerm: raft?.term ?? 0,
+        raftCommit: raft?.commitIndex ?? 0,
+        storeVersion: manager?.opened.store.view((tx) => tx.version) ?? 0,
         hostname,
         kernel,
         cgroup,
@@ -54,30 +68,13 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
       });
     },
     async leave({ force }, signal) {
-      const projects = store.view((tx) =>
-        tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
-      );
-      if (projects.length > 0 && !force) {
-        throw new TsswarmError(
-          'IN_USE',
-          `leaving the cluster: ${projects.map(({ name }) => `"${name}"`).join(', ')} still run here`,
-          {
-            hint: 'take them down with "tscompose down", or use --force',
-          },
-        );
-      }
-      const { watch } = store.viewAndWatch(() => undefined);
-      try {
-        for (const { name } of projects) {
-          await options.control.removeProject(
-            { name, removeVolumes: false, services: [], graceOverrideMs: -1 },
-            signal,
-          );
-        }
-        const left = (): number => store.view((tx) => tx.list('task').length + tx.list('network').length);
-        if (left() > 0) for await (const _ of watch) if (left() === 0) break;
-      } finally {
-        watch.close();
+      const manager = options.manager();
+      const alone = manager?.opened.status().servers.every(({ id }) => id === nodeId) ?? false;
+      if (manager !== undefined && alone) await takeDown(manager, force, signal);
+      else {
+        await signOff(options, manager, force, signal);
+        await options.endAgent();
+        await clearNode(engine, options.logger);
       }
       options.stop(() => {
         for (const name of CLUSTER_STATE) rmSync(join(flags.stateDir, name), { recursive: true, force: true });
@@ -85,4 +82,63 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
       return {};
     },
   };
+}
+
+/** The last manager goes, and the cluster with it. */
+async function takeDown({ opened: { store }, control }: Manager, force: boolean, signal: AbortSignal): Promise<void> {
+  const projects = store.view((tx) =>
+    tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
+  );
+  if (!force) {
+    const names = projects.map(({ name }) => `"${name}"`).join(', ');
+    throw new TsswarmError(
+      'IN_USE',
+      `leaving the cluster: this is the last manager, without it the cluster is gone${projects.length === 0 ? '' : `, and ${names} still run`}`,
+      { hint: 'use --force to give the cluster up; containers are removed, images and volumes kept' },
+    );
+  }
+  const { watch } = store.viewAndWatch(() => undefined);
+  try {
+    for (const { name } of projects) {
+      const request = { name, removeVolumes: false, services: [], graceOverrideMs: -1 };
+      await control.removeProject(request, signal, { kind: 'local' });
+    }
+    // Only what runs here can be waited for: other nodes are left without a manager in any case.
+    const left = (): number => store.view((tx) => tx.list('task').length + tx.list('network').length);
+    const others = store.view((tx) => tx.list('node').length > 1);
+    if (!others && left() > 0) for await (const _ of watch) if (left() === 0) break;
+  } finally {
+    watch.close();
+  }
+}
+
+/** Has the node taken out of the cluster; by force it goes also when nobody can be asked. */
+async function signOff(
+  { nodeId, identity, clock, managers, logger }: DaemonServiceOptions,
+  manager: Manager | undefined,
+  force: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const caller = { kind: 'node', ...identity.node } as const;
+  const request = { nodeId, force };
+  const deadline = clock.monotonic() + PATIENCE_MS;
+  for (;;) {
+    try {
+      if (manager === undefined) await managers.connection().service(membershipService).leave(request, signal);
+      else await manager.membership.leave(request, signal, caller);
+      return;
+    } catch (error) {
+      // The leader hands over before it goes: the next try reaches the new one.
+      const waits = isTsswarmError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
+      const refused = isTsswarmError(error, 'CONFLICT');
+      if (waits && !refused && clock.monotonic() < deadline) {
+        await sleep(clock, RETRY_MS, signal);
+        continue;
+      }
+      // Who was removed already is refused.
+      if (!force && !isTsswarmError(error, 'PERMISSION_DENIED')) throw error;
+      logger.warn('leaving without a word to the managers', { reason: String(error) });
+      return;
+    }
+  }
 }

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { TsswarmError } from '../../base/errors.ts';
+
+/** Docker's port for managers. */
+export const DEFAULT_PORT = 2377;
+export const DEFAULT_LISTEN = `0.0.0.0:${DEFAULT_PORT}`;
+/** Interfaces that containers are behind, not other machines. */
+const INNER = /^(lo|docker|br-|veth|ts-|tsv|virbr|cni|flannel|cali)/;
+
+/**
+ * "host:port" of "host", "host:port", "[v6]:port" or the name of an interface.
+ * @param option for the message
+ * @throws INVALID_INPUT
+ */
+export function completeAddress(text: string, port: number, option: string): string {
+  const bad = (reason: string): TsswarmError =>
+    new TsswarmError('INVALID_INPUT', `using ${option} "${text}": ${reason}`, {
+      hint: `as 10.0.0.1 or 10.0.0.1:${DEFAULT_PORT}, or the name of a network interface`,
+    });
+  const [, bracketed, plain, given] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]+))(?::(\d+))?$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  if (host === undefined) throw bad('expected <host>[:<port>]');
+  const number = given === undefined ? port : Number(given);
+  if (number < 1 || number > 65535) throw bad(`the port ${number} is not between 1 and 65535`);
+  const own = networkInterfaces()[host]?.find(({ family }) => family === 'IPv4')?.address;
+  return join(own ?? host, number);
+}
+
+/** What others are to connect to, where the user has not said it: the listened-to address, or the machine's main one. */
+export function ownAddress(listenAddr: string): string {
+  const { host, port } = split(listenAddr);
+  if (host !== '0.0.0.0' && host !== '::' && host !== '') return listenAddr;
+  const candidates = Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
+    INNER.test(name) ? [] : addresses.filter(({ family }) => family === 'IPv4').map(({ address }) => ({ name, address })),
+  );
+  const main = defaultInterface();
+  const chosen = candidates.find(({ name }) => name === main) ?? candidates[0];
+  return join(chosen?.address ?? '127.0.0.1', port);
+}
+
+export function split(address: string): { readonly host: string; readonly port: number } {
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
+}
+
+function join(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The interface of the default route, proc(5) /proc/net/route. */
+function defaultInterface(): string | undefined {
+  try {
+    const lines = readFileSync('/proc/net/route', 'utf8').split('\n').slice(1);
+    return lines.map((line) => line.split('\t')).find((fields) => fields[1] === '00000000')?.[0];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,42 @@
+import { DEFAULT_LISTEN, DEFAULT_PORT, completeAddress, ownAddress, split } from './addresses.ts';
+import { loadClusterPlace, saveClusterPlace } from './cluster-file.ts';
+import type { DaemonFlags } from './flags.ts';
+
+/** Where a node listens and is reached, and where it finds managers. */
+export interface Place {
+  readonly listenAddr: string;
+  readonly advertiseAddr: string;
+  /** Nobody chose the address: a node that is alone can do without it. */
+  readonly mayGoUnheard: boolean;
+  readonly managers: () => readonly string[];
+  /** Keeps the managers' addresses, on disk too. */
+  readonly learn: (addresses: readonly string[]) => void;
+}
+
+/** What the flags say, else what was kept, else what fits this machine. @throws INVALID_INPUT, CORRUPT */
+export function clusterPlace({ stateDir, listenAddr, advertiseAddr }: DaemonFlags): Place {
+  let kept = loadClusterPlace(stateDir);
+  const chosen = {
+    ...kept,
+    ...(listenAddr === '' ? {} : { listenAddr: completeAddress(listenAddr, DEFAULT_PORT, '--listen-addr') }),
+  };
+  const listen = chosen.listenAddr === '' ? DEFAULT_LISTEN : chosen.listenAddr;
+  const wanted =
+    advertiseAddr === ''
+      ? chosen.advertiseAddr
+      : completeAddress(advertiseAddr, split(listen).port, '--advertise-addr');
+  const next = { ...chosen, advertiseAddr: wanted };
+  if (JSON.stringify(next) !== JSON.stringify(kept)) saveClusterPlace(stateDir, next);
+  kept = next;
+  return {
+    listenAddr: listen,
+    advertiseAddr: wanted === '' ? ownAddress(listen) : wanted,
+    mayGoUnheard: chosen.listenAddr === '' && wanted === '' && kept.managers.length <= 1,
+    managers: () => kept.managers,
+    learn(addresses) {
+      if (addresses.length === 0 || addresses.join() === kept.managers.join()) return;
+      kept = { ...kept, managers: addresses };
+      saveClusterPlace(stateDir, kept);
+    },
+  };
+}

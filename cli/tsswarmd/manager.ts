@@ -1,0 +1,268 @@
+import { join } from 'node:path';
+import { sleep } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
+import { standing } from '../../manager/ca/cluster.ts';
+import { createCa, renewCertificate } from '../../manager/ca/server.ts';
+import { createMembership } from '../../manager/cluster/server.ts';
+import { createControl } from '../../manager/control/server.ts';
+import { createDispatcher } from '../../manager/dispatcher/server.ts';
+import { lead } from '../../manager/leader.ts';
+import { createRaftTransport } from '../../manager/raft/transport/server.ts';
+import { openStore } from '../../manager/store/index.ts';
+import type { OpenStore } from '../../manager/store/index.ts';
+import { connect } from '../../proto/rpc/client.ts';
+import { forwarding } from '../../proto/rpc/forward.ts';
+import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { createRpcServer } from '../../proto/rpc/server.ts';
+import type { ServiceHandlers } from '../../proto/rpc/server.ts';
+import {
+  caService,
+  controlService,
+  dispatcherService,
+  membershipService,
+  raftService,
+} from '../../proto/rpc/services.ts';
+import { nodeCredentials } from '../../proto/rpc/tls.ts';
+import type { NodeDescription } from '../../proto/types/index.ts';
+import { createCertificateRequest } from '../../worker/identity/index.ts';
+import type { IdentityDisk } from '../../worker/identity/index.ts';
+import { followLeadership } from './leadership.ts';
+
+/** How long a manager that is called back may take, and how long a new one may take to get the state. */
+const REACH_MS = 5_000;
+const CATCH_UP_MS = 60_000;
+const RETRY_MS = 500;
+
+export interface ManagerOptions {
+  readonly nodeId: NodeId;
+  readonly stateDir: string;
+  readonly addressPools: readonly string[];
+  readonly description: NodeDescription;
+  /** Undefined: this is the first manager of a new cluster, and makes its own. */
+  readonly identity: LiveIdentity | undefined;
+  readonly disk: IdentityDisk;
+  /** "host:port" to bind; and whether it may go without when the port is taken, because nobody asked for it. */
+  readonly listenAddr: string;
+  readonly mayGoUnheard: boolean;
+  readonly advertiseAddr: string;
+  /** Managers to be let in by, "host:port". */
+  readonly managers: readonly string[];
+  /** Where all managers are, whenever that changes. */
+  readonly learn: (addresses: readonly string[]) => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly onFatal: (error: Error) => void;
+}
+
+/** The manager of a node: its member of Raft, and every service, passed on to the leader where that is another. */
+export interface Manager {
+  readonly opened: OpenStore;
+  readonly identity: LiveIdentity;
+  readonly control: ServiceHandlers<typeof controlService>;
+  readonly dispatcher: ServiceHandlers<typeof dispatcherService>;
+  readonly membership: ServiceHandlers<typeof membershipService>;
+  readonly ca: ServiceHandlers<typeof caService>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens the store, takes part in Raft, listens to other nodes, and, where it is new among the managers, gets itself let in.
+ * @throws what binding the address or joining throws
+ */
+export async function startManager(options: ManagerOptions): Promise<Manager> {
+  const { nodeId, stateDir, clock, random, logger, advertiseAddr, disk } = options;
+  let identity = options.identity;
+  const demandIdentity = (): LiveIdentity => {
+    if (identity === undefined) throw new TsswarmError('INTERNAL', 'using the identity of the node: it has none yet');
+    return identity;
+  };
+  const transport = createRaftTransport({
+    clock,
+    random,
+    logger: logger.child({ component: 'raft' }),
+    get identity() {
+      return demandIdentity();
+    },
+  });
+  const opened = await openStore({
+    dir: join(stateDir, 'manager'),
+    id: nodeId,
+    address: advertiseAddr,
+    transport,
+    // Only the first manager of all begins a cluster; whoever has an identity got it from one.
+    ...(identity === undefined ? {} : { bootstrap: 'join' as const }),
+    clock,
+    random,
+    logger,
+    onFatal: options.onFatal,
+  });
+  const { store, raft } = opened;
+  const addresses = (): readonly string[] =>
+    raft
+      .status()
+      .servers.map(({ address }) => address)
+      .filter((address) => address !== '');
+  const managers = {
+    current: addresses,
+    onChange: (listener: () => void) =>
+      raft.observe((event) => {
+        if (event.kind === 'membership') listener();
+      }),
+  };
+  const dispatcher = createDispatcher({ store, clock, random, logger, managers });
+  const leadership = followLeadership({
+    raft,
+    identity: demandIdentity,
+    logger,
+    async lead(signal) {
+      const sessionsEnd = (): void => dispatcher.close();
+      signal.addEventListener('abort', sessionsEnd, { once: true });
+      await Promise.all([lead({ store, clock, random, logger, raft }, signal), dispatcher.takeOver(signal)]);
+    },
+  });
+  const toLeader = (): ReturnType<typeof leadership.leader> => leadership.leader();
+  const ca = forwarding(caService, createCa({ store, clock, random }), toLeader);
+  const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
+  const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
+  const membership = forwarding(
+    membershipService,
+    createMembership({
+      nodeId,
+      store,
+      raft,
+      clock,
+      random,
+      logger: logger.child({ component: 'membership' }),
+      reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
+    }),
+    toLeader,
+  );
+  const life = new AbortController();
+  const server = createRpcServer();
+  const close = async (): Promise<void> => {
+    life.abort(new Error('stopping'));
+    stopLearning();
+    dispatcher.close();
+    server.close();
+    await leadership.close();
+    await opened.close();
+  };
+  const stopLearning = managers.onChange(() => options.learn(addresses()));
+  try {
+    if (identity === undefined) {
+      const { description, addressPools } = options;
+      await bootstrapCluster({ store, clock, random, nodeId, description, addressPools });
+      const { key, csr } = await createCertificateRequest();
+      const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
+      identity = createLiveIdentity({ key, certificate, roots });
+      await disk.save(identity.current);
+    }
+    server.add(caService, ca);
+    server.add(controlService, control);
+    server.add(dispatcherService, dispatching);
+    server.add(membershipService, membership);
+    server.add(raftService, transport.handlers);
+    try {
+      await server.listenTls(options.listenAddr, { identity, clock, ...standing(store) });
+    } catch (error) {
+      if (!options.mayGoUnheard || !isTsswarmError(error, 'PORT_IN_USE')) throw error;
+      logger.warn('other nodes cannot join: the port is taken', {
+        listenAddr: options.listenAddr,
+        reason: error.message,
+        hint: 'start the node with --listen-addr <host>:<another port>',
+      });
+    }
+    await takePlace();
+    return { opened, identity, control, dispatcher: dispatching, membership, ca, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  /** Gets this manager into Raft, or its new address known. */
+  async function takePlace(): Promise<void> {
+    const self = raft.status().servers.find(({ id }) => id === nodeId);
+    const mine = demandIdentity();
+    if (self !== undefined) {
+      if (self.address !== advertiseAddr) void announce(mine);
+      return;
+    }
+    const learned = await letIn(mine, options.managers, advertiseAddr, nodeId, life.signal);
+    options.learn(learned);
+    await caughtUp(opened, clock, nodeId);
+  }
+
+  /** Tells the leader of an address that has changed; it may take a while until there is one. */
+  async function announce(mine: LiveIdentity): Promise<void> {
+    const caller = { kind: 'node', ...mine.node } as const;
+    while (!life.signal.aborted) {
+      try {
+        await membership.join({ nodeId, address: advertiseAddr }, life.signal, caller);
+        return;
+      } catch (error) {
+        logger.warn('new address not announced, trying again', { advertiseAddr, reason: messageOf(error) });
+        await sleep(clock, RETRY_MS, life.signal).catch(() => undefined);
+      }
+    }
+  }
+}
+
+/** Calls a manager back. */
+async function reach(identity: LiveIdentity, clock: Clock, address: string, nodeId: NodeId, outer: AbortSignal) {
+  const patience = new AbortController();
+  const late = new TsswarmError('DEADLINE_EXCEEDED', `no answer within ${REACH_MS} ms`);
+  void sleep(clock, REACH_MS, patience.signal).then(
+    () => scope.abort(late),
+    () => undefined,
+  );
+  const scope = new AbortController();
+  const connection = connect(address, nodeCredentials(identity, { nodeId }));
+  try {
+    await connection.service(raftService).ping({}, AbortSignal.any([outer, scope.signal]));
+  } finally {
+    patience.abort();
+    connection.close();
+  }
+}
+
+/** Asks one manager after the other to be let in. @throws the last refusal */
+async function letIn(
+  identity: LiveIdentity,
+  managers: readonly string[],
+  address: string,
+  nodeId: NodeId,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  let failure: unknown = new TsswarmError('UNAVAILABLE', 'joining the managers: the node knows of none');
+  for (const manager of managers.filter((other) => other !== address)) {
+    const connection = connect(manager, nodeCredentials(identity));
+    try {
+      return (await connection.service(membershipService).join({ nodeId, address }, signal)).managers;
+    } catch (error) {
+      failure = error;
+    } finally {
+      connection.close();
+    }
+  }
+  throw failure;
+}
+
+/** Resolves when the state of the cluster is here. */
+async function caughtUp({ store, raft }: OpenStore, clock: Clock, nodeId: NodeId): Promise<void> {
+  const deadline = clock.monotonic() + CATCH_UP_MS;
+  const isThere = (): boolean => store.view((tx) => tx.get('node', nodeId)) !== undefined && raft.status().leaderId !== '';
+  while (!isThere()) {
+    if (clock.monotonic() > deadline)
+      throw new TsswarmError('DEADLINE_EXCEEDED', 'joining the managers: the state of the cluster does not arrive', {
+        hint: 'check that all managers can reach the advertised address of this one',
+      });
+    await sleep(clock, 20);
+  }
+}

@@ -1,0 +1,21 @@
+import { messageOf } from '../../../base/errors.ts';
+import type { Logger } from '../../../base/log.ts';
+import type { Engine } from '../../../node-engine/index.ts';
+import { TASK_ID_LABEL } from '../../../worker/agent/index.ts';
+
+const GRACE_MS = 10_000;
+
+/** Takes away everything that ran on a node that leaves: containers, networks, port rules. Images and volumes stay. */
+export async function clearNode(engine: Engine, logger: Logger): Promise<void> {
+  const failed = (what: string) => (error: unknown) => logger.warn(what, { reason: messageOf(error) });
+  const ours = engine.containers.list().filter(({ labels }) => labels[TASK_ID_LABEL] !== undefined);
+  await Promise.all(
+    ours.map(async ({ id, state }) => {
+      if (state === 'running') await engine.containers.stop(id, { graceMs: GRACE_MS });
+      await engine.containers.remove(id);
+    }),
+  ).catch(failed('removing containers'));
+  await engine.networks.setPorts([]).catch(failed('removing port rules'));
+  for (const id of await engine.networks.listBridges())
+    await engine.networks.removeBridge(id).catch(failed('removing a bridge'));
+}

@@ -1,0 +1,193 @@
+import { sleep } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { ServiceHandlers } from '../../proto/rpc/server.ts';
+import type { membershipService } from '../../proto/rpc/services.ts';
+import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
+import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
+import { rotateJoinToken } from '../ca/tokens.ts';
+import type { Raft } from '../raft/types.ts';
+import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { findNode } from './find-node.ts';
+import { demandQuorumWithout } from './quorum.ts';
+
+/** How long another change of members is waited for. */
+const PATIENCE_MS = 15_000;
+const LOOK_EVERY_MS = 50;
+
+export interface MembershipOptions {
+  readonly nodeId: NodeId;
+  readonly store: Store;
+  readonly raft: Raft;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
+  readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
+}
+
+/** Handlers of the membership service, for the manager that leads. */
+export function createMembership(options: MembershipOptions): ServiceHandlers<typeof membershipService> {
+  const { store, raft, clock, random, logger } = options;
+  const managers = () => raft.status().servers.map(({ address }) => address);
+
+  /** Another change of members may be under way: one at a time. */
+  const inTurn = async (change: () => Promise<void>, signal: AbortSignal): Promise<void> => {
+    const deadline = clock.monotonic() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return await change();
+      } catch (error) {
+        const waits = isTsswarmError(error, 'CONFLICT') || isTsswarmError(error, 'UNAVAILABLE');
+        if (!waits || clock.monotonic() >= deadline) throw error;
+        await sleep(clock, LOOK_EVERY_MS, signal);
+      }
+    }
+  };
+  const takeOut = async (nodeId: NodeId, action: string, force: boolean, signal: AbortSignal): Promise<void> => {
+    const status = raft.status();
+    if (!status.servers.some(({ id }) => id === nodeId)) return;
+    if (!force || status.servers.filter(({ voter }) => voter).length === 1)
+      demandQuorumWithout(status, nodeId, action);
+    if (nodeId === options.nodeId) {
+      await raft.transferLeadership();
+      throw new TsswarmError('UNAVAILABLE', `${action}: it led, and has handed over now`, { hint: 'try again' });
+    }
+    await inTurn(() => raft.removeServer(nodeId), signal);
+  };
+  const forget = (nodeId: NodeId): Promise<void> =>
+    store.update((tx) => {
+      const node = tx.get('node', nodeId);
+      if (node === undefined) return;
+      tx.remove('node', nodeId);
+      tx.update('cluster', withRemovedNode(clusterOf(tx), node, clock.now()));
+    });
+
+  return {
+    listManagers: () => {
+      const { servers, leaderId } = raft.status();
+      return Promise.resolve({
+        managers: servers.map(({ id, address, voter, reachable }) => ({
+          nodeId: id,
+          address,
+          voter,
+          leader: id === leaderId,
+          reachable,
+        })),
+      });
+    },
+    async join({ nodeId, address }, signal) {
+      const id = nodeId as NodeId;
+      const node = store.view((tx) => tx.get('node', id));
+      if (node?.spec.role !== 'manager')
+        throw new TsswarmError('PERMISSION_DENIED', `joining the managers: the node "${nodeId}" is not to be one`, {
+          hint: `make it one: tsswarm node promote ${nodeId}`,
+        });
+      const known = raft.status().servers.find((server) => server.id === nodeId);
+      if (id !== options.nodeId && known?.address !== address) {
+        try {
+          await options.reach(address, id, signal);
+        } catch (cause) {
+          throw new TsswarmError(
+            'UNAVAILABLE',
+            `joining the managers: the leader cannot reach "${address}": ${messageOf(cause)}`,
+            { cause, hint: 'name an address that the other machines can reach: --advertise-addr <host>[:<port>]' },
+          );
+        }
+      }
+      if (known === undefined) await inTurn(() => addServer(raft, id, address), signal);
+      else if (known.address !== address) await inTurn(() => raft.updateAddress(nodeId, address), signal);
+      const member = raft.status().servers.find((server) => server.id === nodeId);
+      if (member?.voter === false) await raft.promoteServer(nodeId);
+      await store.update((tx) => setAddress(tx, id, address));
+      logger.info('manager joined', { nodeId, address });
+      return { managers: managers() };
+    },
+    async leave({ nodeId, force }, signal) {
+      const id = nodeId as NodeId;
+      await takeOut(id, `leaving the cluster with "${nodeId}"`, force, signal);
+      await forget(id);
+      logger.info('node left', { nodeId });
+      return {};
+    },
+    async updateNode(request) {
+      return store.update((tx) => {
+        const node = findNode(tx, request.node);
+        const next = changed(node, request);
+        if (JSON.stringify(next.spec) === JSON.stringify(node.spec)) return { nodeId: node.id, changed: false };
+        if (node.spec.role === 'manager' && next.spec.role === 'worker') {
+          const action = `demoting the manager "${node.id}"`;
+          demandQuorumWithout(raft.status(), node.id, action);
+          demandAnotherManager(tx, node, action);
+        }
+        tx.update('node', next);
+        return { nodeId: node.id, changed: true };
+      });
+    },
+    async removeNode({ node: name, force }, signal) {
+      const node = store.view((tx) => findNode(tx, name));
+      const action = `removing the node "${node.id}"`;
+      if (node.status.state === 'ready' && !force) {
+        throw new TsswarmError('IN_USE', `${action}: it is not down`, {
+          hint: 'run "tsswarm leave" on it, or use --force: it is shut out then, and its tasks go elsewhere',
+        });
+      }
+      if (node.spec.role === 'manager' && !force) {
+        throw new TsswarmError('IN_USE', `${action}: it is a manager and a member of the Raft group`, {
+          hint: `demote it first (tsswarm node demote ${node.id}), or use --force`,
+        });
+      }
+      await takeOut(node.id, action, false, signal);
+      await forget(node.id);
+      return { nodeId: node.id };
+    },
+    rotateJoinToken: async ({ role }) => {
+      if (role !== 'worker' && role !== 'manager')
+        throw new TsswarmError(
+          'INVALID_INPUT',
+          `rotating the join token of "${String(role)}": expected "worker" or "manager"`,
+        );
+      return { token: await rotateJoinToken(store, random, role) };
+    },
+  };
+}
+
+/** Somebody may have been faster with the same. */
+async function addServer(raft: Raft, id: NodeId, address: string): Promise<void> {
+  if (raft.status().servers.some((server) => server.id === id)) return;
+  await raft.addServer({ id, address, voter: true });
+}
+
+function setAddress(tx: WriteTransaction, id: NodeId, address: string): void {
+  const node = tx.get('node', id);
+  if (node === undefined || node.status.address === address) return;
+  tx.update('node', { ...node, status: { ...node.status, address } });
+}
+
+function demandAnotherManager(tx: ReadTransaction, node: Node, action: string): void {
+  if (tx.list('node').some(({ id, spec }) => id !== node.id && spec.role === 'manager')) return;
+  throw new TsswarmError('CONFLICT', `${action}: it is the last manager`, {
+    hint: 'promote another node first: tsswarm node promote <node>',
+  });
+}
+
+function changed(node: Node, { role, availability, addLabels, removeLabels }: UpdateNodeRequest): Node {
+  if (role !== undefined && role !== 'manager' && role !== 'worker')
+    throw new TsswarmError('INVALID_INPUT', `using the role "${String(role)}": expected manager or worker`);
+  if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability)) {
+    throw new TsswarmError(
+      'INVALID_INPUT',
+      `using the availability "${String(availability)}": expected active, pause or drain`,
+    );
+  }
+  const labels = Object.fromEntries(
+    Object.entries({ ...node.spec.labels, ...addLabels }).filter(([name]) => !removeLabels.includes(name)),
+  );
+  return {
+    ...node,
+    spec: { role: role ?? node.spec.role, availability: availability ?? node.spec.availability, labels },
+  };
+}

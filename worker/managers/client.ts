@@ -1,0 +1,101 @@
+import { sleep } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { TsswarmError } from '../../base/errors.ts';
+import { connect } from '../../proto/rpc/client.ts';
+import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { dispatcherService } from '../../proto/rpc/services.ts';
+import { nodeCredentials } from '../../proto/rpc/tls.ts';
+import type { SessionRequest } from '../../proto/types/index.ts';
+
+/** A manager that says nothing for so long is not waited for: another one is tried. */
+const PATIENCE_MS = 5_000;
+
+export interface ManagersOptions {
+  readonly identity: () => LiveIdentity;
+  readonly clock: Clock;
+  /** Where managers were reached last, "host:port". */
+  readonly addresses: () => readonly string[];
+  /** What the managers say of where they are. */
+  readonly learn: (addresses: readonly string[]) => void;
+  /** The dispatcher of this node, while it is a manager itself. */
+  readonly local: () => ServiceClient<typeof dispatcherService> | undefined;
+}
+
+/** A node's way to the managers: one of them at a time, the next one when it fails. */
+export interface Managers {
+  /** For the agent; each session goes to whom it can reach. */
+  readonly dispatcher: ServiceClient<typeof dispatcherService>;
+  /** A connection to the manager of the moment. @throws UNAVAILABLE when none is known */
+  connection(): Connection;
+  /** The manager of the moment is of no use: the next one. */
+  next(): void;
+  close(): void;
+}
+
+/** Connects nowhere before it is used. */
+export function createManagers({ identity, clock, addresses, learn, local }: ManagersOptions): Managers {
+  let open: { readonly address: string; readonly connection: Connection } | undefined;
+  let turn = 0;
+  const connection = (): Connection => {
+    if (open !== undefined) return open.connection;
+    const all = addresses();
+    const address = all[turn % Math.max(1, all.length)];
+    if (address === undefined)
+      throw new TsswarmError('UNAVAILABLE', 'looking for a manager: this node knows of none', {
+        hint: 'join anew: tsswarm leave --force, then tsswarm join',
+      });
+    open = { address, connection: connect(address, nodeCredentials(identity())) };
+    return open.connection;
+  };
+  const next = (): void => {
+    turn++;
+    open?.connection.close();
+    open = undefined;
+  };
+  const remote = (): ServiceClient<typeof dispatcherService> => connection().service(dispatcherService);
+  /** Whom the session of the moment is with. */
+  let partner: ServiceClient<typeof dispatcherService> | undefined;
+  const demand = (): ServiceClient<typeof dispatcherService> => {
+    if (partner !== undefined) return partner;
+    throw new TsswarmError('UNAVAILABLE', 'talking to a manager: there is no session');
+  };
+
+  async function* session(request: SessionRequest, outer?: AbortSignal) {
+    const here = local();
+    const mine = here ?? remote();
+    partner = mine;
+    const scope = new AbortController();
+    const signal = outer === undefined ? scope.signal : AbortSignal.any([outer, scope.signal]);
+    const quiet = new AbortController();
+    void sleep(clock, PATIENCE_MS, quiet.signal).then(
+      () => scope.abort(new TsswarmError('DEADLINE_EXCEEDED', `opening a session: no answer within ${PATIENCE_MS} ms`)),
+      () => undefined,
+    );
+    try {
+      for await (const message of mine.session(request, signal)) {
+        quiet.abort();
+        if (message.managers.length > 0) learn(message.managers);
+        yield message;
+      }
+    } finally {
+      quiet.abort();
+      if (partner === mine) partner = undefined;
+      if (here === undefined) next();
+    }
+  }
+  return {
+    dispatcher: {
+      session,
+      heartbeat: (request, signal) => demand().heartbeat(request, signal),
+      assignments: (request, signal) => demand().assignments(request, signal),
+      updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
+    },
+    connection,
+    next,
+    close() {
+      open?.connection.close();
+      open = undefined;
+    },
+  };
+}
