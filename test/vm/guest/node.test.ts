@@ -28,7 +28,8 @@ services:
     cpus: 0.1
   bomb:
     image: busybox
-    command: ["sh", "-c", "while :; do sleep 100000 & done"]
+    # The inner shell gives up where it cannot fork any more; what it has started stays.
+    command: ["sh", "-c", "sh -c 'while :; do sleep 100000 & done'; exec sleep 100000"]
     pids_limit: 20
   hog:
     image: busybox
