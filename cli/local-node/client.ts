@@ -3,7 +3,13 @@ import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { OtherShapeError } from '../../proto/rpc/local/frames.ts';
-import { controlService, daemonService, imagesService, membershipService, tasksService } from '../../proto/rpc/services.ts';
+import {
+  controlService,
+  daemonService,
+  imagesService,
+  membershipService,
+  tasksService,
+} from '../../proto/rpc/services.ts';
 import type { NodePlace } from './place.ts';
 
 /** What a command talks to: the services of one node over its socket. */

@@ -36,9 +36,7 @@ program
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
-  .action(async (address, options) =>
-    (await import('./commands/join.ts')).join(place(), address, options, terminal),
-  );
+  .action(async (address, options) => (await import('./commands/join.ts')).join(place(), address, options, terminal));
 
 program
   .command('status')

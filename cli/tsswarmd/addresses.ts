@@ -32,7 +32,9 @@ export function ownAddress(listenAddr: string): string {
   const { host, port } = split(listenAddr);
   if (host !== '0.0.0.0' && host !== '::' && host !== '') return listenAddr;
   const candidates = Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
-    INNER.test(name) ? [] : addresses.filter(({ family }) => family === 'IPv4').map(({ address }) => ({ name, address })),
+    INNER.test(name)
+      ? []
+      : addresses.filter(({ family }) => family === 'IPv4').map(({ address }) => ({ name, address })),
   );
   const main = defaultInterface();
   const chosen = candidates.find(({ name }) => name === main) ?? candidates[0];

@@ -8,7 +8,6 @@ import { joinRequestPath } from '../local-node/join-request.ts';
 import type { JoinRequest } from '../local-node/join-request.ts';
 import type { Place } from './cluster-place.ts';
 
-
 /**
  * Does what a request asks for; undefined when there is none. The identity and the way to the managers are on disk when it
  * resolves, and the request is gone.

@@ -257,7 +257,8 @@ async function letIn(
 /** Resolves when the state of the cluster is here. */
 async function caughtUp({ store, raft }: OpenStore, clock: Clock, nodeId: NodeId): Promise<void> {
   const deadline = clock.monotonic() + CATCH_UP_MS;
-  const isThere = (): boolean => store.view((tx) => tx.get('node', nodeId)) !== undefined && raft.status().leaderId !== '';
+  const isThere = (): boolean =>
+    store.view((tx) => tx.get('node', nodeId)) !== undefined && raft.status().leaderId !== '';
   while (!isThere()) {
     if (clock.monotonic() > deadline)
       throw new TsswarmError('DEADLINE_EXCEEDED', 'joining the managers: the state of the cluster does not arrive', {

@@ -66,8 +66,7 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
   };
   const disk = identityDisk(join(flags.stateDir, 'identity'));
   const place = clusterPlace(flags);
-  const saved =
-    (await disk.load()) ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
+  const saved = (await disk.load()) ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
   const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
   const fatal = (message: string) => (error: Error) => {
     logger.error(message, { reason: error.message });
@@ -196,9 +195,7 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
     identity,
     disk,
     ca: () =>
-      manager === undefined
-        ? managers.connection().service(caService)
-        : caInProcess(manager.ca, () => identity.node),
+      manager === undefined ? managers.connection().service(caService) : caInProcess(manager.ca, () => identity.node),
     clock,
     random,
     logger,

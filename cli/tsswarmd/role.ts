@@ -70,7 +70,8 @@ export async function eraseManager(dir: string): Promise<void> {
 /** A leader that stops hands over first: nobody has to wait for an election timeout. */
 export async function handOver(manager: Manager | undefined, logger: Logger): Promise<void> {
   const status = manager?.opened.status();
-  const others = status?.servers.filter(({ id, voter, reachable }) => voter && reachable && id !== status.leaderId) ?? [];
+  const others =
+    status?.servers.filter(({ id, voter, reachable }) => voter && reachable && id !== status.leaderId) ?? [];
   if (status?.role !== 'leader' || others.length === 0) return;
   await manager?.opened.raft
     .transferLeadership()

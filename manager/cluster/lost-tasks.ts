@@ -27,6 +27,10 @@ export function lostTasks(tx: ReadTransaction, lost: ReadonlySet<string>, now: n
         message: gone ? 'its node was removed' : 'its node is down',
       };
       // Should the node come back, it ends what was replaced meanwhile.
-      return { ...task, desiredState: task.desiredState === 'remove' ? ('remove' as const) : ('shutdown' as const), status };
+      return {
+        ...task,
+        desiredState: task.desiredState === 'remove' ? ('remove' as const) : ('shutdown' as const),
+        status,
+      };
     });
 }

@@ -50,8 +50,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
   const takeOut = async (nodeId: NodeId, action: string, force: boolean, signal: AbortSignal): Promise<void> => {
     const status = raft.status();
     if (!status.servers.some(({ id }) => id === nodeId)) return;
-    if (!force || status.servers.filter(({ voter }) => voter).length === 1)
-      demandQuorumWithout(status, nodeId, action);
+    if (!force || status.servers.filter(({ voter }) => voter).length === 1) demandQuorumWithout(status, nodeId, action);
     if (nodeId === options.nodeId) {
       await raft.transferLeadership();
       throw new TsswarmError('UNAVAILABLE', `${action}: it led, and has handed over now`, { hint: 'try again' });

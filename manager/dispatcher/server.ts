@@ -210,9 +210,9 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     async takeOver(signal) {
       await sleep(clock, HEARTBEAT_MS * GRACE, signal).catch(() => undefined);
       if (signal.aborted) return;
-      const silent = store.view((tx) => tx.list('node')).filter(
-        ({ id, status }) => status.state === 'ready' && !sessions.has(id),
-      );
+      const silent = store
+        .view((tx) => tx.list('node'))
+        .filter(({ id, status }) => status.state === 'ready' && !sessions.has(id));
       for (const { id } of silent) {
         await markDown(id, 'did not register with the new leader').catch((error: unknown) =>
           logger.warn('node state', { reason: messageOf(error) }),

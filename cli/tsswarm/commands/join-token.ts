@@ -18,10 +18,7 @@ export async function joinToken(
     const rotated = options.rotate === true ? (await node.membership.rotateJoinToken({ role })).token : undefined;
     const token = rotated ?? (await node.control.getCluster({})).cluster.joinTokens[role];
     if (options.quiet === true) return terminal.out(`${token}\n`);
-    const [{ managers }, { nodeId }] = await Promise.all([
-      node.membership.listManagers({}),
-      node.daemon.status({}),
-    ]);
+    const [{ managers }, { nodeId }] = await Promise.all([node.membership.listManagers({}), node.daemon.status({})]);
     const address = managers.find((manager) => manager.nodeId === nodeId)?.address ?? '';
     if (rotated !== undefined) terminal.out(`Successfully rotated ${role} join token.\n\n`);
     terminal.out(`To add a ${role} to this swarm, run the following command:

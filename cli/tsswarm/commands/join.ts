@@ -21,12 +21,7 @@ export interface JoinOptions extends InitOptions {
 const PORT = 2377;
 
 /** Starts a node on this machine that joins the cluster of the manager at `address`. */
-export async function join(
-  place: NodePlace,
-  address: string,
-  options: JoinOptions,
-  terminal: Terminal,
-): Promise<void> {
+export async function join(place: NodePlace, address: string, options: JoinOptions, terminal: Terminal): Promise<void> {
   const request = requestOf(address, options);
   const running = await tryOpenNode(place);
   running?.close();

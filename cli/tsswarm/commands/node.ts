@@ -19,12 +19,7 @@ async function idOf(node: NodeClient, name: string): Promise<string> {
 }
 
 /** `tsswarm node promote` and `demote`, in Docker's words. */
-export function setRole(
-  place: NodePlace,
-  names: readonly string[],
-  role: NodeRole,
-  terminal: Terminal,
-): Promise<void> {
+export function setRole(place: NodePlace, names: readonly string[], role: NodeRole, terminal: Terminal): Promise<void> {
   return withNode(place, async (node) => {
     for (const name of names) {
       const { nodeId, changed } = await node.membership.updateNode({
@@ -88,10 +83,7 @@ export function removeNodes(
 /** `tsswarm node inspect`. */
 export function inspectNodes(place: NodePlace, names: readonly string[], terminal: Terminal): Promise<void> {
   return withNode(place, async (node) => {
-    const [{ nodes }, { managers }] = await Promise.all([
-      node.control.listNodes({}),
-      node.membership.listManagers({}),
-    ]);
+    const [{ nodes }, { managers }] = await Promise.all([node.control.listNodes({}), node.membership.listManagers({})]);
     const found = await Promise.all(
       names.map(async (name) => {
         const wanted = await idOf(node, name);

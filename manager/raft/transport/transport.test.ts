@@ -72,7 +72,10 @@ describe('the transport of Raft', function () {
     ends.push(end);
     return end;
   };
-  const pair = async (): Promise<[End, End]> => [await open(cluster.manager), await open(await cluster.member('manager'))];
+  const pair = async (): Promise<[End, End]> => [
+    await open(cluster.manager),
+    await open(await cluster.member('manager')),
+  ];
   const server = ({ id, address }: { id: string; address: string }) => ({ id, address, voter: true });
   const heartbeat = (from: End, to: End, round: number) =>
     message('heartbeat', { from: from.id, fromAddress: from.address, to: to.id, round });
@@ -158,7 +161,9 @@ describe('the transport of Raft', function () {
     a.transport.send(server(b), [heartbeat(a, b, 5)]);
     await b.next((got) => got.kind === 'heartbeat' && got.round === 5);
     await assert.rejects(
-      connect(b.address, nodeCredentials(a.identity, { nodeId: 'gone' as NodeId })).service(raftService).ping({}),
+      connect(b.address, nodeCredentials(a.identity, { nodeId: 'gone' as NodeId }))
+        .service(raftService)
+        .ping({}),
       (error) => isTsswarmError(error, 'PERMISSION_DENIED') && /another node answers/.test(error.message),
     );
   });
