@@ -2,28 +2,34 @@ import { backoffMs, sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import { isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { Store, TableName } from '../../store/types.ts';
+import type { Store } from '../../store/types.ts';
+import type { Stage } from './stage.ts';
 
 const FIRST_RETRY_MS = 20;
 const LONGEST_RETRY_MS = 2000;
 
-export interface LevelTriggeredOptions {
+export interface StagesOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly signal: AbortSignal;
-  /** Whether a change in that table can give the loop something to do. */
-  readonly concerns: (table: TableName) => boolean;
-  /** Looks at the store, changes it where needed; true: look again at once. */
-  readonly turn: () => Promise<boolean>;
+  /** In the order of the way of the data: each sees what the ones before it have decided. */
+  readonly stages: readonly Stage[];
 }
 
 /**
- * The shape of every loop in the manager: look, change, look again until there is nothing to do, then sleep until the
- * store changes. Events only say "look again"; a missed one does no harm, because every look sees everything.
+ * The leader at work, level-triggered: look, decide, look again until there is nothing to do, then sleep until the store
+ * changes. Events only say "look again"; a missed one does no harm, because every look sees everything. What all stages decide
+ * in one look is one transaction: a new task is created, gets its address and its node with one write to the disk.
  */
-export async function runLevelTriggered(options: LevelTriggeredOptions): Promise<void> {
-  const { store, clock, logger, signal, concerns, turn } = options;
+export async function runStages({ store, clock, logger, stages }: StagesOptions, signal: AbortSignal): Promise<void> {
+  const turn = async (): Promise<boolean> => {
+    const isIdle = store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
+    if (isIdle) return false;
+    await store.update((tx) => {
+      for (const stage of stages) stage.decide(tx)?.(tx);
+    });
+    return true;
+  };
   while (!signal.aborted) {
     const { watch } = store.viewAndWatch(() => undefined);
     const stop = (): void => watch.close();
@@ -32,7 +38,7 @@ export async function runLevelTriggered(options: LevelTriggeredOptions): Promise
     let wake: () => void = () => undefined;
     const watching = (async () => {
       for await (const { changes } of watch) {
-        if (!changes.some(({ table }) => concerns(table))) continue;
+        if (!changes.some(({ table }) => stages.some(({ concerns }) => concerns(table)))) continue;
         dirty = true;
         wake();
       }
