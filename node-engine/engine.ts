@@ -107,7 +107,8 @@ async function openEngine(options: EngineOptions, state: string, run: string, un
     containers.close();
     network.close();
     await images.close();
-    if (containers.list().every(({ state: one }) => one !== 'running')) removeEmptyParent(cgroups, cgroupParent);
+    const idle = containers.list().every(({ state: one }) => one !== 'running');
+    if (idle) await removeEmptyParent(cgroups, cgroupParent, clock);
     unlock();
   };
 

@@ -63,14 +63,31 @@ export async function destroyCgroup(
   return false;
 }
 
-/** Removes the parent's own cgroup where it is empty; somebody else's processes or groups in it keep it. */
-export function removeEmptyParent(mounts: readonly CgroupMount[], parent: string): void {
-  for (const { path } of mounts) {
-    try {
-      rmdirSync(join(path, parent));
-    } catch {
-      // In use or not there: both are fine.
-    }
+/** Where the launcher puts supervisors in version 2, which allows no process beside groups with controllers (cgroup.c). */
+const SUPERVISORS = 'supervisors';
+/** A supervisor ends a moment after its container: how often that is waited for. */
+const PARENT_ATTEMPTS = 25;
+
+/**
+ * Removes the parent's own cgroup, and the supervisors' below it, where it is empty; somebody else's processes or groups in it
+ * keep it.
+ */
+export async function removeEmptyParent(mounts: readonly CgroupMount[], parent: string, clock: Clock): Promise<void> {
+  const folders = mounts.flatMap(({ path }) => [join(path, parent, SUPERVISORS), join(path, parent)]);
+  for (let attempt = 0; attempt < PARENT_ATTEMPTS; attempt++) {
+    const busy = folders.map(removeEmptyFolder).includes(false);
+    if (!busy) return;
+    await sleep(clock, PAUSE_MS);
+  }
+}
+
+/** @returns false when it is there and in use */
+function removeEmptyFolder(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch (error) {
+    return errnoOf(error) === 'ENOENT';
   }
 }
 

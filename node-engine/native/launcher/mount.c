@@ -50,8 +50,31 @@ static void set_propagation(const struct json *config, const struct planned *mou
     fail("mount", "/", "making the mounts of the new namespace private");
 }
 
+/* A clone of a part of a detached mount. Before Linux 6.15 only what is attached in the caller's namespace can be cloned: then
+   the mount is laid over `at` (`laid`) until mount_lift; over "/" nothing meets it, because lookups begin at the root below.
+   What holds `at` must be private, or the host would see it. */
+static int clone_detached(int fs, int part, const char *at, bool *laid) {
+  int clone = k_open_tree(part, "", K_OPEN_TREE_CLONE | O_CLOEXEC | K_AT_EMPTY_PATH);
+  if (clone >= 0 || errno != EINVAL || *laid) return clone;
+  int target = open(at, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (target < 0) return -1;
+  mount_attach(fs, target, at);
+  close(target);
+  *laid = true;
+  return k_open_tree(part, "", K_OPEN_TREE_CLONE | O_CLOEXEC | K_AT_EMPTY_PATH);
+}
+
+/* Takes away what clone_detached has laid; the clones stay. */
+static void mount_lift(int fs, bool laid) {
+  if (!laid) return;
+  int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (before < 0 || fchdir(fs) || umount2(".", MNT_DETACH) || fchdir(before))
+    fail("mount", "/", "taking away a mount that was needed for a moment");
+  close(before);
+}
+
 /* The launcher as init of a container that may change mounts, and so could make the host's file writable: a copy. */
-static int own_copy(int source, const struct stat *status) {
+static int own_copy(int source, const struct stat *status, const char *stage) {
   int fs = mount_new("tmpfs", "tmpfs", NULL, "init");
   int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   int to = openat(fs, "init", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0555);
@@ -60,13 +83,16 @@ static int own_copy(int source, const struct stat *status) {
   close(from);
   close(to);
   /* `fs` stays open: closing it would dissolve the detached mount. */
-  int clone = k_open_tree(fs, "init", K_OPEN_TREE_CLONE | O_CLOEXEC);
+  bool laid = false;
+  int file = openat(fs, "init", O_PATH | O_CLOEXEC), clone = file < 0 ? -1 : clone_detached(fs, file, stage, &laid);
   if (clone < 0) fail("mount", "init", "copying the launcher for the container");
+  mount_lift(fs, laid);
+  close(file);
   close(source);
   return clone;
 }
 
-static void open_bind_source(struct planned *p) {
+static void open_bind_source(struct planned *p, const char *stage) {
   const char *source = json_string(p->json, "source");
   struct stat status;
   if (!source || source[0] != '/')
@@ -76,7 +102,7 @@ static void open_bind_source(struct planned *p) {
                           K_OPEN_TREE_CLONE | O_CLOEXEC | (p->options.recursive ? K_AT_RECURSIVE : 0u));
   if (p->source < 0 || fstat(p->source, &status)) fail("mount", source, "mounting \"%s\" on \"%s\"", source, p->target);
   p->directory = S_ISDIR(status.st_mode);
-  if (!p->directory && sealed_from(&status)) p->source = own_copy(p->source, &status);
+  if (!p->directory && sealed_from(&status)) p->source = own_copy(p->source, &status, stage);
 }
 
 /* Reads the mounts and takes hold of every bind's source while host paths are what they were. */
@@ -161,7 +187,7 @@ int mount_root(const struct json *config, const char *bundle) {
   struct planned *mounts = plan(config, &count);
   set_propagation(config, mounts, count, bundle);
   for (unsigned i = 0; i < count; i++)
-    if (mounts[i].options.bind) open_bind_source(&mounts[i]);
+    if (mounts[i].options.bind) open_bind_source(&mounts[i], bundle);
   int bound = -1;
   if (!json_string(json_get(config, "annotations"), "tsswarm.overlay")) {
     const char *path = json_string(json_get(config, "root"), "path");
@@ -201,22 +227,27 @@ void mount_pivot(int root, bool pivot) {
   close(root);
 }
 
+struct masks {
+  int fs, directory, file;
+  bool laid;
+};
+
 /* A tmpfs of one empty directory and one null device, that nobody can change: what masked paths show. It is not the
    container's own /dev/null, which the container could have replaced, nor the host's, whose mode it could change. */
-static void open_masks(int *directory, int *file) {
-  int fd = mount_new("tmpfs", "tmpfs", NULL, "masks");
+static void open_masks(struct masks *masks) {
+  int fd = masks->fs = mount_new("tmpfs", "tmpfs", NULL, "masks");
   if (mkdirat(fd, "empty", 0555) || mknodat(fd, "null", S_IFCHR | 0666, makedev(1, 3)))
     fail("mount", "masks", "making the cover of masked paths");
   struct k_mount_attr attr = {.set = K_ATTR_RDONLY | K_ATTR_NOSUID | K_ATTR_NOEXEC};
   if (k_mount_setattr(fd, "", K_AT_EMPTY_PATH, &attr)) fail("mount", "masks", "protecting the cover of masked paths");
-  *directory = openat(fd, "empty", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  *file = openat(fd, "null", O_PATH | O_CLOEXEC);
-  if (*directory < 0 || *file < 0) fail("mount", "masks", "opening the cover of masked paths");
+  masks->directory = openat(fd, "empty", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  masks->file = openat(fd, "null", O_PATH | O_CLOEXEC);
+  if (masks->directory < 0 || masks->file < 0) fail("mount", "masks", "opening the cover of masked paths");
   /* `fd` stays open: closing it would dissolve the detached mount that both belong to. */
 }
 
-static void cover(int from, int to, const char *path) {
-  int fd = k_open_tree(from, "", K_OPEN_TREE_CLONE | O_CLOEXEC | K_AT_EMPTY_PATH);
+static void cover(struct masks *masks, bool is_directory, int to, const char *path) {
+  int fd = clone_detached(masks->fs, is_directory ? masks->directory : masks->file, "/", &masks->laid);
   if (fd < 0) fail("mount", path, "masking \"%s\"", path);
   mount_attach(fd, to, path);
   close(fd);
@@ -238,7 +269,8 @@ static bool is_kernel_path(int fd, const char *path) {
 }
 
 void mount_protect_paths(const struct json *linux_part) {
-  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), directory = -1, file = -1;
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  struct masks masks = {-1, -1, -1, false};
   for (char **path = json_strings(linux_part, "readonlyPaths", NULL); *path; path++) {
     int fd = resolve_open(root, *path, O_PATH);
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) continue;
@@ -253,10 +285,11 @@ void mount_protect_paths(const struct json *linux_part) {
     if (fd < 0 || fstat(fd, &status)) fail("mount", *path, "masking \"%s\"", *path);
     if (!is_kernel_path(fd, *path))
       fail_because(EPERM, "mount", *path, "masking \"%s\": it is not in the kernel's proc file system", *path);
-    if (file < 0) open_masks(&directory, &file);
-    cover(S_ISDIR(status.st_mode) ? directory : file, fd, *path);
+    if (masks.fs < 0) open_masks(&masks);
+    cover(&masks, S_ISDIR(status.st_mode), fd, *path);
     close(fd);
   }
+  mount_lift(masks.fs, masks.laid);
   close(root);
 }
 
