@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 /* mount(2) takes one page of options. */
 enum { MOST_OPTIONS = 4095 };
@@ -68,6 +69,26 @@ static bool mount_by_layers(char **layers, unsigned count, const char *upper, co
   return good;
 }
 
+/* Before kernel 6.8: the layers are opened, and named by their descriptors from within /proc/self/fd, four characters each. */
+static bool mount_by_descriptors(char **layers, unsigned count, const char *upper, const char *work, const char *target) {
+  char options[MOST_OPTIONS + 1];
+  char **names = json_allocate(count * sizeof *names);
+  int *opened = json_allocate(count * sizeof *opened);
+  for (unsigned i = 0; i < count; i++) {
+    names[i] = json_allocate(16);
+    opened[i] = open(layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (opened[i] < 0) fail("mount", layers[i], "mounting the root: the layer \"%s\"", layers[i]);
+    snprintf(names[i], 16, "%d", opened[i]);
+  }
+  bool good = build_options(options, names, count, 0, upper, work) && !chdir("/proc/self/fd") &&
+              !mount("overlay", target, "overlay", 0, options);
+  int kept = errno;
+  for (unsigned i = 0; i < count; i++) close(opened[i]);
+  if (chdir("/")) fail("mount", "/", "entering \"/\"");
+  errno = kept;
+  return good;
+}
+
 void overlay_mount(const struct json *annotation, const char *target) {
   unsigned count;
   char **layers = json_strings(annotation, "lower", &count);
@@ -86,6 +107,7 @@ void overlay_mount(const struct json *annotation, const char *target) {
   }
   if (!fits) {
     if (mount_by_layers(layers, count, upper, work, target)) return;
+    if (mount_by_descriptors(layers, count, upper, work, target)) return;
     fail("mount", "/", "mounting the root from %u layers (more than this kernel takes in one page of options)", count);
   }
   if (skip) {
