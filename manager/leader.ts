@@ -1,12 +1,13 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
-import { runAllocator } from './allocator/loop.ts';
+import { allocatorStage } from './allocator/stage.ts';
 import { runCaLoop } from './ca/loop.ts';
 import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
-import { runOrchestrator } from './orchestrator/loop.ts';
+import { runStages } from './model/stages/loop.ts';
+import { orchestratorStage } from './orchestrator/stage.ts';
 import type { Raft } from './raft/types.ts';
-import { runScheduler } from './scheduler/loop.ts';
+import { schedulerStage } from './scheduler/stage.ts';
 import type { Store } from './store/types.ts';
 
 export interface LeaderOptions {
@@ -18,12 +19,12 @@ export interface LeaderOptions {
   readonly raft?: Raft;
 }
 
-/** Runs the loops that decide, on the manager that leads, until `signal` aborts. */
+/** Runs what decides, on the manager that leads, until `signal` aborts. */
 export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
+  const { store, clock, random, logger } = options;
+  const stages = [orchestratorStage(clock, random), allocatorStage(clock), schedulerStage(clock)];
   await Promise.all([
-    runOrchestrator(options, signal),
-    runAllocator(options, signal),
-    runScheduler(options, signal),
+    runStages({ store, clock, logger: logger.child({ component: 'leader' }), stages }, signal),
     runCaLoop(options, signal),
     runNodeLoop(options, signal),
     ...(options.raft === undefined ? [] : [runRoleLoop({ ...options, raft: options.raft }, signal)]),

@@ -1,10 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { TaskId } from '../../base/ids.ts';
-import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
-import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
-import { runLevelTriggered } from '../model/level-triggered/loop.ts';
+import type { ReadTransaction, WriteTransaction } from '../store/types.ts';
+import type { Stage } from '../model/stages/stage.ts';
 import type { ClusterView, Plan } from './plan.ts';
 import { isEmptyPlan } from './plan.ts';
 import { reconcile } from './reconcile.ts';
@@ -12,31 +11,16 @@ import { reconcile } from './reconcile.ts';
 /** Swarm's default for tasks kept per slot, until a cluster object says otherwise. */
 const DEFAULT_HISTORY = 5;
 
-export interface OrchestratorOptions {
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-}
-
-/** Keeps tasks what the services say, until `signal` aborts. */
-export function runOrchestrator(
-  { store, clock, random, logger }: OrchestratorOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  const plan = (tx: ReadTransaction): Plan => reconcile(observe(tx), clock.now(), () => newId<TaskId>(random));
-  return runLevelTriggered({
-    store,
-    clock,
-    logger: logger.child({ component: 'orchestrator' }),
-    signal,
+/** Keeps tasks what the services say. */
+export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random): Stage {
+  return {
+    name: 'orchestrator',
     concerns: (table) => table !== 'node',
-    turn: async () => {
-      if (isEmptyPlan(store.view(plan))) return false;
-      await store.update((tx) => applyPlan(tx, plan(tx)));
-      return true;
+    decide(view) {
+      const plan = reconcile(observe(view), clock.now(), () => newId<TaskId>(random));
+      return isEmptyPlan(plan) ? undefined : (tx) => applyPlan(tx, plan);
     },
-  });
+  };
 }
 
 function observe(tx: ReadTransaction): ClusterView {

@@ -1,0 +1,35 @@
+import type { Clock } from '../../../base/clock.ts';
+import type { Logger } from '../../../base/log.ts';
+import type { Store } from '../../store/types.ts';
+import { runLevelTriggered } from '../level-triggered/loop.ts';
+import type { Stage } from './stage.ts';
+
+export interface StagesOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** In the order of the way of the data: each sees what the ones before it have decided. */
+  readonly stages: readonly Stage[];
+}
+
+/**
+ * The leader at work until `signal` aborts. What all stages decide in one look is one transaction: a new task is created, gets
+ * its address and its node with one write to the disk.
+ */
+export function runStages({ store, clock, logger, stages }: StagesOptions, signal: AbortSignal): Promise<void> {
+  return runLevelTriggered({
+    store,
+    clock,
+    logger,
+    signal,
+    concerns: (table) => stages.some(({ concerns }) => concerns(table)),
+    turn: async () => {
+      const isIdle = store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
+      if (isIdle) return false;
+      await store.update((tx) => {
+        for (const stage of stages) stage.decide(tx)?.(tx);
+      });
+      return true;
+    },
+  });
+}
