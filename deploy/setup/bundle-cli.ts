@@ -30,9 +30,26 @@ for (const name of ${JSON.stringify(Object.keys(module))})
   },
 };
 
-await build({
+/** Large modules that a command needs only when something is wrong (an older daemon, a fault in a file): files of their own. */
+const RARE: Readonly<Record<string, { readonly specifier: RegExp; readonly source: string }>> = {
+  grpc: { specifier: /^@grpc\/grpc-js$/, source: '@grpc/grpc-js' },
+  ajv: { specifier: /^ajv$/, source: 'ajv' },
+  messages: { specifier: /\/gen\/messages\.js$/, source: './dist/proto/gen/messages.js' },
+};
+
+/** Leaves those out of a command: they are read when they are first used. */
+const rareModules: Plugin = {
+  name: 'rare-modules',
+  setup(context) {
+    for (const [name, { specifier }] of Object.entries(RARE))
+      context.onResolve({ filter: specifier }, ({ kind }) =>
+        kind === 'entry-point' ? undefined : { path: `./${name}.cjs`, external: true },
+      );
+  },
+};
+
+const shared = {
   absWorkingDir: root,
-  entryPoints: ['tscompose', 'tsswarm'].map((name) => ({ in: `dist/cli/${name}/main.js`, out: name })),
   outdir: 'dist/bundle',
   // CommonJS is loaded in one turn; modules take several, and as many milliseconds.
   outExtension: { '.js': '.cjs' },
@@ -42,6 +59,15 @@ await build({
   platform: 'node',
   target: 'node24',
   minify: true,
-  plugins: [lateBuiltins],
   logLevel: 'warning',
+} as const;
+
+await build({
+  ...shared,
+  entryPoints: ['tscompose', 'tsswarm'].map((name) => ({ in: `dist/cli/${name}/main.js`, out: name })),
+  plugins: [lateBuiltins, rareModules],
+});
+await build({
+  ...shared,
+  entryPoints: Object.entries(RARE).map(([name, { source }]) => ({ in: source, out: name })),
 });

@@ -1,4 +1,4 @@
-import { KeyedQueue, Semaphore } from '../../base/async.ts';
+import { Semaphore } from '../../base/async.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { ContainerId, NetworkId, NodeId, TaskId } from '../../base/ids.ts';
@@ -19,6 +19,7 @@ import type {
 import type { Assignments } from './assignments.ts';
 import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
+import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
 import { portForwards, portKey, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
@@ -29,8 +30,13 @@ import { isFinal } from './task/step.ts';
 
 /** Containers that are made or started at the same moment: more only contend for the kernel's mount and netlink locks. */
 const STARTING_AT_ONCE = 8;
-/** Reports and saves of one burst are made as one; what comes while a report is under way is the next one. */
+/** Reports of one burst are made as one; what comes while a report is under way is the next one. */
 const GATHER_MS = 1;
+/**
+ * The state is written whole, so changes are gathered first. What a crash takes of it, the engine's own records and the manager
+ * have: the file is there for a start without a manager.
+ */
+const SAVE_AFTER_MS = 25;
 
 /** The names that containers can resolve: worker/overlay/dns in production. */
 export interface Resolver {
@@ -81,14 +87,14 @@ export function startAgent(options: AgentOptions): Agent {
   const life = new AbortController();
   const starting = new Semaphore(STARTING_AT_ONCE);
   const controllers = new Map<string, TaskController>();
-  const networkQueue = new KeyedQueue();
-  const bridges = new Map<string, string>();
+  const bridges = createBridges({ networks: engine.networks, clock, logger });
   const pending = new Map<string, TaskStatus>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
   const onlookers = new Map<string, Set<() => void>>();
   let assignments: Assignments = NO_ASSIGNMENTS;
   let portTroubles = new Map<string, string>();
   let flushTimer: Timer | undefined;
+  let saveTimer: Timer | undefined;
   let flushing = false;
   let portsWanted = false;
   let portsRunning: Promise<void> | undefined;
@@ -103,13 +109,13 @@ export function startAgent(options: AgentOptions): Agent {
     },
   });
 
-  /** Says and saves what has gathered, one report at a time. */
+  /** Says what has gathered, one report at a time. */
   const flush = async (): Promise<void> => {
     flushTimer = undefined;
     if (flushing || life.signal.aborted) return;
     flushing = true;
+    soonSaved();
     try {
-      save();
       const updates: TaskStatusUpdate[] = [...pending].map(([taskId, status]) => ({
         taskId: taskId as TaskId,
         status,
@@ -131,7 +137,18 @@ export function startAgent(options: AgentOptions): Agent {
   const soon = (): void => {
     flushTimer ??= clock.startTimer(GATHER_MS, () => void flush());
   };
+  const soonSaved = (): void => {
+    saveTimer ??= clock.startTimer(SAVE_AFTER_MS, () => {
+      try {
+        save();
+      } catch (error) {
+        logger.warn('state not saved, trying again with the next change', { reason: messageOf(error) });
+      }
+    });
+  };
   const save = (): void => {
+    saveTimer?.cancel();
+    saveTimer = undefined;
     const statuses = [...controllers].map(([taskId, { status }]) => ({ taskId: taskId as TaskId, status }));
     disk.save({ assignments: toSet(assignments), statuses });
   };
@@ -159,20 +176,7 @@ export function startAgent(options: AgentOptions): Agent {
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
       const network = assignments.networks.get(networkId);
-      if (network === undefined) continue;
-      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
-      await networkQueue.run(networkId, async () => {
-        if (bridges.get(networkId) === key) return;
-        await engine.networks.ensureBridge({
-          id: network.id,
-          name: network.spec.name,
-          subnet: network.subnet,
-          gateway: network.gateway,
-          internal: network.spec.internal,
-          mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
-        });
-        bridges.set(networkId, key);
-      });
+      if (network !== undefined) await bridges.ensure(network);
     }
   };
 
@@ -297,17 +301,15 @@ export function startAgent(options: AgentOptions): Agent {
     for (const { id, labels } of engine.containers.list()) {
       if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);
     }
-    for (const id of await engine.networks.listBridges()) {
-      if (!assignments.networks.has(id)) await removeBridge(id);
-    }
+    await bridges.collect(assigned());
   };
 
   const removePending = async (): Promise<void> => {
     for (const network of assignments.networks.values()) {
       if (!network.pendingDelete || usesNetwork(network.id)) continue;
-      if (await removeBridge(network.id)) removed.networks.add(network.spec.name);
+      if (await bridges.remove(network.id)) removed.networks.add(network.spec.name);
     }
-    for (const id of bridges.keys()) if (!assignments.networks.has(id)) await removeBridge(id as NetworkId);
+    bridges.keep(assigned());
     for (const volume of assignments.volumes.values()) {
       if (!volume.pendingDelete) continue;
       try {
@@ -322,16 +324,7 @@ export function startAgent(options: AgentOptions): Agent {
     [...controllers.values()].some(
       ({ task, status }) => status.state !== 'remove' && task.addresses.some(({ networkId }) => networkId === id),
     );
-  const removeBridge = async (id: NetworkId): Promise<boolean> => {
-    try {
-      await networkQueue.run(id, () => engine.networks.removeBridge(id));
-      bridges.delete(id);
-      return true;
-    } catch (error) {
-      logger.warn('removing a bridge', { networkId: id, reason: messageOf(error) });
-      return false;
-    }
-  };
+  const assigned = (): ReadonlySet<NetworkId> => new Set([...assignments.networks.values()].map(({ id }) => id));
 
   const kept = disk.load();
   if (kept !== undefined) {
@@ -358,6 +351,7 @@ export function startAgent(options: AgentOptions): Agent {
       life.abort(new Error('the agent ends'));
       for (const controller of controllers.values()) controller.close();
       flushTimer?.cancel();
+      bridges.close();
       await running;
       await portsRunning;
     },

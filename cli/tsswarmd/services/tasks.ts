@@ -87,12 +87,13 @@ async function* attachTo(
   try {
     session = await containers.attach(id);
   } catch (error) {
-    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING') || containers.inspect(id)?.exit === undefined) throw error;
+    if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING') || containers.inspect(id)?.state === 'created') throw error;
   }
   if (session === undefined) {
+    // It has ended, or is just about to be known to have.
+    const { code, oomKilled } = await containers.wait(id, signal);
     if (replay) yield* asMessages(logged(false));
-    const exit = containers.inspect(id)?.exit;
-    yield { exit: { code: exit?.code ?? 0, oomKilled: exit?.oomKilled ?? false } };
+    yield { exit: { code, oomKilled } };
     return;
   }
   if (size !== undefined) session.resize(size);

@@ -1,0 +1,97 @@
+import { KeyedQueue } from '../../base/async.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { NetworkId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Engine } from '../../node-engine/types.ts';
+import type { Network } from '../../proto/types/index.ts';
+
+/** Making and removing a bridge takes longer than starting a container: one that nobody uses is kept for the next one. */
+const IDLE_MS = 30_000;
+
+export interface BridgesOptions {
+  readonly networks: Pick<Engine['networks'], 'ensureBridge' | 'removeBridge' | 'listBridges'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The bridges of a node, one for each network that its tasks use. */
+export interface Bridges {
+  /** Makes the bridge of `network` unless it is there. @throws what the engine throws */
+  ensure(network: Network): Promise<void>;
+  /** Tells which networks are assigned: the bridges of others go when they have been idle for a while. */
+  keep(assigned: ReadonlySet<NetworkId>): void;
+  /** Removes a bridge now; false: it could not be, for now. */
+  remove(id: NetworkId): Promise<boolean>;
+  /** Removes whatever bridge an earlier life left and nobody has been assigned. */
+  collect(assigned: ReadonlySet<NetworkId>): Promise<void>;
+  /** Stops waiting for idle ones; bridges stay. */
+  close(): void;
+}
+
+export function createBridges({ networks, clock, logger }: BridgesOptions): Bridges {
+  const queue = new KeyedQueue();
+  const made = new Map<NetworkId, string>();
+  const idle = new Map<NetworkId, Timer>();
+
+  const use = (id: NetworkId): void => {
+    idle.get(id)?.cancel();
+    idle.delete(id);
+  };
+  const remove = async (id: NetworkId): Promise<boolean> => {
+    use(id);
+    try {
+      await queue.run(id, async () => {
+        // Forgotten before it goes: whoever waits in the queue to use it makes it anew.
+        made.delete(id);
+        await networks.removeBridge(id);
+      });
+      return true;
+    } catch (error) {
+      logger.warn('removing a bridge', { networkId: id, reason: messageOf(error) });
+      return false;
+    }
+  };
+  return {
+    remove,
+    async ensure(network) {
+      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
+      const request = {
+        id: network.id,
+        name: network.spec.name,
+        subnet: network.subnet,
+        gateway: network.gateway,
+        internal: network.spec.internal,
+        mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+      };
+      use(network.id);
+      await queue.run(network.id, async () => {
+        if (made.get(network.id) === key) return;
+        try {
+          await networks.ensureBridge(request);
+        } catch (error) {
+          if (idle.size === 0) throw error;
+          // A network that is gone may have left its subnet to this one.
+          await Promise.all([...idle.keys()].map(remove));
+          await networks.ensureBridge(request);
+        }
+        made.set(network.id, key);
+      });
+    },
+    keep(assigned) {
+      for (const id of made.keys()) {
+        if (assigned.has(id)) use(id);
+        else if (!idle.has(id)) {
+          const timer = clock.startTimer(IDLE_MS, () => void remove(id));
+          idle.set(id, timer);
+        }
+      }
+    },
+    async collect(assigned) {
+      for (const id of await networks.listBridges()) if (!assigned.has(id)) await remove(id);
+    },
+    close() {
+      for (const id of [...idle.keys()]) use(id);
+    },
+  };
+}
