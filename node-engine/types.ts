@@ -180,6 +180,11 @@ export interface Containers {
   kill(id: ContainerId, signal: string): Promise<void>;
   /** Removes everything of it, killing it first if it runs. Not existing is success. */
   remove(id: ContainerId): Promise<void>;
+  /**
+   * Takes a container that does not run off its networks: its addresses are free then. Starting it joins them again. A running
+   * one stays, not existing is success.
+   */
+  leaveNetworks(id: ContainerId): Promise<void>;
   inspect(id: ContainerId): ContainerInfo | undefined;
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */

@@ -106,6 +106,15 @@ export class ContainerService implements Containers {
     });
   }
 
+  async leaveNetworks(id: ContainerId): Promise<void> {
+    await this.#queue.run(id, async () => {
+      const entry = this.#entries.get(id);
+      if (entry === undefined || entry.status.state === 'running') return;
+      await this.#parts.sandboxes.remove(id);
+      entry.sandboxReady = false;
+    });
+  }
+
   inspect(id: ContainerId): ContainerInfo | undefined {
     const entry = this.#entries.get(id);
     return entry && containerInfo(entry.record, entry.status);

@@ -36,6 +36,11 @@ describe('the quickstart project: nginx, a Node application, redis and postgres'
     assert.match(machine.fetch(page) ?? '', /Visit number 1,/);
   });
 
+  it('has nobody on the network but what runs: an address that is given again answers once', () => {
+    const ports = machine.ok('ip', '-o', 'link', 'show', 'type', 'veth').trim().split('\n');
+    assert.equal(ports.length, 5, ports.join('\n'));
+  });
+
   it('balances one name over two replicas', async () => {
     const hosts = new Set<string>();
     await eventually(() => {

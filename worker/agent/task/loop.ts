@@ -113,7 +113,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   };
 
   const executors: { readonly [K in StepName]: (step: StepArguments[K]) => Promise<void> | void } = {
-    report({ state, message }) {
+    async report({ state, message }) {
+      if (isFinal(state)) await leaveNetworks();
       const container = engine.containers.inspect(id);
       const exit = container?.exit;
       const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status) : '';
@@ -184,6 +185,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
   };
 
+  /** An ended task's addresses are given to others as soon as its end is told. */
+  const leaveNetworks = async (): Promise<void> => {
+    await around.detachResolver(id);
+    await engine.containers.leaveNetworks(id);
+  };
+
   const begin = async (): Promise<void> => {
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
@@ -229,6 +236,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     attempts++;
     if (!mustHappen && !mayPass) {
       if (isFinal(status.state)) return;
+      await leaveNetworks().catch((cause: unknown) => logger.warn('networks', { reason: messageOf(cause) }));
       say({ state: step.action === 'restart' ? 'failed' : 'rejected', message: 'could not start', error: reason });
       return;
     }
