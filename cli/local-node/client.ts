@@ -1,4 +1,3 @@
-import { connect as connectSocket } from 'node:net';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
@@ -63,16 +62,24 @@ export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefi
 
 const isForbidden = (error: unknown): boolean => errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
 
-/** Whether a process accepts connections on a unix socket. */
-export function probeSocket(path: string): Promise<'answers' | 'absent' | 'forbidden'> {
-  return new Promise((resolve) => {
-    const socket = connectSocket(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve('answers');
-    });
-    socket.once('error', (error) => {
-      resolve(isForbidden(error) ? 'forbidden' : 'absent');
-    });
+/** A node that has not said a word by then is there, and has other troubles. */
+const PROBE_MS = 5_000;
+
+/** Whether a node answers on a unix socket: one that was killed may have its socket open still, and never will. */
+export async function probeSocket(path: string): Promise<'answers' | 'absent' | 'forbidden'> {
+  const connection = connectLocal(path);
+  let patience: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    patience = setTimeout(resolve, PROBE_MS);
   });
+  try {
+    await Promise.race([connection.ready(), late]);
+    return 'answers';
+  } catch (error) {
+    if (error instanceof OtherShapeError) return 'answers';
+    return isForbidden(error) ? 'forbidden' : 'absent';
+  } finally {
+    clearTimeout(patience);
+    connection.close();
+  }
 }

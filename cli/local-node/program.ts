@@ -6,6 +6,9 @@ export const PACKAGE_ROOT = findRoot(import.meta.dirname);
 export const DAEMON_PROGRAM = join(PACKAGE_ROOT, 'bin/tsswarmd');
 export const UNIT_TEMPLATE = join(PACKAGE_ROOT, 'deploy/systemd/tsswarm.service');
 
+/** Exit code of a daemon whose state another one has open: EX_TEMPFAIL of sysexits(3). */
+export const EXIT_IN_USE = 75;
+
 function findRoot(from: string): string {
   for (let folder = from; folder !== '/'; folder = dirname(folder)) {
     if (existsSync(join(folder, 'package.json'))) return folder;

@@ -6,15 +6,15 @@ import { promisify } from 'node:util';
 import { TsswarmError, errnoOf, messageOf } from '../../base/errors.ts';
 import { probeSocket } from './client.ts';
 import type { NodePlace } from './place.ts';
-import { DAEMON_PROGRAM, UNIT_TEMPLATE } from './program.ts';
+import { DAEMON_PROGRAM, EXIT_IN_USE, UNIT_TEMPLATE } from './program.ts';
 
 const run = promisify(execFile);
 const UNIT_NAME = 'tsswarm.service';
 const UNIT_PATH = `/etc/systemd/system/${UNIT_NAME}`;
 /** Lines of the daemon's log that are shown when it does not come up. */
 const SHOWN_LOG_LINES = 15;
-/** How long another command's daemon is waited for. */
-const OTHERS_MS = 3000;
+/** How long another command's daemon, which has the state open, is waited for. */
+const OTHERS_MS = 30_000;
 
 export interface StartOptions {
   readonly place: NodePlace;
@@ -72,14 +72,18 @@ async function startDetached(place: NodePlace, args: readonly string[]): Promise
       stdio: ['ignore', file.fd, file.fd, 'pipe'],
     });
     const ready = child.stdio[3] as NodeJS.ReadableStream & { destroy(): void };
+    let inUse = false;
     const outcome = await new Promise<string | undefined>((resolve) => {
       ready.once('data', () => resolve(undefined));
       child.once('error', (error) => resolve(messageOf(error)));
-      child.once('exit', (code, signal) => resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`));
+      child.once('exit', (code, signal) => {
+        inUse = code === EXIT_IN_USE;
+        resolve(signal === null ? `exit code ${code}` : `killed by ${signal}`);
+      });
     });
     ready.destroy();
     child.unref();
-    if (outcome === undefined || (await othersStart(place))) return { by: 'process', log };
+    if (outcome === undefined || (inUse && (await othersStart(place)))) return { by: 'process', log };
     throw startFailure(outcome, (await readFile(log)).subarray(offset).toString(), log);
   } finally {
     await file.close();

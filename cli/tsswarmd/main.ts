@@ -1,4 +1,5 @@
 import { isTsswarmError, messageOf } from '../../base/errors.ts';
+import { EXIT_IN_USE } from '../local-node/program.ts';
 import { exitNow } from '../../node-engine/native/addon.ts';
 import { USAGE, readFlags } from './flags.ts';
 import { runDaemon } from './process.ts';
@@ -14,5 +15,5 @@ try {
   process.stderr.write(`error: ${messageOf(error)}\n`);
   if (isTsswarmError(error) && error.hint !== undefined) process.stderr.write(`hint: ${error.hint}\n`);
   if (!isTsswarmError(error)) process.stderr.write(`${error instanceof Error ? error.stack : ''}\n`);
-  process.exit(1);
+  process.exit(isTsswarmError(error, 'IN_USE') ? EXIT_IN_USE : 1);
 }

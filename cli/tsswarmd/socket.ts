@@ -1,8 +1,9 @@
 import { chmodSync, mkdirSync, rmSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { TsswarmError } from '../../base/errors.ts';
+import { probeSocket } from '../local-node/client.ts';
 import { PREFACE } from '../../proto/rpc/local/frames.ts';
 import type { LocalServer } from '../../proto/rpc/local/server.ts';
 import type { RpcServer } from '../../proto/rpc/server.ts';
@@ -32,7 +33,7 @@ export async function listenOnSocket(servers: SocketServers, path: string): Prom
     );
   }
   mkdirSync(dirname(path), { recursive: true, mode: 0o711 });
-  if (await answers(path)) {
+  if ((await probeSocket(path)) === 'answers') {
     throw new TsswarmError('IN_USE', `listening on "${path}": another tsswarmd serves it`, {
       hint: 'see "tsswarm status"',
     });
@@ -60,16 +61,5 @@ function accept({ rpc, local }: SocketServers, socket: Socket): void {
     if (first[0] === PREFACE[0]) return local.serve(socket, first);
     socket.unshift(first);
     rpc.serve(socket);
-  });
-}
-
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
   });
 }

@@ -19,6 +19,8 @@ const SUITE = 'bookworm';
 const PACKAGES = [
   ...['systemd', 'systemd-sysv', 'linux-image-amd64', 'udev', 'kmod', 'dbus'],
   ...['nftables', 'iproute2', 'procps', 'iputils-ping', 'conntrack', 'busybox-static', 'util-linux', 'curl'],
+  // For the programs that tests compile.
+  ...['gcc', 'libc6-dev'],
 ];
 /** Where the project's disk is mounted in the guest. */
 export const GUEST_PROJECT = '/opt/tsswarm';

@@ -46,8 +46,13 @@ describe(`kill -9 of the daemon in the middle of up and down, ${ROUNDS} rounds, 
   };
   /** An `up` that finds no node starts one itself, so that somebody may have been faster. */
   const restart = (): void => {
-    machine.run('tsswarm', 'init', '--no-systemd');
-    machine.ok('tsswarm', 'status');
+    const init = machine.run('tsswarm', 'init', '--no-systemd');
+    const status = machine.run('tsswarm', 'status');
+    assert.equal(
+      status.code,
+      0,
+      `${init.stdout}${init.stderr}${status.stderr}${machine.run('tail', '-n', '20', join(machine.dir, 'state', 'tsswarmd.log')).stdout}`,
+    );
   };
   /** Main processes of the containers that run now. */
   const mainPids = (): number[] => {

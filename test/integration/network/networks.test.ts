@@ -10,6 +10,8 @@ describe('networks of a node', () => {
 
   before(async () => {
     lab = await openLab();
+    // A new namespace has what the machine's own has.
+    show(lab.node, 'sysctl', '-qw', 'net.ipv4.ip_forward=0');
     for (const card of ['100', '200'])
       show(lab.node, 'ip', 'link', 'add', 'link', 'wire', 'name', `card${card}`, 'type', 'macvlan', 'mode', 'bridge');
     for (const bridge of [FRONT, BACK, INNER]) await lab.call('ensureBridge', bridge);
