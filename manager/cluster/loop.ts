@@ -62,6 +62,8 @@ export function runRoleLoop(
     signal,
     concerns: (table) => table === 'node',
     turn: async () => {
+      // A manager that begins a cluster leads before it has written down that it is one.
+      if (store.view((tx) => tx.list('cluster').length === 0)) return false;
       const { servers, leaderId } = raft.status();
       const demoted = servers.filter(({ id }) =>
         store.view((tx) => tx.get('node', id as NodeId)?.spec.role !== 'manager'),
