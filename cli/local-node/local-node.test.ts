@@ -32,9 +32,8 @@ describe('where a node is', () => {
 });
 
 describe('starting a node', () => {
-  const place = placeOf({ stateDir: '/s', runDir: '/r' }, {});
   it('hands the flags of init on to the daemon', () => {
-    const flags = daemonFlags(place, {
+    const flags = daemonFlags({
       systemd: true,
       cgroupParent: 'p',
       nodeName: 'n',

@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { TsswarmError, errnoOf, messageOf } from '../../base/errors.ts';
 import { probeSocket } from './client.ts';
+import { instanceName } from './place.ts';
 import type { NodePlace } from './place.ts';
+import { hasSettings } from './settings.ts';
 import { DAEMON_PROGRAM, EXIT_IN_USE, UNIT_TEMPLATE } from './program.ts';
 
 const run = promisify(execFile);
@@ -49,7 +51,11 @@ export async function startNode({ place, flags, useSystemd }: StartOptions): Pro
       hint: 'run the command with sudo',
     });
   }
-  const args = ['--state-dir', place.stateDir, '--run-dir', place.runDir, '--socket', place.socket, ...flags];
+  // A node that is started again keeps what it had.
+  const parent =
+    flags.includes('--cgroup-parent') || hasSettings(place.stateDir) ? [] : ['--cgroup-parent', instanceName(place)];
+  const where = ['--state-dir', place.stateDir, '--run-dir', place.runDir, '--socket', place.socket];
+  const args = [...where, ...parent, ...flags];
   return useSystemd && place.isDefault && systemdRuns() ? startUnit(args) : startDetached(place, args);
 }
 

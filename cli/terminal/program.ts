@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { flushCompileCache } from 'node:module';
-import { CommanderError } from 'commander';
+import { CommanderError, Option } from 'commander';
 import { exitNow } from '../../node-engine/native/addon.ts';
 import { exitCodeOf, renderFailure } from '../render/failure.ts';
 import { plainStyle } from '../render/style.ts';
@@ -80,3 +80,9 @@ function commandPath(command: Command): string {
 function flushed(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.write('', () => resolve()));
 }
+
+const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+
+/** An option that may be given several times: a list of what was given. It never takes the words after its value. */
+export const repeatable = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser(gather);

@@ -1,7 +1,7 @@
 import type { FileReader, LoadOptions, LoadedProject } from '../../compose/index.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import type { NodeClient } from '../local-node/client.ts';
-import { instanceName, placeOf } from '../local-node/place.ts';
+import { placeOf } from '../local-node/place.ts';
 import type { NodePlace, PlaceOptions } from '../local-node/place.ts';
 import { openDisplay } from '../render/index.ts';
 import type { AnsiMode, ProgressDisplay, ProgressMode } from '../render/index.ts';
@@ -93,7 +93,7 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
       terminal.err('Starting a tsswarm node on this machine\n');
       const started = await startNode({
         place,
-        flags: ['--cgroup-parent', instanceName(place)],
+        flags: [],
         useSystemd: true,
       });
       terminal.err(`Node started; its log: ${started.log}\n`);

@@ -3,12 +3,10 @@ import { Command, Option } from 'commander';
 import { addPlaceOptions } from '../local-node/place.ts';
 import { openTerminal } from '../terminal/index.ts';
 import type { Terminal } from '../terminal/index.ts';
-import { prepareProgram, runProgram } from '../terminal/program.ts';
+import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 import { ansiMode, createContext } from './context.ts';
 import type { Context, GlobalOptions } from './context.ts';
 
-const gather = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
-const repeatable = (flags: string, description: string): Option => new Option(flags, description).argParser(gather);
 /** An option that only happens to begin with "no": it is not the opposite of another. */
 function plainNo(option: Option): Option {
   option.negate = false;

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { openTerminal } from '../terminal/index.ts';
-import { prepareProgram, runProgram } from '../terminal/program.ts';
+import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 
 const program = addPlaceOptions(
   new Command('tsswarm').description('The node of this machine and its cluster. Compose projects: see tscompose.'),
@@ -17,9 +17,11 @@ program
   .description('start a node on this machine, as the first manager of a new cluster')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
-  .option('--address-pool <subnet...>', 'pools that subnets of networks are cut from (default: 10.128.0.0/12)')
+  .addOption(
+    repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
+  )
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
-  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>]', '0.0.0.0:2377')
+  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
@@ -30,7 +32,7 @@ program
   .argument('<address>', "a manager's <host>[:<port>]")
   .requiredOption('--token <token>', 'as "tsswarm join-token" prints it')
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
-  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>]', '0.0.0.0:2377')
+  .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--availability <availability>', 'active, pause or drain', 'active')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
@@ -87,8 +89,8 @@ node
   .argument('<node>')
   .option('--availability <availability>', 'active, pause or drain')
   .option('--role <role>', 'worker or manager')
-  .option('--label-add <label...>', 'add or change labels: <key>=<value>')
-  .option('--label-rm <key...>', 'remove labels')
+  .addOption(repeatable('--label-add <label>', 'add or change a label: <key>=<value>; repeatable'))
+  .addOption(repeatable('--label-rm <key>', 'remove a label; repeatable'))
   .action(async (name, options) => (await import('./commands/node.ts')).updateNode(place(), name, options, terminal));
 node
   .command('rm')

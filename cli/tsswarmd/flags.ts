@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { parseArgs } from 'node:util';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { LogLevel } from '../../base/log.ts';
@@ -9,7 +8,9 @@ export interface DaemonFlags {
   readonly stateDir: string;
   /** Empty after a reboot: sockets and what belongs to running containers. */
   readonly runDir: string;
+  /** Empty: as before, else "tsswarm". */
   readonly cgroupParent: string;
+  /** Empty: as before, else the host's. */
   readonly nodeName: string;
   readonly addressPools: readonly string[];
   readonly logLevel: LogLevel;
@@ -37,8 +38,8 @@ The daemon of a node. "tsswarm init" starts it.
 
   --state-dir DIR       what survives a reboot (default ${DEFAULT_STATE_DIR})
   --run-dir DIR         what does not (default ${DEFAULT_RUN_DIR})
-  --cgroup-parent NAME  cgroup that holds the containers' (default tsswarm)
-  --node-name NAME      name of this node (default: the host's)
+  --cgroup-parent NAME  cgroup that holds the containers' (default: as before, else tsswarm)
+  --node-name NAME      name of this node (default: as before, else the host's)
   --address-pool CIDR   subnets of networks are cut from it; repeatable
   --log-level LEVEL     debug, info, warn or error (default info)
   --log-file FILE       write the log there instead of standard error
@@ -57,8 +58,8 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
       options: {
         'state-dir': { type: 'string', default: DEFAULT_STATE_DIR },
         'run-dir': { type: 'string', default: DEFAULT_RUN_DIR },
-        'cgroup-parent': { type: 'string', default: 'tsswarm' },
-        'node-name': { type: 'string', default: hostname() },
+        'cgroup-parent': { type: 'string', default: '' },
+        'node-name': { type: 'string', default: '' },
         'address-pool': { type: 'string', multiple: true, default: [] },
         'log-level': { type: 'string', default: 'info' },
         'log-file': { type: 'string', default: '' },

@@ -28,7 +28,7 @@ export interface Leadership {
 export function followLeadership({ raft, identity, logger, lead }: LeadershipOptions): Leadership {
   let leading: { readonly life: AbortController; readonly done: Promise<void> } | undefined;
   let ending: Promise<void> = Promise.resolve();
-  let known: { readonly id: string; readonly address: string } | undefined;
+  let leaderId = raft.status().leaderId;
   let remote: { readonly address: string; readonly id: string; readonly connection: Connection } | undefined;
 
   const begin = (): void => {
@@ -54,22 +54,22 @@ export function followLeadership({ raft, identity, logger, lead }: LeadershipOpt
   const stop = raft.observe((event) => {
     if (event.kind === 'role' && event.role !== 'leader') end();
     if (event.kind !== 'leader') return;
-    known = event.leaderId === '' ? undefined : { id: event.leaderId, address: event.address };
+    leaderId = event.leaderId;
     if (event.isSelf) {
       forget();
       begin();
     } else {
       end();
-      if (remote !== undefined && known !== undefined && remote.id !== known.id) forget();
+      if (remote !== undefined && leaderId !== '' && remote.id !== leaderId) forget();
     }
   });
-  const { ready, leaderId, servers } = raft.status();
-  if (ready) begin();
-  else if (leaderId !== '') known = servers.find(({ id }) => id === leaderId);
+  if (raft.status().ready) begin();
 
   return {
     leader() {
       if (leading !== undefined) return undefined;
+      // Looked up when it is needed: a manager that has just joined hears of its leader before it hears where that is.
+      const known = raft.status().servers.find(({ id }) => id === leaderId);
       if (known === undefined || known.address === '') {
         throw new TsswarmError('UNAVAILABLE', 'asking the leader: no manager leads at the moment', {
           hint: 'a majority of the managers must be up and reach one another; see "tsswarm status" on each',

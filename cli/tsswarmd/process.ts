@@ -27,6 +27,7 @@ import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import { identityDisk, keepIdentity } from '../../worker/identity/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
+import { loadSettings, saveSettings } from '../local-node/settings.ts';
 import { clusterPlace } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
 import { nodeIdentity } from './identity.ts';
@@ -42,8 +43,14 @@ import { notifySystemd } from './systemd.ts';
 import { listenOnSocket } from './socket.ts';
 
 /** Starts every part of a node in this process and ends them on SIGTERM or SIGINT. Containers run on. */
-export async function runDaemon(flags: DaemonFlags): Promise<void> {
-  const logger = openLogger(flags);
+export async function runDaemon(given: DaemonFlags): Promise<void> {
+  const logger = openLogger(given);
+  const kept = loadSettings(given.stateDir);
+  const flags = {
+    ...given,
+    nodeName: given.nodeName || (kept.nodeName ?? ''),
+    cgroupParent: given.cgroupParent || (kept.cgroupParent ?? 'tsswarm'),
+  };
   const clock = systemClock;
   const random = systemRandom;
   const startedAt = clock.now();
@@ -57,6 +64,7 @@ export async function runDaemon(flags: DaemonFlags): Promise<void> {
 
   // The engine's lock keeps a second daemon away from the same state before anything of it is read.
   const engine = await createEngine({ ...flags, logger, clock, version });
+  saveSettings(flags.stateDir, flags);
   const { hostname, platform, nanoCpus, memoryBytes } = engine.info();
   const description = {
     hostname: flags.nodeName || hostname,

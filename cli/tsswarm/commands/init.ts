@@ -1,4 +1,4 @@
-import { instanceName, openNode } from '../../local-node/index.ts';
+import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { startNode } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
@@ -17,7 +17,7 @@ export interface InitOptions {
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
   const known = isMember(place.stateDir);
-  const started = await startNode({ place, flags: daemonFlags(place, options), useSystemd: options.systemd });
+  const started = await startNode({ place, flags: daemonFlags(options), useSystemd: options.systemd });
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
@@ -52,8 +52,9 @@ Next:  tscompose up -d
 }
 
 /** The daemon's flags for what `init` was given. */
-export function daemonFlags(place: NodePlace, options: InitOptions): readonly string[] {
-  const flags = ['--cgroup-parent', options.cgroupParent ?? instanceName(place)];
+export function daemonFlags(options: InitOptions): readonly string[] {
+  const flags: string[] = [];
+  if (options.cgroupParent !== undefined) flags.push('--cgroup-parent', options.cgroupParent);
   if (options.nodeName !== undefined) flags.push('--node-name', options.nodeName);
   for (const pool of options.addressPool ?? []) flags.push('--address-pool', pool);
   if (options.listenAddr !== undefined) flags.push('--listen-addr', options.listenAddr);

@@ -33,7 +33,7 @@ export async function join(place: NodePlace, address: string, options: JoinOptio
   await mkdir(place.stateDir, { recursive: true, mode: 0o711 });
   await writeFile(joinRequestPath(place.stateDir), JSON.stringify(request), { mode: 0o600 });
   try {
-    await startNode({ place, flags: daemonFlags(place, options), useSystemd: options.systemd });
+    await startNode({ place, flags: daemonFlags(options), useSystemd: options.systemd });
   } catch (error) {
     // Half a member is worse than none: the next try begins anew.
     for (const name of ['join.json', 'identity', 'cluster.json', 'manager'])
