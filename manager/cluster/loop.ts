@@ -3,14 +3,16 @@ import { messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/async.ts';
+import type { Task } from '../../proto/types/index.ts';
 import { runLevelTriggered } from '../model/level-triggered/loop.ts';
 import type { Raft } from '../raft/types.ts';
-import type { Store } from '../store/types.ts';
+import type { ReadTransaction, Store } from '../store/types.ts';
+import { drainedTasks } from './drained-tasks.ts';
 import { lostTasks } from './lost-tasks.ts';
 
-/** A node that restarts is back by then, and its containers have run on; Swarm waits for three heartbeats too. */
-const LOST_AFTER_MS = 15_000;
-const LOOK_EVERY_MS = 1_000;
+/** Counted from when it was found down: a daemon that is started again is back by then, and its containers have run on. */
+const LOST_AFTER_MS = 2_500;
+const LOOK_EVERY_MS = 500;
 
 export interface ClusterLoopOptions {
   readonly store: Store;
@@ -19,8 +21,8 @@ export interface ClusterLoopOptions {
 }
 
 /**
- * Gives up the tasks of nodes that were removed, or have been down for a while and others could take over: the orchestrator
- * makes new ones then. Runs on the leader until `signal` aborts.
+ * Gives up the tasks of nodes that were removed, or have been down for a while and others could take over, and ends those of
+ * nodes that are drained: the orchestrator makes new ones then. Runs on the leader until `signal` aborts.
  */
 export async function runNodeLoop({ store, clock, logger: parent }: ClusterLoopOptions, signal: AbortSignal) {
   const logger = parent.child({ component: 'nodes' });
@@ -36,10 +38,14 @@ export async function runNodeLoop({ store, clock, logger: parent }: ClusterLoopO
     }
     const lost = new Set<string>([...downSince].flatMap(([id, since]) => (now - since >= LOST_AFTER_MS ? [id] : [])));
     try {
-      if (store.view((tx) => lostTasks(tx, lost, clock.now())).length === 0) continue;
+      const leaving = (tx: ReadTransaction): readonly Task[] => [
+        ...lostTasks(tx, lost, clock.now()),
+        ...drainedTasks(tx, lost),
+      ];
+      if (store.view(leaving).length === 0) continue;
       await store.update((tx) => {
-        for (const task of lostTasks(tx, lost, clock.now())) {
-          logger.warn('task lost with its node', { taskId: task.id, nodeId: task.nodeId });
+        for (const task of leaving(tx)) {
+          logger.warn('task leaves its node', { taskId: task.id, nodeId: task.nodeId, reason: task.status.message });
           tx.update('task', task);
         }
       });

@@ -10,7 +10,7 @@ import type { dispatcherService } from '../../../proto/rpc/services.ts';
 import type { AssignmentChange, NodeDescription, TaskStatusUpdate } from '../../../proto/types/index.ts';
 
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 8000;
+const LONGEST_RETRY_MS = 2000;
 
 /** What the agent has to say beside task states. */
 export interface Report {

@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import type { NodeId } from '../../base/ids.ts';
+import type { Node, NodeAvailability, Task } from '../../proto/types/index.ts';
+import { T0, service, task } from '../../test/builders/objects.ts';
+import { memoryStore } from '../store/index.ts';
+import type { ReadTransaction } from '../store/index.ts';
+import { drainedTasks } from './drained-tasks.ts';
+import { lostTasks } from './lost-tasks.ts';
+
+const node = (id: string, state: 'ready' | 'down', availability: NodeAvailability = 'active'): Node => ({
+  id: id as NodeId,
+  meta: { version: 0, createdAt: T0, updatedAt: T0 },
+  spec: { role: 'worker', availability, labels: {} },
+  description: {
+    hostname: id,
+    platform: { os: 'linux', architecture: 'x86_64' },
+    resources: { nanoCpus: 1e9, memoryBytes: 1 << 30 },
+    engine: { version: '1', labels: {} },
+  },
+  status: { state, message: '', address: '' },
+});
+const web = service('web', {}, { replicas: 3 });
+const on = (id: string, slot: number, change: Partial<Task> = {}, status: Partial<Task['status']> = {}): Task =>
+  task(web, slot, status, { nodeId: id as NodeId, ...change });
+
+async function see<R>(nodes: readonly Node[], tasks: readonly Task[], look: (tx: ReadTransaction) => R): Promise<R> {
+  const store = memoryStore({ now: () => T0 });
+  await store.update((tx) => {
+    for (const one of nodes) tx.create('node', one);
+    for (const one of tasks) tx.create('task', one);
+  });
+  return store.view(look);
+}
+const told = (tasks: readonly Task[]) =>
+  tasks.map(({ slot, desiredState, status }) => `${slot} ${desiredState} ${status.state}: ${status.message}`);
+
+describe('tasks that leave their node', () => {
+  it('are given up when it has been down for long, and another could take them', async () => {
+    const tasks = [on('a', 1), on('b', 2), on('a', 3, {}, { state: 'failed' })];
+    const lost = new Set(['a']);
+    const nodes = [node('a', 'down'), node('b', 'ready')];
+    assert.deepEqual(told(await see(nodes, tasks, (tx) => lostTasks(tx, lost, T0))), [
+      '1 shutdown orphaned: its node is down',
+    ]);
+    const busy = [node('a', 'down'), node('b', 'ready', 'pause')];
+    assert.deepEqual(told(await see(busy, tasks, (tx) => lostTasks(tx, lost, T0))), []);
+  });
+
+  it('are given up when it was removed, also where they were to go', async () => {
+    const tasks = [on('gone', 1), on('gone', 2, { desiredState: 'remove' })];
+    assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, new Set(), T0))), [
+      '1 shutdown orphaned: its node was removed',
+      '2 remove remove: its node was removed',
+    ]);
+  });
+
+  it('end when it is drained, once, and not on a node that cannot be told', async () => {
+    const tasks = [
+      on('a', 1),
+      on('a', 2, { desiredState: 'ready' }, { state: 'ready' }),
+      on('a', 3, { desiredState: 'shutdown' }),
+      on('b', 4),
+      on('c', 5),
+    ];
+    const nodes = [node('a', 'ready', 'drain'), node('b', 'ready', 'pause'), node('c', 'down', 'drain')];
+    assert.deepEqual(told(await see(nodes, tasks, (tx) => drainedTasks(tx, new Set(['c'])))), [
+      '1 shutdown running: its node is drained',
+      '2 shutdown ready: its node is drained',
+    ]);
+  });
+});
