@@ -1,6 +1,11 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
-import type { TlsIdentity } from '../../proto/rpc/live-identity.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { connect } from '../../proto/rpc/client.ts';
+import type { LiveIdentity, TlsIdentity } from '../../proto/rpc/live-identity.ts';
+import { membershipService } from '../../proto/rpc/services.ts';
+import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { obtainIdentity } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
@@ -34,4 +39,22 @@ export async function joinAsRequested(
   await disk.save(identity);
   rmSync(joinRequestPath(stateDir), { force: true });
   return identity;
+}
+
+/** How long a manager may take to forget a node. */
+const FORGET_MS = 5_000;
+
+/** Has a node forgotten that got its identity and could not become what it is to be. Says nothing when that fails too. */
+export async function takeBackJoin(identity: LiveIdentity, managers: readonly string[], logger: Logger): Promise<void> {
+  for (const address of managers) {
+    const connection = connect(address, nodeCredentials(identity));
+    try {
+      const request = { nodeId: identity.node.nodeId, force: true };
+      return void (await connection.service(membershipService).leave(request, AbortSignal.timeout(FORGET_MS)));
+    } catch (error) {
+      logger.warn('the join is not taken back', { manager: address, reason: messageOf(error) });
+    } finally {
+      connection.close();
+    }
+  }
 }

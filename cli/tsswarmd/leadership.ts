@@ -1,14 +1,19 @@
+import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Raft } from '../../manager/raft/types.ts';
 import { connect } from '../../proto/rpc/client.ts';
-import type { Connection } from '../../proto/rpc/client.ts';
+import type { LeaderConnection } from '../../proto/rpc/forward.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 
+/** Longer than an election takes: a call that comes while nobody leads waits for its outcome. */
+const PATIENCE_MS = 3_000;
+
 export interface LeadershipOptions {
   readonly raft: Raft;
+  readonly clock: Clock;
   readonly identity: () => LiveIdentity;
   readonly logger: Logger;
   /** Does what a leader does until `signal` aborts. */
@@ -18,18 +23,25 @@ export interface LeadershipOptions {
 export interface Leadership {
   /**
    * A connection to the manager that leads; undefined: this one does.
-   * @throws UNAVAILABLE while nobody is known to
+   * @throws UNAVAILABLE when nobody is known to for a while
    */
-  leader(): Connection | undefined;
+  leader(signal: AbortSignal): Promise<LeaderConnection | undefined>;
   close(): Promise<void>;
 }
 
 /** Follows who leads: runs the leader's loops here while that is this manager, else keeps a connection to whom it is. */
-export function followLeadership({ raft, identity, logger, lead }: LeadershipOptions): Leadership {
+export function followLeadership({ raft, clock, identity, logger, lead }: LeadershipOptions): Leadership {
   let leading: { readonly life: AbortController; readonly done: Promise<void> } | undefined;
   let ending: Promise<void> = Promise.resolve();
   let leaderId = raft.status().leaderId;
-  let remote: { readonly address: string; readonly id: string; readonly connection: Connection } | undefined;
+  let remote:
+    | {
+        readonly address: string;
+        readonly id: string;
+        readonly lost: AbortController;
+        readonly connection: LeaderConnection;
+      }
+    | undefined;
 
   const begin = (): void => {
     if (leading !== undefined) return;
@@ -48,10 +60,13 @@ export function followLeadership({ raft, identity, logger, lead }: LeadershipOpt
     leading = undefined;
   };
   const forget = (): void => {
+    remote?.lost.abort(new TsswarmError('UNAVAILABLE', 'talking to the leader: another manager leads'));
     remote?.connection.close();
     remote = undefined;
   };
+  const waiting = new Set<() => void>();
   const stop = raft.observe((event) => {
+    for (const wake of waiting) wake();
     if (event.kind === 'role' && event.role !== 'leader') end();
     if (event.kind !== 'leader') return;
     leaderId = event.leaderId;
@@ -65,25 +80,54 @@ export function followLeadership({ raft, identity, logger, lead }: LeadershipOpt
   });
   if (raft.status().ready) begin();
 
+  /** Who leads, this manager as "self"; undefined: nobody knows. */
+  const known = (): 'self' | { readonly id: string; readonly address: string } | undefined => {
+    if (leading !== undefined) return 'self';
+    // Looked up when it is needed: a manager that has just joined hears of its leader before it hears where that is.
+    const server = raft.status().servers.find(({ id }) => id === leaderId);
+    return server === undefined || server.address === '' ? undefined : server;
+  };
+  /** Resolves at the next event of Raft, and when time is up or nobody waits any more. */
+  const nextEvent = (ms: number, signal: AbortSignal): Promise<void> =>
+    new Promise((resolve) => {
+      const done = (): void => {
+        waiting.delete(done);
+        timer.cancel();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = clock.startTimer(ms, done);
+      signal.addEventListener('abort', done, { once: true });
+      waiting.add(done);
+    });
+
   return {
-    leader() {
-      if (leading !== undefined) return undefined;
-      // Looked up when it is needed: a manager that has just joined hears of its leader before it hears where that is.
-      const known = raft.status().servers.find(({ id }) => id === leaderId);
-      if (known === undefined || known.address === '') {
+    async leader(signal) {
+      const deadline = clock.monotonic() + PATIENCE_MS;
+      let found = known();
+      while (found === undefined && clock.monotonic() < deadline && !signal.aborted) {
+        await nextEvent(deadline - clock.monotonic(), signal);
+        found = known();
+      }
+      signal.throwIfAborted();
+      if (found === undefined) {
         throw new TsswarmError('UNAVAILABLE', 'asking the leader: no manager leads at the moment', {
           hint: 'a majority of the managers must be up and reach one another; see "tsswarm status" on each',
         });
       }
-      const { id, address } = known;
+      if (found === 'self') return undefined;
+      const { id, address } = found;
       if (remote?.address !== address || remote.id !== id) {
         forget();
-        remote = { id, address, connection: connect(address, nodeCredentials(identity(), { nodeId: id as NodeId })) };
+        const lost = new AbortController();
+        const connection = connect(address, nodeCredentials(identity(), { nodeId: id as NodeId }));
+        remote = { id, address, lost, connection: { ...connection, lost: lost.signal } };
       }
       return remote.connection;
     },
     async close() {
       stop();
+      for (const wake of waiting) wake();
       end();
       await ending;
       forget();

@@ -119,6 +119,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const dispatcher = createDispatcher({ store, clock, random, logger, managers });
   const leadership = followLeadership({
     raft,
+    clock,
     identity: demandIdentity,
     logger,
     async lead(signal) {
@@ -127,7 +128,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       await Promise.all([lead({ store, clock, random, logger, raft }, signal), dispatcher.takeOver(signal)]);
     },
   });
-  const toLeader = (): ReturnType<typeof leadership.leader> => leadership.leader();
+  const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
   const ca = forwarding(caService, createCa({ store, clock, random }), toLeader);
   const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);

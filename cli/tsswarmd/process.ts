@@ -31,7 +31,7 @@ import { loadSettings, saveSettings } from '../local-node/settings.ts';
 import { clusterPlace } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
 import { nodeIdentity } from './identity.ts';
-import { joinAsRequested } from './join-request.ts';
+import { joinAsRequested, takeBackJoin } from './join-request.ts';
 import { startManager } from './manager.ts';
 import type { Manager } from './manager.ts';
 import { eraseManager, followRole, handOver } from './role.ts';
@@ -74,7 +74,8 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   };
   const disk = identityDisk(join(flags.stateDir, 'identity'));
   const place = clusterPlace(flags);
-  const saved = (await disk.load()) ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
+  const before = await disk.load();
+  const saved = before ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
   const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
   const fatal = (message: string) => (error: Error) => {
     logger.error(message, { reason: error.message });
@@ -103,7 +104,14 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   // Containers are taken up while the manager gets ready.
   const recovering = engine.recover();
   recovering.catch(() => undefined);
-  if (known === undefined || known.node.role === 'manager') manager = await beManager(known);
+  if (known === undefined || known.node.role === 'manager') {
+    try {
+      manager = await beManager(known);
+    } catch (error) {
+      if (before === undefined && known !== undefined) await takeBackJoin(known, place.managers(), logger);
+      throw error;
+    }
+  }
   await recovering;
   const identity = known ?? manager?.identity;
   if (identity === undefined) throw new TsswarmError('INTERNAL', 'starting the node: it has no identity');
@@ -158,6 +166,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       clock,
       logger,
       startedAt,
+      graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
       endAgent: () => agent.close(),
       stop: (finish) => {
         cleanUp = finish;

@@ -28,6 +28,8 @@ export function nextAttempt(task: Task): number {
 
 /** Milliseconds to wait before the next start: the policy's delay, doubled at every failure in a row. */
 export function restartDelayMs(task: Task): number {
+  // It did not fail: its node did.
+  if (task.status.state === 'orphaned') return 0;
   const { delayMs, maxDelayMs } = task.spec.restart;
   const waited = Math.max(0, task.notBefore - task.meta.createdAt);
   if (task.attempt === 0 || waited === 0 || ranMs(task) >= FORGIVING_RUN_MS) return delayMs;

@@ -31,7 +31,9 @@ export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
 /** Nothing of the task is left anywhere. */
 function isGone(task: Task): boolean {
   if (task.status.state === 'remove') return true;
-  return task.desiredState === 'remove' && task.nodeId === '';
+  if (task.desiredState !== 'remove') return false;
+  // Nobody speaks for an orphaned task. Should its node come back, its agent removes the container that is assigned no more.
+  return task.nodeId === '' || task.status.state === 'orphaned';
 }
 
 function trimHistory(service: Service, tasks: readonly Task[], limit: number, plan: PlanBuilder): void {

@@ -1,4 +1,4 @@
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import type { Caller } from './caller.ts';
 import type { Connection, DuplexCall } from './client.ts';
 import type { ServiceHandlers } from './server.ts';
@@ -8,25 +8,35 @@ type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 type AnyHandler = (input: unknown, signal: AbortSignal, caller: Caller) => unknown;
 type AnyClient = Readonly<Record<string, (...args: readonly unknown[]) => unknown>>;
 
+/** A connection to the leader. */
+export interface LeaderConnection extends Connection {
+  /** Aborts when another leads: nobody answers the calls under way any more. */
+  readonly lost?: AbortSignal;
+}
+
 /**
  * Handlers that answer here where this manager leads, and pass the call on to the leader where it does not: any manager
  * answers any command. The leader is told for whom, and decides by that caller's rights.
  * @param here what answers on the leader
- * @param leader a connection to the leader; undefined: this manager leads. What it throws (nobody leads now) ends the call
+ * @param leader a connection to the leader; undefined: this manager leads. What it throws (nobody leads now) ends the call; it may
+ *   wait for a leader as long as the call is wanted
  * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER
  */
 export function forwarding<S extends Readonly<Record<string, object>>>(
   definition: S,
   here: ServiceHandlers<S>,
-  leader: () => Connection | undefined,
+  leader: (signal: AbortSignal) => LeaderConnection | undefined | Promise<LeaderConnection | undefined>,
 ): ServiceHandlers<S> {
   const handlers = Object.entries(definition).map(([name, value]) => {
     const method = value as AnyMethod;
     const answer = (here as Readonly<Record<string, AnyHandler>>)[name] as AnyHandler;
-    const remote = (caller: Caller): AnyClient | undefined => {
-      const connection = leader();
+    const remote: FindRemote = async (caller, signal) => {
+      const connection = await leader(signal);
       if (connection === undefined) return undefined;
-      if (caller.via === undefined) return connection.service(definition, caller) as unknown as AnyClient;
+      if (caller.via === undefined) {
+        const client = connection.service(definition, caller) as unknown as AnyClient;
+        return { client, lost: connection.lost };
+      }
       throw new TsswarmError(
         'NOT_LEADER',
         `calling "${name}": passed on by "${caller.via}" to a manager that does not lead`,
@@ -37,27 +47,64 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
   return Object.fromEntries(handlers) as ServiceHandlers<S>;
 }
 
-type Remote = (caller: Caller) => AnyClient | undefined;
+/** How long a reader waits to hear that the leader is another before it asks again. */
+const NEWS_MS = 1_500;
+/** Methods whose names begin so change nothing, and can be asked twice. */
+const READS = /^(list|get)[A-Z]/;
 
-function passUnary(name: string, answer: AnyHandler, remote: Remote): AnyHandler {
+interface Remote {
+  readonly client: AnyClient;
+  readonly lost: AbortSignal | undefined;
+}
+type FindRemote = (caller: Caller, signal: AbortSignal) => Promise<Remote | undefined>;
+
+const either = (signal: AbortSignal, lost: AbortSignal | undefined): AbortSignal =>
+  lost === undefined ? signal : AbortSignal.any([signal, lost]);
+
+function passUnary(name: string, answer: AnyHandler, find: FindRemote): AnyHandler {
   return async (request, signal, caller) => {
-    const client = remote(caller);
-    return client === undefined ? answer(request, signal, caller) : client[name]?.(request, signal);
+    for (let tries = 0; ; tries++) {
+      const remote = await find(caller, signal);
+      if (remote === undefined) return answer(request, signal, caller);
+      const { client, lost } = remote;
+      try {
+        return await (client[name]?.(request, either(signal, lost)) as Promise<unknown>);
+      } catch (error) {
+        if (signal.aborted || lost === undefined) throw error;
+        if (READS.test(name) && tries === 0 && (lost.aborted || isTsswarmError(error, 'UNAVAILABLE'))) {
+          await aborted(AbortSignal.any([signal, lost, AbortSignal.timeout(NEWS_MS)]));
+          continue;
+        }
+        if (!lost.aborted) throw error;
+        throw new TsswarmError('OUTCOME_UNKNOWN', `calling "${name}": the leader was lost before it answered`, {
+          cause: error,
+          hint: 'see whether it was done, and repeat it if not',
+        });
+      }
+    }
   };
 }
 
-function passStream(name: string, method: AnyMethod, answer: AnyHandler, remote: Remote): AnyHandler {
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function passStream(name: string, method: AnyMethod, answer: AnyHandler, find: FindRemote): AnyHandler {
   return async function* (input, signal, caller) {
-    const client = remote(caller);
-    if (client === undefined) {
+    const remote = await find(caller, signal);
+    if (remote === undefined) {
       yield* answer(input, signal, caller) as AsyncIterable<unknown>;
-    } else if (method.requestStream) {
-      const call = client[name]?.(signal) as DuplexCall<unknown, unknown>;
+      return;
+    }
+    const { client, lost } = remote;
+    if (method.requestStream) {
+      const call = client[name]?.(either(signal, lost)) as DuplexCall<unknown, unknown>;
       // Its failure is the call's: the output ends with it.
       void passInput(input as AsyncIterable<unknown>, call).catch(() => call.cancel());
       yield* call.output;
     } else {
-      yield* client[name]?.(input, signal) as AsyncIterable<unknown>;
+      yield* client[name]?.(input, either(signal, lost)) as AsyncIterable<unknown>;
     }
   };
 }

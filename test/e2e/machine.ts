@@ -39,17 +39,48 @@ export class Machine {
 
   /** Makes the machine, starts the node and loads images, made from Debian packages where they are missing. */
   static create(images: readonly string[]): Machine {
-    const machine = new Machine(`tse2e${process.pid}`);
+    const machine = Machine.bare(`tse2e${process.pid}`);
+    machine.ok('tsswarm', 'init', '--no-systemd');
+    machine.load(images);
+    return machine;
+  }
+
+  /** Makes the machine, and nothing on it. @param name of its network namespace; nobody else's */
+  static bare(name: string): Machine {
+    const machine = new Machine(name);
     execFileSync('ip', ['netns', 'add', machine.name]);
     machine.inside(['ip', 'link', 'set', 'lo', 'up']);
+    return machine;
+  }
+
+  /** Loads images into the node, made from Debian packages where they are missing. */
+  load(images: readonly string[]): void {
     for (const image of images) {
       if (!existsSync(join(imagesDir, `${image}.tar`))) {
         execFileSync(process.execPath, [join(root, 'deploy/images/build.ts'), image], { stdio: 'ignore' });
       }
     }
-    machine.ok('tsswarm', 'init', '--no-systemd');
-    for (const image of images) machine.ok('tsswarm', 'image', 'load', '-i', join(imagesDir, `${image}.tar`));
-    return machine;
+    for (const image of images) this.ok('tsswarm', 'image', 'load', '-i', join(imagesDir, `${image}.tar`));
+  }
+
+  get stateDir(): string {
+    return join(this.dir, 'state');
+  }
+
+  /** Path of the node's socket. */
+  get socket(): string {
+    return join(this.dir, 'run', 'tsswarm.sock');
+  }
+
+  /** Process of the node's daemon; undefined: none runs. */
+  daemonPid(): number | undefined {
+    return this.#pids().find((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`--state-dir\0${this.stateDir}\0`);
+      } catch {
+        return false;
+      }
+    });
   }
 
   /** The cgroup parent that the node chooses by itself. */
@@ -163,7 +194,8 @@ export class Machine {
   #leftovers(): string[] {
     const links = this.inside(['ip', '-o', 'link'])
       .split('\n')
-      .filter((line) => line !== '' && !/^\d+: lo:/.test(line));
+      // "wire" is the machine's own network card, where it has one.
+      .filter((line) => line !== '' && !/^\d+: (lo|wire)[:@]/.test(line));
     const rules = this.inside(['nft', 'list', 'tables']).split('\n').filter(Boolean);
     const mounts = readFileSync('/proc/mounts', 'utf8')
       .split('\n')

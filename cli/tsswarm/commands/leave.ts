@@ -1,4 +1,5 @@
-import { TsswarmError, errnoOf } from '../../../base/errors.ts';
+import { readFileSync } from 'node:fs';
+import { TsswarmError } from '../../../base/errors.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { removeUnit } from '../../local-node/start.ts';
@@ -38,11 +39,12 @@ async function untilEnded(pid: number): Promise<void> {
   }
 }
 
+/** A process that has ended, and that its parent has not heard of yet, is a zombie (proc_pid_stat(5)). */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) === 'EPERM';
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return !stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    return false;
   }
 }

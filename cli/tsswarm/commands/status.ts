@@ -1,8 +1,8 @@
 import { openNode } from '../../local-node/index.ts';
-import type { NodePlace } from '../../local-node/index.ts';
+import type { NodeClient, NodePlace } from '../../local-node/index.ts';
 import { durationWords } from '../../render/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
-import { TsswarmError } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import type { DaemonStatusResponse } from '../../../proto/types/index.ts';
 
 /** Shows how the node is. */
@@ -16,22 +16,47 @@ export async function status(
   }
   const node = await openNode(place);
   try {
-    const [answer, objects] = await Promise.all([node.daemon.status({}), node.control.listObjects({ project: '' })]);
-    if (options.format === 'json') terminal.out(`${JSON.stringify(answer)}\n`);
-    else terminal.out(renderStatus(answer, objects.projects.length, place.socket, Date.now()));
+    const answer = await node.daemon.status({});
+    if (options.format === 'json') return terminal.out(`${JSON.stringify(answer)}\n`);
+    const projects = answer.role === 'manager' ? await countProjects(node) : undefined;
+    terminal.out(renderStatus(answer, projects, place.socket, Date.now()));
   } finally {
     node.close();
   }
 }
 
-/** @param now wall time, ms */
-export function renderStatus(answer: DaemonStatusResponse, projects: number, socket: string, now: number): string {
+/** What only the leader knows; where nobody leads, that is what the user came to see. */
+async function countProjects(node: NodeClient): Promise<string> {
+  try {
+    return String((await node.control.listObjects({ project: '' })).projects.length);
+  } catch (error) {
+    if (!isTsswarmError(error, 'UNAVAILABLE')) throw error;
+    return 'unknown: no manager leads at the moment, a majority of them must be up and reach one another';
+  }
+}
+
+/**
+ * @param projects absent: the node is no manager
+ * @param now wall time, ms
+ */
+export function renderStatus(
+  answer: DaemonStatusResponse,
+  projects: string | undefined,
+  socket: string,
+  now: number,
+): string {
+  const ofManager: readonly (readonly [string, string])[] =
+    projects === undefined
+      ? []
+      : [
+          ['Raft', `term ${answer.raftTerm}, commit ${answer.raftCommit}`],
+          ['Projects', projects],
+        ];
   const lines: readonly (readonly [string, string])[] = [
     ['Node', `${answer.nodeId} (${answer.hostname})`],
     ['Cluster', answer.clusterId],
     ['Role', answer.raftState === '' ? answer.role : `${answer.role}, ${answer.raftState}`],
-    ['Raft', `term ${answer.raftTerm}, commit ${answer.raftCommit}`],
-    ['Projects', String(projects)],
+    ...ofManager,
     ['Containers', `${answer.containersRunning} running`],
     ['Images', String(answer.images)],
     [

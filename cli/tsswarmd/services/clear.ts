@@ -3,15 +3,16 @@ import type { Logger } from '../../../base/log.ts';
 import type { Engine } from '../../../node-engine/index.ts';
 import { TASK_ID_LABEL } from '../../../worker/agent/index.ts';
 
-const GRACE_MS = 10_000;
-
-/** Takes away everything that ran on a node that leaves: containers, networks, port rules. Images and volumes stay. */
-export async function clearNode(engine: Engine, logger: Logger): Promise<void> {
+/**
+ * Takes away everything that ran on a node that leaves: containers, networks, port rules. Images and volumes stay.
+ * @param graceMs what the container of a task is given to end by itself
+ */
+export async function clearNode(engine: Engine, graceMs: (taskId: string) => number, logger: Logger): Promise<void> {
   const failed = (what: string) => (error: unknown) => logger.warn(what, { reason: messageOf(error) });
   const ours = engine.containers.list().filter(({ labels }) => labels[TASK_ID_LABEL] !== undefined);
   await Promise.all(
-    ours.map(async ({ id, state }) => {
-      if (state === 'running') await engine.containers.stop(id, { graceMs: GRACE_MS });
+    ours.map(async ({ id, state, labels }) => {
+      if (state === 'running') await engine.containers.stop(id, { graceMs: graceMs(labels[TASK_ID_LABEL] ?? '') });
       await engine.containers.remove(id);
     }),
   ).catch(failed('removing containers'));

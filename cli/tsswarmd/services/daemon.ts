@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { sleep } from '../../../base/async.ts';
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
-import type { Clock } from '../../../base/clock.ts';
+import type { Clock, Timer } from '../../../base/clock.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Engine } from '../../../node-engine/index.ts';
@@ -20,6 +20,8 @@ import { clearNode } from './clear.ts';
 export const CLUSTER_STATE: readonly string[] = ['node-id', 'identity', CLUSTER_FILE, 'manager', 'agent.state'];
 /** How long a manager that leaves waits for another one to lead. */
 const PATIENCE_MS = 10_000;
+/** How long the last manager waits for its projects to end as they like. */
+const TAKE_DOWN_MS = 60_000;
 const RETRY_MS = 200;
 
 export interface DaemonServiceOptions {
@@ -34,6 +36,8 @@ export interface DaemonServiceOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly startedAt: number;
+  /** What the container of a task is given to end by itself. */
+  readonly graceMs: (taskId: string) => number;
   /** Ends the agent: it must not start again what goes. */
   readonly endAgent: () => Promise<void>;
   /** Ends the process, after `cleanUp` has run on what it leaves. */
@@ -59,7 +63,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
         raftTerm: raft?.term ?? 0,
         raftCommit: raft?.commitIndex ?? 0,
         storeVersion: manager?.opened.store.view((tx) => tx.version) ?? 0,
-        hostname,
+        hostname: flags.nodeName || hostname,
         kernel,
         cgroup,
         stateDir: flags.stateDir,
@@ -70,12 +74,10 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
     async leave({ force }, signal) {
       const manager = options.manager();
       const alone = manager?.opened.status().servers.every(({ id }) => id === nodeId) ?? false;
-      if (manager !== undefined && alone) await takeDown(manager, force, signal);
-      else {
-        await signOff(options, manager, force, signal);
-        await options.endAgent();
-        await clearNode(engine, options.logger);
-      }
+      if (manager !== undefined && alone) await takeDown(manager, options.clock, force, signal);
+      else await signOff(options, manager, force, signal);
+      await options.endAgent();
+      await clearNode(engine, options.graceMs, options.logger);
       options.stop(() => {
         for (const name of CLUSTER_STATE) rmSync(join(flags.stateDir, name), { recursive: true, force: true });
       });
@@ -85,7 +87,12 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
 }
 
 /** The last manager goes, and the cluster with it. */
-async function takeDown({ opened: { store }, control }: Manager, force: boolean, signal: AbortSignal): Promise<void> {
+async function takeDown(
+  { opened: { store }, control }: Manager,
+  clock: Clock,
+  force: boolean,
+  signal: AbortSignal,
+): Promise<void> {
   const projects = store.view((tx) =>
     tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
   );
@@ -98,6 +105,7 @@ async function takeDown({ opened: { store }, control }: Manager, force: boolean,
     );
   }
   const { watch } = store.viewAndWatch(() => undefined);
+  let timer: Timer | undefined;
   try {
     for (const { name } of projects) {
       const request = { name, removeVolumes: false, services: [], graceOverrideMs: -1 };
@@ -106,8 +114,11 @@ async function takeDown({ opened: { store }, control }: Manager, force: boolean,
     // Only what runs here can be waited for: other nodes are left without a manager in any case.
     const left = (): number => store.view((tx) => tx.list('task').length + tx.list('network').length);
     const others = store.view((tx) => tx.list('node').length > 1);
+    // What does not go by itself in time is taken away afterwards.
+    timer = clock.startTimer(TAKE_DOWN_MS, () => watch.close());
     if (!others && left() > 0) for await (const _ of watch) if (left() === 0) break;
   } finally {
+    timer?.cancel();
     watch.close();
   }
 }

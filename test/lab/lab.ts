@@ -1,0 +1,128 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Machine, eventually } from '../e2e/machine.ts';
+
+/**
+ * Machines on one wire: each a network namespace with a card, all on a bridge in a namespace of its own, so that nothing of the
+ * lab touches the network of the machine that it runs on.
+ */
+export class Lab {
+  readonly machines: readonly Machine[];
+  readonly #switch: string;
+
+  private constructor(name: string, count: number) {
+    this.#switch = `${name}sw`;
+    ip('netns', 'add', this.#switch);
+    ip('-n', this.#switch, 'link', 'add', 'bridge', 'type', 'bridge');
+    ip('-n', this.#switch, 'link', 'set', 'bridge', 'up');
+    this.machines = Array.from({ length: count }, (_, index) => {
+      const machine = Machine.bare(`${name}m${index}`);
+      const peer = ['peer', 'name', port(index), 'netns', this.#switch];
+      ip('-n', machine.name, 'link', 'add', 'wire', 'type', 'veth', ...peer);
+      ip('-n', this.#switch, 'link', 'set', port(index), 'master', 'bridge', 'up');
+      ip('-n', machine.name, 'address', 'add', `${this.address(index)}/24`, 'dev', 'wire');
+      ip('-n', machine.name, 'link', 'set', 'wire', 'up');
+      return machine;
+    });
+  }
+
+  static create(name: string, count: number): Lab {
+    return new Lab(`${name}${process.pid}`, count);
+  }
+
+  /** @throws RangeError */
+  machine(index: number): Machine {
+    const found = this.machines[index];
+    if (found === undefined) throw new RangeError(`the lab has no machine ${index}`);
+    return found;
+  }
+
+  address(index: number): string {
+    return `10.77.0.${index + 1}`;
+  }
+
+  /** Begins a cluster on the first machine; the next `managers - 1` join as managers, the others as workers. */
+  form(managers: number): void {
+    this.machine(0).ok('tsswarm', 'init', ...this.#named(0));
+    const token = (role: string): string => this.machine(0).ok('tsswarm', 'join-token', '-q', role).trim();
+    const tokens = { manager: token('manager'), worker: token('worker') };
+    for (let index = 1; index < this.machines.length; index++)
+      this.join(index, index < managers ? tokens.manager : tokens.worker);
+  }
+
+  join(index: number, token: string, via = 0): void {
+    this.machine(index).ok('tsswarm', 'join', '--token', token, ...this.#named(index), this.address(via));
+  }
+
+  #named(index: number): readonly string[] {
+    return ['--no-systemd', '--node-name', `m${index}`, '--advertise-addr', this.address(index)];
+  }
+
+  /** kill -9 of a daemon; resolves when it is gone. Nothing happens where none runs. */
+  async kill(index: number): Promise<void> {
+    const pid = this.machine(index).daemonPid();
+    if (pid === undefined) return;
+    process.kill(pid, 'SIGKILL');
+    await eventually(() => (hasEnded(pid) ? true : undefined), `the end of the daemon of machine ${index}`);
+  }
+
+  /** Starts the daemon of a machine that is a member, unless it runs. */
+  start(index: number): void {
+    if (this.machine(index).daemonPid() === undefined) this.machine(index).ok('tsswarm', 'init', '--no-systemd');
+  }
+
+  /** Unplugs a machine. */
+  cut(index: number): void {
+    ip('-n', this.#switch, 'link', 'set', port(index), 'down');
+  }
+
+  /** Plugs it in again, and takes away what `drop` does. */
+  heal(index: number): void {
+    ip('-n', this.#switch, 'link', 'set', port(index), 'up');
+    this.machine(index).run('nft', 'delete', 'table', 'ip', 'lab');
+  }
+
+  /**
+   * Loses packets of a machine.
+   * @param direction "input": it hears less; "output": it is heard less
+   * @param percent of all packets on the wire
+   */
+  drop(index: number, direction: 'input' | 'output', percent: number): void {
+    const device = direction === 'input' ? 'iifname' : 'oifname';
+    const rules = `table ip lab { chain ${direction} { type filter hook ${direction} priority 0;
+      ${device} "wire" numgen random mod 100 < ${percent} drop; } }`;
+    const { code, stderr } = this.machine(index).runWith({ input: rules }, 'nft', '-f', '-');
+    if (code !== 0) throw new Error(`dropping packets: ${stderr}`);
+  }
+
+  /** Takes everything away. @throws when a machine leaves something behind */
+  dispose(): void {
+    const failures: unknown[] = [];
+    // Managers last, the first of them at the very end: the others say goodbye to it.
+    for (const machine of this.machines.toReversed()) {
+      try {
+        machine.dispose();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    ip('netns', 'delete', this.#switch);
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('\n'));
+  }
+}
+
+const port = (index: number): string => `port${index}`;
+
+function ip(...argv: readonly string[]): void {
+  execFileSync('ip', argv, { stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+/** A killed process is a zombie until somebody reaps it; its other threads may take a moment longer. */
+function hasEnded(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+  } catch {
+    return true;
+  }
+}
