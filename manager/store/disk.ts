@@ -1,19 +1,16 @@
 import { TsswarmError } from '../../base/errors.ts';
 import { storeEntryCodec } from '../../proto/codec/store.ts';
-import type { StoreEntryChange } from '../../proto/codec/store.ts';
 import { openLog } from '../raft/log/disk.ts';
 import { startRaft } from '../raft/loop.ts';
 import type { RaftOptions } from '../raft/loop.ts';
 import { openSnapshots } from '../raft/snapshot/disk.ts';
 import type { Raft, RaftStatus } from '../raft/types.ts';
 import { Database } from './database.ts';
+import { MAX_TRANSACTION_BYTES, fromWire, toWire } from './entry.ts';
 import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
 import { Overlay } from './transaction.ts';
-import type { ReadTransaction, Store, StoreChange, TableName, Tables } from './types.ts';
+import type { ReadTransaction, Store, StoreChange } from './types.ts';
 import { WatchHub } from './watch.ts';
-
-/** A project with several secrets of 500 KiB is one transaction: above swarmkit's 1.5 MiB, far below a log entry's limit. */
-const MAX_TRANSACTION_BYTES = 16 * 1024 * 1024;
 
 /** Which members there are and how they talk is Raft's business: those options go to it as they are. */
 export interface StoreOptions
@@ -70,7 +67,7 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
         if (kind !== 'command') return;
         const own = pending.get(index);
         pending.delete(index);
-        const changes = own ?? decodeChanges(payload, index, committed);
+        const changes = own ?? fromWire(storeEntryCodec.decode(payload).changes, index, committed);
         committed.apply(index, changes);
         if (own === undefined) newest.apply(index, changes);
         hub.publish({ version: index, changes });
@@ -138,23 +135,6 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
       await raft.close();
     },
   };
-}
-
-function toWire({ table, id, before, after }: StoreChange): StoreEntryChange {
-  if (after === undefined) return { action: 'remove', table, id };
-  return { action: before === undefined ? 'create' : 'update', table, id, object: { [table]: after } };
-}
-
-function decodeChanges(payload: Uint8Array, version: number, database: Database): readonly StoreChange[] {
-  return storeEntryCodec.decode(payload).changes.map(({ table, id, object }) => {
-    const after = object?.[table];
-    const before = database.get(table, id as never);
-    return { table, id, before, after: after === undefined ? undefined : freeze(after, version) } as StoreChange;
-  });
-}
-
-function freeze<T extends TableName>(object: Tables[T], version: number): Tables[T] {
-  return Object.freeze({ ...object, meta: { ...object.meta, version } }) as Tables[T];
 }
 
 function notLeader({ leaderId, servers }: RaftStatus): TsswarmError {

@@ -29,6 +29,17 @@ export class WatchHub {
     for (const watcher of this.#watchers) watcher.push(commit);
   }
 
+  /**
+   * Hands out what several commits that were missed come to. Watchers here see each change once; nobody who stopped in
+   * between can go on over it.
+   */
+  jump(commit: StoreCommit): void {
+    this.#kept = [];
+    this.#keptChanges = 0;
+    this.#floor = commit.version;
+    for (const watcher of this.#watchers) watcher.push(commit);
+  }
+
   open(): Watcher {
     const watcher = new Watcher(() => this.#watchers.delete(watcher));
     this.#watchers.add(watcher);

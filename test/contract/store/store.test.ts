@@ -7,9 +7,12 @@ import { isTsswarmError } from '../../../base/errors.ts';
 import type { NetworkId, ProjectId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
+import { connectEtcd } from '../../../manager/store/etcd/client.ts';
+import { openEtcdStore } from '../../../manager/store/etcd/store.ts';
 import { memoryStore, openStore } from '../../../manager/store/index.ts';
 import type { Store } from '../../../manager/store/index.ts';
 import type { Network, Project } from '../../../proto/types/index.ts';
+import { EtcdCluster } from '../../builders/etcd-cluster.ts';
 import { networkSpec } from '../../builders/specs.ts';
 
 const meta = { version: 0, createdAt: 0, updatedAt: 0 };
@@ -38,6 +41,10 @@ interface Opened {
   close(): Promise<void>;
 }
 
+let etcd: Promise<EtcdCluster> | undefined;
+let prefixes = 0;
+after(async () => (await etcd)?.stop());
+
 const implementations: Readonly<Record<string, () => Promise<Opened>>> = {
   'in memory': () => Promise.resolve({ store: memoryStore({ now: () => 1000 }), close: () => Promise.resolve() }),
   'on a one-member Raft': async () => {
@@ -59,6 +66,24 @@ const implementations: Readonly<Record<string, () => Promise<Opened>>> = {
         rmSync(dir, { recursive: true });
       },
     };
+  },
+  'on three members of etcd': async () => {
+    etcd ??= EtcdCluster.start(3);
+    const clock = { ...systemClock, now: () => 1000 };
+    const { store, leadership, close } = await openEtcdStore({
+      client: connectEtcd({ endpoints: (await etcd).endpoints, clock }),
+      prefix: `/contract/${prefixes++}/`,
+      id: 'a',
+      address: '127.0.0.1:1',
+      clock,
+      random: systemRandom,
+      logger: silentLogger,
+    });
+    await new Promise<void>((resolve) => {
+      leadership.observe((event) => event.kind === 'leader' && event.isSelf && resolve());
+      if (leadership.status().ready) resolve();
+    });
+    return { store, close };
   },
 };
 

@@ -1,0 +1,245 @@
+import { sleep } from '../../../base/async.ts';
+import type { Clock } from '../../../base/clock.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
+import type { Random } from '../../../base/random.ts';
+import { storeEntryCodec } from '../../../proto/codec/store.ts';
+import { MAX_TRANSACTION_BYTES, toWire } from '../entry.ts';
+import { Overlay } from '../transaction.ts';
+import type { StoreChange, WriteTransaction } from '../types.ts';
+import type { Condition, EtcdClient, Operation, Transaction } from './client.ts';
+import { until } from './follower.ts';
+import { encodeHead, encodeObject } from './keys.ts';
+import type { Head, Layout } from './keys.ts';
+import type { Replica } from './replica.ts';
+
+/** etcd takes 128 operations and 1.5 MiB in a transaction where it was not told otherwise; a request also has an envelope. */
+const MAX_OPERATIONS = 120;
+const MAX_REQUEST_BYTES = 1024 * 1024;
+const RETRY_MS = 50;
+
+export interface CommitterOptions {
+  readonly client: EtcdClient;
+  readonly layout: Layout;
+  readonly replica: Replica;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** The fencing token, while this one leads. */
+  readonly token: () => number | undefined;
+  /** For one update, with everything that is tried again, ms. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Writes commits to etcd, one after another. Every write is conditional on the leader's key (nobody else leads) and on the
+ * head (nothing was committed since what the writer saw), which all commits move: so a transaction holds on exactly the state
+ * that it read, unique names included, as if every object that it read were compared.
+ */
+export class Committer {
+  readonly #options: CommitterOptions;
+  #queue: Promise<unknown> = Promise.resolve();
+  /** Something may be under way or left over: the head must be moved before the next commit. */
+  #isUnsettled = true;
+
+  constructor(options: CommitterOptions) {
+    this.#options = options;
+  }
+
+  /** @throws as Store.update */
+  update<R>(write: (tx: WriteTransaction) => R): Promise<R> {
+    return this.#inTurn(() => this.#update(write));
+  }
+
+  /** Finishes what an earlier leader left half done. */
+  takeOver(token: number, signal: AbortSignal): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#isUnsettled = true;
+      await this.#settle(token, signal);
+    });
+  }
+
+  #inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const done = this.#queue.then(work);
+    this.#queue = done.catch(() => undefined);
+    return done;
+  }
+
+  async #update<R>(write: (tx: WriteTransaction) => R): Promise<R> {
+    const { clock, replica, random, timeoutMs, token } = this.#options;
+    const patience = new AbortController();
+    const timer = clock.startTimer(timeoutMs, () =>
+      patience.abort(
+        new TsswarmError('UNAVAILABLE', `changing the store: etcd did not take it within ${timeoutMs} ms`),
+      ),
+    );
+    /** The transaction that may have been committed, and what to answer when it was. */
+    let open: { readonly id: string; readonly result: R } | undefined;
+    try {
+      for (;;) {
+        const fence = token();
+        if (fence === undefined) throw notLeader(replica);
+        try {
+          await this.#settle(fence, patience.signal);
+        } catch (error) {
+          if (isTsswarmError(error, 'NOT_LEADER') || patience.signal.aborted) throw error;
+          await sleep(clock, RETRY_MS, patience.signal);
+          continue;
+        }
+        // The head has moved since: what is not in it by now never will be.
+        if (open !== undefined && replica.head?.transaction === open.id) return open.result;
+        open = undefined;
+        const overlay = new Overlay(replica.database);
+        const result = write(overlay);
+        const changes = overlay.changes(0, clock.now());
+        if (changes.length === 0) return result;
+        const id = Buffer.from(random.bytes(12)).toString('hex');
+        const steps = this.#plan(id, changes);
+        open = { id, result };
+        this.#isUnsettled = true;
+        const revision = await this.#send(fence, steps).catch((error: unknown) => {
+          if (isTsswarmError(error, 'UNAVAILABLE')) return undefined;
+          throw error;
+        });
+        if (revision === undefined) {
+          await sleep(clock, RETRY_MS, patience.signal);
+          continue;
+        }
+        await until(replica, () => replica.revision >= revision, patience.signal);
+        this.#isUnsettled = false;
+        // The rest is no longer the caller's: the next commit waits for it.
+        if (replica.head?.kind === 'staged') this.#finishSoon();
+        return result;
+      }
+    } catch (error) {
+      if (open === undefined || isTsswarmError(error, 'TOO_LARGE')) throw error;
+      throw new TsswarmError('OUTCOME_UNKNOWN', `changing the store in etcd: ${messageOf(error)}`, {
+        cause: error,
+        hint: 'look whether the change is there before trying again',
+      });
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** The transactions that make up a commit; the last one is the one that counts. @throws TOO_LARGE */
+  #plan(id: string, changes: readonly StoreChange[]): readonly (readonly Operation[])[] {
+    const { layout, clock } = this.#options;
+    const { head } = layout;
+    const writes = changes.map((change) => this.#write(change, 0));
+    const bytes = writes.reduce((sum, write) => sum + sizeOf(write), 0);
+    if (writes.length < MAX_OPERATIONS && bytes <= MAX_REQUEST_BYTES) {
+      const commit: Head = { kind: 'commit', transaction: id, version: 0, pieces: 0 };
+      return [[{ put: head, value: encodeHead(commit) }, ...writes]];
+    }
+    const entry = storeEntryCodec.encode({ time: clock.now(), changes: changes.map(toWire) });
+    if (entry.length > MAX_TRANSACTION_BYTES)
+      throw tooLarge(`a transaction of ${entry.length} bytes`, MAX_TRANSACTION_BYTES);
+    const steps: Operation[][] = [];
+    for (let at = 0; at < entry.length; at += MAX_REQUEST_BYTES)
+      steps.push([{ put: layout.stage(id, steps.length), value: entry.subarray(at, at + MAX_REQUEST_BYTES) }]);
+    const staged: Head = { kind: 'staged', transaction: id, version: 0, pieces: steps.length };
+    return [...steps, [{ put: head, value: encodeHead(staged) }]];
+  }
+
+  #write(change: StoreChange, version: number): Operation {
+    const key = this.#options.layout.object(change.table, change.id);
+    if (change.after === undefined) return { remove: key };
+    const value = encodeObject(change.table, change.after, version);
+    if (value.length > MAX_REQUEST_BYTES) throw tooLarge(`${change.table} "${change.id}"`, MAX_REQUEST_BYTES);
+    return { put: key, value };
+  }
+
+  /** @returns the revision of the last step; undefined when the head was moved meanwhile. @throws NOT_LEADER */
+  async #send(token: number, steps: readonly (readonly Operation[])[]): Promise<number | undefined> {
+    let revision: number | undefined;
+    for (const operations of steps) {
+      revision = await this.#transact(token, operations);
+      if (revision === undefined) return undefined;
+    }
+    return revision;
+  }
+
+  async #transact(token: number, operations: readonly Operation[]): Promise<number | undefined> {
+    const { client, layout, replica } = this.#options;
+    const conditions: readonly Condition[] = [
+      { key: layout.leader, createRevision: token },
+      { key: layout.head, modRevision: replica.headRevision },
+    ];
+    const transaction: Transaction = { conditions, operations, otherwiseRead: layout.leader };
+    const result = await client.transact(transaction);
+    if (result.held) return result.revision;
+    if (result.read?.createRevision !== token) throw notLeader(replica);
+    return undefined;
+  }
+
+  /**
+   * Writes a staged commit to the objects' keys, removes pieces that nothing names, and moves the head: a write that is still
+   * on its way is refused from then on.
+   */
+  async #settle(token: number, signal: AbortSignal): Promise<void> {
+    const { client, layout, replica } = this.#options;
+    while (this.#isUnsettled || replica.head?.kind === 'staged') {
+      signal.throwIfAborted();
+      const there = await client.get(layout.head);
+      const target = there?.modRevision ?? 0;
+      await until(replica, () => replica.headRevision >= target, signal);
+      if (replica.headRevision !== target) continue;
+      const version = replica.database.version;
+      const steps: Operation[][] = [];
+      if (replica.head?.kind === 'staged')
+        steps.push(...batches(replica.staged.map((one) => this.#write(one, version))));
+      const transaction = replica.head?.transaction ?? '';
+      const settled: Head = { kind: 'settled', transaction, version, pieces: 0 };
+      steps.push([{ put: layout.head, value: encodeHead(settled) }, { removeBelow: layout.stages }]);
+      const revision = await this.#send(token, steps);
+      if (revision === undefined) continue;
+      await until(replica, () => replica.revision >= revision, signal);
+      this.#isUnsettled = false;
+    }
+  }
+
+  #finishSoon(): void {
+    const { token, clock, timeoutMs } = this.#options;
+    const patience = new AbortController();
+    void this.#inTurn(async () => {
+      const fence = token();
+      if (fence === undefined) return;
+      const timer = clock.startTimer(timeoutMs, () => patience.abort(new Error('too late')));
+      await this.#settle(fence, patience.signal).finally(() => timer.cancel());
+      // Failed: the next commit, or the next leader, does it.
+    }).catch(() => undefined);
+  }
+}
+
+function batches(writes: readonly Operation[]): Operation[][] {
+  const all: Operation[][] = [];
+  let batch: Operation[] = [];
+  let bytes = 0;
+  for (const write of writes) {
+    const size = sizeOf(write);
+    if (batch.length > 0 && (batch.length >= MAX_OPERATIONS || bytes + size > MAX_REQUEST_BYTES)) {
+      all.push(batch);
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(write);
+    bytes += size;
+  }
+  if (batch.length > 0) all.push(batch);
+  return all;
+}
+
+function sizeOf(operation: Operation): number {
+  return 'put' in operation ? operation.put.length + operation.value.length : 64;
+}
+
+function tooLarge(what: string, most: number): TsswarmError {
+  return new TsswarmError('TOO_LARGE', `storing ${what}: at most ${most} bytes are allowed`, {
+    hint: 'split the project, or keep large files in volumes instead of secrets and configs',
+  });
+}
+
+function notLeader({ leader }: Replica): TsswarmError {
+  const hint =
+    leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
+  return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });
+}
