@@ -47,10 +47,17 @@ describe('tasks that leave their node', () => {
   });
 
   it('are given up when it was removed, also where they were to go', async () => {
-    const tasks = [on('gone', 1), on('gone', 2, { desiredState: 'remove' })];
+    const ended = on('gone', 4, { desiredState: 'remove' }, { state: 'shutdown' });
+    const tasks = [
+      on('gone', 1),
+      on('gone', 2, { desiredState: 'remove' }),
+      on('gone', 3, {}, { state: 'failed' }),
+      ended,
+    ];
     assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, new Set(), T0))), [
       '1 shutdown orphaned: its node was removed',
       '2 remove remove: its node was removed',
+      '4 remove remove: its node was removed',
     ]);
   });
 

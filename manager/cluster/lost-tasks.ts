@@ -15,8 +15,13 @@ export function lostTasks(tx: ReadTransaction, lost: ReadonlySet<string>, now: n
   );
   return tx
     .list('task')
-    .filter((task) => task.nodeId !== '' && !isFinal(task))
-    .filter(({ nodeId }) => !nodes.has(nodeId) || (lost.has(nodeId) && elsewhere))
+    .filter((task) => task.nodeId !== '' && task.status.state !== 'remove')
+    .filter((task) =>
+      nodes.has(task.nodeId)
+        ? lost.has(task.nodeId) && elsewhere && !isFinal(task)
+        : // Ended, it is kept as history until it is to go.
+          !isFinal(task) || task.desiredState === 'remove',
+    )
     .map((task) => {
       const gone = !nodes.has(task.nodeId);
       const status = {

@@ -169,7 +169,7 @@ export class Machine {
   dispose(): void {
     let left: string[] = [];
     try {
-      this.run('tsswarm', 'leave', '--force');
+      this.#leave();
       // The kernel takes network namespaces apart in the background.
       const deadline = performance.now() + 5000;
       do left = this.#leftovers();
@@ -180,6 +180,16 @@ export class Machine {
       rmSync(this.dir, { recursive: true, force: true });
     }
     assert.deepEqual(left, [], 'nothing is left behind');
+  }
+
+  /** @throws with the daemon's last words when it does not end in time */
+  #leave(): void {
+    try {
+      this.runWith({ timeoutMs: 30_000 }, 'tsswarm', 'leave', '--force');
+    } catch (cause) {
+      const log = this.run('tail', '-n', '15', join(this.stateDir, 'tsswarmd.log')).stdout;
+      throw new Error(`leaving on ${this.name}: ${String(cause)}\n${log}`, { cause });
+    }
   }
 
   #inNamespace(argv: readonly string[]): readonly string[] {

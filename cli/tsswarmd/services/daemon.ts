@@ -21,7 +21,7 @@ export const CLUSTER_STATE: readonly string[] = ['node-id', 'identity', CLUSTER_
 /** How long a manager that leaves waits for another one to lead. */
 const PATIENCE_MS = 10_000;
 /** How long the last manager waits for its projects to end as they like. */
-const TAKE_DOWN_MS = 60_000;
+const TAKE_DOWN_MS = 20_000;
 const RETRY_MS = 200;
 
 export interface DaemonServiceOptions {
@@ -74,7 +74,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
     async leave({ force }, signal) {
       const manager = options.manager();
       const alone = manager?.opened.status().servers.every(({ id }) => id === nodeId) ?? false;
-      if (manager !== undefined && alone) await takeDown(manager, options.clock, force, signal);
+      if (manager !== undefined && alone) await takeDown(manager, options, force, signal);
       else await signOff(options, manager, force, signal);
       await options.endAgent();
       await clearNode(engine, options.graceMs, options.logger);
@@ -89,7 +89,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
 /** The last manager goes, and the cluster with it. */
 async function takeDown(
   { opened: { store }, control }: Manager,
-  clock: Clock,
+  { clock, logger }: DaemonServiceOptions,
   force: boolean,
   signal: AbortSignal,
 ): Promise<void> {
@@ -115,7 +115,17 @@ async function takeDown(
     const left = (): number => store.view((tx) => tx.list('task').length + tx.list('network').length);
     const others = store.view((tx) => tx.list('node').length > 1);
     // What does not go by itself in time is taken away afterwards.
-    timer = clock.startTimer(TAKE_DOWN_MS, () => watch.close());
+    timer = clock.startTimer(TAKE_DOWN_MS, () => {
+      const tasks = store.view((tx) =>
+        tx.list('task').map(({ name, desiredState, status }) => `${name} ${desiredState} ${status.state}`),
+      );
+      const networks = store.view((tx) => tx.list('network').map(({ spec }) => spec.name));
+      logger.warn('leaving before everything has ended by itself', {
+        tasks: tasks.join(', '),
+        networks: networks.join(', '),
+      });
+      watch.close();
+    });
     if (!others && left() > 0) for await (const _ of watch) if (left() === 0) break;
   } finally {
     timer?.cancel();
