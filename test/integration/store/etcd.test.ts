@@ -190,6 +190,33 @@ describe('the store on etcd', function () {
     });
   }
 
+  it('finishes a large transaction that two leaders died over', async () => {
+    for (let point = 0; point < 5; point++) {
+      prefix = `/test/twice/${point}/`;
+      const a = await open('a');
+      await leads(a);
+      const b = await open('b');
+      // The first piece, then the head: that is the commit, and nobody brings the objects' keys up to date.
+      a.link.failAt(1, 'unanswered', true);
+      // b stands for election first, then writes three batches and the head.
+      b.link.failAt(1 + (point % 4), point < 4 ? 'unanswered' : 'unsent', true);
+      a.store.update(createMany).catch(() => undefined);
+      await a.link.crashed;
+      await kill(a);
+      await b.link.crashed;
+      const c = await open('c');
+      assert.equal(count(c.store), LARGE);
+      await kill(b);
+      await leads(c);
+      await increment(c.store);
+      const { keys } = await raw.list(prefix);
+      assert.equal(keys.filter(({ key }) => key.includes('/stage/')).length, 0);
+      assert.equal(keys.filter(({ key }) => key.includes('/object/network/')).length, LARGE);
+      await Promise.all(managers.map(({ close }) => close()));
+      managers = [];
+    }
+  });
+
   it('applies a write once when it was not sent or its answer was lost', async () => {
     const a = await open('a');
     await leads(a);
@@ -234,6 +261,23 @@ describe('the store on etcd', function () {
     release();
     await shows(a.store, () => revisionOf(a.store) === 2);
     assert.equal(revisionOf(b.store), 2);
+  });
+
+  it('refuses the write of a leader whose lease has ended while nobody else leads', async () => {
+    const a = await open('a');
+    await leads(a);
+    await increment(a.store);
+    const release = a.link.holdWatch();
+    for (const lease of a.link.leases) await raw.revokeLease(lease);
+    assert.equal(a.leadership.status().ready, true);
+    await assert.rejects(increment(a.store), (error) => isTsswarmError(error, 'NOT_LEADER'));
+    const { keys } = await raw.list(prefix);
+    const head = keys.find(({ key }) => key.endsWith('/head'));
+    assert.equal(
+      a.store.view((tx) => tx.version),
+      head?.modRevision,
+    );
+    release();
   });
 
   it('stops leading before its lease ends when it cannot renew it', async () => {
@@ -341,5 +385,23 @@ describe('the store on etcd', function () {
     const every = Array.from({ length: done }, (_, i) => i + 1);
     assert.deepEqual(seen[0], every);
     assert.deepEqual(seen[1], every);
+  });
+
+  it('goes on while a member of etcd hangs, whichever it is', async () => {
+    const a = await open('a', { updateTimeoutMs: 60_000 });
+    await leads(a);
+    const b = await open('b');
+    for (let member = 0; member < 3; member++) {
+      cluster.pause(member);
+      try {
+        for (let i = 0; i < 3; i++) await increment(a.store);
+        await shows(b.store, () => revisionOf(b.store) === 3 * (member + 1));
+      } finally {
+        cluster.resume(member);
+      }
+      await cluster.leader();
+    }
+    assert.equal(a.leadership.status().ready, true);
+    assert.equal(revisionOf(a.store), 9);
   });
 });
