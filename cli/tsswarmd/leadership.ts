@@ -1,14 +1,14 @@
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
-import type { Raft } from '../../manager/raft/types.ts';
+import type { LeadershipSource } from '../../manager/store/index.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import type { Connection } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 
 export interface LeadershipOptions {
-  readonly raft: Raft;
+  readonly source: LeadershipSource;
   readonly identity: () => LiveIdentity;
   readonly logger: Logger;
   /** Does what a leader does until `signal` aborts. */
@@ -25,7 +25,7 @@ export interface Leadership {
 }
 
 /** Follows who leads: runs the leader's loops here while that is this manager, else keeps a connection to whom it is. */
-export function followLeadership({ raft, identity, logger, lead }: LeadershipOptions): Leadership {
+export function followLeadership({ source, identity, logger, lead }: LeadershipOptions): Leadership {
   let leading: { readonly life: AbortController; readonly done: Promise<void> } | undefined;
   let ending: Promise<void> = Promise.resolve();
   let known: { readonly id: string; readonly address: string } | undefined;
@@ -51,7 +51,7 @@ export function followLeadership({ raft, identity, logger, lead }: LeadershipOpt
     remote?.connection.close();
     remote = undefined;
   };
-  const stop = raft.observe((event) => {
+  const stop = source.observe((event) => {
     if (event.kind === 'role' && event.role !== 'leader') end();
     if (event.kind !== 'leader') return;
     known = event.leaderId === '' ? undefined : { id: event.leaderId, address: event.address };
@@ -63,7 +63,7 @@ export function followLeadership({ raft, identity, logger, lead }: LeadershipOpt
       if (remote !== undefined && known !== undefined && remote.id !== known.id) forget();
     }
   });
-  const { ready, leaderId, servers } = raft.status();
+  const { ready, leaderId, servers } = source.status();
   if (ready) begin();
   else if (leaderId !== '') known = servers.find(({ id }) => id === leaderId);
 

@@ -71,8 +71,9 @@ export interface EtcdClient {
 export interface EtcdConnection {
   /** "host:port" of each member. */
   readonly endpoints: readonly string[];
+  /** Its wall time must be the machine's: gRPC measures deadlines by that. */
   readonly clock: Clock;
-  /** For one call, ms. etcd itself gives up a proposal after about 7 s. */
+  /** For one call, ms: long enough for an election among etcd's members, short enough to ask another than one that hangs. */
   readonly callTimeoutMs?: number;
   /** Keys in one answer of a listing. */
   readonly pageSize?: number;
@@ -89,7 +90,7 @@ const CREATE = 1;
 const MOD = 2;
 
 /** Talks to an etcd cluster (API 3.4 and later). Connects when it is first used. */
-export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize = 500 }: EtcdConnection): EtcdClient {
+export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize = 500 }: EtcdConnection): EtcdClient {
   const etcd = new Etcd3({
     hosts: endpoints.map((endpoint) => `http://${endpoint}`),
     // A link that says nothing is found dead within 15 s; etcd refuses pings that come more often than every 5 s.
@@ -100,6 +101,8 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize 
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
     },
+    // A member that does not answer counts as failed: after three times it is left out for 5 s.
+    defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: clock.now() + callTimeoutMs }),
     faultHandling: { global: ONCE },
   });
   // The typed calls below etcd3's own builders: those repeat calls and hide a watch's compaction.
@@ -107,7 +110,8 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize 
 
   const call = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
     const patience = new AbortController();
-    const late = sleep(clock, callTimeoutMs, patience.signal).then(() => {
+    // The deadline is gRPC's; this is for connecting, and for streams that say nothing.
+    const late = sleep(clock, callTimeoutMs + 500, patience.signal).then(() => {
       throw new Error(`no answer within ${callTimeoutMs} ms`);
     });
     late.catch(() => undefined);
@@ -209,7 +213,7 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize 
     },
     keepLease(id) {
       return call('renewing a lease at', async () => {
-        const stream = await lease.leaseKeepAlive();
+        const stream = await lease.leaseKeepAlive({ deadline: clock.now() + callTimeoutMs / 2 });
         try {
           return await new Promise<number>((resolve, reject) => {
             stream.on('error', reject);
