@@ -1,6 +1,5 @@
-import { Etcd3 } from 'etcd3';
+import { Etcd3, KVClient, LeaseClient, WatchClient, isRecoverableError } from 'etcd3';
 import type { ICompare, IKeyValue, IOptions, IRequestOp } from 'etcd3';
-import { KVClient, LeaseClient, WatchClient } from 'etcd3';
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
@@ -79,11 +78,37 @@ export interface EtcdConnection {
   readonly pageSize?: number;
 }
 
+type FaultHandling = NonNullable<IOptions['faultHandling']>;
+
 /** A call is made once: whoever retries must know what the call was. The type belongs to a package that etcd3 brings. */
 const ONCE = {
   execute: (call: (context: { signal: AbortSignal }) => unknown) =>
     Promise.resolve(call({ signal: new AbortController().signal })),
-} as unknown as NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
+} as unknown as NonNullable<FaultHandling['global']>;
+
+/** How long a member that failed is not asked while another may be, ms. */
+const LEFT_OUT_MS = 5_000;
+
+/** Leaves members out that failed a moment ago, unless all did: etcd3 goes on to another when a call is not let through. */
+function leavingOut(members: number, clock: Clock): NonNullable<FaultHandling['host']> {
+  const until = new Map<string, number>();
+  const isLeftOut = (host: string): boolean => (until.get(host) ?? 0) > clock.monotonic();
+  return (host) =>
+    ({
+      async execute(call: (context: { signal: AbortSignal }) => unknown) {
+        const leftOut = [...until.keys()].filter(isLeftOut).length;
+        if (isLeftOut(host) && leftOut < members) throw new Error(`member "${host}" did not answer a moment ago`);
+        try {
+          const result = await call({ signal: new AbortController().signal });
+          until.delete(host);
+          return result;
+        } catch (error) {
+          if (isRecoverableError(error as Error)) until.set(host, clock.monotonic() + LEFT_OUT_MS);
+          throw error;
+        }
+      },
+    }) as unknown as ReturnType<NonNullable<FaultHandling['host']>>;
+}
 
 const EQUAL = 0;
 const CREATE = 1;
@@ -101,9 +126,8 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
     },
-    // A member that does not answer counts as failed: after three times it is left out for 5 s.
     defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: clock.now() + callTimeoutMs }),
-    faultHandling: { global: ONCE },
+    faultHandling: { global: ONCE, host: leavingOut(endpoints.length, clock) },
   });
   // The typed calls below etcd3's own builders: those repeat calls and hide a watch's compaction.
   const { kv, lease, watch } = rawClients(etcd);
