@@ -4,14 +4,17 @@ import protobuf from 'protobufjs';
 const root = protobuf.loadSync(join(import.meta.dirname, 'kv.proto'));
 const PutRequest = root.lookupType('etcdserverpb.PutRequest');
 const PutResponse = root.lookupType('etcdserverpb.PutResponse');
+const RangeRequest = root.lookupType('etcdserverpb.RangeRequest');
+const RangeResponse = root.lookupType('etcdserverpb.RangeResponse');
 
 export interface Put {
   readonly key: Buffer;
   readonly value: Buffer;
 }
 
-/** The gRPC path of etcd's put. */
+/** The gRPC paths of etcd's put and linearizable read. */
 export const PUT_PATH = '/etcdserverpb.KV/Put';
+export const RANGE_PATH = '/etcdserverpb.KV/Range';
 
 export function encodePut(put: Put): Buffer {
   return Buffer.from(PutRequest.encode(put).finish());
@@ -32,4 +35,23 @@ export function decodePutAnswer(bytes: Buffer): number {
     header?: { revision?: number };
   };
   return header?.revision ?? 0;
+}
+
+/** Asks for one key. */
+export function encodeRange(key: Buffer): Buffer {
+  return Buffer.from(RangeRequest.encode({ key }).finish());
+}
+
+export function decodeRange(bytes: Buffer): Buffer {
+  return (RangeRequest.decode(bytes) as unknown as { key: Buffer }).key;
+}
+
+/** @param value undefined: there is no such key */
+export function encodeRangeAnswer(found: { readonly key: Buffer; readonly value: Uint8Array | undefined }): Buffer {
+  const kvs = found.value === undefined ? [] : [found];
+  return Buffer.from(RangeResponse.encode({ kvs }).finish());
+}
+
+export function decodeRangeAnswer(bytes: Buffer): Buffer | undefined {
+  return (RangeResponse.decode(bytes) as unknown as { kvs: readonly { value: Buffer }[] }).kvs[0]?.value;
 }

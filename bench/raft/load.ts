@@ -1,5 +1,6 @@
 import { Client, credentials } from '@grpc/grpc-js';
-import { PUT_PATH, decodePutAnswer, encodePut } from './kv.ts';
+import { PUT_PATH, RANGE_PATH, decodePutAnswer, decodeRangeAnswer, encodePut, encodeRange } from './kv.ts';
+import type { Put } from './kv.ts';
 
 /** Clients that share one connection: enough streams to fill it, few enough that it is not the bottleneck. */
 const CLIENTS_PER_CONNECTION = 32;
@@ -21,14 +22,12 @@ export interface LoadResult {
 
 /** Puts as fast as answers come: every client waits for its answer before its next put. A refused put ends the run. */
 export async function runLoad({ endpoint, clients, valueBytes, durationMs }: Load): Promise<LoadResult> {
-  const connections = Array.from(
-    { length: Math.ceil(clients / CLIENTS_PER_CONNECTION) },
-    () => new Client(endpoint, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 }),
+  const connections = await Promise.all(
+    Array.from({ length: Math.ceil(clients / CLIENTS_PER_CONNECTION) }, () => connected(endpoint)),
   );
   const value = Buffer.alloc(valueBytes, 'v');
   const latencies: number[] = [];
   try {
-    await Promise.all(connections.map(connected));
     const started = performance.now();
     const end = started + durationMs;
     await Promise.all(
@@ -38,7 +37,7 @@ export async function runLoad({ endpoint, clients, valueBytes, durationMs }: Loa
         for (let n = 0; performance.now() < end; n++) {
           const key = Buffer.from(`client-${client}/key-${n % KEYS_PER_CLIENT}`);
           const sent = performance.now();
-          const revision = await put(connection, encodePut({ key, value }));
+          const revision = await put(connection, { key, value });
           if (revision === 0) throw new Error(`putting "${key.toString()}": the answer names no revision`);
           latencies.push(performance.now() - sent);
         }
@@ -50,20 +49,41 @@ export async function runLoad({ endpoint, clients, valueBytes, durationMs }: Loa
   }
 }
 
-function connected(connection: Client): Promise<void> {
-  return new Promise((resolve, reject) => {
-    connection.waitForReady(Date.now() + 10_000, (error) => (error === undefined ? resolve() : reject(error)));
+/** A connection of its own that stands. */
+export async function connected(endpoint: string, patienceMs = 10_000): Promise<Client> {
+  const connection = new Client(endpoint, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+  await new Promise<void>((resolve, reject) => {
+    connection.waitForReady(Date.now() + patienceMs, (error) => (error === undefined ? resolve() : reject(error)));
+  }).catch((error: unknown) => {
+    connection.close();
+    throw error;
   });
+  return connection;
 }
 
-function put(connection: Client, request: Buffer): Promise<number> {
+const same = (bytes: Buffer): Buffer => bytes;
+
+/** Resolves with the store's revision. */
+export function put(connection: Client, request: Put, patienceMs?: number): Promise<number> {
+  return call(connection, PUT_PATH, encodePut(request), decodePutAnswer, patienceMs);
+}
+
+/** A linearizable read of one key. */
+export function range(connection: Client, key: string, patienceMs?: number): Promise<Buffer | undefined> {
+  return call(connection, RANGE_PATH, encodeRange(Buffer.from(key)), decodeRangeAnswer, patienceMs);
+}
+
+function call<A>(
+  connection: Client,
+  path: string,
+  request: Buffer,
+  decode: (bytes: Buffer) => A,
+  patienceMs?: number,
+): Promise<A> {
   return new Promise((resolve, reject) => {
-    connection.makeUnaryRequest(
-      PUT_PATH,
-      (bytes: Buffer) => bytes,
-      decodePutAnswer,
-      request,
-      (error, revision) => (error === null ? resolve(revision ?? 0) : reject(error)),
+    const options = patienceMs === undefined ? {} : { deadline: Date.now() + patienceMs };
+    connection.makeUnaryRequest(path, same, decode, request, options, (error, answer) =>
+      error === null ? resolve(answer as A) : reject(error),
     );
   });
 }

@@ -1,62 +1,31 @@
 /**
- * Puts per second and their latency: our store beside etcd, driven by one load generator over etcd's own gRPC interface,
- * on one disk, in one run, in turns. Both sync every put to disk before they answer.
+ * Raft and the store under load. All files of a run are on the repository's own disk.
  *
- * Usage: npm run bench:raft [-- SECONDS_PER_TURN]   (default 1.5; 18 turns)
+ * Usage: npm run bench:raft                       puts: one member and three, beside etcd with one and three
+ *        npm run bench:raft -- SECONDS_PER_TURN   the same with longer turns (default 1.5)
+ *        npm run bench:raft -- failover [KILLS]   time without a leader after kill -9 of it, and that nothing is lost (50)
+ *        npm run bench:raft -- snapshot [OBJECTS] a snapshot and its restore: stalls, size, memory (100000)
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { runLoad } from './load.ts';
-import { etcdInstalled, startEtcd, startOwn } from './peers.ts';
-import type { Peer } from './peers.ts';
+import { measureFailover } from './failover.ts';
+import { measurePuts } from './puts.ts';
+import { measureSnapshot } from './snapshot.ts';
 
-const seconds = Number(process.argv[2] ?? 1.5);
-if (!(seconds > 0))
-  throw new Error(`reading the seconds per turn "${process.argv[2] ?? ''}": a number above 0 was expected`);
-const ROUNDS = 2;
-const CLIENTS = [1, 32, 128];
-const VALUE_BYTES = 256;
-
+const [what = '1.5', amount] = process.argv.slice(2);
 const cache = join(import.meta.dirname, '..', '..', '.cache');
 mkdirSync(cache, { recursive: true });
 const dir = mkdtempSync(join(cache, 'bench-raft-'));
-const peers: Peer[] = [];
-const rows: string[][] = [];
 try {
-  peers.push(await startOwn(join(dir, 'own')));
-  if (etcdInstalled()) {
-    peers.push(await startEtcd(join(dir, 'etcd1'), 1));
-    peers.push(await startEtcd(join(dir, 'etcd3'), 3));
-  } else console.log('etcd is not installed: only our own figures (apt-get install etcd-server)');
-  // Both sides warm: code compiled, connections and files made.
-  for (const { endpoint } of peers)
-    await runLoad({ endpoint, clients: 32, valueBytes: VALUE_BYTES, durationMs: 1_000 });
-  for (const clients of CLIENTS) {
-    const measured = new Map(peers.map((peer) => [peer, { latencies: [] as number[], elapsedMs: 0 }]));
-    for (let round = 0; round < ROUNDS; round++) {
-      for (const [{ endpoint }, sum] of measured) {
-        const turn = await runLoad({ endpoint, clients, valueBytes: VALUE_BYTES, durationMs: seconds * 1000 });
-        for (const latency of turn.latencies) sum.latencies.push(latency);
-        sum.elapsedMs += turn.elapsedMs;
-      }
-    }
-    let own: number | undefined;
-    for (const [{ name }, { latencies, elapsedMs }] of measured) {
-      const rate = (latencies.length / elapsedMs) * 1000;
-      own ??= rate;
-      latencies.sort((a, b) => a - b);
-      const at = (share: number): string => (latencies[Math.floor(latencies.length * share)] ?? 0).toFixed(2);
-      rows.push([name, String(clients), rate.toFixed(0), at(0.5), at(0.99), (own / rate).toFixed(2)]);
-    }
-  }
+  if (what === 'failover') await measureFailover(dir, positive(amount ?? '50', 'kills'));
+  else if (what === 'snapshot') await measureSnapshot(dir, positive(amount ?? '100000', 'objects'));
+  else await measurePuts(dir, positive(what, 'seconds per turn'));
 } finally {
-  for (const peer of peers) await peer.stop();
   rmSync(dir, { recursive: true });
 }
 
-const widths = [20, 8, 9, 9, 9, 12];
-const line = (cells: readonly string[]): string =>
-  cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('');
-console.log(`puts of ${VALUE_BYTES} B, ${ROUNDS} turns of ${seconds} s each\n`);
-console.log(line(['server', 'clients', 'puts/s', 'p50, ms', 'p99, ms', 'ours/theirs']));
-for (const row of rows) console.log(line(row));
+function positive(text: string, name: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`reading the ${name} "${text}": a number above 0 was expected`);
+  return value;
+}

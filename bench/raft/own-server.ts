@@ -1,56 +1,70 @@
 /**
- * Answers etcd's put from our store, one member. Prints its port when it serves; ends when its standard input does.
+ * Answers etcd's put and read from our store. Prints its port when it serves; ends when its standard input does.
  *
- * Usage: node bench/raft/own-server.ts DIR
+ * Usage: node bench/raft/own-server.ts DIR [MEMBER_FILE]    (MEMBER_FILE: one of several members, see member.ts)
  */
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { readFileSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
-import { messageOf } from '../../base/errors.ts';
+import { isTsswarmError, messageOf } from '../../base/errors.ts';
 import type { ConfigId, ProjectId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemRandom } from '../../base/random.ts';
 import { openStore } from '../../manager/store/index.ts';
 import type { SecretSpec } from '../../proto/types/index.ts';
-import { PUT_PATH, decodePut, encodePutAnswer } from './kv.ts';
+import { PUT_PATH, RANGE_PATH, decodePut, decodeRange, encodePutAnswer, encodeRangeAnswer } from './kv.ts';
+import { joinPeers } from './member.ts';
+import type { MemberFile } from './member.ts';
 
-const dir = process.argv[2];
-if (dir === undefined) throw new Error('usage: own-server.ts DIR');
-const { store, close } = await openStore({
+const [dir, memberFile] = process.argv.slice(2);
+if (dir === undefined) throw new Error('usage: own-server.ts DIR [MEMBER_FILE]');
+const member = memberFile === undefined ? undefined : (JSON.parse(readFileSync(memberFile, 'utf8')) as MemberFile);
+const peers = member === undefined ? undefined : await joinPeers(member);
+const { store, raft, close } = await openStore({
   dir,
   id: 'bench',
   clock: systemClock,
   random: systemRandom,
   logger: silentLogger,
+  ...peers?.raft,
   onFatal: (error) => {
     throw error;
   },
 });
 
+const method = (path: string, requestDeserialize: unknown, responseSerialize: unknown) => ({
+  path,
+  requestStream: false,
+  responseStream: false,
+  requestDeserialize,
+  requestSerialize: () => Buffer.alloc(0),
+  responseSerialize,
+  responseDeserialize: () => 0,
+});
 const server = new Server();
 server.addService(
   {
-    put: {
-      path: PUT_PATH,
-      requestStream: false,
-      responseStream: false,
-      requestDeserialize: decodePut,
-      requestSerialize: () => Buffer.alloc(0),
-      responseSerialize: encodePutAnswer,
-      responseDeserialize: () => 0,
-    },
-  },
+    put: method(PUT_PATH, decodePut, encodePutAnswer),
+    range: method(RANGE_PATH, decodeRange, encodeRangeAnswer),
+  } as never,
   {
-    put: (
-      call: { request: { key: Buffer; value: Buffer } },
-      answer: (error: object | null, value?: number) => void,
-    ) => {
-      void put(call.request.key.toString(), call.request.value).then(
-        (version) => answer(null, version),
-        (error: unknown) => answer({ code: 13, details: messageOf(error) }),
-      );
-    },
+    put: answered(({ key, value }: { key: Buffer; value: Buffer }) => put(key.toString(), value)),
+    range: answered(range),
   },
 );
+
+/** A handler that answers with what `work` resolves with. Code 14 (unavailable): nothing was stored, try another member. */
+function answered<Q, A>(work: (request: Q) => Promise<A>) {
+  return (call: { request: Q }, answer: (error: object | null, value?: A) => void): void => {
+    void work(call.request).then(
+      (value) => answer(null, value),
+      (error: unknown) => {
+        const refused = isTsswarmError(error, 'NOT_LEADER') || isTsswarmError(error, 'UNAVAILABLE');
+        answer({ code: refused ? 14 : 13, details: messageOf(error) });
+      },
+    );
+  };
+}
 
 /** A put as a user's config is: created once, updated from then on. Resolves with a version that holds it. */
 async function put(key: string, value: Buffer): Promise<number> {
@@ -66,12 +80,20 @@ async function put(key: string, value: Buffer): Promise<number> {
 }
 const UNSTAMPED = { version: 0, createdAt: 0, updatedAt: 0 };
 
-server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
+/** A linearizable read, as etcd's is. */
+async function range(key: Buffer): Promise<{ key: Buffer; value: Uint8Array | undefined }> {
+  await raft.readIndex();
+  const found = store.view((tx) => tx.get('config', key.toString() as ConfigId));
+  return { key, value: found?.spec.data };
+}
+
+server.bindAsync(`127.0.0.1:${member?.clientPort ?? 0}`, ServerCredentials.createInsecure(), (error, port) => {
   if (error !== null) throw error;
   console.log(port);
 });
 process.stdin.resume();
 process.stdin.once('end', () => {
   server.forceShutdown();
+  peers?.close();
   void close().then(() => process.exit(0));
 });

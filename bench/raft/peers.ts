@@ -14,7 +14,7 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
-/** Our store behind etcd's put, in a process of its own. Several members would be several of these, of one cluster. */
+/** Our store behind etcd's put, in a process of its own. */
 export async function startOwn(dir: string): Promise<Peer> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'own-server.ts'), dir], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -87,17 +87,19 @@ async function leaderOf(clients: readonly string[]): Promise<string> {
   throw new Error('starting etcd: no member leads after 20 s');
 }
 
-async function failed(child: ChildProcess, what: string): Promise<never> {
+/** Rejects when the process ends. */
+export async function failed(child: ChildProcess, what: string): Promise<never> {
   const [code] = (await once(child, 'exit')) as [number | null];
   throw new Error(`starting ${what}: it ended with code "${code ?? 'none'}"`);
 }
 
-async function ended(child: ChildProcess): Promise<void> {
+/** Resolves when the process has ended. */
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
 }
 
 /** Ports that were free a moment ago. */
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, '127.0.0.1');

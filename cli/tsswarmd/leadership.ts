@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
-import type { Raft } from '../../manager/raft/types.ts';
+import type { LeadershipSource } from '../../manager/store/index.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import type { LeaderConnection } from '../../proto/rpc/forward.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -12,7 +12,7 @@ import { nodeCredentials } from '../../proto/rpc/tls.ts';
 const PATIENCE_MS = 3_000;
 
 export interface LeadershipOptions {
-  readonly raft: Raft;
+  readonly source: LeadershipSource;
   readonly clock: Clock;
   readonly identity: () => LiveIdentity;
   readonly logger: Logger;
@@ -30,10 +30,10 @@ export interface Leadership {
 }
 
 /** Follows who leads: runs the leader's loops here while that is this manager, else keeps a connection to whom it is. */
-export function followLeadership({ raft, clock, identity, logger, lead }: LeadershipOptions): Leadership {
+export function followLeadership({ source, clock, identity, logger, lead }: LeadershipOptions): Leadership {
   let leading: { readonly life: AbortController; readonly done: Promise<void> } | undefined;
   let ending: Promise<void> = Promise.resolve();
-  let leaderId = raft.status().leaderId;
+  let leaderId = source.status().leaderId;
   let remote:
     | {
         readonly address: string;
@@ -65,7 +65,7 @@ export function followLeadership({ raft, clock, identity, logger, lead }: Leader
     remote = undefined;
   };
   const waiting = new Set<() => void>();
-  const stop = raft.observe((event) => {
+  const stop = source.observe((event) => {
     for (const wake of waiting) wake();
     if (event.kind === 'role' && event.role !== 'leader') end();
     if (event.kind !== 'leader') return;
@@ -78,13 +78,13 @@ export function followLeadership({ raft, clock, identity, logger, lead }: Leader
       if (remote !== undefined && leaderId !== '' && remote.id !== leaderId) forget();
     }
   });
-  if (raft.status().ready) begin();
+  if (source.status().ready) begin();
 
   /** Who leads, this manager as "self"; undefined: nobody knows. */
   const known = (): 'self' | { readonly id: string; readonly address: string } | undefined => {
     if (leading !== undefined) return 'self';
     // Looked up when it is needed: a manager that has just joined hears of its leader before it hears where that is.
-    const server = raft.status().servers.find(({ id }) => id === leaderId);
+    const server = source.status().servers.find(({ id }) => id === leaderId);
     return server === undefined || server.address === '' ? undefined : server;
   };
   /** Resolves at the next event of Raft, and when time is up or nobody waits any more. */

@@ -118,7 +118,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   };
   const dispatcher = createDispatcher({ store, clock, random, logger, managers });
   const leadership = followLeadership({
-    raft,
+    source: raft,
     clock,
     identity: demandIdentity,
     logger,

@@ -21,6 +21,7 @@ export class Applier {
   #appliedIndex: number;
   #target: number;
   #yielding = false;
+  #held = false;
 
   /** @param progressed called after each slice; what `apply` throws comes out of `commit`, or of the clock's timer */
   constructor(options: {
@@ -60,11 +61,18 @@ export class Applier {
     if (!this.#yielding) this.#run();
   }
 
+  /** Applies nothing until `restored`: a snapshot takes the place of the log and of the state. */
+  hold(): void {
+    this.#held = true;
+  }
+
   /** A snapshot put the state machine at `index`. */
   restored(index: number): void {
+    this.#held = false;
     this.#appliedIndex = index;
     this.#target = Math.max(this.#target, index);
-    this.#wake();
+    if (this.#yielding) this.#wake();
+    else this.#run();
   }
 
   /** Leadership is lost: what was proposed may or may not come to hold. */
@@ -79,6 +87,7 @@ export class Applier {
   }
 
   #run(): void {
+    if (this.#held) return;
     const start = this.#clock.monotonic();
     while (this.#appliedIndex < this.#target) {
       const entries = this.#log.slice(this.#appliedIndex + 1, this.#target, SLICE_ENTRIES, SLICE_BYTES);

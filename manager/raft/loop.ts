@@ -34,7 +34,8 @@ export interface StateMachine {
   apply(entry: Entry): void;
   /** The state as of now, though it is read later, piece by piece, while entries are applied. */
   snapshot(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
-  restore(snapshot: Snapshot): void;
+  /** Nothing is applied until it is done; it should let others have their turn meanwhile. */
+  restore(snapshot: Snapshot): void | Promise<void>;
 }
 
 export interface RaftOptions extends Partial<Omit<CoreConfig, 'id' | 'address'>> {
@@ -78,7 +79,7 @@ export async function startRaft(options: RaftOptions): Promise<Raft> {
     bootstrap,
     forceNewCluster: options.forceNewCluster ?? false,
   });
-  if (snapshot !== undefined) machine.restore(snapshot);
+  if (snapshot !== undefined) await machine.restore(snapshot);
   const config: CoreConfig = { ...CORE_DEFAULTS, ...definedOf(options), id, address };
   const core = createCore(config, options.random, restored, clock.monotonic());
   if (options.transport === undefined && servers(core).some((server) => server.id !== id)) {
@@ -478,9 +479,11 @@ class Driver implements Raft {
   async #install(meta: SnapshotMeta, resetLog: boolean, chunks: readonly Uint8Array[]): Promise<void> {
     const { snapshots, log, machine, logger } = this.#options;
     await snapshots.save(meta, chunks);
+    // What is committed and not yet applied is in the snapshot, and is about to go from the log.
+    this.#applier.hold();
     if (resetLog) await log.reset(meta.index);
     else await log.truncatePrefix(meta.index);
-    machine.restore({ ...meta, data: Buffer.concat(chunks) });
+    await machine.restore({ ...meta, data: Buffer.concat(chunks) });
     this.#snapshotIndex = meta.index;
     logger.info('snapshot installed', { index: meta.index });
     this.#step({ kind: 'snapshot-installed' });

@@ -73,9 +73,9 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
         hub.publish({ version: index, changes });
       },
       snapshot: () => encodeSnapshot(committed, clock),
-      restore({ data }) {
-        committed = decodeSnapshot(data);
-        newest = committed.clone();
+      async restore({ data }) {
+        // Readers see the old state until all of the new one is there.
+        ({ committed, newest } = await decodeSnapshot(data, clock));
         pending.clear();
         hub.close(new TsswarmError('UNAVAILABLE', 'watching the store: a snapshot replaced it; read and watch again'));
       },

@@ -5,13 +5,15 @@ import { storeSnapshotCodec } from '../../proto/codec/store.ts';
 import type { StoredObject } from '../../proto/codec/store.ts';
 import { Database } from './database.ts';
 import { TABLE_NAMES } from './tables.ts';
-import type { StoreChange } from './types.ts';
+import type { StoreChange, TableName, Tables } from './types.ts';
 
 /** No protobuf message begins with a zero byte: it tells frames from the one message that a snapshot was at first. */
 const FRAMED = 0;
 const VERSION = 1;
 /** Objects encoded before others get their turn: some milliseconds' worth. */
-const OBJECTS_PER_FRAME = 200;
+const OBJECTS_PER_FRAME = 100;
+/** Longest stretch of restoring before others get their turn, ms. */
+const SLICE_MS = 5;
 
 /**
  * The state as of the call, encoded piece by piece so that heartbeats go on meanwhile: [0][version], then frames of
@@ -19,38 +21,67 @@ const OBJECTS_PER_FRAME = 200;
  */
 export function encodeSnapshot(database: Database, clock: Clock): AsyncIterable<Uint8Array> {
   const { version } = database;
-  const objects = TABLE_NAMES.flatMap((table) =>
-    database.list(table).map((object) => ({ [table]: object }) as StoredObject),
-  );
-  return frames(version, objects, clock);
+  // Copies of references: the only part that cannot wait.
+  const tables = TABLE_NAMES.map((table) => ({ table, objects: database.list(table) }));
+  return frames(version, tables, clock);
 }
 
 async function* frames(
   version: number,
-  objects: readonly StoredObject[],
+  tables: readonly { readonly table: TableName; readonly objects: readonly Tables[TableName][] }[],
   clock: Clock,
 ): AsyncGenerator<Uint8Array, void, void> {
   yield Uint8Array.of(FRAMED, VERSION);
-  for (let i = 0; i === 0 || i < objects.length; i += OBJECTS_PER_FRAME) {
-    const message = storeSnapshotCodec.encode({ version, objects: objects.slice(i, i + OBJECTS_PER_FRAME) });
-    const frame = Buffer.alloc(4 + message.length);
-    frame.writeUInt32BE(message.length);
-    frame.set(message, 4);
-    yield frame;
-    const turn = deferred<void>();
-    clock.startTimer(0, turn.resolve);
-    await turn.promise;
+  // The version counts without objects too.
+  yield frame(version, []);
+  for (const { table, objects } of tables) {
+    for (let i = 0; i < objects.length; i += OBJECTS_PER_FRAME) {
+      const part = objects.slice(i, i + OBJECTS_PER_FRAME);
+      yield frame(
+        version,
+        part.map((object) => ({ [table]: object }) as StoredObject),
+      );
+      await othersTurn(clock);
+    }
   }
 }
 
-/** @throws CORRUPT */
-export function decodeSnapshot(data: Uint8Array): Database {
-  const database = new Database();
+function frame(version: number, objects: readonly StoredObject[]): Uint8Array {
+  const message = storeSnapshotCodec.encode({ version, objects });
+  const bytes = Buffer.allocUnsafe(4 + message.length);
+  bytes.writeUInt32BE(message.length);
+  bytes.set(message, 4);
+  return bytes;
+}
+
+/**
+ * The state of a snapshot, a slice at a time so that heartbeats are answered meanwhile; twice, because the store needs two
+ * that change on their own.
+ * @throws CORRUPT
+ */
+export async function decodeSnapshot(
+  data: Uint8Array,
+  clock: Clock,
+): Promise<{ readonly committed: Database; readonly newest: Database }> {
+  const [committed, newest] = [new Database(), new Database()];
+  let started = clock.monotonic();
   for (const message of messages(data)) {
     const { version, objects } = storeSnapshotCodec.decode(message);
-    database.apply(version, objects.map(creation));
+    const changes = objects.map(creation);
+    committed.apply(version, changes);
+    newest.apply(version, changes);
+    if (clock.monotonic() - started < SLICE_MS) continue;
+    await othersTurn(clock);
+    started = clock.monotonic();
   }
-  return database;
+  return { committed, newest };
+}
+
+/** Lets everything else that waits run. */
+function othersTurn(clock: Clock): Promise<void> {
+  const turn = deferred<void>();
+  clock.startTimer(0, turn.resolve);
+  return turn.promise;
 }
 
 function* messages(data: Uint8Array): Generator<Uint8Array> {

@@ -72,6 +72,15 @@ export class EtcdCluster {
     throw new Error(`starting member ${member} of etcd: it does not answer after 30 s`);
   }
 
+  /** Lets a member hang: its connections stay open, and nothing answers. Ends by `resume` or `stop`. */
+  pause(member: number): void {
+    this.#children[member]?.kill('SIGSTOP');
+  }
+
+  resume(member: number): void {
+    this.#children[member]?.kill('SIGCONT');
+  }
+
   /** Forgets all events up to now, on all members. */
   async compact(): Promise<void> {
     const endpoint = this.endpoints[await this.leader()] ?? '';
@@ -103,7 +112,11 @@ export class EtcdCluster {
 }
 
 async function post(endpoint: string, path: string, body: object): Promise<Status> {
-  const answer = await fetch(`http://${endpoint}/v3/${path}`, { method: 'POST', body: JSON.stringify(body) });
+  const answer = await fetch(`http://${endpoint}/v3/${path}`, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(5_000),
+  });
   if (!answer.ok) throw new Error(`etcd answered ${answer.status}: ${await answer.text()}`);
   return (await answer.json()) as Status;
 }

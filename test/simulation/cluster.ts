@@ -89,6 +89,7 @@ export class Cluster {
       machine: new RegisterMachine(
         () => undefined,
         () => undefined,
+        () => Promise.resolve(),
       ),
       applied: 0,
       raft: undefined,
@@ -124,6 +125,7 @@ export class Cluster {
         member.applied = index;
         if (!starting) this.coverage.installs++;
       },
+      () => new Promise((resolve) => void world.after(world.between(0, 50), resolve, life, 5)),
     );
     const founders = this.members.filter(({ founder }) => founder).length;
     const servers = Array.from({ length: Math.max(founders, this.#shape.founders) }, (_, i) => ({

@@ -17,10 +17,13 @@ export class RegisterMachine implements StateMachine {
   readonly found = new Map<number, string>();
   readonly #applied: (entry: Entry) => void;
   readonly #restored: (index: number) => void;
+  readonly #delay: () => Promise<void>;
 
-  constructor(applied: (entry: Entry) => void, restored: (index: number) => void) {
+  /** @param delay what restoring takes: other things happen meanwhile */
+  constructor(applied: (entry: Entry) => void, restored: (index: number) => void, delay: () => Promise<void>) {
     this.#applied = applied;
     this.#restored = restored;
+    this.#delay = delay;
   }
 
   apply(entry: Entry): void {
@@ -36,7 +39,8 @@ export class RegisterMachine implements StateMachine {
     return [Buffer.from(JSON.stringify(this.registers))];
   }
 
-  restore({ index, data }: { readonly index: number; readonly data: Uint8Array }): void {
+  async restore({ index, data }: { readonly index: number; readonly data: Uint8Array }): Promise<void> {
+    await this.#delay();
     this.registers = JSON.parse(Buffer.from(data).toString()) as Record<string, string>;
     this.#restored(index);
   }

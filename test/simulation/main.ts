@@ -23,9 +23,9 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += outcome.coverage[key];
   if (outcome.violation === undefined) continue;
   failed++;
-  const again = await simulate(seed, profile);
+  const again = await simulate(seed, profile, true);
   console.log(
-    `seed ${seed} profile ${profile} hash ${outcome.hash} (again: ${again.hash})\n${outcome.violation}\n${JSON.stringify(outcome.shape)}`,
+    `seed ${seed} profile ${profile} hash ${outcome.hash} (again: ${again.hash})\n${again.violation ?? outcome.violation}\n${JSON.stringify(outcome.shape)}`,
   );
   if (failed >= Number(process.env['TSSWARM_SIMULATION_FAILURES'] ?? 1)) break;
 }

@@ -26,8 +26,21 @@ export interface Outcome {
   readonly shape: Shape;
 }
 
-/** Runs one seed: faults and clients, then healing, then the questions that can be asked only at the end. */
-export async function simulate(seed: number, profileName: ProfileName): Promise<Outcome> {
+/**
+ * Runs one seed: faults and clients, then healing, then the questions that can be asked only at the end.
+ * @param stacks whether errors know where they come from: refusals are most of a run, and a quarter of its time goes there
+ */
+export async function simulate(seed: number, profileName: ProfileName, stacks = false): Promise<Outcome> {
+  const limit = Error.stackTraceLimit;
+  if (!stacks) Error.stackTraceLimit = 0;
+  try {
+    return await run(seed, profileName);
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
+async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   const world = new World((Math.imul(seed, 0x9e3779b1) ^ (PROFILE_NAMES.indexOf(profileName) << 28)) | 0);
   const shape = drawShape(world);
   const profile = drawProfile(profileName, world);

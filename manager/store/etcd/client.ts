@@ -1,6 +1,5 @@
-import { Etcd3 } from 'etcd3';
+import { Etcd3, KVClient, LeaseClient, WatchClient, isRecoverableError } from 'etcd3';
 import type { ICompare, IKeyValue, IOptions, IRequestOp } from 'etcd3';
-import { KVClient, LeaseClient, WatchClient } from 'etcd3';
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
@@ -71,25 +70,52 @@ export interface EtcdClient {
 export interface EtcdConnection {
   /** "host:port" of each member. */
   readonly endpoints: readonly string[];
+  /** Its wall time must be the machine's: gRPC measures deadlines by that. */
   readonly clock: Clock;
-  /** For one call, ms. etcd itself gives up a proposal after about 7 s. */
+  /** For one call, ms: long enough for an election among etcd's members, short enough to ask another than one that hangs. */
   readonly callTimeoutMs?: number;
   /** Keys in one answer of a listing. */
   readonly pageSize?: number;
 }
 
+type FaultHandling = NonNullable<IOptions['faultHandling']>;
+
 /** A call is made once: whoever retries must know what the call was. The type belongs to a package that etcd3 brings. */
 const ONCE = {
   execute: (call: (context: { signal: AbortSignal }) => unknown) =>
     Promise.resolve(call({ signal: new AbortController().signal })),
-} as unknown as NonNullable<NonNullable<IOptions['faultHandling']>['global']>;
+} as unknown as NonNullable<FaultHandling['global']>;
+
+/** How long a member that failed is not asked while another may be, ms. */
+const LEFT_OUT_MS = 5_000;
+
+/** Leaves members out that failed a moment ago, unless all did: etcd3 goes on to another when a call is not let through. */
+function leavingOut(members: number, clock: Clock): NonNullable<FaultHandling['host']> {
+  const until = new Map<string, number>();
+  const isLeftOut = (host: string): boolean => (until.get(host) ?? 0) > clock.monotonic();
+  return (host) =>
+    ({
+      async execute(call: (context: { signal: AbortSignal }) => unknown) {
+        const leftOut = [...until.keys()].filter(isLeftOut).length;
+        if (isLeftOut(host) && leftOut < members) throw new Error(`member "${host}" did not answer a moment ago`);
+        try {
+          const result = await call({ signal: new AbortController().signal });
+          until.delete(host);
+          return result;
+        } catch (error) {
+          if (isRecoverableError(error as Error)) until.set(host, clock.monotonic() + LEFT_OUT_MS);
+          throw error;
+        }
+      },
+    }) as unknown as ReturnType<NonNullable<FaultHandling['host']>>;
+}
 
 const EQUAL = 0;
 const CREATE = 1;
 const MOD = 2;
 
 /** Talks to an etcd cluster (API 3.4 and later). Connects when it is first used. */
-export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize = 500 }: EtcdConnection): EtcdClient {
+export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize = 500 }: EtcdConnection): EtcdClient {
   const etcd = new Etcd3({
     hosts: endpoints.map((endpoint) => `http://${endpoint}`),
     // A link that says nothing is found dead within 15 s; etcd refuses pings that come more often than every 5 s.
@@ -100,14 +126,16 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize 
       'grpc.initial_reconnect_backoff_ms': 100,
       'grpc.max_reconnect_backoff_ms': 1_000,
     },
-    faultHandling: { global: ONCE },
+    defaultCallOptions: ({ isStream }) => (isStream ? {} : { deadline: clock.now() + callTimeoutMs }),
+    faultHandling: { global: ONCE, host: leavingOut(endpoints.length, clock) },
   });
   // The typed calls below etcd3's own builders: those repeat calls and hide a watch's compaction.
   const { kv, lease, watch } = rawClients(etcd);
 
   const call = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
     const patience = new AbortController();
-    const late = sleep(clock, callTimeoutMs, patience.signal).then(() => {
+    // The deadline is gRPC's; this is for connecting, and for streams that say nothing.
+    const late = sleep(clock, callTimeoutMs + 500, patience.signal).then(() => {
       throw new Error(`no answer within ${callTimeoutMs} ms`);
     });
     late.catch(() => undefined);
@@ -209,7 +237,7 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 8_000, pageSize 
     },
     keepLease(id) {
       return call('renewing a lease at', async () => {
-        const stream = await lease.leaseKeepAlive();
+        const stream = await lease.leaseKeepAlive({ deadline: clock.now() + callTimeoutMs / 2 });
         try {
           return await new Promise<number>((resolve, reject) => {
             stream.on('error', reject);

@@ -27,6 +27,8 @@ export interface CommitterOptions {
   readonly token: () => number | undefined;
   /** For one update, with everything that is tried again, ms. */
   readonly timeoutMs: number;
+  /** Aborts when the store is closed: whoever waits then is told. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -66,6 +68,9 @@ export class Committer {
   async #update<R>(write: (tx: WriteTransaction) => R): Promise<R> {
     const { clock, replica, random, timeoutMs, token } = this.#options;
     const patience = new AbortController();
+    const onClose = (): void => patience.abort(this.#options.signal.reason);
+    if (this.#options.signal.aborted) onClose();
+    this.#options.signal.addEventListener('abort', onClose, { once: true });
     const timer = clock.startTimer(timeoutMs, () =>
       patience.abort(
         new TsswarmError('UNAVAILABLE', `changing the store: etcd did not take it within ${timeoutMs} ms`),
@@ -95,15 +100,23 @@ export class Committer {
         const steps = this.#plan(id, changes);
         open = { id, result };
         this.#isUnsettled = true;
-        const revision = await this.#send(fence, steps).catch((error: unknown) => {
-          if (isTsswarmError(error, 'UNAVAILABLE')) return undefined;
-          throw error;
-        });
+        let revision: number | undefined;
+        try {
+          revision = await this.#send(fence, steps);
+          // Refused, so surely not there.
+          if (revision === undefined) open = undefined;
+        } catch (error) {
+          if (!isTsswarmError(error, 'UNAVAILABLE')) {
+            open = undefined;
+            throw error;
+          }
+        }
         if (revision === undefined) {
           await sleep(clock, RETRY_MS, patience.signal);
           continue;
         }
-        await until(replica, () => replica.revision >= revision, patience.signal);
+        const committed = revision;
+        await until(replica, () => replica.revision >= committed, patience.signal);
         this.#isUnsettled = false;
         // The rest is no longer the caller's: the next commit waits for it.
         if (replica.head?.kind === 'staged') this.#finishSoon();
@@ -117,6 +130,7 @@ export class Committer {
       });
     } finally {
       timer.cancel();
+      this.#options.signal.removeEventListener('abort', onClose);
     }
   }
 
@@ -198,13 +212,13 @@ export class Committer {
   }
 
   #finishSoon(): void {
-    const { token, clock, timeoutMs } = this.#options;
+    const { token, clock, timeoutMs, signal } = this.#options;
     const patience = new AbortController();
     void this.#inTurn(async () => {
       const fence = token();
       if (fence === undefined) return;
       const timer = clock.startTimer(timeoutMs, () => patience.abort(new Error('too late')));
-      await this.#settle(fence, patience.signal).finally(() => timer.cancel());
+      await this.#settle(fence, AbortSignal.any([patience.signal, signal])).finally(() => timer.cancel());
       // Failed: the next commit, or the next leader, does it.
     }).catch(() => undefined);
   }

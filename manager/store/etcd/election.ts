@@ -7,7 +7,7 @@ import type { EtcdClient } from './client.ts';
 import { until } from './follower.ts';
 import { encodeLeader } from './keys.ts';
 import type { Layout } from './keys.ts';
-import type { Replica } from './replica.ts';
+import type { KnownLeader, Replica } from './replica.ts';
 
 /** Share of the lease after which a leader that could not renew it stops: clocks differ in speed, and stopping takes time. */
 const SAFE_SHARE = 0.8;
@@ -54,7 +54,7 @@ export class Election implements LeadershipSource {
   }
 
   status(): ReturnType<LeadershipSource['status']> {
-    const { leader } = this.#options.replica;
+    const leader = this.#known();
     const servers = leader === undefined ? [] : [{ id: leader.id, address: leader.address }];
     return { ready: this.isReady, leaderId: leader?.id ?? '', servers };
   }
@@ -161,17 +161,21 @@ export class Election implements LeadershipSource {
     }
   }
 
-  /** For itself it is told only when it may change the store; while it is not, nobody is known to lead. */
-  #tellLeader(): void {
+  /** Who leads. Itself only when it may change the store: until then nobody is known to, nor by a key of its former life. */
+  #known(): KnownLeader | undefined {
     const { replica, id } = this.#options;
     const { leader } = replica;
-    const isSelf = leader !== undefined && leader.token === this.#won?.token;
-    const known = leader === undefined || (leader.id === id && !(isSelf && this.isReady)) ? undefined : leader;
+    const isReadySelf = this.isReady && leader?.token === this.#won?.token;
+    return leader?.id === id && !isReadySelf ? undefined : leader;
+  }
+
+  #tellLeader(): void {
+    const known = this.#known();
     const mark = `${known?.id ?? ''} ${known?.token ?? 0}`;
     if (mark === this.#told) return;
     this.#told = mark;
     const { id: leaderId = '', address = '', token: term = 0 } = known ?? {};
-    this.#tell({ kind: 'leader', leaderId, address, isSelf: known !== undefined && isSelf, term });
+    this.#tell({ kind: 'leader', leaderId, address, isSelf: known?.id === this.#options.id, term });
   }
 
   #tell(event: Parameters<Listener>[0]): void {

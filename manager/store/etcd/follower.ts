@@ -9,7 +9,7 @@ import type { Layout } from './keys.ts';
 import type { Replica } from './replica.ts';
 
 /** How often it is looked whether the watch still tells everything: a member cut off from the others keeps silent. */
-const CHECK_MS = 5_000;
+const CHECK_MS = 2_000;
 
 export interface FollowerOptions {
   readonly client: EtcdClient;

@@ -8,9 +8,11 @@ import type { ReadTransaction, ResumableStore } from '../types.ts';
 import type { EtcdClient } from './client.ts';
 import { Committer } from './committer.ts';
 import { Election } from './election.ts';
-import { follow, until } from './follower.ts';
+import { follow } from './follower.ts';
 import { Layout } from './keys.ts';
 import { Replica } from './replica.ts';
+
+const RETRY_MS = 200;
 
 export interface EtcdStoreOptions {
   /** Closed with the store. */
@@ -47,6 +49,12 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
   const logger = options.logger.child({ component: 'etcd' });
   const layout = new Layout(prefix);
   const replica = new Replica(layout);
+  try {
+    await load();
+  } catch (error) {
+    client.close();
+    throw error;
+  }
   const life = new AbortController();
   const following = follow({ client, layout, replica, clock, random, logger }, life.signal);
   const committer: Committer = new Committer({
@@ -57,6 +65,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     random,
     token: () => election.token,
     timeoutMs: updateTimeoutMs,
+    signal: life.signal,
   });
   const election: Election = new Election({
     client,
@@ -77,12 +86,6 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     await Promise.all([following, electing]);
     client.close();
   };
-  try {
-    await listed();
-  } catch (error) {
-    await close();
-    throw error;
-  }
 
   const store: ResumableStore = {
     view: (read) => read(replica.database),
@@ -103,18 +106,21 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
   };
   return { store, leadership: election, close };
 
-  async function listed(): Promise<void> {
+  /** The first listing, however often it takes to ask for it. */
+  async function load(): Promise<void> {
     const patience = new AbortController();
-    const late = new TsswarmError('UNAVAILABLE', `opening the store: etcd did not answer within ${openTimeoutMs} ms`, {
-      hint: 'a majority of the members of etcd must be up and reachable from here',
+    const late = sleep(clock, openTimeoutMs, patience.signal).then(() => {
+      throw new TsswarmError('UNAVAILABLE', `opening the store: etcd did not answer within ${openTimeoutMs} ms`, {
+        hint: 'a majority of the members of etcd must be up and reachable from here',
+      });
     });
-    void sleep(clock, openTimeoutMs, patience.signal).then(
-      () => tooLate.abort(late),
-      () => undefined,
-    );
-    const tooLate = new AbortController();
+    late.catch(() => undefined);
     try {
-      await until(replica, () => replica.revision >= 0, tooLate.signal);
+      while (replica.revision < 0) {
+        const listing = await Promise.race([client.list(prefix).catch(() => undefined), late]);
+        if (listing === undefined) await Promise.race([sleep(clock, RETRY_MS), late]);
+        else replica.load(listing);
+      }
     } finally {
       patience.abort();
     }

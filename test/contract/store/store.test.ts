@@ -71,7 +71,7 @@ const implementations: Readonly<Record<string, () => Promise<Opened>>> = {
     etcd ??= EtcdCluster.start(3);
     const clock = { ...systemClock, now: () => 1000 };
     const { store, leadership, close } = await openEtcdStore({
-      client: connectEtcd({ endpoints: (await etcd).endpoints, clock }),
+      client: connectEtcd({ endpoints: (await etcd).endpoints, clock: systemClock }),
       prefix: `/contract/${prefixes++}/`,
       id: 'a',
       address: '127.0.0.1:1',
