@@ -64,15 +64,24 @@ export async function decodeSnapshot(
   clock: Clock,
 ): Promise<{ readonly committed: Database; readonly newest: Database }> {
   const [committed, newest] = [new Database(), new Database()];
+  const read: { readonly version: number; readonly changes: readonly StoreChange[] }[] = [];
   let started = clock.monotonic();
+  const pause = async (): Promise<void> => {
+    if (clock.monotonic() - started < SLICE_MS) return;
+    await othersTurn(clock);
+    started = clock.monotonic();
+  };
   for (const message of messages(data)) {
     const { version, objects } = storeSnapshotCodec.decode(message);
     const changes = objects.map(creation);
     committed.apply(version, changes);
+    read.push({ version, changes });
+    await pause();
+  }
+  // One after the other: large maps take a moment whenever they grow, and would all grow at once.
+  for (const { version, changes } of read) {
     newest.apply(version, changes);
-    if (clock.monotonic() - started < SLICE_MS) continue;
-    await othersTurn(clock);
-    started = clock.monotonic();
+    await pause();
   }
   return { committed, newest };
 }
