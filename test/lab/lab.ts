@@ -89,8 +89,13 @@ export class Lab {
    */
   drop(index: number, direction: 'input' | 'output', percent: number): void {
     const device = direction === 'input' ? 'iifname' : 'oifname';
-    const rules = `table ip lab { chain ${direction} { type filter hook ${direction} priority 0;
-      ${device} "wire" numgen random mod 100 < ${percent} drop; } }`;
+    const rules = `table ip lab {
+      chain ${direction} {
+        type filter hook ${direction} priority 0
+        ${device} "wire" numgen random mod 1000 < ${percent * 10 - 1} drop
+      }
+    }
+`;
     const { code, stderr } = this.machine(index).runWith({ input: rules }, 'nft', '-f', '-');
     if (code !== 0) throw new Error(`dropping packets: ${stderr}`);
   }
