@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { VirtualClock } from '../test/fakes/virtual-clock.ts';
-import { KeyedQueue, Semaphore, backoffMs, deferred, sleep } from './async.ts';
+import { Coalesced, KeyedQueue, Semaphore, backoffMs, deferred, sleep } from './async.ts';
 
 describe('sleep()', () => {
   it('ends when its time has passed', async () => {
@@ -70,5 +70,37 @@ describe('KeyedQueue', () => {
     await assert.rejects(first, /a1/);
     await second;
     assert.deepEqual(order, ['b1', 'a1', 'a2']);
+  });
+});
+
+describe('Coalesced', () => {
+  it('gives all who ask during a run one more run together', async () => {
+    const gates = [deferred<void>(), deferred<void>()];
+    let runs = 0;
+    const coalesced = new Coalesced(async () => gates[runs++]?.promise);
+    const first = coalesced.run();
+    await Promise.resolve();
+    await Promise.resolve();
+    const later = [coalesced.run(), coalesced.run()];
+    gates[0]?.resolve();
+    gates[1]?.resolve();
+    await Promise.all([first, ...later, coalesced.settled()]);
+    assert.equal(runs, 2);
+  });
+
+  it('serves who asks in any moment around the end of a run', async () => {
+    for (let turns = 0; turns < 12; turns++) {
+      let state = 0;
+      let seen = -1;
+      const coalesced = new Coalesced(async () => {
+        seen = state;
+        await Promise.resolve();
+      });
+      void coalesced.run();
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      state = 1;
+      await coalesced.run();
+      assert.equal(seen, 1, `asked after ${turns} turns`);
+    }
   });
 });

@@ -77,3 +77,40 @@ export class KeyedQueue {
     }
   }
 }
+
+/**
+ * Runs one work again and again as it is asked for, never two at a time; what asks while it runs gets one more run, together.
+ * For work that brings something up to date with all there is, so that one run serves everybody who asked before it began.
+ */
+export class Coalesced {
+  readonly #work: () => Promise<void>;
+  #wanted = false;
+  #running: Promise<void> | undefined;
+
+  /** @param work must not reject */
+  constructor(work: () => Promise<void>) {
+    this.#work = work;
+  }
+
+  /** Resolves when a run that began after the call has ended. */
+  run(): Promise<void> {
+    this.#wanted = true;
+    return (this.#running ??= this.#loop());
+  }
+
+  /** Resolves when nothing runs any more. */
+  async settled(): Promise<void> {
+    await this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    // Never in the turn of the caller: `#running` is set when the first run begins.
+    await Promise.resolve();
+    while (this.#wanted) {
+      this.#wanted = false;
+      await this.#work();
+    }
+    // In the turn of the last look at what is wanted: who asks later begins anew.
+    this.#running = undefined;
+  }
+}

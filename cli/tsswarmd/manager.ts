@@ -69,12 +69,18 @@ export interface Manager {
   readonly dispatcher: ServiceHandlers<typeof dispatcherService>;
   readonly membership: ServiceHandlers<typeof membershipService>;
   readonly ca: ServiceHandlers<typeof caService>;
+  /**
+   * Gets this manager into Raft where it is new, or its new address known; resolves when the state of the cluster is here. It
+   * answers from before that on: the others call it a manager as soon as it is let in.
+   * @throws what joining throws
+   */
+  takePlace(): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Opens the store, takes part in Raft, listens to other nodes, and, where it is new among the managers, gets itself let in.
- * @throws what binding the address or joining throws
+ * Opens the store, takes part in Raft and listens to other nodes.
+ * @throws what binding the address throws
  */
 export async function startManager(options: ManagerOptions): Promise<Manager> {
   const { nodeId, stateDir, clock, random, logger, advertiseAddr, disk } = options;
@@ -180,14 +186,12 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         hint: 'start the node with --listen-addr <host>:<another port>',
       });
     }
-    await takePlace();
-    return { opened, identity, control, dispatcher: dispatching, membership, ca, close };
+    return { opened, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
   } catch (error) {
     await close();
     throw error;
   }
 
-  /** Gets this manager into Raft, or its new address known. */
   async function takePlace(): Promise<void> {
     const self = raft.status().servers.find(({ id }) => id === nodeId);
     const mine = demandIdentity();

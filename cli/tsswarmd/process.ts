@@ -81,8 +81,9 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     logger.error(message, { reason: error.message });
     process.exit(1);
   };
-  const beManager = (identity: LiveIdentity | undefined): Promise<Manager> =>
-    startManager({
+  let manager: Manager | undefined;
+  const beManager = async (identity: LiveIdentity | undefined): Promise<void> => {
+    const begun = await startManager({
       nodeId,
       stateDir: flags.stateDir,
       addressPools: flags.addressPools,
@@ -99,14 +100,22 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       logger,
       onFatal: fatal('the store cannot be written: stopping'),
     });
+    manager = begun;
+    try {
+      await begun.takePlace();
+    } catch (error) {
+      manager = undefined;
+      await begun.close();
+      throw error;
+    }
+  };
   const known = saved === undefined ? undefined : createLiveIdentity(saved);
-  let manager: Manager | undefined;
   // Containers are taken up while the manager gets ready.
   const recovering = engine.recover();
   recovering.catch(() => undefined);
   if (known === undefined || known.node.role === 'manager') {
     try {
-      manager = await beManager(known);
+      await beManager(known);
     } catch (error) {
       if (before === undefined && known !== undefined) await takeBackJoin(known, place.managers(), logger);
       throw error;
@@ -200,7 +209,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     logger,
     clock,
     signal: life.signal,
-    begin: async () => void (manager ??= await beManager(identity)),
+    begin: () => beManager(identity),
     async end() {
       const before = manager;
       manager = undefined;

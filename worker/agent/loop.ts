@@ -1,4 +1,4 @@
-import { Semaphore } from '../../base/async.ts';
+import { Coalesced, Semaphore } from '../../base/async.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { ContainerId, NetworkId, NodeId, TaskId } from '../../base/ids.ts';
@@ -96,8 +96,6 @@ export function startAgent(options: AgentOptions): Agent {
   let flushTimer: Timer | undefined;
   let saveTimer: Timer | undefined;
   let flushing = false;
-  let portsWanted = false;
-  let portsRunning: Promise<void> | undefined;
 
   const session = createSession({
     ...options,
@@ -154,24 +152,18 @@ export function startAgent(options: AgentOptions): Agent {
   };
 
   /** Brings the node's port table up to date; changes that come meanwhile are taken together. */
-  const applyPorts = (): Promise<void> => {
-    portsWanted = true;
-    portsRunning ??= (async () => {
-      while (portsWanted && !life.signal.aborted) {
-        portsWanted = false;
-        const forwards = portForwards(assignments.ingress.values(), controllers.values());
-        try {
-          const failures = await engine.networks.setPorts(forwards);
-          portTroubles = new Map(
-            failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
-          );
-        } catch (error) {
-          logger.error('published ports', { reason: messageOf(error) });
-        }
-      }
-    })().finally(() => (portsRunning = undefined));
-    return portsRunning;
-  };
+  const portTable = new Coalesced(async () => {
+    if (life.signal.aborted) return;
+    const forwards = portForwards(assignments.ingress.values(), controllers.values());
+    try {
+      const failures = await engine.networks.setPorts(forwards);
+      portTroubles = new Map(
+        failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
+      );
+    } catch (error) {
+      logger.error('published ports', { reason: messageOf(error) });
+    }
+  });
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
@@ -191,7 +183,7 @@ export function startAgent(options: AgentOptions): Agent {
         assignments: () => assignments,
         prepareNetworks: async (wanted) => {
           await prepareNetworks(wanted);
-          await portsRunning;
+          await portTable.settled();
         },
         portTrouble: (wanted) => findPortTrouble(wanted, assignments, portTroubles),
         attachResolver: async (wanted, containerId) => {
@@ -212,14 +204,14 @@ export function startAgent(options: AgentOptions): Agent {
           };
           // Nobody hears that a task serves before its ports lead to it.
           if (!serves(next) || !publishes(taskId)) return say();
-          void applyPorts().then(() => {
+          void portTable.run().then(() => {
             // What has been said meanwhile is newer.
             if (controllers.get(taskId)?.status === next) say();
           });
         },
         runningChanged: () => {
           tell(task.id);
-          if (controllers.get(task.id)?.task.ports.length !== 0) void applyPorts();
+          if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
       }),
     );
@@ -264,7 +256,7 @@ export function startAgent(options: AgentOptions): Agent {
     assignments = applyChange(before, change);
     if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
     // Said once at least, also when there are none: rules of an earlier life go then.
-    if (assignments.ingress !== before.ingress || change.kind === 'complete') await applyPorts();
+    if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
@@ -342,7 +334,7 @@ export function startAgent(options: AgentOptions): Agent {
       if (status !== undefined && engine.containers.inspect(containerIdOf(task.id)) !== undefined)
         startController(task, status);
     }
-    void applyPorts();
+    void portTable.run();
   }
   const running = session.run(life.signal);
   return {
@@ -353,7 +345,7 @@ export function startAgent(options: AgentOptions): Agent {
       flushTimer?.cancel();
       bridges.close();
       await running;
-      await portsRunning;
+      await portTable.settled();
     },
     find: (taskId) => controllers.get(taskId)?.task,
     network: (id) => assignments.networks.get(id),
