@@ -32,6 +32,7 @@ import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
+import { readInitRequest } from '../local-node/init-request.ts';
 import { followLeadership } from './leadership.ts';
 
 /** How long a manager that is called back may take, and how long a new one may take to get the state. */
@@ -165,7 +166,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
-      await bootstrapCluster({ store, clock, random, nodeId, description, addressPools });
+      const asked = readInitRequest(stateDir);
+      await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });

@@ -42,7 +42,8 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
   return {
     getRootCertificate: () => {
       const cluster = store.view(clusterOf);
-      return Promise.resolve({ roots: trustedRoots(cluster), wallTime: clock.now() });
+      const { formerRoots = [] } = cluster;
+      return Promise.resolve({ roots: trustedRoots(cluster), wallTime: clock.now(), formerRoots });
     },
     async issueCertificate(request, signal, caller) {
       checkClock(request.wallTime, clock.now());

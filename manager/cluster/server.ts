@@ -8,11 +8,14 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
+import { readExternalRoot } from '../ca/external.ts';
+import { caStatus, startCaRotation } from '../ca/rotation.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { Raft } from '../raft/types.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { findNode } from './find-node.ts';
 import { demandQuorumWithout } from './quorum.ts';
+import { withSettings } from './spec.ts';
 
 /** How long another change of members is waited for. */
 const PATIENCE_MS = 15_000;
@@ -151,6 +154,29 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
+    updateCluster: (request) =>
+      store.update((tx) => {
+        const cluster = clusterOf(tx);
+        const spec = withSettings(cluster.spec, request);
+        if (JSON.stringify(spec) === JSON.stringify(cluster.spec)) return { changed: false };
+        tx.update('cluster', { ...cluster, spec });
+        return { changed: true };
+      }),
+    async rotateCa({ certificate, key, nodeCertExpiryMs }) {
+      if ((certificate === '') !== (key === '')) {
+        throw new TsswarmError(
+          'INVALID_INPUT',
+          `rotating the CA: there is ${certificate === '' ? 'a key without its certificate' : 'a certificate without its key'}, expected both or neither`,
+          { hint: 'give --ca-cert and --ca-key, or neither: a new root is made then' },
+        );
+      }
+      const root = certificate === '' ? undefined : await readExternalRoot(certificate, key, clock.now());
+      const settings = nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs };
+      const rootCertificate = await startCaRotation({ store, clock }, root, settings);
+      logger.info('the rotation of the CA has begun');
+      return { rootCertificate };
+    },
+    getCa: () => Promise.resolve(store.view((tx) => caStatus(clusterOf(tx), tx.list('node')))),
   };
 }
 

@@ -10,10 +10,10 @@ import type { JoinRequest } from '../../local-node/join-request.ts';
 import { startNode } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { daemonFlags } from './init.ts';
-import type { InitOptions } from './init.ts';
+import type { StartNodeOptions } from './init.ts';
 import { isMember } from './member.ts';
 
-export interface JoinOptions extends InitOptions {
+export interface JoinOptions extends StartNodeOptions {
   readonly token: string;
   readonly availability: string;
 }
