@@ -96,7 +96,10 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
           throw new TsswarmError(
             'UNAVAILABLE',
             `joining the managers: the leader cannot reach "${address}": ${messageOf(cause)}`,
-            { cause, hint: 'name an address that the other machines can reach: --advertise-addr <host>[:<port>]' },
+            {
+              cause,
+              hint: `name an address of this machine that the others reach (--advertise-addr <host>[:<port>]), and let no firewall close port ${address.slice(address.lastIndexOf(':') + 1)}/tcp`,
+            },
           );
         }
       }
