@@ -1,0 +1,50 @@
+import { sleep } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { isTsswarmError, messageOf } from '../../base/errors.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Raft } from '../../manager/raft/types.ts';
+
+const LOOK_EVERY_MS = 500;
+/** Much longer than an election takes. */
+const UNHEARD_MS = 5_000;
+
+export interface KeepPlaceOptions {
+  readonly raft: Raft;
+  readonly nodeId: NodeId;
+  readonly advertiseAddr: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Asks to be let in at this address; nothing happens when the cluster knows all of it. @param heard a leader is known here */
+  readonly join: (heard: boolean) => Promise<void>;
+}
+
+/**
+ * Keeps a manager a member of Raft, until `signal` aborts: makes a new address known, and asks to be let in again when no
+ * leader is heard. A manager that was away may have been taken out meanwhile, and nobody would ever tell it.
+ */
+export async function keepPlace(options: KeepPlaceOptions, signal: AbortSignal): Promise<void> {
+  const { raft, nodeId, advertiseAddr, clock, logger, join } = options;
+  let heardAt = clock.monotonic();
+  while (!signal.aborted) {
+    const { leaderId, servers } = raft.status();
+    const heard = leaderId !== '';
+    const now = clock.monotonic();
+    if (heard) heardAt = now;
+    const self = servers.find(({ id }) => id === nodeId);
+    const known = self !== undefined && self.address === advertiseAddr;
+    if (heard ? !known : now - heardAt >= UNHEARD_MS) {
+      heardAt = now;
+      try {
+        await join(heard);
+      } catch (error) {
+        if (signal.aborted) return;
+        const reason = messageOf(error);
+        // It is none any more; its certificate will tell it.
+        if (isTsswarmError(error, 'PERMISSION_DENIED')) logger.debug('not let in', { reason });
+        else logger.warn('not let in, trying again', { advertiseAddr, reason });
+      }
+    }
+    await sleep(clock, LOOK_EVERY_MS, signal).catch(() => undefined);
+  }
+}
