@@ -197,10 +197,12 @@ class Driver implements Raft {
   async promoteServer(id: ServerId): Promise<void> {
     const { clock, promotionTimeoutMs = 30_000 } = this.#options;
     const deadline = clock.monotonic() + promotionTimeoutMs;
-    for (;;) {
+    for (let waited = false; ; waited = true) {
       try {
         return await this.#change(`promoting manager "${id}"`, { kind: 'promote', id });
       } catch (error) {
+        // Somebody else was faster while this waited.
+        if (waited && isTsswarmError(error, 'ALREADY_EXISTS')) return;
         const waits = isTsswarmError(error, 'UNAVAILABLE') || isTsswarmError(error, 'CONFLICT');
         if (!waits || this.#refusal('') !== undefined || this.#core.role !== 'leader') throw error;
         if (clock.monotonic() >= deadline) {
