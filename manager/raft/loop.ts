@@ -114,6 +114,8 @@ class Driver implements Raft {
   #announcedReady = false;
   #snapshotIndex: number;
   #snapshotting: Promise<void> | undefined;
+  /** Somebody works on log and snapshots: no snapshot begins. */
+  #maintaining = false;
   /** Chunks of a snapshot that arrives. */
   #chunks: Uint8Array[] = [];
   /** The snapshot that is sent to peers, kept while one needs it. */
@@ -221,6 +223,29 @@ class Driver implements Raft {
     if (refused !== undefined) return Promise.reject(this.#error(action, refused.code, refused.reason));
     this.#transfer = deferred<void>();
     return this.#transfer.promise;
+  }
+
+  maintain(work: () => Promise<void>): Promise<void> {
+    const refusal = this.#refusal('maintaining the log');
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const done = deferred<void>();
+    this.#disk.push({
+      kind: 'run',
+      work: async () => {
+        this.#maintaining = true;
+        try {
+          await this.#snapshotting;
+          await work();
+          done.resolve();
+        } catch (error) {
+          done.reject(error);
+          throw error;
+        } finally {
+          this.#maintaining = false;
+        }
+      },
+    });
+    return done.promise;
   }
 
   observe(listener: (event: RaftObservation) => void): () => void {
@@ -456,6 +481,7 @@ class Driver implements Raft {
     const core = this.#core;
     const index = this.#applier.appliedIndex;
     if (index - this.#snapshotIndex < snapshotEvery || this.#snapshotting !== undefined || this.#closed) return;
+    if (this.#maintaining) return;
     // It must not be ahead of the own disk's log, nor of the configuration that goes with it.
     const configuration = core.configurations.findLast((known) => known.index <= index);
     const term = core.log.termAt(index);

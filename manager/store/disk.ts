@@ -1,8 +1,10 @@
 import { TsswarmError } from '../../base/errors.ts';
 import { storeEntryCodec } from '../../proto/codec/store.ts';
-import { openLog } from '../raft/log/disk.ts';
+import { openSealedLog } from '../raft/log/disk.ts';
 import { startRaft } from '../raft/loop.ts';
 import type { RaftOptions } from '../raft/loop.ts';
+import { dekDisk, openVault } from '../raft/seal/index.ts';
+import type { Vault } from '../raft/seal/index.ts';
 import { openSnapshots } from '../raft/snapshot/disk.ts';
 import type { Raft, RaftStatus } from '../raft/types.ts';
 import { Database } from './database.ts';
@@ -31,23 +33,35 @@ export interface StoreOptions
     > {
   /** Folder of log and snapshots. */
   readonly dir: string;
+  /** Seals both at rest; absent: with the keys in the folder, which must not be locked. */
+  readonly vault?: Vault;
 }
+
+/** Where a store keeps the keys that its log is sealed with. */
+export const dekFile = (dir: string): string => `${dir}/dek.json`;
 
 export interface OpenStore {
   readonly store: Store;
   /** Leadership, members, linearizable reads. */
   readonly raft: Raft;
   status(): RaftStatus;
+  /** Seals with the newest key what older ones sealed. */
+  reseal(): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
  * Opens the replicated store: whatever was acknowledged before is there.
- * @throws CORRUPT when the disk lost data
+ * @throws CORRUPT when the disk lost data; LOCKED, PERMISSION_DENIED when its keys are not at hand
  */
 export async function openStore(options: StoreOptions): Promise<OpenStore> {
-  const { dir, ...raftOptions } = options;
-  const { clock } = options;
+  const { dir, vault: given, ...raftOptions } = options;
+  const { clock, random } = options;
+  const vault = given ?? openVault(dekDisk(dekFile(dir), random), undefined, random);
+  const snapshots = openSnapshots(`${dir}/snapshots`, vault);
+  // As they may be from before anything was sealed.
+  await snapshots.reseal();
+  const log = await openSealedLog(dir, vault);
   // `committed` is what readers see; `newest` runs ahead by what is on its way to disk, so that transactions queue up
   // behind one another without waiting for each other's sync. They share the objects.
   let committed = new Database();
@@ -59,8 +73,8 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
     snapshotEvery: 10_000,
     trailing: 500,
     ...raftOptions,
-    log: openLog(dir),
-    snapshots: openSnapshots(`${dir}/snapshots`),
+    log,
+    snapshots,
     logger: options.logger.child({ component: 'raft' }),
     machine: {
       apply({ index, kind, payload }) {
@@ -129,6 +143,11 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
     store,
     raft,
     status: () => raft.status(),
+    reseal: () =>
+      raft.maintain(async () => {
+        await log.reseal();
+        await snapshots.reseal();
+      }),
     async close() {
       stopObserving();
       hub.close();
