@@ -3,10 +3,10 @@ import type { Logger } from '../base/log.ts';
 import type { Random } from '../base/random.ts';
 import { allocatorStage } from './allocator/stage.ts';
 import { runCaLoop } from './ca/loop.ts';
+import type { ManagerGroup } from './cluster/group.ts';
 import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
 import { runStages } from './model/stages/loop.ts';
 import { orchestratorStage } from './orchestrator/stage.ts';
-import type { Raft } from './raft/types.ts';
 import { schedulerStage } from './scheduler/stage.ts';
 import type { Store } from './store/types.ts';
 
@@ -15,8 +15,8 @@ export interface LeaderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** Absent: the store is not one of several. */
-  readonly raft?: Raft;
+  /** Absent: the manager is not one of several. */
+  readonly group?: ManagerGroup;
 }
 
 /** Runs what decides, on the manager that leads, until `signal` aborts. */
@@ -27,6 +27,6 @@ export async function lead(options: LeaderOptions, signal: AbortSignal): Promise
     runStages({ store, clock, logger: logger.child({ component: 'leader' }), stages }, signal),
     runCaLoop(options, signal),
     runNodeLoop(options, signal),
-    ...(options.raft === undefined ? [] : [runRoleLoop({ ...options, raft: options.raft }, signal)]),
+    ...(options.group === undefined ? [] : [runRoleLoop({ ...options, group: options.group }, signal)]),
   ]);
 }

@@ -12,10 +12,6 @@ import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
-import { createRaftTransport } from '../../manager/raft/transport/server.ts';
-import { openStore } from '../../manager/store/index.ts';
-import type { OpenStore } from '../../manager/store/index.ts';
-import { connect } from '../../proto/rpc/client.ts';
 import { forwarding } from '../../proto/rpc/forward.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -28,15 +24,14 @@ import {
   membershipService,
   raftService,
 } from '../../proto/rpc/services.ts';
-import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
+import type { BackEnd } from './back-ends/back-end.ts';
+import { openRaftBackEnd } from './back-ends/raft.ts';
 import { followLeadership } from './leadership.ts';
+import { caughtUp, letIn, reach } from './let-in.ts';
 
-/** How long a manager that is called back may take, and how long a new one may take to get the state. */
-const REACH_MS = 5_000;
-const CATCH_UP_MS = 60_000;
 const RETRY_MS = 500;
 
 export interface ManagerOptions {
@@ -61,16 +56,16 @@ export interface ManagerOptions {
   readonly onFatal: (error: Error) => void;
 }
 
-/** The manager of a node: its member of Raft, and every service, passed on to the leader where that is another. */
+/** The manager of a node: its part in the group, and every service, passed on to the leader where that is another. */
 export interface Manager {
-  readonly opened: OpenStore;
+  readonly backEnd: BackEnd;
   readonly identity: LiveIdentity;
   readonly control: ServiceHandlers<typeof controlService>;
   readonly dispatcher: ServiceHandlers<typeof dispatcherService>;
   readonly membership: ServiceHandlers<typeof membershipService>;
   readonly ca: ServiceHandlers<typeof caService>;
   /**
-   * Gets this manager into Raft where it is new, or its new address known; resolves when the state of the cluster is here. It
+   * Gets this manager into the group where it is new, or its new address known; resolves when the state of the cluster is here. It
    * answers from before that on: the others call it a manager as soon as it is let in.
    * @throws what joining throws
    */
@@ -79,7 +74,7 @@ export interface Manager {
 }
 
 /**
- * Opens the store, takes part in Raft and listens to other nodes.
+ * Opens the store, takes part in the group and listens to other nodes.
  * @throws what binding the address throws
  */
 export async function startManager(options: ManagerOptions): Promise<Manager> {
@@ -89,49 +84,34 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     if (identity === undefined) throw new TsswarmError('INTERNAL', 'using the identity of the node: it has none yet');
     return identity;
   };
-  const transport = createRaftTransport({
-    clock,
-    random,
-    logger: logger.child({ component: 'raft' }),
-    get identity() {
-      return demandIdentity();
-    },
-  });
-  const opened = await openStore({
+  const backEnd = await openRaftBackEnd({
+    nodeId,
     dir: join(stateDir, 'manager'),
-    id: nodeId,
-    address: advertiseAddr,
-    transport,
-    // Only the first manager of all begins a cluster; whoever has an identity got it from one.
-    ...(identity === undefined ? {} : { bootstrap: 'join' as const }),
+    advertiseAddr,
+    isFirst: identity === undefined,
+    identity: demandIdentity,
     clock,
     random,
     logger,
     onFatal: options.onFatal,
   });
-  const { store, raft } = opened;
+  const { store, group } = backEnd;
   const addresses = (): readonly string[] =>
-    raft
+    group
       .status()
-      .servers.map(({ address }) => address)
+      .members.map(({ address }) => address)
       .filter((address) => address !== '');
-  const managers = {
-    current: addresses,
-    onChange: (listener: () => void) =>
-      raft.observe((event) => {
-        if (event.kind === 'membership') listener();
-      }),
-  };
+  const managers = { current: addresses, onChange: (listener: () => void) => group.onChange(listener) };
   const dispatcher = createDispatcher({ store, clock, random, logger, managers });
   const leadership = followLeadership({
-    source: raft,
+    source: backEnd.leadership,
     clock,
     identity: demandIdentity,
     logger,
     async lead(signal) {
       const sessionsEnd = (): void => dispatcher.close();
       signal.addEventListener('abort', sessionsEnd, { once: true });
-      await Promise.all([lead({ store, clock, random, logger, raft }, signal), dispatcher.takeOver(signal)]);
+      await Promise.all([lead({ store, clock, random, logger, group }, signal), dispatcher.takeOver(signal)]);
     },
   });
   const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
@@ -143,7 +123,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     createMembership({
       nodeId,
       store,
-      raft,
+      group,
       clock,
       random,
       logger: logger.child({ component: 'membership' }),
@@ -159,7 +139,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     dispatcher.close();
     server.close();
     await leadership.close();
-    await opened.close();
+    await backEnd.close();
   };
   const stopLearning = managers.onChange(() => options.learn(addresses()));
   try {
@@ -175,7 +155,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     server.add(controlService, control);
     server.add(dispatcherService, dispatching);
     server.add(membershipService, membership);
-    server.add(raftService, transport.handlers);
+    server.add(raftService, backEnd.peers);
     try {
       await server.listenTls(options.listenAddr, { identity, clock, ...standing(store) });
     } catch (error) {
@@ -186,22 +166,20 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         hint: 'start the node with --listen-addr <host>:<another port>',
       });
     }
-    return { opened, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
+    return { backEnd, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
   } catch (error) {
     await close();
     throw error;
   }
 
   async function takePlace(): Promise<void> {
-    const self = raft.status().servers.find(({ id }) => id === nodeId);
     const mine = demandIdentity();
-    if (self !== undefined) {
-      if (self.address !== advertiseAddr) void announce(mine);
-      return;
-    }
+    const standing = backEnd.standing();
+    if (standing === 'moved') void announce(mine);
+    if (standing !== 'new') return;
     const learned = await letIn(mine, options.managers, advertiseAddr, nodeId, life.signal);
     options.learn(learned);
-    await caughtUp(opened, clock, nodeId);
+    await caughtUp(backEnd, clock, nodeId);
   }
 
   /** Tells the leader of an address that has changed; it may take a while until there is one. */
@@ -216,59 +194,5 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         await sleep(clock, RETRY_MS, life.signal).catch(() => undefined);
       }
     }
-  }
-}
-
-/** Calls a manager back. */
-async function reach(identity: LiveIdentity, clock: Clock, address: string, nodeId: NodeId, outer: AbortSignal) {
-  const patience = new AbortController();
-  const late = new TsswarmError('DEADLINE_EXCEEDED', `no answer within ${REACH_MS} ms`);
-  void sleep(clock, REACH_MS, patience.signal).then(
-    () => scope.abort(late),
-    () => undefined,
-  );
-  const scope = new AbortController();
-  const connection = connect(address, nodeCredentials(identity, { nodeId }));
-  try {
-    await connection.service(raftService).ping({}, AbortSignal.any([outer, scope.signal]));
-  } finally {
-    patience.abort();
-    connection.close();
-  }
-}
-
-/** Asks one manager after the other to be let in. @throws the last refusal */
-async function letIn(
-  identity: LiveIdentity,
-  managers: readonly string[],
-  address: string,
-  nodeId: NodeId,
-  signal: AbortSignal,
-): Promise<readonly string[]> {
-  let failure: unknown = new TsswarmError('UNAVAILABLE', 'joining the managers: the node knows of none');
-  for (const manager of managers.filter((other) => other !== address)) {
-    const connection = connect(manager, nodeCredentials(identity));
-    try {
-      return (await connection.service(membershipService).join({ nodeId, address }, signal)).managers;
-    } catch (error) {
-      failure = error;
-    } finally {
-      connection.close();
-    }
-  }
-  throw failure;
-}
-
-/** Resolves when the state of the cluster is here. */
-async function caughtUp({ store, raft }: OpenStore, clock: Clock, nodeId: NodeId): Promise<void> {
-  const deadline = clock.monotonic() + CATCH_UP_MS;
-  const isThere = (): boolean =>
-    store.view((tx) => tx.get('node', nodeId)) !== undefined && raft.status().leaderId !== '';
-  while (!isThere()) {
-    if (clock.monotonic() > deadline)
-      throw new TsswarmError('DEADLINE_EXCEEDED', 'joining the managers: the state of the cluster does not arrive', {
-        hint: 'check that all managers can reach the advertised address of this one',
-      });
-    await sleep(clock, 20);
   }
 }

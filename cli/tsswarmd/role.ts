@@ -69,11 +69,10 @@ export async function eraseManager(dir: string): Promise<void> {
 
 /** A leader that stops hands over first: nobody has to wait for an election timeout. */
 export async function handOver(manager: Manager | undefined, logger: Logger): Promise<void> {
-  const status = manager?.opened.status();
-  const others =
-    status?.servers.filter(({ id, voter, reachable }) => voter && reachable && id !== status.leaderId) ?? [];
-  if (status?.role !== 'leader' || others.length === 0) return;
-  await manager?.opened.raft
-    .transferLeadership()
-    .catch((error: unknown) => logger.warn('not handed over', { reason: messageOf(error) }));
+  if (manager === undefined) return;
+  const { group, leadership } = manager.backEnd;
+  const { leaderId, members } = group.status();
+  const others = members.filter(({ id, voter, reachable }) => voter && reachable && id !== leaderId);
+  if (!leadership.status().ready || others.length === 0) return;
+  await group.handOver().catch((error: unknown) => logger.warn('not handed over', { reason: messageOf(error) }));
 }

@@ -5,9 +5,9 @@ import type { Logger } from '../../base/log.ts';
 import { sleep } from '../../base/async.ts';
 import type { Task } from '../../proto/types/index.ts';
 import { runLevelTriggered } from '../model/level-triggered/loop.ts';
-import type { Raft } from '../raft/types.ts';
 import type { ReadTransaction, Store } from '../store/types.ts';
 import { drainedTasks } from './drained-tasks.ts';
+import type { ManagerGroup } from './group.ts';
 import { lostTasks } from './lost-tasks.ts';
 
 /** Counted from when it was found down: a daemon that is started again is back by then, and its containers have run on. */
@@ -55,9 +55,9 @@ export async function runNodeLoop({ store, clock, logger: parent }: ClusterLoopO
   }
 }
 
-/** Takes out of Raft whoever is no manager any more. Runs on the leader until `signal` aborts. */
+/** Takes out of the group whoever is no manager any more. Runs on the leader until `signal` aborts. */
 export function runRoleLoop(
-  { store, clock, logger: parent, raft }: ClusterLoopOptions & { readonly raft: Raft },
+  { store, clock, logger: parent, group }: ClusterLoopOptions & { readonly group: ManagerGroup },
   signal: AbortSignal,
 ): Promise<void> {
   const logger = parent.child({ component: 'roles' });
@@ -70,18 +70,17 @@ export function runRoleLoop(
     turn: async () => {
       // A manager that begins a cluster leads before it has written down that it is one.
       if (store.view((tx) => tx.list('cluster').length === 0)) return false;
-      const { servers, leaderId } = raft.status();
-      const demoted = servers.filter(({ id }) =>
-        store.view((tx) => tx.get('node', id as NodeId)?.spec.role !== 'manager'),
-      );
-      for (const { id } of demoted) {
-        // It cannot vote itself out and still see that through: another one leads first.
+      const { members, leaderId } = group.status();
+      const managers = new Set([...members.map(({ id }) => id), leaderId].filter((id) => id !== ''));
+      for (const id of managers as Set<NodeId>) {
+        if (store.view((tx) => tx.get('node', id))?.spec.role === 'manager') continue;
+        // It cannot take itself out and still see that through: another one leads first.
         if (id === leaderId) {
-          await raft.transferLeadership();
+          await group.handOver();
           return false;
         }
-        logger.info('taking a manager out of Raft', { nodeId: id });
-        await raft.removeServer(id);
+        logger.info('taking out a manager that is none any more', { nodeId: id });
+        await group.remove(id, signal);
       }
       return false;
     },

@@ -1,6 +1,5 @@
-import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -9,19 +8,14 @@ import type { membershipService } from '../../proto/rpc/services.ts';
 import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
-import type { Raft } from '../raft/types.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { findNode } from './find-node.ts';
-import { demandQuorumWithout } from './quorum.ts';
-
-/** How long another change of members is waited for. */
-const PATIENCE_MS = 15_000;
-const LOOK_EVERY_MS = 50;
+import type { ManagerGroup } from './group.ts';
 
 export interface MembershipOptions {
   readonly nodeId: NodeId;
   readonly store: Store;
-  readonly raft: Raft;
+  readonly group: ManagerGroup;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -31,31 +25,16 @@ export interface MembershipOptions {
 
 /** Handlers of the membership service, for the manager that leads. */
 export function createMembership(options: MembershipOptions): ServiceHandlers<typeof membershipService> {
-  const { store, raft, clock, random, logger } = options;
-  const managers = () => raft.status().servers.map(({ address }) => address);
-
-  /** Another change of members may be under way: one at a time. */
-  const inTurn = async (change: () => Promise<void>, signal: AbortSignal): Promise<void> => {
-    const deadline = clock.monotonic() + PATIENCE_MS;
-    for (;;) {
-      try {
-        return await change();
-      } catch (error) {
-        const waits = isTsswarmError(error, 'CONFLICT') || isTsswarmError(error, 'UNAVAILABLE');
-        if (!waits || clock.monotonic() >= deadline) throw error;
-        await sleep(clock, LOOK_EVERY_MS, signal);
-      }
-    }
-  };
+  const { store, group, clock, random, logger } = options;
   const takeOut = async (nodeId: NodeId, action: string, force: boolean, signal: AbortSignal): Promise<void> => {
-    const status = raft.status();
-    if (!status.servers.some(({ id }) => id === nodeId)) return;
-    if (!force || status.servers.filter(({ voter }) => voter).length === 1) demandQuorumWithout(status, nodeId, action);
+    const { members } = group.status();
+    if (!members.some(({ id }) => id === nodeId)) return;
+    if (!force || members.filter(({ voter }) => voter).length === 1) group.demandWithout(nodeId, action);
     if (nodeId === options.nodeId) {
-      await raft.transferLeadership();
+      await group.handOver();
       throw new TsswarmError('UNAVAILABLE', `${action}: it led, and has handed over now`, { hint: 'try again' });
     }
-    await inTurn(() => raft.removeServer(nodeId), signal);
+    await group.remove(nodeId, signal);
   };
   const forget = (nodeId: NodeId): Promise<void> =>
     store.update((tx) => {
@@ -67,9 +46,9 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
 
   return {
     listManagers: () => {
-      const { servers, leaderId } = raft.status();
+      const { members, leaderId } = group.status();
       return Promise.resolve({
-        managers: servers.map(({ id, address, voter, reachable }) => ({
+        managers: members.map(({ id, address, voter, reachable }) => ({
           nodeId: id,
           address,
           voter,
@@ -85,7 +64,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         throw new TsswarmError('PERMISSION_DENIED', `joining the managers: the node "${nodeId}" is not to be one`, {
           hint: `make it one: tsswarm node promote ${nodeId}`,
         });
-      const known = raft.status().servers.find((server) => server.id === nodeId);
+      const known = group.status().members.find((member) => member.id === nodeId);
       if (id !== options.nodeId && known?.address !== address) {
         try {
           await options.reach(address, id, signal);
@@ -97,13 +76,15 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
           );
         }
       }
-      if (known === undefined) await inTurn(() => addServer(raft, id, address), signal);
-      else if (known.address !== address) await inTurn(() => raft.updateAddress(nodeId, address), signal);
-      const member = raft.status().servers.find((server) => server.id === nodeId);
-      if (member?.voter === false) await raft.promoteServer(nodeId);
+      await group.admit(id, address, signal);
       await store.update((tx) => setAddress(tx, id, address));
       logger.info('manager joined', { nodeId, address });
-      return { managers: managers() };
+      return {
+        managers: group
+          .status()
+          .members.map((member) => member.address)
+          .filter((known) => known !== ''),
+      };
     },
     async leave({ nodeId, force }, signal) {
       const id = nodeId as NodeId;
@@ -119,7 +100,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         if (JSON.stringify(next.spec) === JSON.stringify(node.spec)) return { nodeId: node.id, changed: false };
         if (node.spec.role === 'manager' && next.spec.role === 'worker') {
           const action = `demoting the manager "${node.id}"`;
-          demandQuorumWithout(raft.status(), node.id, action);
+          group.demandWithout(node.id, action);
           demandAnotherManager(tx, node, action);
         }
         tx.update('node', next);
@@ -135,7 +116,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         });
       }
       if (node.spec.role === 'manager' && !force) {
-        throw new TsswarmError('IN_USE', `${action}: it is a manager and a member of the Raft group`, {
+        throw new TsswarmError('IN_USE', `${action}: it is a manager`, {
           hint: `demote it first (tsswarm node demote ${node.id}), or use --force`,
         });
       }
@@ -152,12 +133,6 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
       return { token: await rotateJoinToken(store, random, role) };
     },
   };
-}
-
-/** Somebody may have been faster with the same. */
-async function addServer(raft: Raft, id: NodeId, address: string): Promise<void> {
-  if (raft.status().servers.some((server) => server.id === id)) return;
-  await raft.addServer({ id, address, voter: true });
 }
 
 function setAddress(tx: WriteTransaction, id: NodeId, address: string): void {

@@ -43,6 +43,13 @@ describe('WatchHub.resume', () => {
     assert.deepEqual(await take(watch, 1), [41]);
   });
 
+  it('begins at the version that was restored, however much later the first commit came', async () => {
+    const hub = new WatchHub();
+    hub.publish(commit(45), 40);
+    assert.deepEqual(await take(hub.resume(40, 45), 1), [45]);
+    assert.throws(() => hub.resume(39, 45), unavailable);
+  });
+
   it('refuses a version of which commits were dropped, at the very edge', async () => {
     const hub = new WatchHub();
     for (let version = 1; version <= 1_005; version++) hub.publish(commit(version));

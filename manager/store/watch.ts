@@ -16,8 +16,9 @@ export class WatchHub {
   /** No commit after this version is missing among the kept ones; undefined while none came. */
   #floor: number | undefined;
 
-  publish(commit: StoreCommit): void {
-    this.#floor ??= commit.version - 1;
+  /** @param before version of the commit before it: nothing is missing in between */
+  publish(commit: StoreCommit, before = commit.version - 1): void {
+    this.#floor ??= before;
     this.#kept.push(commit);
     this.#keptChanges += commit.changes.length;
     while (this.#kept.length > KEPT_COMMITS || this.#keptChanges > KEPT_CHANGES) {

@@ -11,6 +11,7 @@ import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import { membershipService } from '../../../proto/rpc/services.ts';
 import type { daemonService } from '../../../proto/rpc/services.ts';
 import type { Managers } from '../../../worker/managers/client.ts';
+import type { StoreFacts } from '../back-ends/back-end.ts';
 import { CLUSTER_FILE } from '../cluster-file.ts';
 import type { DaemonFlags } from '../flags.ts';
 import type { Manager } from '../manager.ts';
@@ -23,6 +24,8 @@ const PATIENCE_MS = 10_000;
 /** How long the last manager waits for its projects to end as they like. */
 const TAKE_DOWN_MS = 20_000;
 const RETRY_MS = 200;
+/** What a worker says of the store. */
+const NO_STORE: StoreFacts = { raftState: '', raftTerm: 0, raftCommit: 0, storeVersion: 0 };
 
 export interface DaemonServiceOptions {
   readonly flags: DaemonFlags;
@@ -50,7 +53,6 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
   return {
     status: () => {
       const manager = options.manager();
-      const raft = manager?.opened.status();
       const { kernel, cgroup, hostname } = engine.info();
       return Promise.resolve({
         nodeId,
@@ -59,10 +61,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
         pid: process.pid,
         startedAt: options.startedAt,
         role: identity.node.role,
-        raftState: raft?.role ?? '',
-        raftTerm: raft?.term ?? 0,
-        raftCommit: raft?.commitIndex ?? 0,
-        storeVersion: manager?.opened.store.view((tx) => tx.version) ?? 0,
+        ...(manager?.backEnd.facts() ?? NO_STORE),
         hostname: flags.nodeName || hostname,
         kernel,
         cgroup,
@@ -73,7 +72,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
     },
     async leave({ force }, signal) {
       const manager = options.manager();
-      const alone = manager?.opened.status().servers.every(({ id }) => id === nodeId) ?? false;
+      const alone = manager?.backEnd.group.status().members.every(({ id }) => id === nodeId) ?? false;
       if (manager !== undefined && alone) await takeDown(manager, options, force, signal);
       else await signOff(options, manager, force, signal);
       await options.endAgent();
@@ -88,7 +87,7 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
 
 /** The last manager goes, and the cluster with it. */
 async function takeDown(
-  { opened: { store }, control }: Manager,
+  { backEnd: { store }, control }: Manager,
   { clock, logger }: DaemonServiceOptions,
   force: boolean,
   signal: AbortSignal,

@@ -10,7 +10,7 @@ import { systemRandom } from '../../../base/random.ts';
 import { connectEtcd } from '../../../manager/store/etcd/client.ts';
 import { openEtcdStore } from '../../../manager/store/etcd/store.ts';
 import { memoryStore, openStore } from '../../../manager/store/index.ts';
-import type { Store } from '../../../manager/store/index.ts';
+import type { ResumableStore } from '../../../manager/store/index.ts';
 import type { Network, Project } from '../../../proto/types/index.ts';
 import { EtcdCluster } from '../../builders/etcd-cluster.ts';
 import { networkSpec } from '../../builders/specs.ts';
@@ -37,7 +37,7 @@ const network = (id: string, projectId: string): Network => ({
 });
 
 interface Opened {
-  readonly store: Store;
+  readonly store: ResumableStore;
   close(): Promise<void>;
 }
 
@@ -90,7 +90,7 @@ const implementations: Readonly<Record<string, () => Promise<Opened>>> = {
 for (const [name, open] of Object.entries(implementations)) {
   describe(`a store ${name}`, () => {
     let opened: Opened;
-    let store: Store;
+    let store: ResumableStore;
     beforeEach(async () => {
       opened = await open();
       store = opened.store;
@@ -202,6 +202,24 @@ for (const [name, open] of Object.entries(implementations)) {
         if (seen.length === 3) break;
       }
       assert.deepEqual(seen, ['p1', 'p2', 'p3']);
+    });
+
+    it('lets a watcher go on where it stopped, without gap or repetition', async () => {
+      await store.update((tx) => tx.create('project', project('p0')));
+      const version = store.view((tx) => tx.version);
+      for (const id of ['p1', 'p2']) await store.update((tx) => tx.create('project', project(id)));
+      const watch = store.watchFrom(version);
+      await store.update((tx) => tx.create('project', project('p3')));
+      const seen: string[] = [];
+      for await (const { changes } of watch) {
+        for (const change of changes) seen.push(change.id);
+        if (seen.length === 3) break;
+      }
+      assert.deepEqual(seen, ['p1', 'p2', 'p3']);
+      assert.throws(
+        () => store.watchFrom(store.view((tx) => tx.version) + 1),
+        (error) => isTsswarmError(error, 'UNAVAILABLE'),
+      );
     });
 
     it('ends a watch that is closed', async () => {

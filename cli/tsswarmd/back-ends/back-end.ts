@@ -1,0 +1,41 @@
+import type { Clock } from '../../../base/clock.ts';
+import type { NodeId } from '../../../base/ids.ts';
+import type { Logger } from '../../../base/log.ts';
+import type { Random } from '../../../base/random.ts';
+import type { ManagerGroup } from '../../../manager/cluster/group.ts';
+import type { LeadershipSource, Store } from '../../../manager/store/index.ts';
+import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
+import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
+import type { raftService } from '../../../proto/rpc/services.ts';
+import type { DaemonStatusResponse } from '../../../proto/types/index.ts';
+
+/** What `tsswarm status` tells of a manager's store. */
+export type StoreFacts = Pick<DaemonStatusResponse, 'raftState' | 'raftTerm' | 'raftCommit' | 'storeVersion'>;
+
+/** What a manager keeps the cluster's state with, and decides with the other managers by. */
+export interface BackEnd {
+  readonly store: Store;
+  readonly leadership: LeadershipSource;
+  readonly group: ManagerGroup;
+  /** Answers other managers. */
+  readonly peers: ServiceHandlers<typeof raftService>;
+  /** How this manager stands with the others: not let in yet, let in under another address than its present one, or let in. */
+  standing(): 'new' | 'moved' | 'member';
+  facts(): StoreFacts;
+  close(): Promise<void>;
+}
+
+export interface BackEndOptions {
+  readonly nodeId: NodeId;
+  /** Folder of the manager's own files. */
+  readonly dir: string;
+  readonly advertiseAddr: string;
+  /** Whether this manager begins a cluster. */
+  readonly isFirst: boolean;
+  /** Of this node; there is none while the first manager makes its cluster. @throws INTERNAL then */
+  readonly identity: () => LiveIdentity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly onFatal: (error: Error) => void;
+}

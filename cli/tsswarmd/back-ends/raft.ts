@@ -1,0 +1,46 @@
+import { raftGroup } from '../../../manager/cluster/raft-group.ts';
+import { createRaftTransport } from '../../../manager/raft/transport/server.ts';
+import { openStore } from '../../../manager/store/index.ts';
+import type { BackEnd, BackEndOptions } from './back-end.ts';
+
+/** The managers keep the state themselves, each on its own disk, and decide by Raft. @throws what openStore throws */
+export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd> {
+  const { nodeId, dir, advertiseAddr, isFirst, clock, random, logger, onFatal } = options;
+  const transport = createRaftTransport({
+    clock,
+    random,
+    logger: logger.child({ component: 'raft' }),
+    get identity() {
+      return options.identity();
+    },
+  });
+  const { store, raft, close } = await openStore({
+    dir,
+    id: nodeId,
+    address: advertiseAddr,
+    transport,
+    // Only the first manager of all begins a cluster; whoever has an identity got it from one.
+    ...(isFirst ? {} : { bootstrap: 'join' as const }),
+    clock,
+    random,
+    logger,
+    onFatal,
+  });
+  return {
+    store,
+    leadership: raft,
+    group: raftGroup(raft, clock),
+    peers: transport.handlers,
+    standing() {
+      const self = raft.status().servers.find(({ id }) => id === nodeId);
+      if (self === undefined) return 'new';
+      return self.address === advertiseAddr ? 'member' : 'moved';
+    },
+    facts() {
+      const { role, term, commitIndex } = raft.status();
+      const storeVersion = store.view((tx) => tx.version);
+      return { raftState: role, raftTerm: term, raftCommit: commitIndex, storeVersion };
+    },
+    close,
+  };
+}
