@@ -26,6 +26,7 @@ import {
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
+import { readInitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
 import { openRaftBackEnd } from './back-ends/raft.ts';
 import { keepPlace } from './keep-place.ts';
@@ -147,7 +148,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
-      await bootstrapCluster({ store, clock, random, nodeId, description, addressPools });
+      const asked = readInitRequest(stateDir);
+      await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });

@@ -1,3 +1,5 @@
+import type { ClusterSpec } from '../../proto/types/index.ts';
+import { DEFAULT_MAX_SNAPSHOTS, DEFAULT_SNAPSHOT_INTERVAL } from '../cluster/spec.ts';
 import { openLog } from '../raft/log/disk.ts';
 import { startRaft } from '../raft/loop.ts';
 import type { RaftOptions } from '../raft/loop.ts';
@@ -42,13 +44,14 @@ export interface OpenStore {
 export async function openStore(options: StoreOptions): Promise<OpenStore> {
   const { dir, ...raftOptions } = options;
   const replicated = replicatedStore(options.clock);
+  const spec = (): ClusterSpec | undefined => replicated.view((tx) => tx.list('cluster')[0])?.spec;
   const raft: Raft = await startRaft({
-    // As swarmkit: 10,000 entries, 500 kept for followers that lag a little.
-    snapshotEvery: 10_000,
+    snapshotEvery: () => spec()?.snapshotInterval ?? DEFAULT_SNAPSHOT_INTERVAL,
+    // As swarmkit, for followers that lag a little.
     trailing: 500,
     ...raftOptions,
     log: openLog(dir),
-    snapshots: openSnapshots(`${dir}/snapshots`),
+    snapshots: openSnapshots(`${dir}/snapshots`, () => spec()?.maxSnapshots ?? DEFAULT_MAX_SNAPSHOTS),
     logger: options.logger.child({ component: 'raft' }),
     machine: replicated.machine,
   });

@@ -18,7 +18,7 @@ export interface SnapshotStore {
   latest(): Snapshot | undefined;
   /** The snapshot of that index, if it is still there and good. */
   load(index: number): Promise<Snapshot | undefined>;
-  /** On disk when it resolves; older ones but one are removed. */
+  /** On disk when it resolves; older ones are removed but for as many as are kept. */
   save(meta: SnapshotMeta, data: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
 }
 
@@ -26,11 +26,13 @@ export interface SnapshotStore {
 const V1_HEADER_BYTES = 20;
 /** Version 2 has after that: [index of the configuration u64][its length u32][configuration], then the data. */
 const V2_HEADER_BYTES = 32;
-const KEPT = 2;
 const NAME = /^(\d{16})-(\d{16})(\.v2)?\.snapshot$/;
 
-/** @param dir made if missing */
-export function openSnapshots(dir: string): SnapshotStore {
+/**
+ * @param dir made if missing
+ * @param older how many are kept beside the newest
+ */
+export function openSnapshots(dir: string, older: () => number = () => 1): SnapshotStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(dir)) if (name.endsWith('.new')) rmSync(join(dir, name));
   return {
@@ -80,7 +82,7 @@ export function openSnapshots(dir: string): SnapshotStore {
       await folder.sync();
       await folder.close();
       const all = (await readdir(dir)).filter((name) => NAME.test(name)).sort();
-      for (const name of all.slice(0, -KEPT)) await rm(join(dir, name));
+      for (const name of all.slice(0, -(1 + older()))) await rm(join(dir, name));
     },
   };
 }
