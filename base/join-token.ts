@@ -17,6 +17,11 @@ export interface JoinToken {
 export function parseJoinToken(text: string): JoinToken {
   const [, digest, secret] = /^SWMTKN-1-([0-9a-z]{50})-([0-9a-z]{25})$/.exec(text) ?? [];
   if (digest !== undefined && secret !== undefined) return { rootDigest: digest, secret };
+  if (text.startsWith('SWMKEY-')) {
+    throw new TsswarmError('INVALID_INPUT', 'reading the join token: it is the unlock key of a cluster', {
+      hint: 'print the token with "tsswarm join-token worker" on a manager',
+    });
+  }
   throw new TsswarmError(
     'INVALID_INPUT',
     `reading the join token "${text.slice(0, 12)}…": malformed, expected ${JOIN_TOKEN_PREFIX}-<50 characters>-<25 characters>`,

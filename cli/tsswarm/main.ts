@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
+import { addClusterSettings } from './cluster-settings.ts';
 import { openTerminal } from '../terminal/index.ts';
 import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 
@@ -12,8 +13,7 @@ const program = addPlaceOptions(
 const place = (): NodePlace => placeOf(program.opts(), process.env);
 const terminal = openTerminal();
 
-program
-  .command('init')
+addClusterSettings(program.command('init'))
   .description('start a node on this machine, as the first manager of a new cluster')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
@@ -22,6 +22,8 @@ program
   )
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
+  .option('--availability <availability>', 'active, pause or drain: of this node')
+  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
@@ -110,6 +112,23 @@ program
   .action(async (role, options) =>
     (await import('./commands/join-token.ts')).joinToken(place(), role, options, terminal),
   );
+
+program
+  .command('ca')
+  .description('print the root certificate of the cluster, or go to another one')
+  .option('--rotate', 'replace the root: all nodes get certificates of the new one, nothing stops meanwhile')
+  .option('--ca-cert <file>', 'the root to go to, PEM (default: a new one is made)')
+  .option('--ca-key <file>', 'its private key, PEM')
+  .option('--cert-expiry <duration>', 'lifetime of the new certificates')
+  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .option('-d, --detach', 'do not wait until all nodes have a new certificate')
+  .option('-q, --quiet', 'show neither progress nor the new root')
+  .action(async (options) => (await import('./commands/ca.ts')).ca(place(), options, terminal));
+
+addClusterSettings(program.command('update'))
+  .description('change settings of the cluster')
+  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .action(async (options) => (await import('./commands/update.ts')).update(place(), options, terminal));
 
 program
   .command('leave')

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
@@ -27,12 +26,12 @@ import {
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
+import { readInitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
 import { openRaftBackEnd } from './back-ends/raft.ts';
+import { keepPlace } from './keep-place.ts';
 import { followLeadership } from './leadership.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
-
-const RETRY_MS = 500;
 
 export interface ManagerOptions {
   readonly nodeId: NodeId;
@@ -111,7 +110,11 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     async lead(signal) {
       const sessionsEnd = (): void => dispatcher.close();
       signal.addEventListener('abort', sessionsEnd, { once: true });
-      await Promise.all([lead({ store, clock, random, logger, group }, signal), dispatcher.takeOver(signal)]);
+      await Promise.all([
+        lead({ store, clock, random, logger, group }, signal),
+        backEnd.lead?.(signal),
+        dispatcher.takeOver(signal),
+      ]);
     },
   });
   const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
@@ -145,7 +148,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
-      await bootstrapCluster({ store, clock, random, nodeId, description, addressPools });
+      const asked = readInitRequest(stateDir);
+      await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });
@@ -174,25 +178,16 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
 
   async function takePlace(): Promise<void> {
     const mine = demandIdentity();
-    const standing = backEnd.standing();
-    if (standing === 'moved') void announce(mine);
-    if (standing !== 'new') return;
-    const learned = await letIn(mine, options.managers, advertiseAddr, nodeId, life.signal);
-    options.learn(learned);
-    await caughtUp(backEnd, clock, nodeId);
-  }
-
-  /** Tells the leader of an address that has changed; it may take a while until there is one. */
-  async function announce(mine: LiveIdentity): Promise<void> {
-    const caller = { kind: 'node', ...mine.node } as const;
-    while (!life.signal.aborted) {
-      try {
-        await membership.join({ nodeId, address: advertiseAddr }, life.signal, caller);
-        return;
-      } catch (error) {
-        logger.warn('new address not announced, trying again', { advertiseAddr, reason: messageOf(error) });
-        await sleep(clock, RETRY_MS, life.signal).catch(() => undefined);
-      }
+    const knock = (at: readonly string[]) => letIn(mine, at, advertiseAddr, nodeId, life.signal);
+    if (backEnd.standing() === 'new') {
+      options.learn(await knock(options.managers));
+      await caughtUp(backEnd, clock, nodeId);
     }
+    const join = (heard: boolean): Promise<unknown> => {
+      const caller = { kind: 'node', ...mine.node } as const;
+      if (heard) return membership.join({ nodeId, address: advertiseAddr }, life.signal, caller);
+      return knock([...new Set([...addresses(), ...options.managers])]);
+    };
+    void keepPlace({ backEnd, clock, logger: logger.child({ component: 'place' }), join }, life.signal);
   }
 }

@@ -2,9 +2,9 @@ import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
-import type { Cluster, NodeDescription } from '../../proto/types/index.ts';
+import type { Cluster, NodeAvailability, NodeDescription, UpdateClusterRequest } from '../../proto/types/index.ts';
+import { DEFAULT_HISTORY_LIMIT, withSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
-import { checkExpiry } from './issue.ts';
 import { newJoinToken } from './join-token.ts';
 import { createRootCa } from './root.ts';
 import type { RootCa } from './root.ts';
@@ -19,11 +19,16 @@ export interface BootstrapOptions {
   readonly addressPools: readonly string[];
   /** A root that the user brings (readExternalRoot); absent: one is made. */
   readonly root?: RootCa;
-  /** Lifetime of node certificates, ms; absent: 90 days. */
-  readonly nodeCertExpiryMs?: number;
+  /** Settings other than the usual ones. */
+  readonly settings?: UpdateClusterRequest;
+  /** Of the first manager; absent: active. */
+  readonly availability?: NodeAvailability;
 }
 
-/** Makes the cluster and its first manager in an empty store, as one transaction; a store that has them is left alone. */
+/**
+ * Makes the cluster and its first manager in an empty store, as one transaction; a store that has them is left alone.
+ * @throws INVALID_INPUT for settings that are not possible
+ */
 export async function bootstrapCluster(options: BootstrapOptions): Promise<Cluster> {
   const { store, clock, random, nodeId } = options;
   const known = store.view((tx) => tx.list('cluster')[0]);
@@ -32,18 +37,18 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
   const id = newId<ClusterId>(random);
   const root = options.root ?? (await createRootCa(id, now));
   const meta = { version: 0, createdAt: now, updatedAt: now };
-  const expiry =
-    options.nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs: checkExpiry(options.nodeCertExpiryMs) };
   const cluster: Cluster = {
     id,
     meta,
-    spec: {
-      name: 'default',
-      taskHistoryLimit: 5,
-      addressPools: options.addressPools,
-      addressPoolPrefix: 24,
-      ...expiry,
-    },
+    spec: withSettings(
+      {
+        name: 'default',
+        taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
+        addressPools: options.addressPools,
+        addressPoolPrefix: 24,
+      },
+      options.settings ?? {},
+    ),
     joinTokens: { worker: newJoinToken(root.certificate, random), manager: newJoinToken(root.certificate, random) },
     rootCaCertificate: root.certificate,
     rootCaKey: root.key,
@@ -53,7 +58,7 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
     tx.create('node', {
       id: nodeId,
       meta,
-      spec: { role: 'manager', availability: 'active', labels: {} },
+      spec: { role: 'manager', availability: options.availability ?? 'active', labels: {} },
       description: options.description,
       status: { state: 'unknown', message: '', address: '' },
     });

@@ -6,13 +6,12 @@ import type { NodeId } from '../../base/ids.ts';
 import { rootDigest } from '../../base/join-token.ts';
 import { ROLE_UNITS } from '../../proto/rpc/certificate.ts';
 import type { Cluster, NodeRole } from '../../proto/types/index.ts';
-import { BACKDATE_MS, ROOT_LIFETIME_MS, newSerialNumber, pem } from './root.ts';
+import { MIN_CERT_EXPIRY_MS } from '../cluster/spec.ts';
+import { BACKDATE_MS, newSerialNumber, pem } from './root.ts';
 import { importSigningKey } from './signing-key.ts';
 
 /** swarmkit's lifetime of node certificates: 90 days. */
 export const DEFAULT_EXPIRY_MS = 90 * 24 * 3600 * 1000;
-/** The shortest lifetime that can be asked for, as swarmkit. */
-export const MIN_EXPIRY_MS = 3600 * 1000;
 
 /** A certificate request whose signature was checked: the sender holds the key. */
 export interface CheckedRequest {
@@ -28,18 +27,6 @@ export interface IssuedCertificate {
   readonly issuedAt: number;
   /** Wall time, ms. */
   readonly expiresAt: number;
-}
-
-/**
- * Checks a lifetime that somebody asks for (`--cert-expiry`).
- * @throws INVALID_INPUT below an hour or above 20 years, which is how long a root lives
- */
-export function checkExpiry(ms: number): number {
-  if (Number.isSafeInteger(ms) && ms >= MIN_EXPIRY_MS && ms <= ROOT_LIFETIME_MS) return ms;
-  throw new TsswarmError(
-    'INVALID_INPUT',
-    `setting the lifetime of node certificates to ${ms} ms: expected 1 h to 20 years`,
-  );
 }
 
 /** Which root issues now: during a rotation the new one already. */
@@ -100,7 +87,7 @@ export async function issueCertificate(
   const root = new x509.X509Certificate(issuer.certificate);
   const { key, algorithm } = await importSigningKey(issuer.key);
   const unit = ROLE_UNITS[node.role];
-  const lifetime = Math.max(MIN_EXPIRY_MS, cluster.spec.nodeCertExpiryMs ?? DEFAULT_EXPIRY_MS);
+  const lifetime = Math.max(MIN_CERT_EXPIRY_MS, cluster.spec.nodeCertExpiryMs ?? DEFAULT_EXPIRY_MS);
   // X.509 counts in seconds.
   const issuedAt = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   const expiresAt = Math.floor(Math.min(now + lifetime, root.notAfter.getTime()) / 1000) * 1000;

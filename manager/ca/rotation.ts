@@ -6,7 +6,8 @@ import type { NodeId } from '../../base/ids.ts';
 import { rootDigest } from '../../base/join-token.ts';
 import type { Random } from '../../base/random.ts';
 import { verifyChain } from '../../proto/rpc/certificate.ts';
-import type { CaRotation, Cluster, Node } from '../../proto/types/index.ts';
+import type { CaRotation, Cluster, GetCaResponse, Node, UpdateClusterRequest } from '../../proto/types/index.ts';
+import { checkClusterSettings, withSettings } from '../cluster/spec.ts';
 import type { ReadTransaction, Store } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
 import { authorityOf } from './issue.ts';
@@ -15,6 +16,9 @@ import { BACKDATE_MS, createRootCa, newSerialNumber, pem } from './root.ts';
 import type { RootCa } from './root.ts';
 import { importSigningKey } from './signing-key.ts';
 import { withoutToken } from './tokens.ts';
+
+/** How many former roots are remembered, to tell "was rotated" from "is of another cluster". */
+const REMEMBERED_ROOTS = 16;
 
 /** How far a rotation has come. */
 export interface RotationProgress {
@@ -28,12 +32,16 @@ export interface RotationProgress {
  * `tsswarm ca --rotate`: begins to move the cluster to another root. From the commit on certificates come from the new
  * root, with the new root as signed by the old one beside them, so that nodes of both kinds trust each other.
  * @param root from {@link readExternalRoot}; absent: a new one is made
+ * @param settings of the cluster, to be changed with it
+ * @returns PEM of the new root
  * @throws IN_USE while a rotation is under way; INVALID_INPUT for a root that is the present one
  */
 export async function startCaRotation(
   { store, clock }: { readonly store: Store; readonly clock: Pick<Clock, 'now'> },
   root?: RootCa,
-): Promise<void> {
+  settings: UpdateClusterRequest = {},
+): Promise<string> {
+  checkClusterSettings(settings);
   const cluster = store.view((tx) => notRotating(tx));
   const now = clock.now();
   const next = root ?? (await createRootCa(cluster.id, now));
@@ -43,7 +51,30 @@ export async function startCaRotation(
     rootKey: next.key,
     crossCertificate: await crossSign(cluster, next, now),
   };
-  await store.update((tx) => tx.update('cluster', { ...notRotating(tx), caRotation: rotation }));
+  await store.update((tx) => {
+    const now = notRotating(tx);
+    tx.update('cluster', { ...now, spec: withSettings(now.spec, settings), caRotation: rotation });
+  });
+  return next.certificate;
+}
+
+/** What `tsswarm ca` shows. */
+export function caStatus(cluster: Cluster, nodes: readonly Node[]): GetCaResponse {
+  const rootCertificate = cluster.rootCaCertificate;
+  if (cluster.caRotation === undefined) return { rootCertificate };
+  const { startedAt, rootCertificate: next } = cluster.caRotation;
+  const digest = rootDigest(next);
+  const rotation = {
+    startedAt,
+    rootCertificate: next,
+    nodes: nodes.map((node) => ({
+      nodeId: node.id,
+      hostname: node.description.hostname,
+      state: node.status.state,
+      done: uses(node, digest),
+    })),
+  };
+  return { rootCertificate, rotation };
 }
 
 /** Undefined: no rotation is under way. */
@@ -68,6 +99,7 @@ export function finishedRotation(cluster: Cluster, nodes: readonly Node[], rando
     rootCaCertificate: rootCertificate,
     rootCaKey: rootKey,
     joinTokens: { worker: newJoinToken(rootCertificate, random), manager: newJoinToken(rootCertificate, random) },
+    formerRoots: [...(cluster.formerRoots ?? []), rootDigest(cluster.rootCaCertificate)].slice(-REMEMBERED_ROOTS),
   };
   return withoutToken(withoutToken(next, cluster, 'worker'), cluster, 'manager');
 }
@@ -78,12 +110,14 @@ function uses({ certificate }: Node, digest: string): boolean {
 
 function notRotating(tx: ReadTransaction): Cluster {
   const cluster = clusterOf(tx);
-  const progress = rotationProgress(cluster, tx.list('node'));
-  if (progress === undefined) return cluster;
+  const { rotation } = caStatus(cluster, tx.list('node'));
+  if (rotation === undefined) return cluster;
+  const waiting = rotation.nodes.filter(({ done }) => !done);
+  const names = waiting.slice(0, 5).map(({ hostname, nodeId, state }) => `${hostname} (${nodeId}, ${state})`);
   throw new TsswarmError(
     'IN_USE',
-    `rotating the CA: a rotation is under way, ${progress.waitingFor.length} of ${progress.total} nodes have not renewed yet`,
-    { hint: `wait for them, or remove those that do not come back: ${progress.waitingFor.slice(0, 5).join(', ')}` },
+    `rotating the CA: a rotation is under way, ${waiting.length} of ${rotation.nodes.length} nodes have not renewed yet`,
+    { hint: `wait for them, or remove those that do not come back (tsswarm node rm): ${names.join(', ')}` },
   );
 }
 

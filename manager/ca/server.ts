@@ -1,5 +1,6 @@
 import { Semaphore, deferred } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
+import { CLOCK_HINT, clockSkew } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { NodeId } from '../../base/ids.ts';
@@ -22,7 +23,6 @@ import { clusterOf } from './cluster.ts';
 import { issueCertificate, issuerDigest, readRequest, trustedRoots } from './issue.ts';
 import type { CheckedRequest, IssuedCertificate } from './issue.ts';
 import { NoticeFeed } from './notices.ts';
-import { BACKDATE_MS } from './root.ts';
 import { roleOfToken } from './tokens.ts';
 
 /** When a root is rotated all nodes want a certificate at once; the leader has other work too. */
@@ -42,7 +42,8 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
   return {
     getRootCertificate: () => {
       const cluster = store.view(clusterOf);
-      return Promise.resolve({ roots: trustedRoots(cluster), wallTime: clock.now() });
+      const { formerRoots = [] } = cluster;
+      return Promise.resolve({ roots: trustedRoots(cluster), wallTime: clock.now(), formerRoots });
     },
     async issueCertificate(request, signal, caller) {
       checkClock(request.wallTime, clock.now());
@@ -101,7 +102,14 @@ async function join(
     cluster: clusterOf(tx),
     known: tx.list('node').find(({ certificate }) => certificate?.keyDigest === request.keyDigest),
   }));
-  const role = known?.spec.role ?? roleOfToken(cluster, token);
+  const role = roleOfToken(cluster, token);
+  if (known !== undefined && known.spec.role !== role) {
+    throw new TsswarmError(
+      'CONFLICT',
+      `joining the cluster: the node "${known.id}" has joined as a ${known.spec.role}, and the token is that of a ${role}`,
+      { hint: `change its role on a manager: tsswarm node ${role === 'manager' ? 'promote' : 'demote'} ${known.id}` },
+    );
+  }
   const nodeId = known?.id ?? newId<NodeId>(random);
   const issued = await issueCertificate(cluster, request, { nodeId, role }, clock.now());
   await store.update((tx: WriteTransaction) => {
@@ -199,14 +207,9 @@ function refusal(caller: Caller): TsswarmError {
 
 /** A certificate that is not valid yet where it is used helps nobody: say what is wrong instead. */
 function checkClock(theirs: number, ours: number): void {
-  const ahead = theirs - ours;
-  if (Math.abs(ahead) <= BACKDATE_MS) return;
-  const minutes = Math.round(Math.abs(ahead) / 60_000);
-  throw new TsswarmError(
-    'PERMISSION_DENIED',
-    `issuing a certificate: the clock of the node is ${minutes} min ${ahead > 0 ? 'ahead of' : 'behind'} that of the manager, at most 60 min are allowed`,
-    { hint: 'set the clocks of both machines, best by NTP: date -u shows them' },
-  );
+  const skew = clockSkew(theirs, ours);
+  if (skew === undefined) return;
+  throw new TsswarmError('PERMISSION_DENIED', `issuing a certificate: ${skew}`, { hint: CLOCK_HINT });
 }
 
 /** The CA for a node in the same process, as if it called over its own connection. */

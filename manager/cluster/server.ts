@@ -7,10 +7,13 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
+import { readExternalRoot } from '../ca/external.ts';
+import { caStatus, startCaRotation } from '../ca/rotation.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
+import { withSettings } from './spec.ts';
 
 export interface MembershipOptions {
   readonly nodeId: NodeId;
@@ -72,7 +75,10 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
           throw new TsswarmError(
             'UNAVAILABLE',
             `joining the managers: the leader cannot reach "${address}": ${messageOf(cause)}`,
-            { cause, hint: 'name an address that the other machines can reach: --advertise-addr <host>[:<port>]' },
+            {
+              cause,
+              hint: `name an address of this machine that the others reach (--advertise-addr <host>[:<port>]), and let no firewall close port ${address.slice(address.lastIndexOf(':') + 1)}/tcp`,
+            },
           );
         }
       }
@@ -132,6 +138,29 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
+    updateCluster: (request) =>
+      store.update((tx) => {
+        const cluster = clusterOf(tx);
+        const spec = withSettings(cluster.spec, request);
+        if (JSON.stringify(spec) === JSON.stringify(cluster.spec)) return { changed: false };
+        tx.update('cluster', { ...cluster, spec });
+        return { changed: true };
+      }),
+    async rotateCa({ certificate, key, nodeCertExpiryMs }) {
+      if ((certificate === '') !== (key === '')) {
+        throw new TsswarmError(
+          'INVALID_INPUT',
+          `rotating the CA: there is ${certificate === '' ? 'a key without its certificate' : 'a certificate without its key'}, expected both or neither`,
+          { hint: 'give --ca-cert and --ca-key, or neither: a new root is made then' },
+        );
+      }
+      const root = certificate === '' ? undefined : await readExternalRoot(certificate, key, clock.now());
+      const settings = nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs };
+      const rootCertificate = await startCaRotation({ store, clock }, root, settings);
+      logger.info('the rotation of the CA has begun');
+      return { rootCertificate };
+    },
+    getCa: () => Promise.resolve(store.view((tx) => caStatus(clusterOf(tx), tx.list('node')))),
   };
 }
 

@@ -14,13 +14,13 @@ import type {
   SessionRequest,
   UpdateTaskStatusRequest,
 } from '../../proto/types/index.ts';
+import { heartbeatMs } from '../cluster/spec.ts';
 import type { Store, WriteTransaction } from '../store/types.ts';
 import { assignmentSet } from './assignment-set.ts';
 import { completeChange, difference } from './difference.ts';
 import { withStatus } from './status.ts';
 
-/** A node that is silent for three of them is down: noticed within 5 s, where Swarm's 5 s make it 15 and more. */
-const HEARTBEAT_MS = 1500;
+/** A node that is silent for so many heartbeats is down. */
 const GRACE = 3;
 /** Commits that follow each other closely are sent as one difference. */
 const GATHER_MS = 1;
@@ -64,6 +64,8 @@ export interface Dispatcher {
 export function createDispatcher({ store, clock, random, logger: parent, managers }: DispatcherOptions): Dispatcher {
   const logger = parent.child({ component: 'dispatcher' });
   const sessions = new Map<NodeId, Session>();
+  /** As the cluster says now: a change is told with the answer to the next heartbeat. */
+  const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
 
   const demand = ({ sessionId, nodeId }: AssignmentsRequest): Session => {
     const session = sessions.get(nodeId as NodeId);
@@ -75,7 +77,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     return session;
   };
   const arm = (session: Session): Timer =>
-    clock.startTimer(HEARTBEAT_MS * GRACE, () =>
+    clock.startTimer(period() * GRACE, () =>
       session.end.abort(new TsswarmError('DEADLINE_EXCEEDED', 'heartbeat failure')),
     );
 
@@ -95,13 +97,13 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
         let said = managers?.current() ?? [];
-        yield { sessionId: session.id, heartbeatMs: HEARTBEAT_MS, managers: said };
+        yield { sessionId: session.id, heartbeatMs: period(), managers: said };
         while (!signal.aborted) {
           await changed(managers, signal);
           const now = managers?.current() ?? [];
           if (signal.aborted || now.join() === said.join()) continue;
           said = now;
-          yield { sessionId: session.id, heartbeatMs: HEARTBEAT_MS, managers: said };
+          yield { sessionId: session.id, heartbeatMs: period(), managers: said };
         }
         if (session.end.signal.aborted) throw session.end.signal.reason;
       } finally {
@@ -120,7 +122,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         const session = demand(request);
         session.deadline.cancel();
         session.deadline = arm(session);
-        return Promise.resolve({ heartbeatMs: HEARTBEAT_MS });
+        return Promise.resolve({ heartbeatMs: period() });
       } catch (error) {
         return Promise.reject(error as Error);
       }
@@ -209,7 +211,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     handlers,
     async takeOver(signal) {
       // Twice as long as for a heartbeat: they have to find out who leads first.
-      await sleep(clock, HEARTBEAT_MS * GRACE * 2, signal).catch(() => undefined);
+      await sleep(clock, period() * GRACE * 2, signal).catch(() => undefined);
       if (signal.aborted) return;
       const silent = store
         .view((tx) => tx.list('node'))

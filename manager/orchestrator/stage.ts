@@ -2,14 +2,12 @@ import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { TaskId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
+import { DEFAULT_HISTORY_LIMIT } from '../cluster/spec.ts';
 import type { ReadTransaction, WriteTransaction } from '../store/types.ts';
 import type { Stage } from '../model/stages/stage.ts';
 import type { ClusterView, Plan } from './plan.ts';
 import { isEmptyPlan } from './plan.ts';
 import { reconcile } from './reconcile.ts';
-
-/** Swarm's default for tasks kept per slot, until a cluster object says otherwise. */
-const DEFAULT_HISTORY = 5;
 
 /** Keeps tasks what the services say. */
 export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random): Stage {
@@ -32,7 +30,7 @@ function observe(tx: ReadTransaction): ClusterView {
     volumes: tx.list('volume'),
     secrets: tx.list('secret'),
     configs: tx.list('config'),
-    historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY,
+    historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY_LIMIT,
   };
 }
 

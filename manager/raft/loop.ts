@@ -55,7 +55,7 @@ export interface RaftOptions extends Partial<Omit<CoreConfig, 'id' | 'address'>>
   /** The quorum is lost for good: go on alone with everything that is in the log. */
   readonly forceNewCluster?: boolean;
   /** Entries after which a snapshot is taken, and entries kept behind it. */
-  readonly snapshotEvery: number;
+  readonly snapshotEvery: number | (() => number);
   readonly trailing: number;
   /** Bytes of a snapshot in one message; default 1 MiB. */
   readonly snapshotChunkBytes?: number;
@@ -199,10 +199,12 @@ class Driver implements Raft {
   async promoteServer(id: ServerId): Promise<void> {
     const { clock, promotionTimeoutMs = 30_000 } = this.#options;
     const deadline = clock.monotonic() + promotionTimeoutMs;
-    for (;;) {
+    for (let waited = false; ; waited = true) {
       try {
         return await this.#change(`promoting manager "${id}"`, { kind: 'promote', id });
       } catch (error) {
+        // Somebody else was faster while this waited.
+        if (waited && isTsswarmError(error, 'ALREADY_EXISTS')) return;
         const waits = isTsswarmError(error, 'UNAVAILABLE') || isTsswarmError(error, 'CONFLICT');
         if (!waits || this.#refusal('') !== undefined || this.#core.role !== 'leader') throw error;
         if (clock.monotonic() >= deadline) {
@@ -480,7 +482,8 @@ class Driver implements Raft {
     const { snapshotEvery, trailing, snapshots, machine, logger } = this.#options;
     const core = this.#core;
     const index = this.#applier.appliedIndex;
-    if (index - this.#snapshotIndex < snapshotEvery || this.#snapshotting !== undefined || this.#closed) return;
+    const every = typeof snapshotEvery === 'number' ? snapshotEvery : snapshotEvery();
+    if (index - this.#snapshotIndex < every || this.#snapshotting !== undefined || this.#closed) return;
     if (this.#maintaining) return;
     // It must not be ahead of the own disk's log, nor of the configuration that goes with it.
     const configuration = core.configurations.findLast((known) => known.index <= index);

@@ -1,3 +1,5 @@
+import type { ClusterSpec } from '../../proto/types/index.ts';
+import { DEFAULT_MAX_SNAPSHOTS, DEFAULT_SNAPSHOT_INTERVAL } from '../cluster/spec.ts';
 import { openSealedLog } from '../raft/log/disk.ts';
 import { startRaft } from '../raft/loop.ts';
 import type { RaftOptions } from '../raft/loop.ts';
@@ -52,14 +54,18 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
   const { dir, vault: given, ...raftOptions } = options;
   const { random } = options;
   const vault = given ?? openVault(dekDisk(dekFile(dir), random), undefined, random);
-  const snapshots = openSnapshots(`${dir}/snapshots`, vault);
+  const replicated = replicatedStore(options.clock);
+  const spec = (): ClusterSpec | undefined => replicated.view((tx) => tx.list('cluster')[0])?.spec;
+  const snapshots = openSnapshots(`${dir}/snapshots`, {
+    sealer: vault,
+    older: () => spec()?.maxSnapshots ?? DEFAULT_MAX_SNAPSHOTS,
+  });
   // As they may be from before anything was sealed.
   await snapshots.reseal();
   const log = await openSealedLog(dir, vault);
-  const replicated = replicatedStore(options.clock);
   const raft: Raft = await startRaft({
-    // As swarmkit: 10,000 entries, 500 kept for followers that lag a little.
-    snapshotEvery: 10_000,
+    snapshotEvery: () => spec()?.snapshotInterval ?? DEFAULT_SNAPSHOT_INTERVAL,
+    // As swarmkit, for followers that lag a little.
     trailing: 500,
     ...raftOptions,
     log,

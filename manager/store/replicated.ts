@@ -7,12 +7,14 @@ import { Database } from './database.ts';
 import { MAX_TRANSACTION_BYTES, fromWire, toWire } from './entry.ts';
 import { decodeSnapshot, encodeSnapshot } from './snapshot.ts';
 import { Overlay } from './transaction.ts';
-import type { ReadTransaction, ResumableStore, StoreChange } from './types.ts';
+import type { ReadTransaction, ResumableStore, Store, StoreChange } from './types.ts';
 import { WatchHub } from './watch.ts';
 
 /** The store as a state machine of Raft: first the machine, which Raft drives from its start on, then the store on it. */
 export interface ReplicatedStore {
   readonly machine: StateMachine;
+  /** What is committed, also before it is attached. */
+  readonly view: Store['view'];
   /** The store, once Raft runs. To be called once, in the turn in which Raft has started. */
   attach(raft: Raft): { readonly store: ResumableStore; close(): void };
 }
@@ -99,7 +101,7 @@ export function replicatedStore(clock: Clock): ReplicatedStore {
       },
     };
   };
-  return { machine, attach };
+  return { machine, view: (read) => read(committed), attach };
 }
 
 function notLeader({ leaderId, servers }: RaftStatus): TsswarmError {

@@ -150,6 +150,14 @@ export type MessageName =
   | 'RemoveNodeRequest'
   | 'RemoveNodeResponse'
   | 'RotateJoinTokenRequest'
-  | 'RotateJoinTokenResponse';
+  | 'RotateJoinTokenResponse'
+  | 'UpdateClusterRequest'
+  | 'UpdateClusterResponse'
+  | 'RotateCaRequest'
+  | 'RotateCaResponse'
+  | 'GetCaRequest'
+  | 'CaRotationNode'
+  | 'CaRotationStatus'
+  | 'GetCaResponse';
 
 export const tsswarm: { readonly v1: Readonly<Record<MessageName, GeneratedMessage>> };

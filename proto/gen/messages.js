@@ -3521,12 +3521,33 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.addressPools = $util.emptyArray;
             ClusterSpec.prototype.addressPoolPrefix = 0;
             ClusterSpec.prototype.nodeCertExpiryMs = null;
+            ClusterSpec.prototype.dispatcherHeartbeatMs = null;
+            ClusterSpec.prototype.snapshotInterval = null;
+            ClusterSpec.prototype.maxSnapshots = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ClusterSpec.prototype, "_nodeCertExpiryMs", {
                 get: $util.oneOfGetter($oneOfFields = ["nodeCertExpiryMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_dispatcherHeartbeatMs", {
+                get: $util.oneOfGetter($oneOfFields = ["dispatcherHeartbeatMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_snapshotInterval", {
+                get: $util.oneOfGetter($oneOfFields = ["snapshotInterval"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_maxSnapshots", {
+                get: $util.oneOfGetter($oneOfFields = ["maxSnapshots"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -3549,6 +3570,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).int32(m.addressPoolPrefix);
                 if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs"))
                     w.uint32(160).int64(m.nodeCertExpiryMs);
+                if (m.dispatcherHeartbeatMs != null && $Object.hasOwnProperty.call(m, "dispatcherHeartbeatMs"))
+                    w.uint32(168).int64(m.dispatcherHeartbeatMs);
+                if (m.snapshotInterval != null && $Object.hasOwnProperty.call(m, "snapshotInterval"))
+                    w.uint32(176).int32(m.snapshotInterval);
+                if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
+                    w.uint32(184).int32(m.maxSnapshots);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3624,6 +3651,27 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeCertExpiryMs = "nodeCertExpiryMs";
                             continue;
                         }
+                    case 21: {
+                            if (u !== 0)
+                                break;
+                            m.dispatcherHeartbeatMs = r.int64();
+                            m._dispatcherHeartbeatMs = "dispatcherHeartbeatMs";
+                            continue;
+                        }
+                    case 22: {
+                            if (u !== 0)
+                                break;
+                            m.snapshotInterval = r.int32();
+                            m._snapshotInterval = "snapshotInterval";
+                            continue;
+                        }
+                    case 23: {
+                            if (u !== 0)
+                                break;
+                            m.maxSnapshots = r.int32();
+                            m._maxSnapshots = "maxSnapshots";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3684,6 +3732,22 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.nodeCertExpiryMs === "object")
                         m.nodeCertExpiryMs = new $util.LongBits(d.nodeCertExpiryMs.low >>> 0, d.nodeCertExpiryMs.high >>> 0).toNumber();
                 }
+                if (d.dispatcherHeartbeatMs != null) {
+                    if ($util.Long)
+                        m.dispatcherHeartbeatMs = $util.Long.fromValue(d.dispatcherHeartbeatMs, false);
+                    else if (typeof d.dispatcherHeartbeatMs === "string")
+                        m.dispatcherHeartbeatMs = $parseInt(d.dispatcherHeartbeatMs, 10);
+                    else if (typeof d.dispatcherHeartbeatMs === "number")
+                        m.dispatcherHeartbeatMs = d.dispatcherHeartbeatMs;
+                    else if (typeof d.dispatcherHeartbeatMs === "object")
+                        m.dispatcherHeartbeatMs = new $util.LongBits(d.dispatcherHeartbeatMs.low >>> 0, d.dispatcherHeartbeatMs.high >>> 0).toNumber();
+                }
+                if (d.snapshotInterval != null) {
+                    m.snapshotInterval = d.snapshotInterval | 0;
+                }
+                if (d.maxSnapshots != null) {
+                    m.maxSnapshots = d.maxSnapshots | 0;
+                }
                 return m;
             };
 
@@ -3725,6 +3789,20 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.nodeCertExpiryMs = o.longs === $String ? $String(m.nodeCertExpiryMs) : m.nodeCertExpiryMs;
                     else
                         d.nodeCertExpiryMs = o.longs === $String ? $util.Long.prototype.toString.call(m.nodeCertExpiryMs) : o.longs === $Number ? new $util.LongBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0).toNumber() : m.nodeCertExpiryMs;
+                }
+                if (m.dispatcherHeartbeatMs != null && $Object.hasOwnProperty.call(m, "dispatcherHeartbeatMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.dispatcherHeartbeatMs = typeof m.dispatcherHeartbeatMs === "number" ? $BigInt(m.dispatcherHeartbeatMs) : $util.Long.fromBits(m.dispatcherHeartbeatMs.low >>> 0, m.dispatcherHeartbeatMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.dispatcherHeartbeatMs === "number")
+                        d.dispatcherHeartbeatMs = o.longs === $String ? $String(m.dispatcherHeartbeatMs) : m.dispatcherHeartbeatMs;
+                    else
+                        d.dispatcherHeartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.dispatcherHeartbeatMs) : o.longs === $Number ? new $util.LongBits(m.dispatcherHeartbeatMs.low >>> 0, m.dispatcherHeartbeatMs.high >>> 0).toNumber() : m.dispatcherHeartbeatMs;
+                }
+                if (m.snapshotInterval != null && $Object.hasOwnProperty.call(m, "snapshotInterval")) {
+                    d.snapshotInterval = m.snapshotInterval;
+                }
+                if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
+                    d.maxSnapshots = m.maxSnapshots;
                 }
                 return d;
             };
@@ -3895,6 +3973,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const Cluster = function (p) {
                 this.rotatedTokens = [];
                 this.removedNodes = [];
+                this.formerRoots = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3910,6 +3989,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Cluster.prototype.caRotation = null;
             Cluster.prototype.rotatedTokens = $util.emptyArray;
             Cluster.prototype.removedNodes = $util.emptyArray;
+            Cluster.prototype.formerRoots = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -3947,6 +4027,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.removedNodes != null && m.removedNodes.length) {
                     for (var i = 0; i < m.removedNodes.length; ++i)
                         $root.tsswarm.v1.RemovedNode.encode(m.removedNodes[i], w.uint32(178).fork(), q + 1).ldelim();
+                }
+                if (m.formerRoots != null && m.formerRoots.length) {
+                    for (var i = 0; i < m.formerRoots.length; ++i)
+                        w.uint32(186).string(m.formerRoots[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -4049,6 +4133,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.removedNodes.push($root.tsswarm.v1.RemovedNode.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 23: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.formerRoots && m.formerRoots.length))
+                                m.formerRoots = [];
+                            m.formerRoots.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4129,6 +4221,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.removedNodes[i] = $root.tsswarm.v1.RemovedNode.fromObject(d.removedNodes[i], q + 1);
                     }
                 }
+                if (d.formerRoots) {
+                    if (!$Array.isArray(d.formerRoots))
+                        throw $TypeError(".tsswarm.v1.Cluster.formerRoots: array expected");
+                    m.formerRoots = $Array(d.formerRoots.length);
+                    for (var i = 0; i < d.formerRoots.length; ++i) {
+                        m.formerRoots[i] = $String(d.formerRoots[i]);
+                    }
+                }
                 return m;
             };
 
@@ -4143,6 +4243,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.rotatedTokens = [];
                     d.removedNodes = [];
+                    d.formerRoots = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -4183,6 +4284,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.removedNodes = $Array(m.removedNodes.length);
                     for (var j = 0; j < m.removedNodes.length; ++j) {
                         d.removedNodes[j] = $root.tsswarm.v1.RemovedNode.toObject(m.removedNodes[j], o, q + 1);
+                    }
+                }
+                if (m.formerRoots && m.formerRoots.length) {
+                    d.formerRoots = $Array(m.formerRoots.length);
+                    for (var j = 0; j < m.formerRoots.length; ++j) {
+                        d.formerRoots[j] = m.formerRoots[j];
                     }
                 }
                 return d;
@@ -24513,6 +24620,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.GetRootCertificateResponse = (function() {
 
             const GetRootCertificateResponse = function (p) {
+                this.formerRoots = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -24521,6 +24629,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.roots = "";
             GetRootCertificateResponse.prototype.wallTime = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            GetRootCertificateResponse.prototype.formerRoots = $util.emptyArray;
 
             GetRootCertificateResponse.encode = function (m, w, q) {
                 if (!w)
@@ -24533,6 +24642,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.roots);
                 if (m.wallTime != null && $Object.hasOwnProperty.call(m, "wallTime") && (typeof m.wallTime === "object" ? m.wallTime.low || m.wallTime.high : m.wallTime !== 0))
                     w.uint32(16).int64(m.wallTime);
+                if (m.formerRoots != null && m.formerRoots.length) {
+                    for (var i = 0; i < m.formerRoots.length; ++i)
+                        w.uint32(26).string(m.formerRoots[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -24584,6 +24697,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.wallTime;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.formerRoots && m.formerRoots.length))
+                                m.formerRoots = [];
+                            m.formerRoots.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -24628,6 +24749,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.wallTime = new $util.LongBits(d.wallTime.low >>> 0, d.wallTime.high >>> 0).toNumber();
                     }
                 }
+                if (d.formerRoots) {
+                    if (!$Array.isArray(d.formerRoots))
+                        throw $TypeError(".tsswarm.v1.GetRootCertificateResponse.formerRoots: array expected");
+                    m.formerRoots = $Array(d.formerRoots.length);
+                    for (var i = 0; i < d.formerRoots.length; ++i) {
+                        m.formerRoots[i] = $String(d.formerRoots[i]);
+                    }
+                }
                 return m;
             };
 
@@ -24639,6 +24768,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.formerRoots = [];
+                }
                 if (o.defaults) {
                     d.roots = "";
                     if ($util.Long) {
@@ -24657,6 +24789,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.wallTime = o.longs === $String ? $String(m.wallTime) : m.wallTime;
                     else
                         d.wallTime = o.longs === $String ? $util.Long.prototype.toString.call(m.wallTime) : o.longs === $Number ? new $util.LongBits(m.wallTime.low >>> 0, m.wallTime.high >>> 0).toNumber() : m.wallTime;
+                }
+                if (m.formerRoots && m.formerRoots.length) {
+                    d.formerRoots = $Array(m.formerRoots.length);
+                    for (var j = 0; j < m.formerRoots.length; ++j) {
+                        d.formerRoots[j] = m.formerRoots[j];
+                    }
                 }
                 return d;
             };
@@ -29390,6 +29528,1316 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return RotateJoinTokenResponse;
+        })();
+
+        v1.UpdateClusterRequest = (function() {
+
+            const UpdateClusterRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateClusterRequest.prototype.taskHistoryLimit = null;
+            UpdateClusterRequest.prototype.nodeCertExpiryMs = null;
+            UpdateClusterRequest.prototype.dispatcherHeartbeatMs = null;
+            UpdateClusterRequest.prototype.snapshotInterval = null;
+            UpdateClusterRequest.prototype.maxSnapshots = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_taskHistoryLimit", {
+                get: $util.oneOfGetter($oneOfFields = ["taskHistoryLimit"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_nodeCertExpiryMs", {
+                get: $util.oneOfGetter($oneOfFields = ["nodeCertExpiryMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_dispatcherHeartbeatMs", {
+                get: $util.oneOfGetter($oneOfFields = ["dispatcherHeartbeatMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_snapshotInterval", {
+                get: $util.oneOfGetter($oneOfFields = ["snapshotInterval"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_maxSnapshots", {
+                get: $util.oneOfGetter($oneOfFields = ["maxSnapshots"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            UpdateClusterRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskHistoryLimit != null && $Object.hasOwnProperty.call(m, "taskHistoryLimit"))
+                    w.uint32(8).int32(m.taskHistoryLimit);
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs"))
+                    w.uint32(16).int64(m.nodeCertExpiryMs);
+                if (m.dispatcherHeartbeatMs != null && $Object.hasOwnProperty.call(m, "dispatcherHeartbeatMs"))
+                    w.uint32(24).int64(m.dispatcherHeartbeatMs);
+                if (m.snapshotInterval != null && $Object.hasOwnProperty.call(m, "snapshotInterval"))
+                    w.uint32(32).int32(m.snapshotInterval);
+                if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
+                    w.uint32(40).int32(m.maxSnapshots);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateClusterRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateClusterRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            m.taskHistoryLimit = r.int32();
+                            m._taskHistoryLimit = "taskHistoryLimit";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            m.nodeCertExpiryMs = r.int64();
+                            m._nodeCertExpiryMs = "nodeCertExpiryMs";
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.dispatcherHeartbeatMs = r.int64();
+                            m._dispatcherHeartbeatMs = "dispatcherHeartbeatMs";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.snapshotInterval = r.int32();
+                            m._snapshotInterval = "snapshotInterval";
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            m.maxSnapshots = r.int32();
+                            m._maxSnapshots = "maxSnapshots";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateClusterRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateClusterRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateClusterRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateClusterRequest();
+                if (d.taskHistoryLimit != null) {
+                    m.taskHistoryLimit = d.taskHistoryLimit | 0;
+                }
+                if (d.nodeCertExpiryMs != null) {
+                    if ($util.Long)
+                        m.nodeCertExpiryMs = $util.Long.fromValue(d.nodeCertExpiryMs, false);
+                    else if (typeof d.nodeCertExpiryMs === "string")
+                        m.nodeCertExpiryMs = $parseInt(d.nodeCertExpiryMs, 10);
+                    else if (typeof d.nodeCertExpiryMs === "number")
+                        m.nodeCertExpiryMs = d.nodeCertExpiryMs;
+                    else if (typeof d.nodeCertExpiryMs === "object")
+                        m.nodeCertExpiryMs = new $util.LongBits(d.nodeCertExpiryMs.low >>> 0, d.nodeCertExpiryMs.high >>> 0).toNumber();
+                }
+                if (d.dispatcherHeartbeatMs != null) {
+                    if ($util.Long)
+                        m.dispatcherHeartbeatMs = $util.Long.fromValue(d.dispatcherHeartbeatMs, false);
+                    else if (typeof d.dispatcherHeartbeatMs === "string")
+                        m.dispatcherHeartbeatMs = $parseInt(d.dispatcherHeartbeatMs, 10);
+                    else if (typeof d.dispatcherHeartbeatMs === "number")
+                        m.dispatcherHeartbeatMs = d.dispatcherHeartbeatMs;
+                    else if (typeof d.dispatcherHeartbeatMs === "object")
+                        m.dispatcherHeartbeatMs = new $util.LongBits(d.dispatcherHeartbeatMs.low >>> 0, d.dispatcherHeartbeatMs.high >>> 0).toNumber();
+                }
+                if (d.snapshotInterval != null) {
+                    m.snapshotInterval = d.snapshotInterval | 0;
+                }
+                if (d.maxSnapshots != null) {
+                    m.maxSnapshots = d.maxSnapshots | 0;
+                }
+                return m;
+            };
+
+            UpdateClusterRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.taskHistoryLimit != null && $Object.hasOwnProperty.call(m, "taskHistoryLimit")) {
+                    d.taskHistoryLimit = m.taskHistoryLimit;
+                }
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.nodeCertExpiryMs = typeof m.nodeCertExpiryMs === "number" ? $BigInt(m.nodeCertExpiryMs) : $util.Long.fromBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.nodeCertExpiryMs === "number")
+                        d.nodeCertExpiryMs = o.longs === $String ? $String(m.nodeCertExpiryMs) : m.nodeCertExpiryMs;
+                    else
+                        d.nodeCertExpiryMs = o.longs === $String ? $util.Long.prototype.toString.call(m.nodeCertExpiryMs) : o.longs === $Number ? new $util.LongBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0).toNumber() : m.nodeCertExpiryMs;
+                }
+                if (m.dispatcherHeartbeatMs != null && $Object.hasOwnProperty.call(m, "dispatcherHeartbeatMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.dispatcherHeartbeatMs = typeof m.dispatcherHeartbeatMs === "number" ? $BigInt(m.dispatcherHeartbeatMs) : $util.Long.fromBits(m.dispatcherHeartbeatMs.low >>> 0, m.dispatcherHeartbeatMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.dispatcherHeartbeatMs === "number")
+                        d.dispatcherHeartbeatMs = o.longs === $String ? $String(m.dispatcherHeartbeatMs) : m.dispatcherHeartbeatMs;
+                    else
+                        d.dispatcherHeartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.dispatcherHeartbeatMs) : o.longs === $Number ? new $util.LongBits(m.dispatcherHeartbeatMs.low >>> 0, m.dispatcherHeartbeatMs.high >>> 0).toNumber() : m.dispatcherHeartbeatMs;
+                }
+                if (m.snapshotInterval != null && $Object.hasOwnProperty.call(m, "snapshotInterval")) {
+                    d.snapshotInterval = m.snapshotInterval;
+                }
+                if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
+                    d.maxSnapshots = m.maxSnapshots;
+                }
+                return d;
+            };
+
+            UpdateClusterRequest.prototype.toJSON = function() {
+                return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateClusterRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateClusterRequest";
+            };
+
+            return UpdateClusterRequest;
+        })();
+
+        v1.UpdateClusterResponse = (function() {
+
+            const UpdateClusterResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateClusterResponse.prototype.changed = false;
+
+            UpdateClusterResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.changed != null && $Object.hasOwnProperty.call(m, "changed") && m.changed !== false)
+                    w.uint32(8).bool(m.changed);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateClusterResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateClusterResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.changed = v;
+                            else
+                                delete m.changed;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateClusterResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateClusterResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateClusterResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateClusterResponse();
+                if (d.changed != null) {
+                    if (d.changed) {
+                        m.changed = $Boolean(d.changed);
+                    }
+                }
+                return m;
+            };
+
+            UpdateClusterResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.changed = false;
+                }
+                if (m.changed != null && $Object.hasOwnProperty.call(m, "changed")) {
+                    d.changed = m.changed;
+                }
+                return d;
+            };
+
+            UpdateClusterResponse.prototype.toJSON = function() {
+                return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateClusterResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateClusterResponse";
+            };
+
+            return UpdateClusterResponse;
+        })();
+
+        v1.RotateCaRequest = (function() {
+
+            const RotateCaRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateCaRequest.prototype.certificate = "";
+            RotateCaRequest.prototype.key = "";
+            RotateCaRequest.prototype.nodeCertExpiryMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RotateCaRequest.prototype, "_nodeCertExpiryMs", {
+                get: $util.oneOfGetter($oneOfFields = ["nodeCertExpiryMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RotateCaRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate") && m.certificate !== "")
+                    w.uint32(10).string(m.certificate);
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key") && m.key !== "")
+                    w.uint32(18).string(m.key);
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs"))
+                    w.uint32(24).int64(m.nodeCertExpiryMs);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateCaRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateCaRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.certificate = v;
+                            else
+                                delete m.certificate;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.key = v;
+                            else
+                                delete m.key;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.nodeCertExpiryMs = r.int64();
+                            m._nodeCertExpiryMs = "nodeCertExpiryMs";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateCaRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateCaRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateCaRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateCaRequest();
+                if (d.certificate != null) {
+                    if (typeof d.certificate !== "string" || d.certificate.length) {
+                        m.certificate = $String(d.certificate);
+                    }
+                }
+                if (d.key != null) {
+                    if (typeof d.key !== "string" || d.key.length) {
+                        m.key = $String(d.key);
+                    }
+                }
+                if (d.nodeCertExpiryMs != null) {
+                    if ($util.Long)
+                        m.nodeCertExpiryMs = $util.Long.fromValue(d.nodeCertExpiryMs, false);
+                    else if (typeof d.nodeCertExpiryMs === "string")
+                        m.nodeCertExpiryMs = $parseInt(d.nodeCertExpiryMs, 10);
+                    else if (typeof d.nodeCertExpiryMs === "number")
+                        m.nodeCertExpiryMs = d.nodeCertExpiryMs;
+                    else if (typeof d.nodeCertExpiryMs === "object")
+                        m.nodeCertExpiryMs = new $util.LongBits(d.nodeCertExpiryMs.low >>> 0, d.nodeCertExpiryMs.high >>> 0).toNumber();
+                }
+                return m;
+            };
+
+            RotateCaRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.certificate = "";
+                    d.key = "";
+                }
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
+                    d.certificate = m.certificate;
+                }
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key")) {
+                    d.key = m.key;
+                }
+                if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.nodeCertExpiryMs = typeof m.nodeCertExpiryMs === "number" ? $BigInt(m.nodeCertExpiryMs) : $util.Long.fromBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.nodeCertExpiryMs === "number")
+                        d.nodeCertExpiryMs = o.longs === $String ? $String(m.nodeCertExpiryMs) : m.nodeCertExpiryMs;
+                    else
+                        d.nodeCertExpiryMs = o.longs === $String ? $util.Long.prototype.toString.call(m.nodeCertExpiryMs) : o.longs === $Number ? new $util.LongBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0).toNumber() : m.nodeCertExpiryMs;
+                }
+                return d;
+            };
+
+            RotateCaRequest.prototype.toJSON = function() {
+                return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RotateCaRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RotateCaRequest";
+            };
+
+            return RotateCaRequest;
+        })();
+
+        v1.RotateCaResponse = (function() {
+
+            const RotateCaResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateCaResponse.prototype.rootCertificate = "";
+
+            RotateCaResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate") && m.rootCertificate !== "")
+                    w.uint32(10).string(m.rootCertificate);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateCaResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateCaResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootCertificate = v;
+                            else
+                                delete m.rootCertificate;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateCaResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateCaResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateCaResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateCaResponse();
+                if (d.rootCertificate != null) {
+                    if (typeof d.rootCertificate !== "string" || d.rootCertificate.length) {
+                        m.rootCertificate = $String(d.rootCertificate);
+                    }
+                }
+                return m;
+            };
+
+            RotateCaResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.rootCertificate = "";
+                }
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate")) {
+                    d.rootCertificate = m.rootCertificate;
+                }
+                return d;
+            };
+
+            RotateCaResponse.prototype.toJSON = function() {
+                return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RotateCaResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RotateCaResponse";
+            };
+
+            return RotateCaResponse;
+        })();
+
+        v1.GetCaRequest = (function() {
+
+            const GetCaRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetCaRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetCaRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetCaRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetCaRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetCaRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetCaRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.GetCaRequest();
+            };
+
+            GetCaRequest.toObject = function () {
+                return {};
+            };
+
+            GetCaRequest.prototype.toJSON = function() {
+                return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetCaRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetCaRequest";
+            };
+
+            return GetCaRequest;
+        })();
+
+        v1.CaRotationNode = (function() {
+
+            const CaRotationNode = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CaRotationNode.prototype.nodeId = "";
+            CaRotationNode.prototype.hostname = "";
+            CaRotationNode.prototype.state = "";
+            CaRotationNode.prototype.done = false;
+
+            CaRotationNode.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname") && m.hostname !== "")
+                    w.uint32(18).string(m.hostname);
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state") && m.state !== "")
+                    w.uint32(26).string(m.state);
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done") && m.done !== false)
+                    w.uint32(32).bool(m.done);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CaRotationNode.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CaRotationNode();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.hostname = v;
+                            else
+                                delete m.hostname;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.state = v;
+                            else
+                                delete m.state;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.done = v;
+                            else
+                                delete m.done;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CaRotationNode.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CaRotationNode)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CaRotationNode: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CaRotationNode();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.hostname != null) {
+                    if (typeof d.hostname !== "string" || d.hostname.length) {
+                        m.hostname = $String(d.hostname);
+                    }
+                }
+                if (d.state != null) {
+                    if (typeof d.state !== "string" || d.state.length) {
+                        m.state = $String(d.state);
+                    }
+                }
+                if (d.done != null) {
+                    if (d.done) {
+                        m.done = $Boolean(d.done);
+                    }
+                }
+                return m;
+            };
+
+            CaRotationNode.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.hostname = "";
+                    d.state = "";
+                    d.done = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname")) {
+                    d.hostname = m.hostname;
+                }
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state")) {
+                    d.state = m.state;
+                }
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done")) {
+                    d.done = m.done;
+                }
+                return d;
+            };
+
+            CaRotationNode.prototype.toJSON = function() {
+                return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CaRotationNode.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CaRotationNode";
+            };
+
+            return CaRotationNode;
+        })();
+
+        v1.CaRotationStatus = (function() {
+
+            const CaRotationStatus = function (p) {
+                this.nodes = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CaRotationStatus.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            CaRotationStatus.prototype.rootCertificate = "";
+            CaRotationStatus.prototype.nodes = $util.emptyArray;
+
+            CaRotationStatus.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt") && (typeof m.startedAt === "object" ? m.startedAt.low || m.startedAt.high : m.startedAt !== 0))
+                    w.uint32(8).int64(m.startedAt);
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate") && m.rootCertificate !== "")
+                    w.uint32(18).string(m.rootCertificate);
+                if (m.nodes != null && m.nodes.length) {
+                    for (var i = 0; i < m.nodes.length; ++i)
+                        $root.tsswarm.v1.CaRotationNode.encode(m.nodes[i], w.uint32(26).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CaRotationStatus.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CaRotationStatus();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.startedAt = v;
+                            else
+                                delete m.startedAt;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootCertificate = v;
+                            else
+                                delete m.rootCertificate;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodes && m.nodes.length))
+                                m.nodes = [];
+                            m.nodes.push($root.tsswarm.v1.CaRotationNode.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CaRotationStatus.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CaRotationStatus)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CaRotationStatus: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CaRotationStatus();
+                if (d.startedAt != null) {
+                    if (typeof d.startedAt === "object" ? d.startedAt.low || d.startedAt.high : $Number(d.startedAt) !== 0) {
+                        if ($util.Long)
+                            m.startedAt = $util.Long.fromValue(d.startedAt, false);
+                        else if (typeof d.startedAt === "string")
+                            m.startedAt = $parseInt(d.startedAt, 10);
+                        else if (typeof d.startedAt === "number")
+                            m.startedAt = d.startedAt;
+                        else if (typeof d.startedAt === "object")
+                            m.startedAt = new $util.LongBits(d.startedAt.low >>> 0, d.startedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.rootCertificate != null) {
+                    if (typeof d.rootCertificate !== "string" || d.rootCertificate.length) {
+                        m.rootCertificate = $String(d.rootCertificate);
+                    }
+                }
+                if (d.nodes) {
+                    if (!$Array.isArray(d.nodes))
+                        throw $TypeError(".tsswarm.v1.CaRotationStatus.nodes: array expected");
+                    m.nodes = $Array(d.nodes.length);
+                    for (var i = 0; i < d.nodes.length; ++i) {
+                        if (!$util.isObject(d.nodes[i]))
+                            throw $TypeError(".tsswarm.v1.CaRotationStatus.nodes: object expected");
+                        m.nodes[i] = $root.tsswarm.v1.CaRotationNode.fromObject(d.nodes[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            CaRotationStatus.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodes = [];
+                }
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.startedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.startedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.rootCertificate = "";
+                }
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.startedAt = typeof m.startedAt === "number" ? $BigInt(m.startedAt) : $util.Long.fromBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.startedAt === "number")
+                        d.startedAt = o.longs === $String ? $String(m.startedAt) : m.startedAt;
+                    else
+                        d.startedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.startedAt) : o.longs === $Number ? new $util.LongBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0).toNumber() : m.startedAt;
+                }
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate")) {
+                    d.rootCertificate = m.rootCertificate;
+                }
+                if (m.nodes && m.nodes.length) {
+                    d.nodes = $Array(m.nodes.length);
+                    for (var j = 0; j < m.nodes.length; ++j) {
+                        d.nodes[j] = $root.tsswarm.v1.CaRotationNode.toObject(m.nodes[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            CaRotationStatus.prototype.toJSON = function() {
+                return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CaRotationStatus.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CaRotationStatus";
+            };
+
+            return CaRotationStatus;
+        })();
+
+        v1.GetCaResponse = (function() {
+
+            const GetCaResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetCaResponse.prototype.rootCertificate = "";
+            GetCaResponse.prototype.rotation = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(GetCaResponse.prototype, "_rotation", {
+                get: $util.oneOfGetter($oneOfFields = ["rotation"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            GetCaResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate") && m.rootCertificate !== "")
+                    w.uint32(10).string(m.rootCertificate);
+                if (m.rotation != null && $Object.hasOwnProperty.call(m, "rotation"))
+                    $root.tsswarm.v1.CaRotationStatus.encode(m.rotation, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetCaResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetCaResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootCertificate = v;
+                            else
+                                delete m.rootCertificate;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.rotation = $root.tsswarm.v1.CaRotationStatus.decode(r, r.size(), $undefined, q + 1, m.rotation);
+                            m._rotation = "rotation";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetCaResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetCaResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetCaResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GetCaResponse();
+                if (d.rootCertificate != null) {
+                    if (typeof d.rootCertificate !== "string" || d.rootCertificate.length) {
+                        m.rootCertificate = $String(d.rootCertificate);
+                    }
+                }
+                if (d.rotation != null) {
+                    if (!$util.isObject(d.rotation))
+                        throw $TypeError(".tsswarm.v1.GetCaResponse.rotation: object expected");
+                    m.rotation = $root.tsswarm.v1.CaRotationStatus.fromObject(d.rotation, q + 1);
+                }
+                return m;
+            };
+
+            GetCaResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.rootCertificate = "";
+                }
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate")) {
+                    d.rootCertificate = m.rootCertificate;
+                }
+                if (m.rotation != null && $Object.hasOwnProperty.call(m, "rotation")) {
+                    d.rotation = $root.tsswarm.v1.CaRotationStatus.toObject(m.rotation, o, q + 1);
+                }
+                return d;
+            };
+
+            GetCaResponse.prototype.toJSON = function() {
+                return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetCaResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetCaResponse";
+            };
+
+            return GetCaResponse;
         })();
 
         return v1;

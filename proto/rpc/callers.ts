@@ -71,6 +71,9 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     updateNode: ADMINISTRATOR,
     removeNode: ADMINISTRATOR,
     rotateJoinToken: ADMINISTRATOR,
+    updateCluster: ADMINISTRATOR,
+    rotateCa: ADMINISTRATOR,
+    getCa: ADMINISTRATOR,
   }),
 ]);
 

@@ -2,6 +2,7 @@ import { ChannelCredentials } from '@grpc/grpc-js';
 import { X509Certificate } from 'node:crypto';
 import { connect as tlsConnect, createSecureContext } from 'node:tls';
 import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
+import { CLOCK_HINT, isoSeconds, spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Caller, CertificateProblem } from './caller.ts';
@@ -49,10 +50,11 @@ export class TlsCredentials extends ChannelCredentials {
       connect: (socket) =>
         new Promise((resolve, reject) => {
           const failed = (error: unknown): void => {
-            const failure = handshakeFailure(error);
+            const failure = handshakeFailure(error, shown);
             this.failure = failure;
             reject(failure ?? (error instanceof Error ? error : new Error(String(error))));
           };
+          let shown: X509Certificate | undefined;
           const closed = (): void => failed(new Error('the connection was closed during the TLS handshake'));
           const tlsSocket = tlsConnect({
             socket,
@@ -63,6 +65,8 @@ export class TlsCredentials extends ChannelCredentials {
             rejectUnauthorized: this.#verify !== undefined,
             checkServerIdentity: (_host, peer) => this.#check(peer),
           });
+          // Once it is refused, it cannot be asked for any more.
+          tlsSocket.prependOnceListener('secure', () => (shown = shownBy(tlsSocket)));
           tlsSocket.once('error', failed);
           tlsSocket.once('close', closed);
           tlsSocket.once('secureConnect', () => {
@@ -140,18 +144,16 @@ function verifyServer(
   if (nodeId !== undefined && server.nodeId !== nodeId) refuse(`another node answers, expected "${nodeId}"`);
 }
 
-const CLOCK_HINT = 'compare the clocks of both machines (date -u) and set them, best by NTP';
-
 /** What OpenSSL says of a server's certificate, in words that help; undefined: it was not about certificates. */
-function handshakeFailure(error: unknown): TsswarmError | undefined {
+function handshakeFailure(error: unknown, shown: X509Certificate | undefined): TsswarmError | undefined {
   if (isTsswarmError(error)) return error;
   const refused = (reason: string, hint: string): TsswarmError =>
     new TsswarmError('PERMISSION_DENIED', `verifying the server: ${reason}`, { hint, cause: error });
   switch ((error as { readonly code?: unknown }).code) {
     case 'CERT_NOT_YET_VALID':
-      return refused('its certificate is not valid yet by the clock of this machine', CLOCK_HINT);
+      return refused(`its certificate ${outOfTime(shown, Date.now(), 'this machine')}`, CLOCK_HINT);
     case 'CERT_HAS_EXPIRED':
-      return refused('its certificate has expired by the clock of this machine', CLOCK_HINT);
+      return refused(`its certificate ${outOfTime(shown, Date.now(), 'this machine')}`, CLOCK_HINT);
     case 'UNABLE_TO_GET_ISSUER_CERT':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
@@ -166,6 +168,21 @@ function handshakeFailure(error: unknown): TsswarmError | undefined {
     default:
       return undefined;
   }
+}
+
+/** The certificate of a peer that is not verified yet. */
+function shownBy(socket: TLSSocket): X509Certificate | undefined {
+  const { raw } = socket.getPeerCertificate(true) as Partial<PeerCertificate>;
+  return raw === undefined ? undefined : new X509Certificate(raw);
+}
+
+/** Says by how much a certificate is not valid, and whose clock says so. */
+function outOfTime(certificate: X509Certificate | undefined, now: number, whose: string): string {
+  if (certificate === undefined) return `is not valid by the clock of ${whose}`;
+  const [from, to] = [certificate.validFromDate.getTime(), certificate.validToDate.getTime()];
+  return now < from
+    ? `is valid from ${isoSeconds(from)} on, and the clock of ${whose} says ${isoSeconds(now)}: ${spanWords(from - now)} too early`
+    : `has expired at ${isoSeconds(to)}, and the clock of ${whose} says ${isoSeconds(now)}: ${spanWords(now - to)} too late`;
 }
 
 /**
@@ -216,7 +233,7 @@ function clientProblem(certificate: X509Certificate, code: string): CertificateP
   if (code === 'CERT_HAS_EXPIRED') return expired(certificate.validToDate.getTime());
   if (code === 'CERT_NOT_YET_VALID') {
     return {
-      reason: `the certificate is valid only from ${certificate.validFromDate.toISOString()} on, by the clock of the manager`,
+      reason: `the certificate ${outOfTime(certificate, Date.now(), 'the manager')}`,
       hint: CLOCK_HINT,
     };
   }

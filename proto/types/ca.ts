@@ -6,6 +6,8 @@ export interface GetRootCertificateResponse {
   readonly roots: string;
   /** The manager's clock, ms. Not authenticated: good for an error message only. */
   readonly wallTime: number;
+  /** Digests of roots that were rotated out. Not authenticated: good for an error message only. */
+  readonly formerRoots: readonly string[];
 }
 
 export interface IssueCertificateRequest {

@@ -1,4 +1,4 @@
-import type { NodeAvailability, NodeRole } from './objects.ts';
+import type { ClusterSpec, NodeAvailability, NodeRole, NodeState } from './objects.ts';
 
 export interface RaftPingResponse {
   /** Who answers there. */
@@ -57,4 +57,45 @@ export interface RotateJoinTokenRequest {
 }
 export interface RotateJoinTokenResponse {
   readonly token: string;
+}
+/** Settings of the cluster; what is absent stays as it is. */
+export type UpdateClusterRequest = Partial<
+  Pick<
+    ClusterSpec,
+    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots'
+  >
+>;
+export interface UpdateClusterResponse {
+  /** False: it was so already. */
+  readonly changed: boolean;
+}
+export interface RotateCaRequest {
+  /** PEM of the root to go to and of its key; both empty: a new root is made. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Lifetime of the new certificates, ms; absent: as before. */
+  readonly nodeCertExpiryMs?: number;
+}
+export interface RotateCaResponse {
+  /** PEM of the root that the cluster goes to. */
+  readonly rootCertificate: string;
+}
+export interface GetCaResponse {
+  /** PEM. While a rotation is under way the root that is left. */
+  readonly rootCertificate: string;
+  readonly rotation?: CaRotationStatus;
+}
+/** How far a rotation of the root has come. */
+export interface CaRotationStatus {
+  /** Wall time, ms. */
+  readonly startedAt: number;
+  readonly rootCertificate: string;
+  readonly nodes: readonly CaRotationNode[];
+}
+export interface CaRotationNode {
+  readonly nodeId: string;
+  readonly hostname: string;
+  readonly state: NodeState;
+  /** It uses a certificate of the new root. */
+  readonly done: boolean;
 }

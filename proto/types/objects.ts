@@ -37,6 +37,8 @@ export interface Cluster {
   readonly rotatedTokens?: readonly string[];
   /** Nodes that were removed: their certificates are refused and never renewed. */
   readonly removedNodes?: readonly RemovedNode[];
+  /** Digests of the roots before this one, newest last: whoever still brings a token of one is told so. */
+  readonly formerRoots?: readonly string[];
 }
 
 /** A change of root under way: certificates are issued by the new root, both roots are trusted. */
@@ -65,6 +67,12 @@ export interface ClusterSpec {
   readonly addressPoolPrefix: number;
   /** Lifetime of node certificates, ms; absent: 90 days. At least an hour. */
   readonly nodeCertExpiryMs?: number;
+  /** How often nodes say that they are there, ms; absent: 1.5 s. A node that is silent for three times as long is down. */
+  readonly dispatcherHeartbeatMs?: number;
+  /** Log entries between two snapshots of a manager's state; absent: 10,000. */
+  readonly snapshotInterval?: number;
+  /** Snapshots that are kept beside the newest; absent: 1. */
+  readonly maxSnapshots?: number;
 }
 
 export type NodeRole = 'manager' | 'worker';

@@ -1,6 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
+import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError } from '../../base/errors.ts';
+import { CLOCK_HINT, clockSkew } from '../../base/clock-skew.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
 import { parseJoinToken, rootDigest } from '../../base/join-token.ts';
 import { certificatesOf, identityOf, verifyChain } from '../../proto/rpc/certificate.ts';
 import { connect } from '../../proto/rpc/client.ts';
@@ -12,8 +14,8 @@ import type { IssueCertificateResponse, NodeAvailability, NodeDescription } from
 import { createCertificateRequest } from './request.ts';
 import type { CertificateRequest } from './request.ts';
 
-/** Certificates are backdated by an hour: clocks that differ by more cannot work together. */
-const MAX_SKEW_MS = 3600 * 1000;
+/** How long the manager that is to let the node in may be silent. */
+const PATIENCE_MS = 10_000;
 
 export type CaClient = Pick<ServiceClient<typeof caService>, 'issueCertificate' | 'watchIdentity'>;
 
@@ -21,7 +23,7 @@ export interface JoinOptions {
   /** A manager's "host:port". */
   readonly address: string;
   readonly token: string;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Clock;
   readonly availability: NodeAvailability;
   /** Where this node will be reached, "host:port"; empty: nowhere. */
   readonly advertiseAddress: string;
@@ -39,7 +41,7 @@ export interface JoinOptions {
  */
 export async function obtainIdentity(options: JoinOptions): Promise<TlsIdentity> {
   const { address, token, clock, signal } = options;
-  const root = await fetchRoot(address, parseJoinToken(token).rootDigest, clock, signal);
+  const root = await findRoot(options, parseJoinToken(token).rootDigest);
   const request = options.request ?? (await createCertificateRequest());
   const connection = connect(address, joiningCredentials(root));
   try {
@@ -84,36 +86,53 @@ export async function renewIdentity(
   );
 }
 
-/** The root at `address` that the token's digest names. */
-async function fetchRoot(
-  address: string,
-  digest: string,
-  clock: Pick<Clock, 'now'>,
-  signal: AbortSignal | undefined,
-): Promise<string> {
+/** The root at the address that the token's digest names. */
+async function findRoot({ address, clock, signal }: JoinOptions, digest: string): Promise<string> {
+  const { roots, wallTime, formerRoots } = await firstAnswer(address, clock, signal);
+  const action = `joining the cluster at "${address}"`;
+  // First: without the right time nothing else that is said here means much.
+  const skew = clockSkew(clock.now(), wallTime);
+  if (skew !== undefined) throw new TsswarmError('PERMISSION_DENIED', `${action}: ${skew}`, { hint: CLOCK_HINT });
+  const root = certificatesOf(roots).find(({ raw }) => rootDigest(raw) === digest);
+  if (root !== undefined) return root.toString();
+  if (formerRoots.includes(digest)) {
+    throw new TsswarmError(
+      'PERMISSION_DENIED',
+      `${action}: the join token is of a root that was rotated out (tsswarm ca --rotate)`,
+      { hint: 'print the token that holds with "tsswarm join-token worker" (or manager) on a manager' },
+    );
+  }
+  throw new TsswarmError(
+    'PERMISSION_DENIED',
+    `${action}: it is not the one that the join token is of: no root there has the digest of the token`,
+    { hint: 'check the address, or print the token of that cluster: "tsswarm join-token" on one of its managers' },
+  );
+}
+
+/** @throws UNAVAILABLE that says what to look at */
+async function firstAnswer(address: string, clock: Clock, outer: AbortSignal | undefined) {
+  const patience = new AbortController();
+  const scope = new AbortController();
+  const late = new TsswarmError('DEADLINE_EXCEEDED', `no answer within ${PATIENCE_MS / 1000} s`);
+  void sleep(clock, PATIENCE_MS, patience.signal).then(
+    () => scope.abort(late),
+    () => undefined,
+  );
   const connection = connect(address, unverifiedCredentials());
   try {
-    const { roots, wallTime } = await connection.service(caService).getRootCertificate({}, signal);
-    const root = certificatesOf(roots).find(({ raw }) => rootDigest(raw) === digest);
-    if (root === undefined) {
-      throw new TsswarmError(
-        'PERMISSION_DENIED',
-        `joining the cluster at "${address}": it is not the one that the join token is of`,
-        {
-          hint: 'check the address; after "tsswarm ca --rotate" older tokens no longer hold: print one with "tsswarm join-token"',
-        },
-      );
-    }
-    const ahead = clock.now() - wallTime;
-    if (Math.abs(ahead) > MAX_SKEW_MS) {
-      throw new TsswarmError(
-        'PERMISSION_DENIED',
-        `joining the cluster at "${address}": the clock of this machine is ${Math.round(Math.abs(ahead) / 60_000)} min ${ahead > 0 ? 'ahead of' : 'behind'} that of the manager, at most 60 min are allowed`,
-        { hint: 'set the clocks of both machines, best by NTP: date -u shows them' },
-      );
-    }
-    return root.toString();
+    const signal = outer === undefined ? scope.signal : AbortSignal.any([outer, scope.signal]);
+    return await connection.service(caService).getRootCertificate({}, signal);
+  } catch (cause) {
+    if (!isTsswarmError(cause, 'UNAVAILABLE') && cause !== late) throw cause;
+    const reason = messageOf(cause)
+      .replace(`talking to "${address}": `, '')
+      .replace(/^Error: /, '');
+    throw new TsswarmError('UNAVAILABLE', `joining the cluster at "${address}": no manager answers there: ${reason}`, {
+      cause,
+      hint: `check that a manager runs there (tsswarm status), that this machine has a route to it, and that no firewall closes port ${address.slice(address.lastIndexOf(':') + 1)}/tcp`,
+    });
   } finally {
+    patience.abort();
     connection.close();
   }
 }

@@ -1,10 +1,19 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { TsswarmError } from '../../../base/errors.ts';
+import type { NodeAvailability } from '../../../proto/types/index.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
+import { initRequestPath } from '../../local-node/init-request.ts';
+import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { clusterSettings, namesOf } from '../cluster-settings.ts';
+import type { ClusterSettingOptions } from '../cluster-settings.ts';
+import { refuseExternalCa } from '../external-ca.ts';
 import { isMember } from './member.ts';
 
-export interface InitOptions {
+/** How the daemon is started: `init` and `join` share it. */
+export interface StartNodeOptions {
   readonly nodeName?: string;
   readonly cgroupParent?: string;
   readonly addressPool?: readonly string[];
@@ -14,10 +23,17 @@ export interface InitOptions {
   readonly systemd: boolean;
 }
 
+export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
+  readonly availability?: string;
+  readonly externalCa?: string;
+}
+
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
+  const request = requestOf(options);
   const known = isMember(place.stateDir);
-  const started = await startNode({ place, flags: daemonFlags(options), useSystemd: options.systemd });
+  if (known) refuseForMember(options);
+  const started = await startWith(place, options, known ? undefined : request);
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
@@ -51,8 +67,48 @@ Next:  tscompose up -d
   }
 }
 
+/** Starts the node; a new cluster becomes what the request says, or is not begun. */
+async function startWith(place: NodePlace, options: InitOptions, request: InitRequest | undefined) {
+  const path = initRequestPath(place.stateDir);
+  if (request !== undefined) {
+    await mkdir(place.stateDir, { recursive: true, mode: 0o711 });
+    await writeFile(path, JSON.stringify(request), { mode: 0o600 });
+  }
+  try {
+    return await startNode({ place, flags: daemonFlags(options), useSystemd: options.systemd });
+  } finally {
+    await rm(path, { force: true });
+  }
+}
+
+/** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
+function requestOf(options: InitOptions): InitRequest | undefined {
+  refuseExternalCa(options.externalCa);
+  const settings = clusterSettings(options);
+  const { availability } = options;
+  if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
+    throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
+  if (availability === undefined) return Object.keys(settings).length === 0 ? undefined : { settings };
+  return { settings, availability: availability as NodeAvailability };
+}
+
+/** A node that is started again has its cluster: what would be ignored is refused. */
+function refuseForMember(options: InitOptions): void {
+  const { certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots, availability } = options;
+  const given = namesOf({ certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots });
+  const all = availability === undefined ? given : [...given, '--availability'];
+  if (all.length === 0) return;
+  throw new TsswarmError(
+    'INVALID_INPUT',
+    `starting the node again with ${all.join(' and ')}: its cluster exists already`,
+    {
+      hint: 'start it without, then: tsswarm update, and tsswarm node update --availability',
+    },
+  );
+}
+
 /** The daemon's flags for what `init` was given. */
-export function daemonFlags(options: InitOptions): readonly string[] {
+export function daemonFlags(options: StartNodeOptions): readonly string[] {
   const flags: string[] = [];
   if (options.cgroupParent !== undefined) flags.push('--cgroup-parent', options.cgroupParent);
   if (options.nodeName !== undefined) flags.push('--node-name', options.nodeName);

@@ -10,10 +10,10 @@ import type { JoinRequest } from '../../local-node/join-request.ts';
 import { startNode } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { daemonFlags } from './init.ts';
-import type { InitOptions } from './init.ts';
+import type { StartNodeOptions } from './init.ts';
 import { isMember } from './member.ts';
 
-export interface JoinOptions extends InitOptions {
+export interface JoinOptions extends StartNodeOptions {
   readonly token: string;
   readonly availability: string;
 }
@@ -27,7 +27,7 @@ export async function join(place: NodePlace, address: string, options: JoinOptio
   running?.close();
   if (running !== undefined || isMember(place.stateDir)) {
     throw new TsswarmError('ALREADY_EXISTS', 'joining a cluster: this node is already part of one', {
-      hint: 'use "tsswarm leave" to leave it, and join another one then; "tsswarm init" starts a stopped node again',
+      hint: 'to change its role: tsswarm node promote (or demote) on a manager; to join another cluster: tsswarm leave first; to start it when it is stopped: tsswarm init',
     });
   }
   await mkdir(place.stateDir, { recursive: true, mode: 0o711 });

@@ -21,6 +21,8 @@ export interface BackEnd {
   readonly peers: ServiceHandlers<typeof raftService>;
   /** How this manager stands with the others: not let in yet, let in under another address than its present one, or let in. */
   standing(): 'new' | 'moved' | 'member';
+  /** What it does besides on the manager that leads, until `signal` aborts. */
+  lead?(signal: AbortSignal): Promise<void>;
   facts(): StoreFacts;
   close(): Promise<void>;
 }

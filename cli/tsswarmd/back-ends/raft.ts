@@ -1,4 +1,5 @@
 import { raftGroup } from '../../../manager/cluster/raft-group.ts';
+import { runUpkeepLoop } from '../../../manager/cluster/upkeep/loop.ts';
 import { createRaftTransport } from '../../../manager/raft/transport/server.ts';
 import { openStore } from '../../../manager/store/index.ts';
 import type { BackEnd, BackEndOptions } from './back-end.ts';
@@ -36,6 +37,7 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       if (self === undefined) return 'new';
       return self.address === advertiseAddr ? 'member' : 'moved';
     },
+    lead: (signal) => runUpkeepLoop({ store, raft, clock, logger }, signal),
     facts() {
       const { role, term, commitIndex } = raft.status();
       const storeVersion = store.view((tx) => tx.version);

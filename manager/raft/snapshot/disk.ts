@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { Sealer } from '../seal/sealer.ts';
@@ -16,7 +17,7 @@ export interface SnapshotStore {
   latest(): Snapshot | undefined;
   /** The snapshot of that index, if it is still there and good. */
   load(index: number): Promise<Snapshot | undefined>;
-  /** On disk when it resolves; older ones but one are removed. */
+  /** On disk when it resolves; older ones are removed but for as many as are kept. */
   save(meta: SnapshotMeta, data: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
 }
 
@@ -26,16 +27,19 @@ export interface SealedSnapshotStore extends SnapshotStore {
   reseal(): Promise<void>;
 }
 
-const KEPT = 2;
 const NAME = /^(\d{16})-(\d{16})(\.v([23]))?\.snapshot$/;
 /** Enough of a file to see which key sealed it. */
 const START_BYTES = 128;
 
-/**
- * @param dir made if missing
- * @param sealer seals snapshots; absent: they are written as they are, and sealed ones cannot be read
- */
-export function openSnapshots(dir: string, sealer?: Sealer): SealedSnapshotStore {
+export interface SnapshotOptions {
+  /** How many are kept beside the newest; default 1. */
+  readonly older?: () => number;
+  /** Seals snapshots; absent: they are written as they are, and sealed ones cannot be read. */
+  readonly sealer?: Sealer;
+}
+
+/** @param dir made if missing */
+export function openSnapshots(dir: string, { older = () => 1, sealer }: SnapshotOptions = {}): SealedSnapshotStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(dir)) if (name.endsWith('.new')) rmSync(join(dir, name));
   const load = async (name: string): Promise<Snapshot | undefined> => {
@@ -43,7 +47,7 @@ export function openSnapshots(dir: string, sealer?: Sealer): SealedSnapshotStore
     for (;;) {
       const { done, value } = steps.next();
       if (done === true) return value;
-      await new Promise(setImmediate);
+      await nextTurn();
     }
   };
   const write = async (meta: SnapshotOrigin, data: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> => {
@@ -87,7 +91,7 @@ export function openSnapshots(dir: string, sealer?: Sealer): SealedSnapshotStore
     async save(meta, data) {
       await write(meta, data);
       const all = snapshotsIn(await readdir(dir));
-      for (const name of all.slice(0, -KEPT)) await rm(join(dir, name));
+      for (const name of all.slice(0, -(1 + older()))) await rm(join(dir, name));
     },
     async reseal() {
       if (sealer === undefined) return;

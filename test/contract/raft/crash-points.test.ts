@@ -47,7 +47,7 @@ async function check(dir: string, promised: readonly string[], step: number): Pr
   const last = (kind: string): string | undefined =>
     promised.findLast((line) => line.startsWith(`${kind} `))?.slice(kind.length + 1);
   const vault = openVault(dekDisk(`${dir}/dek.json`, systemRandom), undefined, systemRandom);
-  const snapshot = openSnapshots(`${dir}/snapshots`, vault).latest();
+  const snapshot = openSnapshots(`${dir}/snapshots`, { sealer: vault }).latest();
   const index = snapshot?.index ?? 0;
   const saved = SNAPSHOTS.indexOf(Number(last('snapshot') ?? 0));
   const context = `killed before step ${step}, after "${said}"`;

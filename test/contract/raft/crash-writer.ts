@@ -22,7 +22,7 @@ const step = (): void => {
 
 const vault = openVault(dekDisk(`${dir}/dek.json`, systemRandom), undefined, systemRandom);
 const log = openLog(dir, vault);
-const snapshots = openSnapshots(`${dir}/snapshots`, vault);
+const snapshots = openSnapshots(`${dir}/snapshots`, { sealer: vault });
 const probe = await files.open(dir, 'r');
 const handle = Object.getPrototypeOf(probe) as Record<string, (...args: unknown[]) => unknown>;
 await probe.close();

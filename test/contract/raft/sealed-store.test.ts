@@ -62,12 +62,12 @@ describe('a log and snapshots that are sealed', () => {
     const log = openLog(dir, vaultOf());
     await log.write({ entries: entries(3) });
     await log.close();
-    await openSnapshots(join(dir, 'snapshots'), vaultOf()).save(meta(3), [Buffer.from(SECRET)]);
+    await openSnapshots(join(dir, 'snapshots'), { sealer: vaultOf() }).save(meta(3), [Buffer.from(SECRET)]);
     assert.ok(!inFiles());
-    assert.equal(openSnapshots(join(dir, 'snapshots'), vaultOf()).latest()?.data.toString(), SECRET);
+    assert.equal(openSnapshots(join(dir, 'snapshots'), { sealer: vaultOf() }).latest()?.data.toString(), SECRET);
     const other = vaultOf('other.json');
     const refused = (error: unknown): boolean => isTsswarmError(error, 'PERMISSION_DENIED');
-    assert.throws(() => openSnapshots(join(dir, 'snapshots'), other).latest(), refused);
+    assert.throws(() => openSnapshots(join(dir, 'snapshots'), { sealer: other }).latest(), refused);
     const stranger = openLog(dir, other);
     assert.throws(() => [...stranger.read(1, 3)], refused);
     await stranger.close();
@@ -118,7 +118,10 @@ describe('a log and snapshots that are sealed', () => {
 
   it('refuse a snapshot whose frames were changed or left out, though its checksum is right', async () => {
     const folder = join(dir, 'snapshots');
-    await openSnapshots(folder, vaultOf()).save(meta(3), [Buffer.alloc(100_000, 'a'), Buffer.alloc(100_000, 'b')]);
+    await openSnapshots(folder, { sealer: vaultOf() }).save(meta(3), [
+      Buffer.alloc(100_000, 'a'),
+      Buffer.alloc(100_000, 'b'),
+    ]);
     const path = join(folder, readdirSync(folder)[0] ?? '');
     const good = readFileSync(path);
     const frames: Buffer[] = [];
@@ -138,13 +141,13 @@ describe('a log and snapshots that are sealed', () => {
       bytes.writeUInt32BE(crc32(bytes.subarray(4)));
       writeFileSync(path, bytes);
       assert.throws(
-        () => openSnapshots(folder, vaultOf()).latest(),
+        () => openSnapshots(folder, { sealer: vaultOf() }).latest(),
         (error) => isTsswarmError(error, 'CORRUPT'),
       );
     }
     writeFileSync(path, good);
     renameSync(path, join(folder, '0000000000000004-0000000000000001.v3.snapshot'));
-    assert.equal(openSnapshots(folder, vaultOf()).latest()?.index, 3, 'what it says of itself counts');
+    assert.equal(openSnapshots(folder, { sealer: vaultOf() }).latest()?.index, 3, 'what it says of itself counts');
   });
 
   it('take over what lay there in the clear, and leave nothing of it', async () => {
@@ -156,7 +159,7 @@ describe('a log and snapshots that are sealed', () => {
     assert.ok(inFiles());
     const vault = vaultOf();
     for (const _ of ['first', 'again']) {
-      const snapshots = openSnapshots(join(dir, 'snapshots'), vault);
+      const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vault });
       await snapshots.reseal();
       const log = await openSealedLog(dir, vault);
       assert.deepEqual([log.firstIndex, log.lastIndex, log.hardState], [6, 300, { term: 4, votedFor: 'b' }]);
@@ -176,7 +179,7 @@ describe('a log and snapshots that are sealed', () => {
     old.writeBigUInt64BE(2n, 12);
     old.write('state', 20);
     old.writeUInt32BE(crc32(old.subarray(4)));
-    const snapshots = openSnapshots(join(dir, 'snapshots'), vaultOf());
+    const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vaultOf() });
     writeFileSync(join(dir, 'snapshots', '0000000000000040-0000000000000002.snapshot'), old);
     await snapshots.reseal();
     const latest = snapshots.latest();
@@ -187,7 +190,7 @@ describe('a log and snapshots that are sealed', () => {
   it('need only the newest key when they are sealed anew', async () => {
     const vault = vaultOf();
     const log = openLog(dir, vault);
-    const snapshots = openSnapshots(join(dir, 'snapshots'), vault);
+    const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vault });
     await log.write({ entries: entries(300) });
     await snapshots.save(meta(2), [Buffer.from(SECRET)]);
     vault.relock(undefined, 7);
@@ -202,6 +205,6 @@ describe('a log and snapshots that are sealed', () => {
     const again = openLog(dir, later);
     assert.equal(texts(again.read(1, 301)).at(-2), `${SECRET} 300`);
     await again.close();
-    assert.equal((await openSnapshots(join(dir, 'snapshots'), later).load(2))?.data.toString(), SECRET);
+    assert.equal((await openSnapshots(join(dir, 'snapshots'), { sealer: later }).load(2))?.data.toString(), SECRET);
   });
 });

@@ -147,7 +147,7 @@ describe('a running container', () => {
     await container.start();
     const session = await attachTo(container.runDir);
     const output = new OutputReader(session.output);
-    if (!(await container.logged('stdout')).includes('up')) await output.until('up\n');
+    await eventually(async () => (await container.logged('stdout')).includes('up'));
     session.kill('SIGUSR1');
     await output.until('usr1\n');
     await signalContainer(container.runDir, 'term');

@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { TsswarmError, errnoOf } from '../../base/errors.ts';
+import type { NodeAvailability, UpdateClusterRequest } from '../../proto/types/index.ts';
+
+/** What `tsswarm init` leaves for the daemon that it starts, where the new cluster is to be other than usual. */
+export interface InitRequest {
+  readonly settings: UpdateClusterRequest;
+  /** Of this node. */
+  readonly availability?: NodeAvailability;
+}
+
+export const initRequestPath = (stateDir: string): string => join(stateDir, 'init.json');
+
+/** Nothing is asked for where there is no request. @throws CORRUPT */
+export function readInitRequest(stateDir: string): InitRequest {
+  const path = initRequestPath(stateDir);
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as InitRequest;
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') return { settings: {} };
+    throw new TsswarmError('CORRUPT', `reading "${path}": it is not what "tsswarm init" writes there`, {
+      cause,
+      hint: 'remove the file, and init again',
+    });
+  }
+}

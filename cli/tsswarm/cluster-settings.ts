@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import { TsswarmError } from '../../base/errors.ts';
+import { parseDurationMs } from '../../compose/normalise/units.ts';
+import { checkClusterSettings } from '../../manager/cluster/spec.ts';
+import type { UpdateClusterRequest } from '../../proto/types/index.ts';
+
+/** Settings of the cluster as they are typed. */
+export interface ClusterSettingOptions {
+  readonly certExpiry?: string;
+  readonly taskHistoryLimit?: string;
+  readonly dispatcherHeartbeat?: string;
+  readonly snapshotInterval?: string;
+  readonly maxSnapshots?: string;
+}
+
+/** Adds the options that `init` and `update` share. */
+export function addClusterSettings(command: Command): Command {
+  return command
+    .option('--cert-expiry <duration>', 'lifetime of node certificates, from their next renewal on (2160h)')
+    .option('--task-history-limit <number>', 'tasks kept per slot, the live one included (5)')
+    .option(
+      '--dispatcher-heartbeat <duration>',
+      'how often nodes say that they are there; silent for three, down (1.5s)',
+    )
+    .option('--snapshot-interval <number>', 'log entries between two snapshots of the state (10000)')
+    .option('--max-snapshots <number>', 'older snapshots kept beside the newest (1)');
+}
+
+/** What was asked for; nothing where nothing was. @throws INVALID_INPUT that names the option */
+export function clusterSettings(options: ClusterSettingOptions): UpdateClusterRequest {
+  const given: readonly (readonly [string, keyof UpdateClusterRequest, string | undefined])[] = [
+    ['--cert-expiry', 'nodeCertExpiryMs', options.certExpiry],
+    ['--task-history-limit', 'taskHistoryLimit', options.taskHistoryLimit],
+    ['--dispatcher-heartbeat', 'dispatcherHeartbeatMs', options.dispatcherHeartbeat],
+    ['--snapshot-interval', 'snapshotInterval', options.snapshotInterval],
+    ['--max-snapshots', 'maxSnapshots', options.maxSnapshots],
+  ];
+  const settings = given.flatMap(([option, name, text]) =>
+    text === undefined ? [] : [[name, name.endsWith('Ms') ? duration(option, text) : integer(option, text)] as const],
+  );
+  return checkClusterSettings(Object.fromEntries(settings) as UpdateClusterRequest);
+}
+
+/** The settings' options in the words of the command line, for a message. */
+export function namesOf(options: Readonly<Record<string, string | undefined>>): readonly string[] {
+  return Object.entries(options)
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`);
+}
+
+function duration(option: string, text: string): number {
+  const ms = parseDurationMs(text);
+  if (ms !== undefined) return Math.round(ms);
+  throw new TsswarmError('INVALID_INPUT', `using ${option} "${text}": expected a duration such as 720h or 1m30s`);
+}
+
+function integer(option: string, text: string): number {
+  if (/^-?\d{1,15}$/.test(text)) return Number(text);
+  throw new TsswarmError('INVALID_INPUT', `using ${option} "${text}": expected a whole number`);
+}

@@ -1,0 +1,70 @@
+import { TsswarmError } from '../../base/errors.ts';
+import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/types/index.ts';
+
+const HOUR_MS = 3600 * 1000;
+/** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */
+export const MIN_CERT_EXPIRY_MS = HOUR_MS;
+const MAX_CERT_EXPIRY_MS = 20 * 365 * 24 * HOUR_MS;
+
+/** What holds until the cluster says otherwise. */
+export const DEFAULT_HISTORY_LIMIT = 5;
+/** A silent node is noticed within three of them: 5 s, where Swarm's 5 s make it 15 and more. */
+export const DEFAULT_HEARTBEAT_MS = 1500;
+/** As swarmkit. */
+export const DEFAULT_SNAPSHOT_INTERVAL = 10_000;
+/** One more than swarmkit: a snapshot that the disk has damaged is not the end. */
+export const DEFAULT_MAX_SNAPSHOTS = 1;
+
+/** How often nodes say that they are there, ms. */
+export const heartbeatMs = (cluster: Cluster | undefined): number =>
+  cluster?.spec.dispatcherHeartbeatMs ?? DEFAULT_HEARTBEAT_MS;
+
+interface Limits {
+  readonly what: string;
+  readonly from: number;
+  readonly to: number;
+  /** The limits in the user's words. */
+  readonly words: string;
+}
+
+const LIMITS: Readonly<Record<keyof UpdateClusterRequest, Limits>> = {
+  taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },
+  nodeCertExpiryMs: {
+    what: 'the lifetime of node certificates',
+    from: MIN_CERT_EXPIRY_MS,
+    to: MAX_CERT_EXPIRY_MS,
+    words: '1h to 20 years',
+  },
+  // Below it a node would be down for a pause that every machine makes now and then.
+  dispatcherHeartbeatMs: { what: 'the period of heartbeats', from: 500, to: HOUR_MS, words: '500ms to 1h' },
+  snapshotInterval: {
+    what: 'the number of log entries between snapshots',
+    from: 100,
+    to: 10_000_000,
+    words: '100 to 10000000',
+  },
+  maxSnapshots: { what: 'the number of older snapshots kept', from: 0, to: 100, words: '0 to 100' },
+};
+
+/**
+ * Checks settings that somebody asks for.
+ * @throws INVALID_INPUT that says what is possible
+ */
+export function checkClusterSettings(change: UpdateClusterRequest): UpdateClusterRequest {
+  for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
+    const value = change[name as keyof UpdateClusterRequest];
+    if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
+    const given = name.endsWith('Ms') ? `${value} ms` : String(value);
+    throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`);
+  }
+  return change;
+}
+
+/** The settings of a cluster with a change made to them. @throws INVALID_INPUT */
+export function withSettings(spec: ClusterSpec, change: UpdateClusterRequest): ClusterSpec {
+  const asked = checkClusterSettings(change);
+  const given = Object.keys(LIMITS)
+    .map((name) => [name, asked[name as keyof UpdateClusterRequest]] as const)
+    .filter(([, value]) => value !== undefined);
+  return { ...spec, ...Object.fromEntries(given) };
+}
