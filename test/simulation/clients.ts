@@ -1,8 +1,22 @@
 import { isTsswarmError } from '../../base/errors.ts';
 import type { Cluster, Member } from './cluster.ts';
+import type { Found } from './contents.ts';
 import type { Operation } from './linearizability.ts';
 import type { Shape } from './profile.ts';
 import type { World } from './world.ts';
+
+/** One key of a transaction. */
+interface Change {
+  readonly key: string;
+  readonly kind: 'put' | 'cas';
+  readonly seen: Found | undefined;
+  readonly removes?: boolean;
+}
+
+/** Somebody else was faster. */
+const CONFLICTS = ['CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND'] as const;
+/** Nothing happened. */
+const REFUSALS = ['NOT_LEADER', 'UNAVAILABLE', ...CONFLICTS] as const;
 
 /** Clients that write and read at random, and remember what they were told. */
 export class Clients {
@@ -34,12 +48,12 @@ export class Clients {
 
   async write(): Promise<boolean> {
     const leader = this.#cluster.leader();
-    return leader !== undefined && (await this.#write(leader, 'k0', 'put', ''));
+    return leader !== undefined && (await this.#write(leader, [{ key: 'k0', kind: 'put', seen: undefined }]));
   }
 
   async #client(end: number): Promise<void> {
     const world = this.#world;
-    const seen = new Map<string, string>();
+    const seen = new Map<string, Found>();
     // A client stays with a server as long as that answers, also when another leads by now.
     let home: Member | undefined;
     while (world.now < end && world.violation === undefined) {
@@ -50,53 +64,70 @@ export class Clients {
         home?.raft !== undefined && world.chance(0.9)
           ? home
           : ((world.chance(0.7) ? this.#cluster.leader() : undefined) ?? world.pick(members));
-      const key = `k${world.integer(0, this.#shape.keys - 1)}`;
+      const key = this.#key();
       const dice = world.random.next();
       const answered = await (dice < 0.4
         ? this.#get(member, key, seen)
-        : dice < 0.8
-          ? this.#write(member, key, 'put', '')
-          : this.#write(member, key, 'cas', seen.get(key) ?? ''));
+        : this.#write(member, this.#changes(key, dice < 0.8 ? 'put' : 'cas', seen)));
       home = answered ? member : undefined;
     }
   }
 
-  async #get(member: Member, key: string, seen?: Map<string, string>): Promise<boolean> {
-    const { raft, machine } = member;
+  /** What one transaction does: the store takes several keys, and removals. */
+  #changes(key: string, kind: Change['kind'], seen: ReadonlyMap<string, Found>): readonly Change[] {
+    const change = { key, kind, seen: seen.get(key) };
+    if (this.#cluster.profile.store !== true) return [change];
+    const removes = this.#world.chance(0.1);
+    const other = this.#key();
+    if (other === key || this.#world.chance(0.7)) return [{ ...change, removes }];
+    return [
+      { ...change, removes },
+      { key: other, kind: 'put', seen: undefined },
+    ];
+  }
+
+  #key(): string {
+    return `k${this.#world.integer(0, this.#shape.keys - 1)}`;
+  }
+
+  async #get(member: Member, key: string, seen?: Map<string, Found>): Promise<boolean> {
+    const { raft, contents } = member;
     if (raft === undefined) return false;
     const operation = this.#call('get', key, '', '');
     const outcome = await this.#outcome(member, () => raft.readIndex());
     if (outcome !== 'done') return false;
-    operation.result = machine.registers[key] ?? '';
+    const found = contents.get(key);
+    operation.result = found.value;
     operation.returnedAt = this.#world.now;
-    seen?.set(key, operation.result);
+    seen?.set(key, found);
     this.history.push(operation);
     this.#cluster.coverage.reads++;
     return true;
   }
 
-  async #write(member: Member, key: string, kind: 'put' | 'cas', expected: string): Promise<boolean> {
-    const { raft, machine } = member;
+  async #write(member: Member, changes: readonly Change[]): Promise<boolean> {
+    const { raft, contents } = member;
     if (raft === undefined) return false;
-    const id = this.#nextId++;
-    const operation = this.#call(kind, key, `v${id}`, expected);
-    const command = { id, kind, key, value: operation.value, expected };
-    // It belongs to the history from the call on: the run may end before anybody knows how it went.
-    this.history.push(operation);
-    const payload = Buffer.from(JSON.stringify(command));
-    const outcome = await this.#outcome(member, () => raft.propose(payload));
+    const writes = changes.map(({ key, kind, seen, removes }) => {
+      const value = removes === true ? '' : `v${this.#nextId++}`;
+      return {
+        operation: this.#call(kind, key, value, seen?.value ?? ''),
+        seen: kind === 'cas' ? (seen ?? { value: '' }) : undefined,
+      };
+    });
+    const operations = writes.map(({ operation }) => operation);
+    // They belong to the history from the call on: the run may end before anybody knows how it went.
+    this.history.push(...operations);
+    const outcome = await this.#outcome(member, () => contents.write(writes));
     if (outcome === 'refused') {
-      this.history.splice(this.history.indexOf(operation), 1);
+      for (const operation of operations) this.history.splice(this.history.indexOf(operation), 1);
       return false;
     }
     if (outcome === 'unknown') {
       this.#cluster.coverage.unknown++;
       return false;
     }
-    const found = machine.found.get(id);
-    if (found === undefined) this.#world.fail(`${member.id} acknowledged a command that it has not applied`);
-    operation.result = found ?? '';
-    operation.returnedAt = this.#world.now;
+    for (const operation of operations) operation.returnedAt = this.#world.now;
     this.#cluster.coverage.acknowledged++;
     return true;
   }
@@ -115,10 +146,10 @@ export class Clients {
     });
     const answered = call.then(
       () => 'done' as const,
-      (error: unknown) =>
-        isTsswarmError(error, 'NOT_LEADER') || isTsswarmError(error, 'UNAVAILABLE')
-          ? ('refused' as const)
-          : ('unknown' as const),
+      (error: unknown) => {
+        if (CONFLICTS.some((code) => isTsswarmError(error, code))) this.#cluster.coverage.conflicts++;
+        return REFUSALS.some((code) => isTsswarmError(error, code)) ? ('refused' as const) : ('unknown' as const);
+      },
     );
     return Promise.race([answered, gaveUp]);
   }

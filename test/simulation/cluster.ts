@@ -1,12 +1,14 @@
 import { messageOf } from '../../base/errors.ts';
 import { silentLogger } from '../../base/log.ts';
-import { startRaft } from '../../manager/raft/loop.ts';
 import type { Entry, Raft, Server } from '../../manager/raft/types.ts';
 import { INJECTED, blankPlatter, crashDisk, simulatedLog, simulatedSnapshots } from './disk.ts';
 import type { Platter } from './disk.ts';
+import type { Contents, Hooks } from './contents.ts';
 import { Invariants } from './invariants.ts';
-import { RegisterMachine } from './machine.ts';
 import { Network } from './network.ts';
+import { Reference } from './reference.ts';
+import { Registers } from './registers.ts';
+import { Stored } from './stored.ts';
 import type { Profile, Shape } from './profile.ts';
 import type { Life, World } from './world.ts';
 
@@ -23,6 +25,10 @@ export interface Coverage {
   acknowledged: number;
   reads: number;
   unknown: number;
+  conflicts: number;
+  watched: number;
+  resumes: number;
+  relists: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -37,6 +43,17 @@ export const NO_COVERAGE: Coverage = {
   acknowledged: 0,
   reads: 0,
   unknown: 0,
+  conflicts: 0,
+  watched: 0,
+  resumes: 0,
+  relists: 0,
+};
+
+const NO_HOOKS: Hooks = {
+  applied: () => undefined,
+  restored: () => undefined,
+  delay: () => Promise.resolve(),
+  fail: () => undefined,
 };
 
 /** A machine: its disk, and the process on it when there is one. */
@@ -45,7 +62,7 @@ export interface Member {
   readonly platter: Platter;
   readonly founder: boolean;
   life: Life;
-  machine: RegisterMachine;
+  contents: Contents;
   /** Index of the last entry that this life applied. */
   applied: number;
   raft: Raft | undefined;
@@ -59,6 +76,8 @@ export class Cluster {
   readonly members: Member[] = [];
   readonly network: Network;
   readonly invariants: Invariants;
+  /** What members that keep a store have to hold. */
+  readonly reference: Reference;
   readonly coverage: Coverage = { ...NO_COVERAGE };
   readonly #world: World;
   readonly #shape: Shape;
@@ -69,6 +88,7 @@ export class Cluster {
     this.#shape = shape;
     this.profile = profile;
     this.invariants = new Invariants(world, () => this.members);
+    this.reference = new Reference((message) => world.fail(message));
     this.network = new Network(
       world,
       shape,
@@ -86,11 +106,7 @@ export class Cluster {
       platter,
       founder,
       life: { alive: false, pausedUntil: 0 },
-      machine: new RegisterMachine(
-        () => undefined,
-        () => undefined,
-        () => Promise.resolve(),
-      ),
+      contents: this.#contents(NO_HOOKS),
       applied: 0,
       raft: undefined,
       gone: false,
@@ -117,16 +133,18 @@ export class Cluster {
     member.life = life;
     member.applied = 0;
     let starting = true;
-    member.machine = new RegisterMachine(
-      (entry) => {
+    const contents = this.#contents({
+      applied: (entry) => {
         if (life.alive) this.#applied(member, entry);
       },
-      (index) => {
+      restored: (index) => {
         member.applied = index;
         if (!starting) this.coverage.installs++;
       },
-      () => new Promise((resolve) => void world.after(world.between(0, 50), resolve, life, 5)),
-    );
+      delay: () => new Promise((resolve) => void world.after(world.between(0, 50), resolve, life, 5)),
+      fail: (message) => world.fail(`${member.id}: ${message}`),
+    });
+    member.contents = contents;
     const founders = this.members.filter(({ founder }) => founder).length;
     const servers = Array.from({ length: Math.max(founders, this.#shape.founders) }, (_, i) => ({
       id: `n${i + 1}`,
@@ -154,17 +172,16 @@ export class Cluster {
     };
     const { electionTimeoutMs, heartbeatMs, preVote, maxAppendEntries, maxAppendBytes } = this.#shape;
     const { maxInflightMessages, maxInflightBytes, snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
-    startRaft({
+    const options = {
       id: member.id,
       address: this.server(member).address,
       ...rest,
       snapshots: counted,
-      machine: member.machine,
       clock: world.clock(life, world.between(0.8, 1.2)),
       random: world.random,
       logger: silentLogger,
       transport: this.network.transport(this.server(member).address, life),
-      bootstrap: member.founder ? { servers } : 'join',
+      bootstrap: member.founder ? { servers } : ('join' as const),
       electionTimeoutMs,
       heartbeatMs,
       preVote,
@@ -176,8 +193,9 @@ export class Cluster {
       trailing,
       snapshotChunkBytes,
       promotionTimeoutMs: 3000,
-      onFatal: (error) => this.#died(member, life, error),
-    }).then(
+      onFatal: (error: Error) => this.#died(member, life, error),
+    };
+    contents.start(options).then(
       (raft) => {
         starting = false;
         if (!life.alive) return;
@@ -228,6 +246,10 @@ export class Cluster {
     return this.members.filter(({ raft, gone }) => raft !== undefined && !gone);
   }
 
+  #contents(hooks: Hooks): Contents {
+    return this.profile.store === true ? new Stored(this.#world, hooks, this.reference) : new Registers(hooks);
+  }
+
   #applied(member: Member, entry: Entry): void {
     if (entry.index !== member.applied + 1)
       this.#world.fail(`apply: ${member.id} applies ${entry.index} after ${member.applied}`);
@@ -235,6 +257,7 @@ export class Cluster {
     this.#world.trace(entry.index);
     this.#world.trace(entry.term);
     this.invariants.applies(member, entry);
+    if (this.profile.store === true) this.reference.take(entry);
   }
 
   #died(member: Member, life: Life, error: unknown): void {

@@ -1,11 +1,11 @@
 /** One call of a client on one key. */
 export interface Operation {
-  readonly kind: 'put' | 'get' | 'cas';
+  kind: 'put' | 'get' | 'cas';
   readonly key: string;
   /** What was written; unique over the history. */
   readonly value: string;
   /** For "cas": what it expected to find. */
-  readonly expected: string;
+  expected: string;
   readonly calledAt: number;
   /** Infinity: nobody knows whether it took effect. */
   returnedAt: number;
@@ -106,10 +106,21 @@ function apply({ kind, value, expected, result, returnedAt }: Operation, state: 
   }
 }
 
-/** Leaves out what has no say: reads without answer, and writes without answer whose value nobody found. */
+/**
+ * Leaves out what has no say: reads without answer, and writes without answer whose value nobody found, nor another write
+ * that is in on top of it.
+ */
 function prune(history: readonly Operation[]): readonly Operation[] {
-  const found = new Set(history.filter(({ returnedAt }) => returnedAt !== Infinity).map(({ result }) => result));
-  return history.filter(
-    ({ kind, returnedAt, value }) => returnedAt !== Infinity || (kind !== 'get' && found.has(value)),
-  );
+  const kept = new Set(history.filter(({ returnedAt }) => returnedAt !== Infinity));
+  const found = new Set([...kept].map(({ result }) => result));
+  const open = history.filter((operation) => !kept.has(operation) && operation.kind !== 'get');
+  for (let before = -1; before !== kept.size;) {
+    before = kept.size;
+    for (const operation of open) {
+      if (kept.has(operation) || !found.has(operation.value)) continue;
+      kept.add(operation);
+      found.add(operation.expected);
+    }
+  }
+  return history.filter((operation) => kept.has(operation));
 }

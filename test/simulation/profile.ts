@@ -1,6 +1,6 @@
 import type { World } from './world.ts';
 
-export type ProfileName = 'mild' | 'hostile' | 'disks' | 'members';
+export type ProfileName = 'mild' | 'hostile' | 'disks' | 'members' | 'store';
 
 /** How often what goes wrong; probabilities for each message or write, and mean ms between acts of the nemesis. */
 export interface Profile {
@@ -14,6 +14,8 @@ export interface Profile {
   readonly slowWrite: number;
   readonly slowWriteMs: number;
   readonly failWrite: number;
+  /** Members run the product's store instead of registers. */
+  readonly store?: true;
 }
 
 export type Act =
@@ -75,6 +77,18 @@ const PROFILES: Readonly<Record<ProfileName, (world: World) => Profile>> = {
     slowWrite: 0.05,
     slowWriteMs: 100,
     failWrite: 0.0005,
+  }),
+  store: (world) => ({
+    drop: world.between(0, 0.15),
+    duplicate: world.between(0, 0.1),
+    slowMessage: world.between(0, 0.1),
+    slowMessageMs: world.between(50, 800),
+    nemesisMs: world.between(100, 600),
+    acts: { ...LINKS, crash: 5, 'crash-leader': 4, 'power-loss': 1, pause: 2, transfer: 3, membership: 4 },
+    slowWrite: world.between(0, 0.2),
+    slowWriteMs: 200,
+    failWrite: world.between(0, 0.001),
+    store: true,
   }),
 };
 

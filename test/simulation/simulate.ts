@@ -5,12 +5,16 @@ import { checkRegister } from './linearizability.ts';
 import { runNemesis } from './nemesis.ts';
 import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
 import type { Profile, ProfileName, Shape } from './profile.ts';
+import { Watcher } from './watchers.ts';
 import { World } from './world.ts';
 
 /** Simulated ms in which faults happen. */
 const FAULTS_MS = 10_000;
 /** Simulated ms in which everything must have come right afterwards, on top of election timeouts. */
 const SETTLE_MS = 20_000;
+/** In which whoever watches the store finds a member to watch it at. */
+const WATCH_MS = 2_000;
+const WATCHERS = 3;
 const CALM = { drop: 0, duplicate: 0, slowMessage: 0, slowMessageMs: 0, slowWrite: 0, slowWriteMs: 0, failWrite: 0 };
 
 export interface Outcome {
@@ -42,14 +46,19 @@ export async function simulate(seed: number, profileName: ProfileName, stacks = 
 
 async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   const world = new World((Math.imul(seed, 0x9e3779b1) ^ (PROFILE_NAMES.indexOf(profileName) << 28)) | 0);
-  const shape = drawShape(world);
+  const drawn = drawShape(world);
   const profile = drawProfile(profileName, world);
+  // A store's snapshot is some thousand bytes: at 16 to a message nothing else would happen.
+  const larger = profile.store === true ? 16 : 1;
+  const shape = { ...drawn, snapshotChunkBytes: drawn.snapshotChunkBytes * larger };
   const cluster = new Cluster(world, shape, profile);
   const clients = new Clients(world, cluster, shape);
   clients.run(FAULTS_MS);
+  const watchers = Array.from({ length: profile.store === true ? WATCHERS : 0 }, () => new Watcher(world, cluster));
+  for (const watcher of watchers) void watcher.run();
   void runNemesis(world, cluster, shape, FAULTS_MS);
   await world.runUntil(FAULTS_MS);
-  if (world.violation === undefined) await settle(world, cluster, clients, shape, profile);
+  if (world.violation === undefined) await settle(world, cluster, clients, watchers, shape, profile);
   if (world.violation === undefined) judge(world, clients);
   return {
     seed,
@@ -64,7 +73,14 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
 }
 
 /** Liveness: with faults ended there is a leader, it takes writes, and everybody comes to the same state. */
-async function settle(world: World, cluster: Cluster, clients: Clients, shape: Shape, profile: Profile): Promise<void> {
+async function settle(
+  world: World,
+  cluster: Cluster,
+  clients: Clients,
+  watchers: readonly Watcher[],
+  shape: Shape,
+  profile: Profile,
+): Promise<void> {
   cluster.profile = { ...profile, ...CALM };
   cluster.network.heal();
   // What was under way may still arrive; every machine is switched on.
@@ -91,23 +107,28 @@ async function settle(world: World, cluster: Cluster, clients: Clients, shape: S
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;
   await world.runUntil(end + entries * 4 * (shape.delayMs + shape.writeMs), () => converged(cluster));
-  if (world.violation === undefined && !converged(cluster))
-    world.fail(`liveness: the members do not come to the same state\n${describe(cluster)}`);
+  if (world.violation !== undefined) return;
+  if (!converged(cluster))
+    return world.fail(`liveness: the members do not come to the same state\n${describe(cluster)}`);
+  const seen = (): boolean => watchers.every((watcher) => watcher.version === cluster.reference.version);
+  await world.runUntil(world.now + WATCH_MS, seen);
+  if (world.violation === undefined && !seen())
+    world.fail(
+      `liveness: watchers are at ${watchers.map(({ version }) => version).join()}, the store at ${cluster.reference.version}`,
+    );
 }
 
 function converged(cluster: Cluster): boolean {
   const leader = cluster.leader();
   const status = leader?.raft?.status();
   if (leader === undefined || status?.appliedIndex !== status?.lastIndex) return false;
-  const expected = JSON.stringify(sorted(leader.machine.registers));
+  const expected = leader.contents.describe();
   return (status?.servers ?? []).every(({ id }) => {
     const member = cluster.members.find((other) => other.id === id);
     if (member?.raft?.status().appliedIndex !== status?.appliedIndex) return false;
-    return JSON.stringify(sorted(member?.machine.registers ?? {})) === expected;
+    return member?.contents.describe() === expected;
   });
 }
-
-const sorted = (registers: Record<string, string>) => Object.entries(registers).sort(([a], [b]) => (a < b ? -1 : 1));
 
 function judge(world: World, clients: Clients): void {
   const keys = Map.groupBy(clients.history, ({ key }) => key);

@@ -6,7 +6,7 @@ import { PROFILE_NAMES } from './profile.ts';
 import { simulate } from './simulate.ts';
 
 /** For each profile; by hand: `npm run test:simulation -- 100000 <first seed>`. */
-const SEEDS = Number(process.env['TSSWARM_SIMULATION_SEEDS'] ?? 500);
+const SEEDS = Number(process.env['TSSWARM_SIMULATION_SEEDS'] ?? 400);
 const FIRST = Number(process.env['TSSWARM_SIMULATION_FIRST'] ?? 1);
 
 describe(`Raft in a simulated machine room, ${SEEDS} seeds a profile from ${FIRST}`, function () {

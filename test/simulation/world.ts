@@ -168,6 +168,20 @@ export class World {
   }
 }
 
+/**
+ * A clock on which work takes long: whoever works in slices is interrupted between them, and other things happen then. Its
+ * wall time is wrong by hours, in whole milliseconds.
+ */
+export function slowClock(world: World, clock: Clock): Clock {
+  const wrongBy = world.integer(-10_000_000, 10_000_000);
+  let worked = 0;
+  return {
+    now: () => Math.floor(clock.now()) + wrongBy,
+    monotonic: () => clock.monotonic() + (worked += 3),
+    startTimer: (delayMs, fire) => clock.startTimer(delayMs + world.between(0, 5), fire),
+  };
+}
+
 function before(a: Event, b: Event): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }

@@ -1,7 +1,7 @@
 /** A bug planted on purpose: one piece of the product's source text replaced by another when it is loaded. */
 export interface Mutation {
   readonly name: string;
-  /** Below manager/raft/. */
+  /** From manager/raft/. */
   readonly file: string;
   /** Must occur exactly once. */
   readonly find: string;
@@ -269,5 +269,64 @@ export const MUTATIONS: readonly Mutation[] = [
     replace:
       "const batch = fold(tasks); for (const task of tasks) if (task.kind === 'send') this.#listener.send(task.to, task.message);",
     grave: true,
+  },
+  {
+    name: 'store: what a deposed leader proposed is still built on',
+    file: '../store/replicated.ts',
+    find: 'newest = committed.clone();',
+    replace: '',
+    grave: true,
+  },
+  {
+    name: 'store: a proposal is taken for the entry that took its place',
+    file: '../store/replicated.ts',
+    find: 'if (pending.size === 0) return;',
+    replace: 'if (pending.size >= 0) return;',
+    grave: true,
+  },
+  {
+    name: 'store: what was refused is built on',
+    file: '../store/replicated.ts',
+    find: 'if (raft.nextIndex === index) return',
+    replace: 'if (raft.nextIndex < index) return',
+    grave: true,
+  },
+  {
+    name: 'store: no version is compared',
+    file: '../store/transaction.ts',
+    find: 'known.meta.version !== object.meta.version',
+    replace: 'known.id !== object.id',
+    grave: true,
+  },
+  {
+    name: 'store: a snapshot is not of one moment',
+    file: '../store/snapshot.ts',
+    find: 'objects: database.list(table) }));',
+    replace: 'get objects() { return database.list(table); } }));',
+    grave: true,
+  },
+  {
+    name: 'store: watches go on over a restored snapshot',
+    file: '../store/replicated.ts',
+    find: "hub.close(new TsswarmError('UNAVAILABLE', 'watching the store: a snapshot replaced it; read and watch again'));",
+    replace: '',
+  },
+  {
+    name: 'store: a watch that is resumed gets a commit twice',
+    file: '../store/watch.ts',
+    find: 'if (commit.version > after) watcher.push(commit);',
+    replace: 'if (commit.version >= after) watcher.push(commit);',
+  },
+  {
+    name: 'store: a watch is resumed though commits are missing',
+    file: '../store/watch.ts',
+    find: '(this.#floor === undefined || after < this.#floor)',
+    replace: '(after < 0)',
+  },
+  {
+    name: 'store: an index keeps the old key',
+    file: '../store/database.ts',
+    find: 'ids?.delete(id);',
+    replace: 'void ids;',
   },
 ];

@@ -29,6 +29,8 @@ for (const { name, grave } of chosen) {
     '--reporter',
     'min',
     'manager/raft/core/*.test.ts',
+    'manager/raft/*.test.ts',
+    'manager/store/*.test.ts',
     'test/contract/raft/*.test.ts',
   );
   const failing = unit.status !== 0;

@@ -1,0 +1,113 @@
+import { TsswarmError } from '../../base/errors.ts';
+import type { NetworkId, ProjectId } from '../../base/ids.ts';
+import { startRaft } from '../../manager/raft/loop.ts';
+import type { Raft } from '../../manager/raft/types.ts';
+import { replicatedStore } from '../../manager/store/replicated.ts';
+import type { ResumableStore, WriteTransaction } from '../../manager/store/types.ts';
+import type { Network, Project } from '../../proto/types/index.ts';
+import { networkSpec } from '../builders/specs.ts';
+import type { Contents, Found, Hooks, MemberOptions, Write } from './contents.ts';
+import type { Reference } from './reference.ts';
+import { slowClock } from './world.ts';
+import type { World } from './world.ts';
+
+const META = { version: 0, createdAt: 0, updatedAt: 0 };
+
+/**
+ * The product's store on the log. A key is a project whose hash is the value, and a network that changes with it: its index
+ * by project, its unique name and its gateway follow the value, so that a transaction that was torn apart shows.
+ */
+export class Stored implements Contents {
+  readonly #hooks: Hooks;
+  readonly #world: World;
+  readonly #reference: Reference;
+  store: ResumableStore | undefined;
+
+  constructor(world: World, hooks: Hooks, reference: Reference) {
+    this.#world = world;
+    this.#hooks = hooks;
+    this.#reference = reference;
+  }
+
+  async start(options: MemberOptions): Promise<Raft> {
+    const { machine, attach } = replicatedStore(slowClock(this.#world, options.clock));
+    const raft = await startRaft({
+      ...options,
+      machine: {
+        apply: (entry) => {
+          this.#hooks.applied(entry);
+          machine.apply(entry);
+        },
+        snapshot: () => machine.snapshot(),
+        restore: async (snapshot) => {
+          await this.#hooks.delay();
+          await machine.restore(snapshot);
+          this.#hooks.restored(snapshot.index);
+          this.check();
+        },
+      },
+    });
+    this.store = attach(raft).store;
+    return raft;
+  }
+
+  get(key: string): Found {
+    const project = this.store?.view((tx) => tx.get('project', key as ProjectId));
+    return { value: project?.hash ?? '', proof: project };
+  }
+
+  async write(writes: readonly Write[]): Promise<void> {
+    await this.store?.update((tx) => {
+      for (const { operation, seen } of writes) {
+        const found = tx.get('project', operation.key as ProjectId)?.hash ?? '';
+        // The transaction commits on top of exactly what it saw, or not at all: stronger than a blind write.
+        const blind = operation.kind === 'put';
+        operation.kind = 'cas';
+        operation.result = operation.expected = found;
+        put(tx, operation.key, operation.value, blind ? undefined : seen);
+        if (!blind && (seen?.value ?? '') !== found)
+          this.#hooks.fail(`optimistic versions: "${seen?.value}" was changed although "${found}" had taken its place`);
+      }
+    });
+  }
+
+  describe(): string {
+    return this.check() ?? '';
+  }
+
+  /** Compares the whole state with what it must be; returns it. */
+  check(): string | undefined {
+    return this.store?.view((tx) => this.#reference.compare(tx));
+  }
+}
+
+/** @param seen what the client read before; undefined: it does not care what is there */
+function put(tx: WriteTransaction, key: string, value: string, seen: Found | undefined): void {
+  const id = key as ProjectId;
+  const project = seen === undefined ? tx.get('project', id) : (seen.proof as Project | undefined);
+  const networkId = `n-${key}` as NetworkId;
+  if (value === '') {
+    // Removing has no version: the client looks at what it removes in the same transaction.
+    const present = tx.get('project', id);
+    if (present === undefined || (seen !== undefined && present.meta.version !== project?.meta.version))
+      throw new TsswarmError('CONFLICT', `removing "${key}": it is not what was read`);
+    tx.remove('project', id);
+    return tx.remove('network', networkId);
+  }
+  const network = (before: Network | undefined): Network => ({
+    id: networkId,
+    meta: before?.meta ?? META,
+    projectId: `p${value.length % 3}-${Number(value.slice(1)) % 3}` as ProjectId,
+    spec: networkSpec(`${key}-${value}`),
+    subnet: '',
+    gateway: value,
+    pendingDelete: false,
+  });
+  if (project === undefined) {
+    const configFiles = [`/${key}/compose.yaml`];
+    tx.create('project', { id, meta: META, name: key, revision: 1, hash: value, workingDir: '/', configFiles });
+    return tx.create('network', network(undefined));
+  }
+  tx.update('project', { ...project, revision: project.revision + 1, hash: value });
+  tx.update('network', network(tx.get('network', networkId)));
+}
