@@ -18,6 +18,7 @@ export const ERROR_CATALOGUE = {
   CONFLICT: { grpc: 10, exit: 1, retryable: true, about: 'the object changed meanwhile: read it again' },
   PERMISSION_DENIED: { grpc: 7, exit: 1, retryable: false, about: 'the caller has not the right' },
   // the cluster
+  LOCKED: { grpc: 9, exit: 1, retryable: false, about: 'the manager is locked: it needs its unlock key' },
   UNAVAILABLE: { grpc: 14, exit: 1, retryable: true, about: 'the daemon, leader or peer cannot be reached now' },
   NOT_LEADER: { grpc: 14, exit: 1, retryable: true, about: 'this manager does not lead; the leader answers' },
   OUTCOME_UNKNOWN: {

@@ -114,6 +114,8 @@ class Driver implements Raft {
   #announcedReady = false;
   #snapshotIndex: number;
   #snapshotting: Promise<void> | undefined;
+  /** Somebody works on log and snapshots: no snapshot begins. */
+  #maintaining = false;
   /** Chunks of a snapshot that arrives. */
   #chunks: Uint8Array[] = [];
   /** The snapshot that is sent to peers, kept while one needs it. */
@@ -223,6 +225,29 @@ class Driver implements Raft {
     if (refused !== undefined) return Promise.reject(this.#error(action, refused.code, refused.reason));
     this.#transfer = deferred<void>();
     return this.#transfer.promise;
+  }
+
+  maintain(work: () => Promise<void>): Promise<void> {
+    const refusal = this.#refusal('maintaining the log');
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const done = deferred<void>();
+    this.#disk.push({
+      kind: 'run',
+      work: async () => {
+        this.#maintaining = true;
+        try {
+          await this.#snapshotting;
+          await work();
+          done.resolve();
+        } catch (error) {
+          done.reject(error);
+          throw error;
+        } finally {
+          this.#maintaining = false;
+        }
+      },
+    });
+    return done.promise;
   }
 
   observe(listener: (event: RaftObservation) => void): () => void {
@@ -459,6 +484,7 @@ class Driver implements Raft {
     const index = this.#applier.appliedIndex;
     const every = typeof snapshotEvery === 'number' ? snapshotEvery : snapshotEvery();
     if (index - this.#snapshotIndex < every || this.#snapshotting !== undefined || this.#closed) return;
+    if (this.#maintaining) return;
     // It must not be ahead of the own disk's log, nor of the configuration that goes with it.
     const configuration = core.configurations.findLast((known) => known.index <= index);
     const term = core.log.termAt(index);

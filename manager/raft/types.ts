@@ -224,6 +224,11 @@ export interface Raft {
    * @throws NOT_LEADER, NOT_FOUND, UNAVAILABLE when it did not happen within an election timeout (this server leads on)
    */
   transferLeadership(to?: ServerId): Promise<void>;
+  /**
+   * Does something to log and snapshots while nothing else touches them; proposals wait meanwhile.
+   * @throws what `work` throws, after which this server is dead as after any other failure of its disk
+   */
+  maintain(work: () => Promise<void>): Promise<void>;
   /** Listens until the returned function is called. */
   observe(listener: (event: RaftObservation) => void): () => void;
   status(): RaftStatus;

@@ -1,8 +1,10 @@
-import { mkdirSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
-import { TsswarmError, messageOf } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
+import { sealedBy } from '../seal/sealer.ts';
+import type { Sealer } from '../seal/sealer.ts';
 import type { Entry, EntryKind, ServerId } from '../types.ts';
 
 /** Term and vote, which must be on disk before they are acted on. */
@@ -39,19 +41,59 @@ export interface LogStore {
   close(): Promise<void>;
 }
 
+/** A log whose entries are sealed at rest. Index, term and kind of an entry are not secret, but cannot be changed either. */
+export interface SealedLogStore extends LogStore {
+  /** Some entries are from before anything was sealed. */
+  readonly hasPlainEntries: boolean;
+  /**
+   * Seals with the newest key what older ones sealed. Nothing else may write meanwhile; a crash leaves some entries as they
+   * were.
+   */
+  reseal(): Promise<void>;
+}
+
 /** LMDB maps this much address space; the file grows only as far as it is used. */
 const MAP_BYTES = 8 * 2 ** 30;
 const HEADER_BYTES = 13;
 /** The numbers on disk are the places here: add at the end only. */
 const KINDS: readonly EntryKind[] = ['noop', 'command', 'configuration'];
+/** Added to the kind: the payload is sealed. */
+const SEALED = 0x80;
+/** Entries sealed anew before others get their turn. */
+const RESEALED_AT_ONCE = 128;
+const LOG_FILE = 'log.mdb';
+
+/**
+ * Opens the log in `dir` as {@link openLog} does, and first writes it anew where entries lie there in the clear: in place
+ * LMDB would leave their bytes in pages that it does not use any more.
+ */
+export async function openSealedLog(dir: string, sealer: Sealer): Promise<SealedLogStore> {
+  const log = openLog(dir, sealer);
+  if (!log.hasPlainEntries) return log;
+  const name = `${LOG_FILE}.sealed`;
+  rmSync(`${dir}/${name}`, { force: true });
+  const { hardState, firstIndex, lastIndex } = log;
+  const copy = openLog(dir, sealer, name);
+  await copy.reset(firstIndex - 1);
+  await copy.write({ hardState, entries: [...log.read(firstIndex, lastIndex)] });
+  await copy.close();
+  await log.close();
+  renameSync(`${dir}/${name}`, `${dir}/${LOG_FILE}`);
+  rmSync(`${dir}/${name}-lock`, { force: true });
+  const folder = openSync(dir, 'r');
+  fsyncSync(folder);
+  closeSync(folder);
+  return openLog(dir, sealer);
+}
 
 /**
  * Opens the log in `dir`, checking every entry's checksum (LMDB has none of its own) and that no index is missing.
+ * @param sealer seals entries; absent: they are written as they are, and sealed ones cannot be read
  * @throws CORRUPT with the file and what to do
  */
-export function openLog(dir: string): LogStore {
+export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLogStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const path = `${dir}/log.mdb`;
+  const path = `${dir}/${name}`;
   let root: RootDatabase;
   try {
     // Without overlapping sync a transaction's promise resolves only after its pages and the meta page are synced.
@@ -67,12 +109,15 @@ export function openLog(dir: string): LogStore {
   let firstIndex = 0;
   let lastIndex = (stable.get('truncated') as unknown as number | undefined) ?? 0;
   firstIndex = lastIndex + 1;
+  let hasPlainEntries = false;
   for (const { key, value } of entries.getRange({})) {
     if (key !== lastIndex + 1) throw corrupt(path, `entry ${lastIndex + 1} is missing`);
-    decode(key, value, path);
+    check(key, value, path);
+    if (!isSealed(value)) hasPlainEntries = true;
     lastIndex = key;
   }
   return {
+    hasPlainEntries: hasPlainEntries && sealer !== undefined,
     get hardState() {
       return hardState;
     },
@@ -87,7 +132,7 @@ export function openLog(dir: string): LogStore {
         if (state !== undefined) void stable.put('hard-state', state as never);
         if (truncateFrom !== undefined)
           for (const key of entries.getKeys({ start: truncateFrom })) void entries.remove(key);
-        for (const entry of batch) void entries.put(entry.index, encode(entry));
+        for (const entry of batch) void entries.put(entry.index, encode(entry, sealer));
       });
       await root.flushed;
       if (state !== undefined) hardState = { term: state.term, votedFor: state.votedFor };
@@ -95,7 +140,8 @@ export function openLog(dir: string): LogStore {
       lastIndex = batch.at(-1)?.index ?? lastIndex;
     },
     *read(from, to) {
-      for (const { key, value } of entries.getRange({ start: from, end: to + 1 })) yield decode(key, value, path);
+      for (const { key, value } of entries.getRange({ start: from, end: to + 1 }))
+        yield decode(key, value, path, sealer);
     },
     async truncatePrefix(index) {
       await root.transaction(() => {
@@ -114,26 +160,73 @@ export function openLog(dir: string): LogStore {
       firstIndex = index + 1;
       lastIndex = index;
     },
+    async reseal() {
+      if (sealer === undefined) return;
+      for (let from = firstIndex; from <= lastIndex; from += RESEALED_AT_ONCE) {
+        const older = [...entries.getRange({ start: from, end: from + RESEALED_AT_ONCE })].filter(
+          ({ value }) => sealedBy(value.subarray(HEADER_BYTES)) !== sealer.keyId,
+        );
+        await root.transaction(() => {
+          for (const { key, value } of older) void entries.put(key, encode(decode(key, value, path, sealer), sealer));
+        });
+      }
+      await root.flushed;
+    },
     close: () => root.close(),
   };
 }
 
 /** [crc32 of the rest u32][term u64][kind u8][payload]; the index, which is the key, is under the checksum too. */
-function encode({ index, term, kind, payload }: Entry): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES + payload.length);
+function encode({ index, term, kind, payload }: Entry, sealer: Sealer | undefined): Buffer {
+  const code = KINDS.indexOf(kind);
+  let bytes: Buffer;
+  if (sealer === undefined) {
+    bytes = Buffer.allocUnsafe(HEADER_BYTES + payload.length);
+    bytes.set(payload, HEADER_BYTES);
+  } else bytes = sealer.seal(payload, placeOf(index, term, code), HEADER_BYTES);
   bytes.writeBigUInt64BE(BigInt(term), 4);
-  bytes.writeUInt8(KINDS.indexOf(kind), 12);
-  bytes.set(payload, HEADER_BYTES);
+  bytes.writeUInt8(sealer === undefined ? code : code | SEALED, 12);
   bytes.writeUInt32BE(checksum(index, bytes));
   return bytes;
 }
 
-function decode(index: number, bytes: Buffer, path: string): Entry {
-  const kind = KINDS[bytes[12] ?? KINDS.length];
-  if (bytes.length < HEADER_BYTES || kind === undefined || bytes.readUInt32BE() !== checksum(index, bytes)) {
+/** What a sealed payload is bound to: it opens in its own place only. */
+function placeOf(index: number, term: number, code: number): Buffer {
+  const place = Buffer.allocUnsafe(17);
+  place.writeBigUInt64BE(BigInt(index));
+  place.writeBigUInt64BE(BigInt(term), 8);
+  place.writeUInt8(code, 16);
+  return place;
+}
+
+const isSealed = (bytes: Buffer): boolean => ((bytes[12] ?? 0) & SEALED) !== 0;
+
+/** The number of the entry's kind, when its bytes are what was written. @throws CORRUPT */
+function check(index: number, bytes: Buffer, path: string): number {
+  const code = (bytes[12] ?? KINDS.length) & ~SEALED;
+  if (bytes.length < HEADER_BYTES || code >= KINDS.length || bytes.readUInt32BE() !== checksum(index, bytes)) {
     throw corrupt(path, `entry ${index} fails its checksum`);
   }
-  return { index, term: Number(bytes.readBigUInt64BE(4)), kind, payload: Buffer.from(bytes.subarray(HEADER_BYTES)) };
+  return code;
+}
+
+/** @throws CORRUPT; PERMISSION_DENIED when it is sealed with a key that is not here */
+function decode(index: number, bytes: Buffer, path: string, sealer: Sealer | undefined): Entry {
+  const code = check(index, bytes, path);
+  const term = Number(bytes.readBigUInt64BE(4));
+  const kind = KINDS[code] ?? 'noop';
+  const content = bytes.subarray(HEADER_BYTES);
+  if (!isSealed(bytes)) return { index, term, kind, payload: Buffer.from(content) };
+  if (sealer === undefined) throw new TsswarmError('INTERNAL', `reading entry ${index} of the log: it is sealed`);
+  try {
+    return { index, term, kind, payload: sealer.open(content, placeOf(index, term, code)) };
+  } catch (cause) {
+    if (isTsswarmError(cause, 'CORRUPT')) throw corrupt(path, `entry ${index} was changed: ${cause.message}`);
+    throw new TsswarmError('PERMISSION_DENIED', `reading entry ${index} of the log "${path}": ${messageOf(cause)}`, {
+      cause,
+      hint: 'the file of the keys beside the log is not the one that belongs to it: restore both from the same backup',
+    });
+  }
 }
 
 const checksum = (index: number, bytes: Buffer): number => crc32(bytes.subarray(4), index);

@@ -2,17 +2,19 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rm
 import { dirname } from 'node:path';
 import { errnoOf } from '../../../base/errors.ts';
 import type { Random } from '../../../base/random.ts';
-import { isLocked, lockDekRing, newDekRing, unlockDekRing } from './dek.ts';
+import { lockDekRing, lockOf, newDekRing, unlockDekRing } from './dek.ts';
 import type { DekRing } from './dek.ts';
 
 /** Where a manager keeps its data-encryption keys: one file, mode 0600, beside its certificate. */
 export interface DekDisk {
-  /** Whether the file needs an unlock key; false when there is no file yet. */
-  locked(): boolean;
+  /** Whether there is a file. */
+  exists(): boolean;
+  /** Id of the key that the file needs; undefined: none, or there is no file yet. @throws CORRUPT */
+  lock(): string | undefined;
   /**
    * The keys; the first time, new ones, which are on disk when this returns.
    * @param kek from the unlock key, if one was given
-   * @throws PERMISSION_DENIED, CORRUPT as unlockDekRing
+   * @throws LOCKED, PERMISSION_DENIED, CORRUPT as unlockDekRing
    */
   load(kek?: Uint8Array): DekRing;
   /** On disk (synced) when it returns; a crash leaves the old file or the new one. @param kek absent: not locked */
@@ -30,9 +32,10 @@ export function dekDisk(file: string, random: Random): DekDisk {
     }
   };
   const disk: DekDisk = {
-    locked() {
+    exists: () => read() !== undefined,
+    lock() {
       const bytes = read();
-      return bytes !== undefined && isLocked(bytes);
+      return bytes === undefined ? undefined : lockOf(bytes);
     },
     load(kek) {
       const bytes = read();

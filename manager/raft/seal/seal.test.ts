@@ -9,8 +9,8 @@ import {
   SEAL_OVERHEAD_BYTES,
   dekDisk,
   dropOldDeks,
-  isLocked,
   lockDekRing,
+  lockOf,
   newDekRing,
   newUnlockKey,
   parseUnlockKey,
@@ -93,14 +93,14 @@ describe('data-encryption keys', () => {
   it('lock and unlock', () => {
     const ring = rotateDek(newDekRing(random), random);
     const locked = lockDekRing(ring, kek, random);
-    assert.ok(isLocked(locked));
+    assert.ok(lockOf(locked));
     for (const key of ring.keys)
       assert.ok(!Buffer.from(locked).includes(Buffer.from(key).toString('base64')), 'the key lies there in the clear');
     assert.deepEqual(unlockDekRing(locked, kek, random).keys.map(hex), ring.keys.map(hex));
-    fails('PERMISSION_DENIED', () => unlockDekRing(locked, undefined, random), /is locked/);
+    fails('LOCKED', () => unlockDekRing(locked, undefined, random), /is locked/);
     fails('PERMISSION_DENIED', () => unlockDekRing(locked, otherKek, random), /unlock key is wrong/);
     const open = lockDekRing(ring, undefined, random);
-    assert.ok(!isLocked(open));
+    assert.equal(lockOf(open), undefined);
     assert.deepEqual(unlockDekRing(open, undefined, random).keys.map(hex), ring.keys.map(hex));
   });
 
@@ -125,13 +125,13 @@ describe('data-encryption keys', () => {
     it('are made once, locked, unlocked, and locked by another key', () => {
       const file = join(dir, 'manager', 'dek.json');
       const disk = dekDisk(file, random);
-      assert.equal(disk.locked(), false);
+      assert.deepEqual([disk.exists(), disk.lock()], [false, undefined]);
       const ring = disk.load();
       assert.deepEqual(disk.load().keys.map(hex), ring.keys.map(hex));
       assert.equal(statSync(file).mode & 0o777, 0o600);
       disk.save(ring, kek);
-      assert.ok(disk.locked());
-      fails('PERMISSION_DENIED', () => disk.load());
+      assert.ok(disk.exists() && disk.lock());
+      fails('LOCKED', () => disk.load());
       assert.deepEqual(disk.load(kek).keys.map(hex), ring.keys.map(hex));
       disk.save(disk.load(kek), otherKek);
       fails('PERMISSION_DENIED', () => disk.load(kek));

@@ -1,16 +1,15 @@
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { open, readFile, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
 import { TsswarmError } from '../../../base/errors.ts';
-import { decodeConfiguration, encodeConfiguration } from '../core/configuration.ts';
-import type { Configuration, SnapshotMeta } from '../types.ts';
+import type { Sealer } from '../seal/sealer.ts';
+import type { SnapshotMeta } from '../types.ts';
+import { headerOf, plainParts, readSnapshot, sealedParts, snapshotSealedBy } from './format.ts';
+import type { Snapshot, SnapshotOrigin, SnapshotVersion } from './format.ts';
 
-export interface Snapshot extends Omit<SnapshotMeta, 'configuration'> {
-  /** Undefined in a snapshot from before there were members: its cluster has one. */
-  readonly configuration: Configuration | undefined;
-  readonly data: Uint8Array;
-}
+export type { Snapshot } from './format.ts';
 
 /** Snapshots of the state machine: written whole or not at all; the newest good one counts. */
 export interface SnapshotStore {
@@ -22,26 +21,62 @@ export interface SnapshotStore {
   save(meta: SnapshotMeta, data: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void>;
 }
 
-/** Version 1: [crc32 of the rest u32][index u64][term u64][data]. */
-const V1_HEADER_BYTES = 20;
-/** Version 2 has after that: [index of the configuration u64][its length u32][configuration], then the data. */
-const V2_HEADER_BYTES = 32;
-const NAME = /^(\d{16})-(\d{16})(\.v2)?\.snapshot$/;
+/** Snapshots that are sealed at rest. */
+export interface SealedSnapshotStore extends SnapshotStore {
+  /** Seals with the newest key what older ones sealed, or none did. No snapshot may be saved meanwhile. */
+  reseal(): Promise<void>;
+}
 
-/**
- * @param dir made if missing
- * @param older how many are kept beside the newest
- */
-export function openSnapshots(dir: string, older: () => number = () => 1): SnapshotStore {
+const NAME = /^(\d{16})-(\d{16})(\.v([23]))?\.snapshot$/;
+/** Enough of a file to see which key sealed it. */
+const START_BYTES = 128;
+
+export interface SnapshotOptions {
+  /** How many are kept beside the newest; default 1. */
+  readonly older?: () => number;
+  /** Seals snapshots; absent: they are written as they are, and sealed ones cannot be read. */
+  readonly sealer?: Sealer;
+}
+
+/** @param dir made if missing */
+export function openSnapshots(dir: string, { older = () => 1, sealer }: SnapshotOptions = {}): SealedSnapshotStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(dir)) if (name.endsWith('.new')) rmSync(join(dir, name));
+  const load = async (name: string): Promise<Snapshot | undefined> => {
+    const steps = readSnapshot(versionOf(name), await readFile(join(dir, name)), sealer);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done === true) return value;
+      await nextTurn();
+    }
+  };
+  const write = async (meta: SnapshotOrigin, data: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> => {
+    const name = `${pad(meta.index)}-${pad(meta.term)}.v${sealer === undefined ? 2 : 3}.snapshot`;
+    const path = join(dir, name);
+    const header = headerOf(meta);
+    let checksum = crc32(header.subarray(4));
+    const file = await open(`${path}.new`, 'w', 0o600);
+    try {
+      await file.appendFile(header);
+      for await (const part of sealer === undefined ? plainParts(meta, data) : sealedParts(meta, data, sealer)) {
+        checksum = crc32(part, checksum);
+        await file.appendFile(part);
+      }
+      const first = Buffer.alloc(4);
+      first.writeUInt32BE(checksum);
+      await file.write(first, 0, 4, 0);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${path}.new`, path);
+    await syncFolder(dir);
+  };
   return {
     latest() {
-      const all = readdirSync(dir)
-        .filter((name) => NAME.test(name))
-        .sort();
+      const all = snapshotsIn(readdirSync(dir));
       for (const name of all.toReversed()) {
-        const snapshot = decode(name, readFileSync(join(dir, name)));
+        const snapshot = atOnce(name, readFileSync(join(dir, name)), sealer);
         if (snapshot !== undefined) return snapshot;
       }
       if (all.length === 0) return undefined;
@@ -50,55 +85,55 @@ export function openSnapshots(dir: string, older: () => number = () => 1): Snaps
       });
     },
     async load(index) {
-      const name = (await readdir(dir)).find((file) => Number(NAME.exec(file)?.[1] ?? -1) === index);
-      return name === undefined ? undefined : decode(name, await readFile(join(dir, name)));
+      const name = snapshotsIn(await readdir(dir)).findLast((file) => Number(NAME.exec(file)?.[1] ?? -1) === index);
+      return name === undefined ? undefined : load(name);
     },
-    async save({ index, term, configuration }, data) {
-      const members = encodeConfiguration(configuration.servers);
-      const header = Buffer.alloc(V2_HEADER_BYTES + members.length);
-      header.writeBigUInt64BE(BigInt(index), 4);
-      header.writeBigUInt64BE(BigInt(term), 12);
-      header.writeBigUInt64BE(BigInt(configuration.index), 20);
-      header.writeUInt32BE(members.length, 28);
-      header.set(members, V2_HEADER_BYTES);
-      let checksum = crc32(header.subarray(4));
-      const path = join(dir, `${pad(index)}-${pad(term)}.v2.snapshot`);
-      const file = await open(`${path}.new`, 'w', 0o600);
-      try {
-        await file.appendFile(header);
-        for await (const chunk of data) {
-          checksum = crc32(chunk, checksum);
-          await file.appendFile(chunk);
-        }
-        const first = Buffer.alloc(4);
-        first.writeUInt32BE(checksum);
-        await file.write(first, 0, 4, 0);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await rename(`${path}.new`, path);
-      const folder = await open(dir, 'r');
-      await folder.sync();
-      await folder.close();
-      const all = (await readdir(dir)).filter((name) => NAME.test(name)).sort();
+    async save(meta, data) {
+      await write(meta, data);
+      const all = snapshotsIn(await readdir(dir));
       for (const name of all.slice(0, -(1 + older()))) await rm(join(dir, name));
+    },
+    async reseal() {
+      if (sealer === undefined) return;
+      for (const name of snapshotsIn(await readdir(dir))) {
+        if ((await sealedWith(join(dir, name), versionOf(name))) === sealer.keyId) continue;
+        const snapshot = await load(name);
+        // One that is bad is of no use with any key.
+        if (snapshot === undefined) continue;
+        await write(snapshot, [snapshot.data]);
+        if (versionOf(name) !== 3) await rm(join(dir, name));
+      }
+      await syncFolder(dir);
     },
   };
 }
 
 const pad = (value: number): string => String(value).padStart(16, '0');
 
-/** Undefined when the bytes are not what was written. */
-function decode(name: string, bytes: Buffer): Snapshot | undefined {
-  if (bytes.length < V1_HEADER_BYTES || bytes.readUInt32BE() !== crc32(bytes.subarray(4))) return undefined;
-  const index = Number(bytes.readBigUInt64BE(4));
-  const term = Number(bytes.readBigUInt64BE(12));
-  if (NAME.exec(name)?.[3] === undefined) {
-    return { index, term, configuration: undefined, data: bytes.subarray(V1_HEADER_BYTES) };
+const snapshotsIn = (names: readonly string[]): string[] => names.filter((name) => NAME.test(name)).sort();
+
+const versionOf = (name: string): SnapshotVersion => Number(NAME.exec(name)?.[4] ?? 1) as SnapshotVersion;
+
+function atOnce(name: string, bytes: Buffer, sealer: Sealer | undefined): Snapshot | undefined {
+  const steps = readSnapshot(versionOf(name), bytes, sealer);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
   }
-  const end = V2_HEADER_BYTES + bytes.readUInt32BE(28);
-  const servers = decodeConfiguration(bytes.subarray(V2_HEADER_BYTES, end));
-  const configuration = { index: Number(bytes.readBigUInt64BE(20)), servers };
-  return { index, term, configuration, data: bytes.subarray(end) };
+}
+
+async function sealedWith(path: string, version: SnapshotVersion): Promise<string | undefined> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(START_BYTES), 0, START_BYTES, 0);
+    return snapshotSealedBy(version, buffer.subarray(0, bytesRead));
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncFolder(dir: string): Promise<void> {
+  const folder = await open(dir, 'r');
+  await folder.sync();
+  await folder.close();
 }

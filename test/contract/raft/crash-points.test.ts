@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemRandom } from '../../../base/random.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import { restore } from '../../../manager/raft/restore.ts';
+import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import { openSnapshots } from '../../../manager/raft/snapshot/disk.ts';
 
 /** More steps than the writer has: the loop ends where the writer does. */
@@ -44,13 +46,14 @@ async function check(dir: string, promised: readonly string[], step: number): Pr
   const said = promised.at(-1) ?? 'nothing';
   const last = (kind: string): string | undefined =>
     promised.findLast((line) => line.startsWith(`${kind} `))?.slice(kind.length + 1);
-  const snapshot = openSnapshots(`${dir}/snapshots`).latest();
+  const vault = openVault(dekDisk(`${dir}/dek.json`, systemRandom), undefined, systemRandom);
+  const snapshot = openSnapshots(`${dir}/snapshots`, { sealer: vault }).latest();
   const index = snapshot?.index ?? 0;
   const saved = SNAPSHOTS.indexOf(Number(last('snapshot') ?? 0));
   const context = `killed before step ${step}, after "${said}"`;
   assert.ok(SNAPSHOTS.slice(saved, saved + 2).includes(index), `${context}: the snapshot is that of ${index}`);
   if (snapshot !== undefined) assert.equal(Buffer.from(snapshot.data).toString(), `a${index}`, context);
-  const log = openLog(dir);
+  const log = openLog(dir, vault);
   try {
     const state = `${log.firstIndex} ${log.lastIndex} ${log.hardState.term}`;
     const written = LOGS.indexOf(last('log') ?? '1 0 0');

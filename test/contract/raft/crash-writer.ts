@@ -8,7 +8,9 @@
 import { writeSync } from 'node:fs';
 import * as files from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
+import { systemRandom } from '../../../base/random.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
+import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import { openSnapshots } from '../../../manager/raft/snapshot/disk.ts';
 import type { Entry } from '../../../manager/raft/types.ts';
 
@@ -18,8 +20,9 @@ const step = (): void => {
   if (left-- === 0) process.kill(process.pid, 'SIGKILL');
 };
 
-const log = openLog(dir);
-const snapshots = openSnapshots(`${dir}/snapshots`);
+const vault = openVault(dekDisk(`${dir}/dek.json`, systemRandom), undefined, systemRandom);
+const log = openLog(dir, vault);
+const snapshots = openSnapshots(`${dir}/snapshots`, { sealer: vault });
 const probe = await files.open(dir, 'r');
 const handle = Object.getPrototypeOf(probe) as Record<string, (...args: unknown[]) => unknown>;
 await probe.close();

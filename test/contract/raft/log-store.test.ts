@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemRandom } from '../../../base/random.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import type { LogStore } from '../../../manager/raft/log/disk.ts';
+import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import type { Entry, EntryKind } from '../../../manager/raft/types.ts';
 import { blankPlatter, simulatedLog } from '../../simulation/disk.ts';
 import { drawProfile, drawShape } from '../../simulation/profile.ts';
@@ -20,6 +22,11 @@ const implementations: Readonly<Record<string, () => Subject>> = {
   'on LMDB': () => {
     const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
     return { open: () => openLog(dir), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
+  },
+  'on LMDB, sealed': () => {
+    const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
+    const vault = openVault(dekDisk(join(dir, 'dek.json'), systemRandom), undefined, systemRandom);
+    return { open: () => openLog(dir, vault), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
   },
   simulated: () => {
     const world = new World(1);

@@ -8,7 +8,8 @@ import { systemClock } from '../../../base/clock.ts';
 import { isTsswarmError } from '../../../base/errors.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
-import { openStore } from '../../../manager/store/index.ts';
+import { keyIdOf } from '../../../manager/raft/seal/index.ts';
+import { dekFile, openStore } from '../../../manager/store/index.ts';
 
 const ROUNDS = 15;
 const open = (dir: string) =>
@@ -52,6 +53,34 @@ describe('the store after kill -9', () => {
   });
 
   it('refuses a log whose bytes were changed, and says so', async () => {
+    await writeSecret();
+    const path = join(dir, 'log.mdb');
+    const bytes = readFileSync(path);
+    assert.ok(!bytes.includes('findme'), 'what is secret does not lie there');
+    // The newest entry that is sealed by the key: behind its id come salt and counter.
+    const at = bytes.lastIndexOf(Buffer.from(keyIdOf(keyOnDisk()), 'hex')) + 40;
+    bytes.writeUInt8((bytes[at] ?? 0) ^ 1, at);
+    writeFileSync(path, bytes);
+    await assert.rejects(open(dir), (error) => {
+      assert.ok(isTsswarmError(error, 'CORRUPT'));
+      assert.match(error.message, /log\.mdb": entry \d+ fails its checksum/);
+      return true;
+    });
+  });
+
+  it('refuses a log whose keys are not the ones beside it', async () => {
+    await writeSecret();
+    rmSync(dekFile(dir));
+    await assert.rejects(open(dir), (error) => {
+      assert.ok(isTsswarmError(error, 'PERMISSION_DENIED'));
+      assert.match(error.message, /entry 1 of the log .*sealed with the key "[0-9a-f]{16}", which is not here/);
+      assert.ok(error.hint);
+      return true;
+    });
+  });
+
+  /** Leaves a store with something in it, closed. */
+  async function writeSecret(): Promise<void> {
     const opened = await open(dir);
     await opened.store.update((tx) =>
       tx.create('project', {
@@ -65,16 +94,7 @@ describe('the store after kill -9', () => {
       }),
     );
     await opened.close();
-    const path = join(dir, 'log.mdb');
-    const bytes = readFileSync(path);
-    const at = bytes.indexOf('findme-findme');
-    assert.ok(at > 0);
-    bytes.write('F', at);
-    writeFileSync(path, bytes);
-    await assert.rejects(open(dir), (error) => {
-      assert.ok(isTsswarmError(error, 'CORRUPT'));
-      assert.match(error.message, /log\.mdb": entry \d+ fails its checksum/);
-      return true;
-    });
-  });
+  }
+  const keyOnDisk = (): Uint8Array =>
+    Buffer.from((JSON.parse(readFileSync(dekFile(dir), 'utf8')) as { keys: string[] }).keys[0] ?? '', 'base64');
 });
