@@ -44,13 +44,12 @@ export class Lab {
     return `10.77.0.${index + 1}`;
   }
 
-  /** Begins a cluster on the first machine; the next `managers - 1` join as managers, the others as workers. */
-  form(managers: number): void {
+  /** Begins a cluster on the first machine; the next `managers - 1` join as managers, the others up to `members` as workers. */
+  form(managers: number, members = this.machines.length): void {
     this.machine(0).ok('tsswarm', 'init', ...this.#named(0));
     const token = (role: string): string => this.machine(0).ok('tsswarm', 'join-token', '-q', role).trim();
     const tokens = { manager: token('manager'), worker: token('worker') };
-    for (let index = 1; index < this.machines.length; index++)
-      this.join(index, index < managers ? tokens.manager : tokens.worker);
+    for (let index = 1; index < members; index++) this.join(index, index < managers ? tokens.manager : tokens.worker);
   }
 
   join(index: number, token: string, via = 0): void {
