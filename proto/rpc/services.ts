@@ -11,7 +11,9 @@ import type {
   FindImageResponse,
   GetCaResponse,
   GetClusterResponse,
+  ForceNewClusterResponse,
   GetRootCertificateResponse,
+  GetUnlockKeyResponse,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -49,6 +51,7 @@ import type {
   SessionMessage,
   SessionRequest,
   StopTaskRequest,
+  UnlockRequest,
   UpdateClusterRequest,
   UpdateClusterResponse,
   UpdateNodeRequest,
@@ -135,6 +138,12 @@ export const controlService = {
 export const daemonService = {
   status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
   leave: unary<LeaveRequest, Empty>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  unlock: unary<UnlockRequest, Empty>('Daemon/Unlock', 'UnlockRequest', 'UnlockResponse'),
+  forceNewCluster: unary<Empty, ForceNewClusterResponse>(
+    'Daemon/ForceNewCluster',
+    'ForceNewClusterRequest',
+    'ForceNewClusterResponse',
+  ),
 } as const;
 
 /** Callers: worker, manager (now: the local socket). */
@@ -240,6 +249,11 @@ export const membershipService = {
     'Membership/UpdateCluster',
     'UpdateClusterRequest',
     'UpdateClusterResponse',
+  ),
+  getUnlockKey: unary<Empty, GetUnlockKeyResponse>(
+    'Membership/GetUnlockKey',
+    'GetUnlockKeyRequest',
+    'GetUnlockKeyResponse',
   ),
   rotateCa: unary<RotateCaRequest, RotateCaResponse>('Membership/RotateCa', 'RotateCaRequest', 'RotateCaResponse'),
   getCa: unary<Empty, GetCaResponse>('Membership/GetCa', 'GetCaRequest', 'GetCaResponse'),

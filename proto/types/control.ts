@@ -116,6 +116,17 @@ export interface DaemonStatusResponse {
   readonly stateDir: string;
   readonly containersRunning: number;
   readonly images: number;
+  /** The node waits for the unlock key: it serves nothing but this, `unlock` and `leave`. */
+  readonly locked: boolean;
+  /** Id of the unlock key that locks the keys on this node's disk; empty: they are not locked. */
+  readonly lockedBy: string;
+}
+export interface UnlockRequest {
+  readonly key: string;
+}
+export interface ForceNewClusterResponse {
+  /** The managers that were given up. */
+  readonly managers: readonly { readonly nodeId: string; readonly hostname: string }[];
 }
 export interface LeaveRequest {
   readonly force: boolean;

@@ -15,8 +15,10 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       return options.identity();
     },
   });
-  const { store, raft, close } = await openStore({
+  const { store, raft, reseal, close } = await openStore({
     dir,
+    vault: options.vault(),
+    forceNewCluster: options.forceNewCluster,
     id: nodeId,
     address: advertiseAddr,
     transport,
@@ -43,6 +45,7 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       const storeVersion = store.view((tx) => tx.version);
       return { raftState: role, raftTerm: term, raftCommit: commitIndex, storeVersion };
     },
+    reseal,
     close,
   };
 }
