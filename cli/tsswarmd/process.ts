@@ -116,17 +116,16 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     writeSync(flags.readyFd, 'ready\n');
     closeSync(flags.readyFd);
   };
-  let work: Work | undefined;
-  let keeper: IdentityKeeper | undefined;
-  let roles: Promise<void> | undefined;
+  /** What has been started so far. */
+  const started: { work?: Work; keeper?: IdentityKeeper; roles?: Promise<void> } = {};
   const end = async (): Promise<void> => {
     logger.info('stopping; containers run on');
     notifySystemd('STOPPING=1');
-    await work?.agent.close();
+    await started.work?.agent.close();
     life.abort(new Error('stopping'));
-    await keeper?.close();
-    await roles;
-    work?.close();
+    await started.keeper?.close();
+    await started.roles;
+    started.work?.close();
     door.close();
     await handOver(manager, logger);
     await manager?.close();
@@ -142,7 +141,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   if (isLocked) {
     await recovering;
     const locked = workOf(own.node.nodeId);
-    work = locked;
+    started.work = locked;
     const daemon = lockedHandlers({
       flags,
       version,
@@ -226,7 +225,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   await recovering;
 
   const mine = identity;
-  const { agent, managers, graceMs } = (work ??= workOf(nodeId));
+  const { agent, managers, graceMs } = (started.work ??= workOf(nodeId));
   const demandManager = (): Manager => {
     if (manager !== undefined) return manager;
     if (managerRestarts)
@@ -290,7 +289,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     );
   });
   answering.resolve();
-  roles = followRole({
+  started.roles = followRole({
     identity: mine,
     logger,
     clock,
@@ -298,7 +297,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     begin: async () => void (await beManager(mine)),
     end: beWorker,
   });
-  keeper = keepIdentity({
+  started.keeper = keepIdentity({
     identity: mine,
     disk,
     ca: () =>
