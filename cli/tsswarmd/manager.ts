@@ -23,12 +23,12 @@ import {
   membershipService,
   raftService,
 } from '../../proto/rpc/services.ts';
-import type { NodeDescription } from '../../proto/types/index.ts';
+import type { EtcdAccess, NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
 import { readInitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
-import { openRaftBackEnd } from './back-ends/raft.ts';
+import { openBackEnd } from './back-ends/open.ts';
 import { keepPlace } from './keep-place.ts';
 import { followLeadership } from './leadership.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
@@ -45,6 +45,8 @@ export interface ManagerOptions {
   readonly listenAddr: string;
   readonly mayGoUnheard: boolean;
   readonly advertiseAddr: string;
+  /** The external store that the user has named now; undefined: as before. */
+  readonly store: EtcdAccess | undefined;
   /** Managers to be let in by, "host:port". */
   readonly managers: readonly string[];
   /** Where all managers are, whenever that changes. */
@@ -83,7 +85,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     if (identity === undefined) throw new TsswarmError('INTERNAL', 'using the identity of the node: it has none yet');
     return identity;
   };
-  const backEnd = await openRaftBackEnd({
+  const backEnd = await openBackEnd({
     nodeId,
     dir: join(stateDir, 'manager'),
     advertiseAddr,
@@ -93,6 +95,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     random,
     logger,
     onFatal: options.onFatal,
+    named: options.store,
+    managers: options.managers,
   });
   const { store, group } = backEnd;
   const addresses = (): readonly string[] =>
@@ -130,6 +134,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       clock,
       random,
       logger: logger.child({ component: 'membership' }),
+      storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),
     toLeader,
@@ -148,12 +153,14 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
+      await backEnd.whenMayFound();
       const asked = readInitRequest(stateDir);
       await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });
       await disk.save(identity.current);
+      backEnd.founded();
     }
     server.add(caService, ca);
     server.add(controlService, control);

@@ -39,6 +39,7 @@ import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
 import { late } from './services/late.ts';
 import { tasksHandlers } from './services/tasks.ts';
+import { storeRequest, storeRequestTaken } from './store-request.ts';
 import { notifySystemd } from './systemd.ts';
 import { listenOnSocket } from './socket.ts';
 
@@ -81,9 +82,11 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     logger.error(message, { reason: error.message });
     process.exit(1);
   };
+  const storeAsked = flags.store ?? storeRequest(flags.stateDir);
   let manager: Manager | undefined;
   const beManager = async (identity: LiveIdentity | undefined): Promise<void> => {
     const begun = await startManager({
+      store: storeAsked,
       nodeId,
       stateDir: flags.stateDir,
       addressPools: flags.addressPools,
@@ -103,6 +106,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     manager = begun;
     try {
       await begun.takePlace();
+      storeRequestTaken(flags.stateDir);
     } catch (error) {
       manager = undefined;
       await begun.close();
@@ -110,6 +114,11 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     }
   };
   const known = saved === undefined ? undefined : createLiveIdentity(saved);
+  if (storeAsked !== undefined && known?.node.role === 'worker') {
+    throw new TsswarmError('INVALID_INPUT', 'using --store: this node is a worker, and only managers use the store', {
+      hint: 'start it without: tsswarm init',
+    });
+  }
   // Containers are taken up while the manager gets ready.
   const recovering = engine.recover();
   recovering.catch(() => undefined);

@@ -22,6 +22,7 @@ import type {
   JoinManagersResponse,
   LeaveClusterRequest,
   LeaveRequest,
+  LeaveResponse,
   ListContainersResponse,
   ListImagesResponse,
   ListManagersResponse,
@@ -49,6 +50,7 @@ import type {
   SessionMessage,
   SessionRequest,
   StopTaskRequest,
+  StoreAccessResponse,
   UpdateClusterRequest,
   UpdateClusterResponse,
   UpdateNodeRequest,
@@ -134,7 +136,7 @@ export const controlService = {
 /** Callers: the local socket. */
 export const daemonService = {
   status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
-  leave: unary<LeaveRequest, Empty>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  leave: unary<LeaveRequest, LeaveResponse>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
 } as const;
 
 /** Callers: worker, manager (now: the local socket). */
@@ -230,6 +232,11 @@ export const membershipService = {
     'Membership/RemoveNode',
     'RemoveNodeRequest',
     'RemoveNodeResponse',
+  ),
+  getStoreAccess: unary<Empty, StoreAccessResponse>(
+    'Membership/GetStoreAccess',
+    'StoreAccessRequest',
+    'StoreAccessResponse',
   ),
   rotateJoinToken: unary<RotateJoinTokenRequest, RotateJoinTokenResponse>(
     'Membership/RotateJoinToken',

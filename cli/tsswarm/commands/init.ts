@@ -1,11 +1,12 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
-import type { NodeAvailability } from '../../../proto/types/index.ts';
+import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
+import { readStoreAccess, storeRequestPath } from '../../local-node/store-access.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
@@ -26,6 +27,11 @@ export interface StartNodeOptions {
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
   readonly externalCa?: string;
+  readonly store?: string;
+  readonly storeCacert?: string;
+  readonly storeCert?: string;
+  readonly storeKey?: string;
+  readonly storePasswordFile?: string;
 }
 
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
@@ -33,7 +39,7 @@ export async function init(place: NodePlace, options: InitOptions, terminal: Ter
   const request = requestOf(options);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
-  const started = await startWith(place, options, known ? undefined : request);
+  const started = await withStore(place, options, () => startWith(place, options, known ? undefined : request));
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
@@ -59,11 +65,29 @@ To add a worker to this swarm, run the following command:
 To add a manager to this swarm, run 'tsswarm join-token manager' and follow the instructions.
 
 State: ${place.stateDir}
-Log:   ${started.log}
+${storeLine(status.store)}Log:   ${started.log}
 Next:  tscompose up -d
 `);
   } finally {
     node.close();
+  }
+}
+
+/** Where the state is kept, when that is not here. */
+const storeLine = (store: StoreStatus | undefined): string => (store?.kind === 'etcd' ? `Store: ${store.place}\n` : '');
+
+/** Leaves the store that is asked for where the daemon finds it, and takes that back when the daemon does not start. */
+async function withStore<R>({ stateDir }: NodePlace, options: InitOptions, start: () => Promise<R>): Promise<R> {
+  const access = readStoreAccess(options, process.env);
+  if (access === undefined) return start();
+  const path = storeRequestPath(stateDir);
+  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  await writeFile(path, JSON.stringify(access), { mode: 0o600 });
+  try {
+    return await start();
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 

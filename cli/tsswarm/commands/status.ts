@@ -31,7 +31,7 @@ async function countProjects(node: NodeClient): Promise<string> {
     return String((await node.control.listObjects({ project: '' })).projects.length);
   } catch (error) {
     if (!isTsswarmError(error, 'UNAVAILABLE')) throw error;
-    return 'unknown: no manager leads at the moment, a majority of them must be up and reach one another';
+    return `unknown: ${error.message.replace(/^asking the leader: /, '')}`;
   }
 }
 
@@ -46,12 +46,7 @@ export function renderStatus(
   now: number,
 ): string {
   const ofManager: readonly (readonly [string, string])[] =
-    projects === undefined
-      ? []
-      : [
-          ['Raft', `term ${answer.raftTerm}, commit ${answer.raftCommit}`],
-          ['Projects', projects],
-        ];
+    projects === undefined ? [] : [...storeLines(answer), ['Projects', projects]];
   const lines: readonly (readonly [string, string])[] = [
     ['Node', `${answer.nodeId} (${answer.hostname})`],
     ['Cluster', answer.clusterId],
@@ -67,5 +62,23 @@ export function renderStatus(
     ['State', answer.stateDir],
     ['Socket', socket],
   ];
-  return lines.map(([name, value]) => `${`${name}:`.padEnd(12)}${value}\n`).join('');
+  return lines.map(([name, value]) => `${(name === '' ? '' : `${name}:`).padEnd(12)}${value}\n`).join('');
+}
+
+function storeLines({
+  store,
+  raftTerm,
+  raftCommit,
+  storeVersion,
+}: DaemonStatusResponse): (readonly [string, string])[] {
+  if (store?.kind !== 'etcd') return [['Raft', `term ${raftTerm}, commit ${raftCommit}`]];
+  return [
+    ['Store', `${store.place}, revision ${storeVersion}`],
+    ...(store.problem === '' ? [] : [['', `not usable now: ${store.problem}`] as const]),
+    ...store.members.map(({ address, version, leader, problem }) => {
+      const state =
+        version === '' ? problem : [`etcd ${version}`, leader ? 'leads' : '', problem].filter(Boolean).join(', ');
+      return ['', `${address}: ${state}`] as const;
+    }),
+  ];
 }
