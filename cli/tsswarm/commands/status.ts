@@ -18,7 +18,7 @@ export async function status(
   try {
     const answer = await node.daemon.status({});
     if (options.format === 'json') return terminal.out(`${JSON.stringify(answer)}\n`);
-    const projects = answer.role === 'manager' ? await countProjects(node) : undefined;
+    const projects = answer.role === 'manager' ? await countProjects(node, answer.store?.problem ?? '') : undefined;
     terminal.out(renderStatus(answer, projects, place.socket, Date.now()));
   } finally {
     node.close();
@@ -26,7 +26,8 @@ export async function status(
 }
 
 /** What only the leader knows; where nobody leads, that is what the user came to see. */
-async function countProjects(node: NodeClient): Promise<string> {
+async function countProjects(node: NodeClient, problem: string): Promise<string> {
+  if (problem !== '') return 'unknown: the store cannot be used';
   try {
     return String((await node.control.listObjects({ project: '' })).projects.length);
   } catch (error) {

@@ -3,7 +3,7 @@ import { TsswarmError } from '../../../base/errors.ts';
 import { etcdGroup } from '../../../manager/cluster/etcd-group.ts';
 import { storeUrl } from '../../../manager/store/etcd/access.ts';
 import { connectEtcd } from '../../../manager/store/etcd/client.ts';
-import { demandUsable, inspectMembers } from '../../../manager/store/etcd/members.ts';
+import { demandUsable, inspectMembers, isUsable } from '../../../manager/store/etcd/members.ts';
 import { openEtcdStore } from '../../../manager/store/etcd/store.ts';
 import type { ReadTransaction } from '../../../manager/store/index.ts';
 import type { EtcdAccess } from '../../../proto/types/index.ts';
@@ -98,7 +98,8 @@ export async function openEtcdBackEnd(options: EtcdBackEndOptions): Promise<Back
     },
     async facts() {
       const members = await inspectMembers(access, clock, STATUS_MS);
-      const { ready } = leadership.status();
+      const { ready, leaderId } = leadership.status();
+      const trouble = leaderId === '' ? (leadership.trouble?.()?.reason ?? '') : '';
       return {
         raftState: ready ? 'leader' : 'follower',
         raftTerm: opened.token(),
@@ -108,7 +109,9 @@ export async function openEtcdBackEnd(options: EtcdBackEndOptions): Promise<Back
           kind: 'etcd',
           place,
           members: members.map(({ clusterId: _, ...member }) => member),
-          problem: leadership.status().leaderId === '' ? (leadership.trouble?.()?.reason ?? '') : '',
+          problem: isUsable(members)
+            ? trouble
+            : 'no member of etcd can be used: changes are refused, containers run on',
         },
       };
     },

@@ -9,6 +9,7 @@ import { identification } from './identification.ts';
 const PATIENCE_MS = 3_000;
 /** The first version whose API the store is written for. */
 const OLDEST = [3, 4] as const;
+const LEADERLESS = 'it knows of no leader: a majority of the members must be up';
 
 /** A member of etcd as it describes itself. */
 export interface MemberReport extends StoreMember {
@@ -37,7 +38,7 @@ async function inspectMember(access: EtcdAccess, address: string, deadline: numb
       version,
       leader: leader !== '0' && leader === header.member_id,
       clusterId: header.cluster_id,
-      problem: leader === '0' ? 'it knows of no leader: a majority of the members must be up' : errors.join('; '),
+      problem: leader === '0' ? LEADERLESS : errors.join('; '),
     };
   } catch (error) {
     return { address, version: '', leader: false, clusterId: '', problem: reasonOf(error) };
@@ -70,13 +71,16 @@ export function demandUsable(access: EtcdAccess, reports: readonly MemberReport[
         hint: 'name the members of one cluster: see "etcdctl member list"',
       },
     );
-  // What an alarm says does not keep a member from being read.
-  if (reports.some(({ clusterId, problem }) => clusterId !== '' && !problem.startsWith('it knows of no leader')))
-    return;
+  if (isUsable(reports)) return;
   const reasons = reports.map(({ address, problem }) => `${address}: ${problem}`).join('; ');
   throw new TsswarmError('UNAVAILABLE', `${action}: no member of etcd can be used: ${reasons}`, {
     hint: hintFor(access, reasons),
   });
+}
+
+/** Whether reads and writes can come through. What an alarm says does not keep a member from being read. */
+export function isUsable(reports: readonly MemberReport[]): boolean {
+  return reports.some(({ clusterId, problem }) => clusterId !== '' && problem !== LEADERLESS);
 }
 
 function hintFor({ tls }: EtcdAccess, reasons: string): string {
