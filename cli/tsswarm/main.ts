@@ -65,24 +65,37 @@ program
   .option('--no-trunc', 'whole ids and errors')
   .action(async (project, options) => (await import('./commands/ps.ts')).ps(place(), project, options, terminal));
 
-const listNodes = async (options: { quiet?: boolean }): Promise<void> =>
-  (await import('./commands/nodes.ts')).nodes(place(), options, terminal);
-program
-  .command('nodes')
-  .description('list the nodes of the cluster')
-  .option('-q, --quiet', 'only node ids')
-  .action(listNodes);
+const addListNodes = (command: Command): Command =>
+  command
+    .description('list the nodes of the cluster')
+    .option('-q, --quiet', 'only node ids')
+    .addOption(repeatable('-f, --filter <filter>', 'id=, label=, membership=, name= or role=; repeatable'))
+    .option('--format <format>', 'table, json, or a template: {{.ID}} {{.Hostname}} …')
+    .action(async (options) => (await import('./commands/nodes.ts')).nodes(place(), options, terminal));
+addListNodes(program.command('nodes'));
 const node = program.command('node').description('nodes of the cluster');
+addListNodes(node.command('ls'));
 node
-  .command('ls')
-  .description('list the nodes of the cluster')
-  .option('-q, --quiet', 'only node ids')
-  .action(listNodes);
+  .command('ps')
+  .description('list the tasks on nodes; "self", or none: this one')
+  .argument('[node...]')
+  .option('-q, --quiet', 'only task ids')
+  .addOption(repeatable('-f, --filter <filter>', 'id=, name= or desired-state=; repeatable'))
+  .option('--format <format>', 'table, json, or a template: {{.ID}} {{.Name}} …')
+  .option('--no-trunc', 'whole ids and errors')
+  .option('--no-resolve', "nodes' ids instead of their names")
+  .action(async (names, options) =>
+    (await import('./commands/node-ps.ts')).nodeTasks(place(), names, options, terminal),
+  );
 node
   .command('inspect')
   .description('show all that is known of nodes, as JSON; "self" is this one')
   .argument('<node...>')
-  .action(async (names) => (await import('./commands/node.ts')).inspectNodes(place(), names, terminal));
+  .option('--pretty', 'for people')
+  .option('-f, --format <format>', 'json, or a template: {{.Status.Addr}} …')
+  .action(async (names, options) =>
+    (await import('./commands/node-inspect.ts')).inspectNodes(place(), names, options, terminal),
+  );
 node
   .command('promote')
   .description('make workers managers')

@@ -1,3 +1,4 @@
+import { spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/types/index.ts';
 
@@ -54,8 +55,10 @@ export function checkClusterSettings(change: UpdateClusterRequest): UpdateCluste
   for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
     const value = change[name as keyof UpdateClusterRequest];
     if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
-    const given = name.endsWith('Ms') ? `${value} ms` : String(value);
-    throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`);
+    const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
+    throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`, {
+      hint: 'see tsswarm update --help',
+    });
   }
   return change;
 }

@@ -27,7 +27,7 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     lab = Lab.create('tsetc', 4);
     etcd = await EtcdCluster.start(3, lab.openSwitch());
     store = `etcd://${etcd.endpoints.join(',')}/lab`;
-    lab.form(3, '--store', store);
+    lab.form(3, 4, ['--store', store]);
     for (const machine of lab.machines) machine.load(['busybox']);
   });
   after(async () => {
