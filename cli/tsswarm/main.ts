@@ -22,6 +22,14 @@ addClusterSettings(program.command('init'))
   )
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
+  .option(
+    '--store <url>',
+    "keep the cluster's state in an external etcd: etcd://<host>:2379,…[/prefix]; etcds:// for TLS",
+  )
+  .option('--store-cacert <file>', "who signed the certificates of etcd's members (default: who this machine trusts)")
+  .option('--store-cert <file>', 'certificate that etcd is shown')
+  .option('--store-key <file>', 'its key')
+  .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
   .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
   .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')

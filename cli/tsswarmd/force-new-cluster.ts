@@ -45,7 +45,9 @@ export async function demandLostQuorum(
     });
   }
   if (backEnd.group.status().members.every(({ id }) => id === nodeId)) {
-    throw new TsswarmError('IN_USE', `${action}: this is the only manager already`);
+    throw new TsswarmError('IN_USE', `${action}: this is the only manager already`, {
+      hint: 'it decides alone; more managers join with what "tsswarm join-token manager" prints',
+    });
   }
   if (backEnd.store.view((tx) => tx.list('cluster').length === 0)) {
     throw new TsswarmError('IN_USE', `${action}: this manager has not got the state of the cluster yet`, {

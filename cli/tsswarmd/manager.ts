@@ -25,12 +25,12 @@ import {
   membershipService,
   raftService,
 } from '../../proto/rpc/services.ts';
-import type { ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
+import type { EtcdAccess, ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
 import { readInitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
-import { openRaftBackEnd } from './back-ends/raft.ts';
+import { openBackEnd } from './back-ends/open.ts';
 import { keepPlace } from './keep-place.ts';
 import { newClusterIsForced, newClusterWasForced } from './force-new-cluster.ts';
 import { followLeadership } from './leadership.ts';
@@ -50,6 +50,8 @@ export interface ManagerOptions {
   readonly listenAddr: string;
   readonly mayGoUnheard: boolean;
   readonly advertiseAddr: string;
+  /** The external store that the user has named now; undefined: as before. */
+  readonly store: EtcdAccess | undefined;
   /** Managers to be let in by, "host:port". */
   readonly managers: readonly string[];
   /** Where all managers are, whenever that changes. */
@@ -92,7 +94,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   };
   const dir = join(stateDir, 'manager');
   const forced = newClusterIsForced(dir);
-  const backEnd = await openRaftBackEnd({
+  const backEnd = await openBackEnd({
     nodeId,
     dir,
     vault: () => options.lock.vault(),
@@ -104,6 +106,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     random,
     logger,
     onFatal: options.onFatal,
+    named: options.store,
+    managers: options.managers,
   });
   const { store, group } = backEnd;
   const addresses = (): readonly string[] =>
@@ -142,6 +146,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       random,
       logger: logger.child({ component: 'membership' }),
       canLock: backEnd.reseal !== undefined,
+      storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),
     toLeader,
@@ -163,6 +168,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
+      await backEnd.whenMayFound();
       const asked = readInitRequest(stateDir);
       if (asked.settings.autoLock === true && backEnd.reseal === undefined) throw noLock();
       await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
@@ -170,6 +176,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });
       await disk.save(identity.current);
+      backEnd.founded();
     }
     // Before anybody can be heard: those who are given up might outvote this manager.
     const givenUp = forced ? giveUpOtherManagers(store, nodeId, clock.now()) : Promise.resolve([]);

@@ -39,6 +39,7 @@ import { imagesHandlers } from './services/images.ts';
 import { late } from './services/late.ts';
 import { lockedError, lockedHandlers } from './services/locked.ts';
 import { tasksHandlers } from './services/tasks.ts';
+import { storeRequest, storeRequestTaken } from './store-request.ts';
 import { notifySystemd } from './systemd.ts';
 import { startWork } from './work.ts';
 import type { Work } from './work.ts';
@@ -87,6 +88,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     if (identity === undefined) throw lockedError();
     return identity;
   };
+  const storeAsked = flags.store ?? storeRequest(flags.stateDir);
   let manager: Manager | undefined;
   let managerRestarts = false;
   const unlocked = Promise.withResolvers<void>();
@@ -174,6 +176,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
   const beManager = async (mine: LiveIdentity | undefined): Promise<Manager> => {
     const begun = await startManager({
+      store: storeAsked,
       nodeId,
       stateDir: flags.stateDir,
       addressPools: flags.addressPools,
@@ -194,6 +197,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     manager = begun;
     try {
       await begun.takePlace();
+      storeRequestTaken(flags.stateDir);
       return begun;
     } catch (error) {
       manager = undefined;
@@ -209,6 +213,11 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     await eraseManager(managerDir);
   };
   const known = saved === undefined ? undefined : createLiveIdentity(saved);
+  if (storeAsked !== undefined && known?.node.role === 'worker') {
+    throw new TsswarmError('INVALID_INPUT', 'using --store: this node is a worker, and only managers use the store', {
+      hint: 'start it without: tsswarm init',
+    });
+  }
   if (known === undefined || known.node.role === 'manager') {
     try {
       const { identity: made } = await beManager(known);

@@ -6,7 +6,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
-import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
+import type { EtcdAccess, Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
 import { readExternalRoot } from '../ca/external.ts';
 import { caStatus, startCaRotation } from '../ca/rotation.ts';
@@ -26,6 +26,8 @@ export interface MembershipOptions {
   readonly logger: Logger;
   /** The managers keep the state on their own disks: they can lock it. */
   readonly canLock: boolean;
+  /** The way to the store, for managers that join; undefined: each keeps it itself. */
+  readonly storeAccess: () => EtcdAccess | undefined;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
   readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
 }
@@ -133,6 +135,10 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
       await takeOut(node.id, action, false, signal);
       await forget(node.id);
       return { nodeId: node.id };
+    },
+    getStoreAccess() {
+      const etcd = options.storeAccess();
+      return Promise.resolve(etcd === undefined ? {} : { etcd });
     },
     rotateJoinToken: async ({ role }) => {
       if (role !== 'worker' && role !== 'manager')

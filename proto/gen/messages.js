@@ -19644,8 +19644,17 @@ export const tsswarm = $root.tsswarm = (() => {
             DaemonStatusResponse.prototype.stateDir = "";
             DaemonStatusResponse.prototype.containersRunning = 0;
             DaemonStatusResponse.prototype.images = 0;
+            DaemonStatusResponse.prototype.store = null;
             DaemonStatusResponse.prototype.locked = false;
             DaemonStatusResponse.prototype.lockedBy = "";
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(DaemonStatusResponse.prototype, "_store", {
+                get: $util.oneOfGetter($oneOfFields = ["store"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             DaemonStatusResponse.encode = function (m, w, q) {
                 if (!w)
@@ -19686,6 +19695,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(120).int32(m.containersRunning);
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images") && m.images !== 0)
                     w.uint32(128).int32(m.images);
+                if (m.store != null && $Object.hasOwnProperty.call(m, "store"))
+                    $root.tsswarm.v1.StoreStatus.encode(m.store, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.locked != null && $Object.hasOwnProperty.call(m, "locked") && m.locked !== false)
                     w.uint32(240).bool(m.locked);
                 if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy") && m.lockedBy !== "")
@@ -19867,6 +19878,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.images;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.store = $root.tsswarm.v1.StoreStatus.decode(r, r.size(), $undefined, q + 1, m.store);
+                            m._store = "store";
+                            continue;
+                        }
                     case 30: {
                             if (u !== 0)
                                 break;
@@ -20020,6 +20038,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.images = d.images | 0;
                     }
                 }
+                if (d.store != null) {
+                    if (!$util.isObject(d.store))
+                        throw $TypeError(".tsswarm.v1.DaemonStatusResponse.store: object expected");
+                    m.store = $root.tsswarm.v1.StoreStatus.fromObject(d.store, q + 1);
+                }
                 if (d.locked != null) {
                     if (d.locked) {
                         m.locked = $Boolean(d.locked);
@@ -20145,6 +20168,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
                     d.images = m.images;
                 }
+                if (m.store != null && $Object.hasOwnProperty.call(m, "store")) {
+                    d.store = $root.tsswarm.v1.StoreStatus.toObject(m.store, o, q + 1);
+                }
                 if (m.locked != null && $Object.hasOwnProperty.call(m, "locked")) {
                     d.locked = m.locked;
                 }
@@ -20165,6 +20191,398 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return DaemonStatusResponse;
+        })();
+
+        v1.StoreStatus = (function() {
+
+            const StoreStatus = function (p) {
+                this.members = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreStatus.prototype.kind = "";
+            StoreStatus.prototype.place = "";
+            StoreStatus.prototype.members = $util.emptyArray;
+            StoreStatus.prototype.problem = "";
+
+            StoreStatus.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.place != null && $Object.hasOwnProperty.call(m, "place") && m.place !== "")
+                    w.uint32(18).string(m.place);
+                if (m.members != null && m.members.length) {
+                    for (var i = 0; i < m.members.length; ++i)
+                        $root.tsswarm.v1.StoreMember.encode(m.members[i], w.uint32(26).fork(), q + 1).ldelim();
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem") && m.problem !== "")
+                    w.uint32(34).string(m.problem);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreStatus.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreStatus();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.place = v;
+                            else
+                                delete m.place;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.members && m.members.length))
+                                m.members = [];
+                            m.members.push($root.tsswarm.v1.StoreMember.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.problem = v;
+                            else
+                                delete m.problem;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreStatus.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreStatus)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreStatus: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreStatus();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.place != null) {
+                    if (typeof d.place !== "string" || d.place.length) {
+                        m.place = $String(d.place);
+                    }
+                }
+                if (d.members) {
+                    if (!$Array.isArray(d.members))
+                        throw $TypeError(".tsswarm.v1.StoreStatus.members: array expected");
+                    m.members = $Array(d.members.length);
+                    for (var i = 0; i < d.members.length; ++i) {
+                        if (!$util.isObject(d.members[i]))
+                            throw $TypeError(".tsswarm.v1.StoreStatus.members: object expected");
+                        m.members[i] = $root.tsswarm.v1.StoreMember.fromObject(d.members[i], q + 1);
+                    }
+                }
+                if (d.problem != null) {
+                    if (typeof d.problem !== "string" || d.problem.length) {
+                        m.problem = $String(d.problem);
+                    }
+                }
+                return m;
+            };
+
+            StoreStatus.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.members = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    d.place = "";
+                    d.problem = "";
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.place != null && $Object.hasOwnProperty.call(m, "place")) {
+                    d.place = m.place;
+                }
+                if (m.members && m.members.length) {
+                    d.members = $Array(m.members.length);
+                    for (var j = 0; j < m.members.length; ++j) {
+                        d.members[j] = $root.tsswarm.v1.StoreMember.toObject(m.members[j], o, q + 1);
+                    }
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem")) {
+                    d.problem = m.problem;
+                }
+                return d;
+            };
+
+            StoreStatus.prototype.toJSON = function() {
+                return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreStatus.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreStatus";
+            };
+
+            return StoreStatus;
+        })();
+
+        v1.StoreMember = (function() {
+
+            const StoreMember = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreMember.prototype.address = "";
+            StoreMember.prototype.version = "";
+            StoreMember.prototype.leader = false;
+            StoreMember.prototype.problem = "";
+
+            StoreMember.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(10).string(m.address);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && m.version !== "")
+                    w.uint32(18).string(m.version);
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader") && m.leader !== false)
+                    w.uint32(24).bool(m.leader);
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem") && m.problem !== "")
+                    w.uint32(34).string(m.problem);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreMember.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreMember();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.leader = v;
+                            else
+                                delete m.leader;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.problem = v;
+                            else
+                                delete m.problem;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreMember.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreMember)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreMember: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreMember();
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version !== "string" || d.version.length) {
+                        m.version = $String(d.version);
+                    }
+                }
+                if (d.leader != null) {
+                    if (d.leader) {
+                        m.leader = $Boolean(d.leader);
+                    }
+                }
+                if (d.problem != null) {
+                    if (typeof d.problem !== "string" || d.problem.length) {
+                        m.problem = $String(d.problem);
+                    }
+                }
+                return m;
+            };
+
+            StoreMember.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.address = "";
+                    d.version = "";
+                    d.leader = false;
+                    d.problem = "";
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    d.version = m.version;
+                }
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader")) {
+                    d.leader = m.leader;
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem")) {
+                    d.problem = m.problem;
+                }
+                return d;
+            };
+
+            StoreMember.prototype.toJSON = function() {
+                return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreMember.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreMember";
+            };
+
+            return StoreMember;
         })();
 
         v1.LeaveRequest = (function() {
@@ -20303,6 +20721,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             this[ks[i]] = p[ks[i]];
             };
 
+            LeaveResponse.prototype.warning = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(LeaveResponse.prototype, "_warning", {
+                get: $util.oneOfGetter($oneOfFields = ["warning"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             LeaveResponse.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -20310,6 +20738,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
+                if (m.warning != null && $Object.hasOwnProperty.call(m, "warning"))
+                    w.uint32(10).string(m.warning);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20341,7 +20771,17 @@ export const tsswarm = $root.tsswarm = (() => {
                         z = $undefined;
                         break;
                     }
-                    r.skipType(t & 7, q, t);
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.warning = r.stringVerify();
+                            m._warning = "warning";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
                     if (!r.discardUnknown) {
                         $util.makeProp(m, "$unknowns", false);
                         (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
@@ -20366,11 +20806,25 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                return new $root.tsswarm.v1.LeaveResponse();
+                var m = new $root.tsswarm.v1.LeaveResponse();
+                if (d.warning != null) {
+                    m.warning = $String(d.warning);
+                }
+                return m;
             };
 
-            LeaveResponse.toObject = function () {
-                return {};
+            LeaveResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.warning != null && $Object.hasOwnProperty.call(m, "warning")) {
+                    d.warning = m.warning;
+                }
+                return d;
             };
 
             LeaveResponse.prototype.toJSON = function() {
@@ -30210,6 +30664,512 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return RotateJoinTokenResponse;
+        })();
+
+        v1.EtcdAccess = (function() {
+
+            const EtcdAccess = function (p) {
+                this.endpoints = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            EtcdAccess.prototype.endpoints = $util.emptyArray;
+            EtcdAccess.prototype.prefix = "";
+            EtcdAccess.prototype.tls = false;
+            EtcdAccess.prototype.caCertificate = "";
+            EtcdAccess.prototype.certificate = "";
+            EtcdAccess.prototype.key = "";
+            EtcdAccess.prototype.user = "";
+            EtcdAccess.prototype.password = "";
+
+            EtcdAccess.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.endpoints != null && m.endpoints.length) {
+                    for (var i = 0; i < m.endpoints.length; ++i)
+                        w.uint32(10).string(m.endpoints[i]);
+                }
+                if (m.prefix != null && $Object.hasOwnProperty.call(m, "prefix") && m.prefix !== "")
+                    w.uint32(18).string(m.prefix);
+                if (m.tls != null && $Object.hasOwnProperty.call(m, "tls") && m.tls !== false)
+                    w.uint32(24).bool(m.tls);
+                if (m.caCertificate != null && $Object.hasOwnProperty.call(m, "caCertificate") && m.caCertificate !== "")
+                    w.uint32(34).string(m.caCertificate);
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate") && m.certificate !== "")
+                    w.uint32(42).string(m.certificate);
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key") && m.key !== "")
+                    w.uint32(50).string(m.key);
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(58).string(m.user);
+                if (m.password != null && $Object.hasOwnProperty.call(m, "password") && m.password !== "")
+                    w.uint32(66).string(m.password);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            EtcdAccess.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.EtcdAccess();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.endpoints && m.endpoints.length))
+                                m.endpoints = [];
+                            m.endpoints.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.prefix = v;
+                            else
+                                delete m.prefix;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.tls = v;
+                            else
+                                delete m.tls;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.caCertificate = v;
+                            else
+                                delete m.caCertificate;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.certificate = v;
+                            else
+                                delete m.certificate;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.key = v;
+                            else
+                                delete m.key;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.password = v;
+                            else
+                                delete m.password;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            EtcdAccess.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.EtcdAccess)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.EtcdAccess: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.EtcdAccess();
+                if (d.endpoints) {
+                    if (!$Array.isArray(d.endpoints))
+                        throw $TypeError(".tsswarm.v1.EtcdAccess.endpoints: array expected");
+                    m.endpoints = $Array(d.endpoints.length);
+                    for (var i = 0; i < d.endpoints.length; ++i) {
+                        m.endpoints[i] = $String(d.endpoints[i]);
+                    }
+                }
+                if (d.prefix != null) {
+                    if (typeof d.prefix !== "string" || d.prefix.length) {
+                        m.prefix = $String(d.prefix);
+                    }
+                }
+                if (d.tls != null) {
+                    if (d.tls) {
+                        m.tls = $Boolean(d.tls);
+                    }
+                }
+                if (d.caCertificate != null) {
+                    if (typeof d.caCertificate !== "string" || d.caCertificate.length) {
+                        m.caCertificate = $String(d.caCertificate);
+                    }
+                }
+                if (d.certificate != null) {
+                    if (typeof d.certificate !== "string" || d.certificate.length) {
+                        m.certificate = $String(d.certificate);
+                    }
+                }
+                if (d.key != null) {
+                    if (typeof d.key !== "string" || d.key.length) {
+                        m.key = $String(d.key);
+                    }
+                }
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.password != null) {
+                    if (typeof d.password !== "string" || d.password.length) {
+                        m.password = $String(d.password);
+                    }
+                }
+                return m;
+            };
+
+            EtcdAccess.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.endpoints = [];
+                }
+                if (o.defaults) {
+                    d.prefix = "";
+                    d.tls = false;
+                    d.caCertificate = "";
+                    d.certificate = "";
+                    d.key = "";
+                    d.user = "";
+                    d.password = "";
+                }
+                if (m.endpoints && m.endpoints.length) {
+                    d.endpoints = $Array(m.endpoints.length);
+                    for (var j = 0; j < m.endpoints.length; ++j) {
+                        d.endpoints[j] = m.endpoints[j];
+                    }
+                }
+                if (m.prefix != null && $Object.hasOwnProperty.call(m, "prefix")) {
+                    d.prefix = m.prefix;
+                }
+                if (m.tls != null && $Object.hasOwnProperty.call(m, "tls")) {
+                    d.tls = m.tls;
+                }
+                if (m.caCertificate != null && $Object.hasOwnProperty.call(m, "caCertificate")) {
+                    d.caCertificate = m.caCertificate;
+                }
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
+                    d.certificate = m.certificate;
+                }
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key")) {
+                    d.key = m.key;
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.password != null && $Object.hasOwnProperty.call(m, "password")) {
+                    d.password = m.password;
+                }
+                return d;
+            };
+
+            EtcdAccess.prototype.toJSON = function() {
+                return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            EtcdAccess.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.EtcdAccess";
+            };
+
+            return EtcdAccess;
+        })();
+
+        v1.StoreAccessRequest = (function() {
+
+            const StoreAccessRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreAccessRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreAccessRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreAccessRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreAccessRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreAccessRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreAccessRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.StoreAccessRequest();
+            };
+
+            StoreAccessRequest.toObject = function () {
+                return {};
+            };
+
+            StoreAccessRequest.prototype.toJSON = function() {
+                return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreAccessRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreAccessRequest";
+            };
+
+            return StoreAccessRequest;
+        })();
+
+        v1.StoreAccessResponse = (function() {
+
+            const StoreAccessResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreAccessResponse.prototype.etcd = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StoreAccessResponse.prototype, "_etcd", {
+                get: $util.oneOfGetter($oneOfFields = ["etcd"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            StoreAccessResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.etcd != null && $Object.hasOwnProperty.call(m, "etcd"))
+                    $root.tsswarm.v1.EtcdAccess.encode(m.etcd, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreAccessResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreAccessResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.etcd = $root.tsswarm.v1.EtcdAccess.decode(r, r.size(), $undefined, q + 1, m.etcd);
+                            m._etcd = "etcd";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreAccessResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreAccessResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreAccessResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreAccessResponse();
+                if (d.etcd != null) {
+                    if (!$util.isObject(d.etcd))
+                        throw $TypeError(".tsswarm.v1.StoreAccessResponse.etcd: object expected");
+                    m.etcd = $root.tsswarm.v1.EtcdAccess.fromObject(d.etcd, q + 1);
+                }
+                return m;
+            };
+
+            StoreAccessResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.etcd != null && $Object.hasOwnProperty.call(m, "etcd")) {
+                    d.etcd = $root.tsswarm.v1.EtcdAccess.toObject(m.etcd, o, q + 1);
+                }
+                return d;
+            };
+
+            StoreAccessResponse.prototype.toJSON = function() {
+                return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreAccessResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreAccessResponse";
+            };
+
+            return StoreAccessResponse;
         })();
 
         v1.UpdateClusterRequest = (function() {

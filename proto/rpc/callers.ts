@@ -70,6 +70,8 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     leave: OWN_NODE,
     updateNode: ADMINISTRATOR,
     removeNode: ADMINISTRATOR,
+    // It has the credentials of the store in it.
+    getStoreAccess: MANAGER,
     rotateJoinToken: ADMINISTRATOR,
     updateCluster: ADMINISTRATOR,
     getUnlockKey: ADMINISTRATOR,

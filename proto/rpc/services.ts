@@ -24,6 +24,7 @@ import type {
   JoinManagersResponse,
   LeaveClusterRequest,
   LeaveRequest,
+  LeaveResponse,
   ListContainersResponse,
   ListImagesResponse,
   ListManagersResponse,
@@ -52,6 +53,7 @@ import type {
   SessionRequest,
   StopTaskRequest,
   UnlockRequest,
+  StoreAccessResponse,
   UpdateClusterRequest,
   UpdateClusterResponse,
   UpdateNodeRequest,
@@ -137,7 +139,7 @@ export const controlService = {
 /** Callers: the local socket. */
 export const daemonService = {
   status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
-  leave: unary<LeaveRequest, Empty>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  leave: unary<LeaveRequest, LeaveResponse>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
   unlock: unary<UnlockRequest, Empty>('Daemon/Unlock', 'UnlockRequest', 'UnlockResponse'),
   forceNewCluster: unary<Empty, ForceNewClusterResponse>(
     'Daemon/ForceNewCluster',
@@ -239,6 +241,11 @@ export const membershipService = {
     'Membership/RemoveNode',
     'RemoveNodeRequest',
     'RemoveNodeResponse',
+  ),
+  getStoreAccess: unary<Empty, StoreAccessResponse>(
+    'Membership/GetStoreAccess',
+    'StoreAccessRequest',
+    'StoreAccessResponse',
   ),
   rotateJoinToken: unary<RotateJoinTokenRequest, RotateJoinTokenResponse>(
     'Membership/RotateJoinToken',

@@ -1,11 +1,12 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
-import type { NodeAvailability } from '../../../proto/types/index.ts';
+import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
+import { readStoreAccess, storeRequestPath } from '../../local-node/store-access.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
@@ -29,6 +30,11 @@ export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly externalCa?: string;
   readonly autolock?: boolean;
   readonly forceNewCluster?: boolean;
+  readonly store?: string;
+  readonly storeCacert?: string;
+  readonly storeCert?: string;
+  readonly storeKey?: string;
+  readonly storePasswordFile?: string;
 }
 
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
@@ -37,7 +43,7 @@ export async function init(place: NodePlace, options: InitOptions, terminal: Ter
   const request = requestOf(options);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
-  const started = await startWith(place, options, known ? undefined : request);
+  const started = await withStore(place, options, () => startWith(place, options, known ? undefined : request));
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
@@ -70,7 +76,7 @@ To add a worker to this swarm, run the following command:
 To add a manager to this swarm, run 'tsswarm join-token manager' and follow the instructions.
 
 State: ${place.stateDir}
-Log:   ${started.log}
+${storeLine(status.store)}Log:   ${started.log}
 Next:  tscompose up -d
 `);
     if (options.autolock !== true) return;
@@ -91,6 +97,13 @@ async function forceNew(place: NodePlace, options: InitOptions, terminal: Termin
     });
   }
   refuseForMember(options);
+  const { store, storeCacert, storeCert, storeKey, storePasswordFile } = options;
+  const aboutStore = namesOf({ store, storeCacert, storeCert, storeKey, storePasswordFile });
+  if (aboutStore.length > 0) {
+    throw new TsswarmError('NOT_SUPPORTED', `${action} with ${aboutStore.join(' and ')}: the state stays where it is`, {
+      hint: 'give it without',
+    });
+  }
   let node = await tryOpenNode(place);
   const flags = daemonFlags(options);
   if (node === undefined) {
@@ -121,6 +134,24 @@ More managers: run 'tsswarm join-token manager' and follow the instructions.
 `);
   } finally {
     node.close();
+  }
+}
+
+/** Where the state is kept, when that is not here. */
+const storeLine = (store: StoreStatus | undefined): string => (store?.kind === 'etcd' ? `Store: ${store.place}\n` : '');
+
+/** Leaves the store that is asked for where the daemon finds it, and takes that back when the daemon does not start. */
+async function withStore<R>({ stateDir }: NodePlace, options: InitOptions, start: () => Promise<R>): Promise<R> {
+  const access = readStoreAccess(options, process.env);
+  if (access === undefined) return start();
+  const path = storeRequestPath(stateDir);
+  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  await writeFile(path, JSON.stringify(access), { mode: 0o600 });
+  try {
+    return await start();
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 

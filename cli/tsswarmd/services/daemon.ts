@@ -57,17 +57,17 @@ export interface DaemonServiceOptions {
 export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<typeof daemonService> {
   const { engine, flags, nodeId, identity } = options;
   return {
-    status: () => {
+    async status() {
       const manager = options.manager();
-      return Promise.resolve({
+      return {
         ...nodeFacts(options),
         nodeId,
         clusterId: identity.node.clusterId,
         role: identity.node.role,
-        ...(manager?.backEnd.facts() ?? NO_STORE),
+        ...((await manager?.backEnd.facts()) ?? NO_STORE),
         locked: false,
         lockedBy: options.lockedBy() ?? '',
-      });
+      };
     },
     unlock: () =>
       Promise.reject(
@@ -85,15 +85,18 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
     },
     async leave({ force }, signal) {
       const manager = options.manager();
-      const alone = manager?.backEnd.group.status().members.every(({ id }) => id === nodeId) ?? false;
-      if (manager !== undefined && alone) await takeDown(manager, options, force, signal);
+      const members = manager?.backEnd.group.status().members ?? [];
+      // Where nobody knows the members, as while an external store is away, nobody knows that this is the last one.
+      const alone = members.length > 0 && members.every(({ id }) => id === nodeId);
+      let warning: string | undefined;
+      if (manager !== undefined && alone) warning = await takeDown(manager, options, force, signal);
       else await signOff(options, manager, force, signal);
       await options.endAgent();
       await clearNode(engine, options.graceMs, options.logger);
       options.stop(() => {
         for (const name of CLUSTER_STATE) rmSync(join(flags.stateDir, name), { recursive: true, force: true });
       });
-      return {};
+      return warning === undefined ? {} : { warning };
     },
   };
 }
@@ -119,13 +122,14 @@ export function nodeFacts({
   };
 }
 
-/** The last manager goes, and the cluster with it. */
+/** The last manager goes, and the cluster with it. @returns what the user should know of it */
 async function takeDown(
-  { backEnd: { store }, control }: Manager,
+  { backEnd, control }: Manager,
   { clock, logger }: DaemonServiceOptions,
   force: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { store } = backEnd;
   const projects = store.view((tx) =>
     tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
   );
@@ -160,6 +164,14 @@ async function takeDown(
       watch.close();
     });
     if (!others && left() > 0) for await (const _ of watch) if (left() === 0) break;
+    await backEnd.giveUp();
+    return undefined;
+  } catch (error) {
+    // Whoever gives the cluster up does not need its store for it.
+    if (!isTsswarmError(error) || !error.retryable) throw error;
+    logger.warn('leaving without the store', { reason: error.message });
+    const { place = '' } = (await backEnd.facts()).store ?? {};
+    return `what the cluster has in "${place}" is still there: ${error.message}`;
   } finally {
     timer?.cancel();
     watch.close();
