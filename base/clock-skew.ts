@@ -20,8 +20,9 @@ export function isoSeconds(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** A span of time as it is typed: "2h5m", "3d2h", "40s". Two units at most; the sign is left out. */
+/** A span of time as it is typed: "2h5m", "3d2h", "40s", "500ms". Two units at most; the sign is left out. */
 export function spanWords(ms: number): string {
+  if (Math.abs(ms) < 1000) return `${Math.round(Math.abs(ms))}ms`;
   const seconds = Math.round(Math.abs(ms) / 1000);
   const units: readonly (readonly [string, number])[] = [
     ['d', 86_400],
@@ -30,7 +31,6 @@ export function spanWords(ms: number): string {
     ['s', 1],
   ];
   const first = units.findIndex(([, length]) => seconds >= length);
-  if (first < 0) return '0s';
   let rest = seconds;
   const parts = units.slice(first, first + 2).map(([name, length]) => {
     const count = Math.floor(rest / length);

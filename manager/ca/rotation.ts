@@ -126,7 +126,9 @@ async function crossSign(cluster: Cluster, next: RootCa, now: number): Promise<s
   const [old, subject] = [cluster.rootCaCertificate, next.certificate].map((text) => new x509.X509Certificate(text));
   if (old === undefined || subject === undefined) throw new Error('impossible: two were parsed');
   if (rootDigest(cluster.rootCaCertificate) === rootDigest(next.certificate))
-    throw new TsswarmError('INVALID_INPUT', 'rotating the CA: the given root is the present one');
+    throw new TsswarmError('INVALID_INPUT', 'rotating the CA: the given root is the present one', {
+      hint: 'give another one, or none: a new root is made then',
+    });
   if (old.subject === subject.subject) {
     throw new TsswarmError(
       'INVALID_INPUT',

@@ -7,7 +7,11 @@ import type { ReadTransaction } from '../store/types.ts';
  * @throws NOT_FOUND, CONFLICT when several are meant
  */
 export function findNode(tx: ReadTransaction, name: string): Node {
-  const nodes = tx.list('node');
+  return pickNode(tx.list('node'), name);
+}
+
+/** {@link findNode} in a list. */
+export function pickNode(nodes: readonly Node[], name: string): Node {
   const exact = nodes.find(({ id }) => id === name);
   if (exact !== undefined) return exact;
   const named = nodes.filter(({ description }) => description.hostname === name);

@@ -24,7 +24,7 @@ export class Machine {
   readonly dir: string;
   readonly #env: NodeJS.ProcessEnv;
 
-  private constructor(name: string) {
+  private constructor(name: string, environment: NodeJS.ProcessEnv) {
     this.name = name;
     this.dir = mkdtempSync(join(tmpdir(), `${name}-`));
     this.#env = {
@@ -34,6 +34,7 @@ export class Machine {
       TSSWARM_RUN_DIR: join(this.dir, 'run'),
       NO_COLOR: '1',
       HOME: this.dir,
+      ...environment,
     };
   }
 
@@ -45,9 +46,13 @@ export class Machine {
     return machine;
   }
 
-  /** Makes the machine, and nothing on it. @param name of its network namespace; nobody else's */
-  static bare(name: string): Machine {
-    const machine = new Machine(name);
+  /**
+   * Makes the machine, and nothing on it.
+   * @param name of its network namespace; nobody else's
+   * @param environment variables that every program on it is started with, beside the usual ones
+   */
+  static bare(name: string, environment: NodeJS.ProcessEnv = {}): Machine {
+    const machine = new Machine(name, environment);
     execFileSync('ip', ['netns', 'add', machine.name]);
     machine.inside(['ip', 'link', 'set', 'lo', 'up']);
     return machine;

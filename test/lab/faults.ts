@@ -1,12 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clocks } from './clocks.ts';
 import type { Lab } from './lab.ts';
 
 /** What a fault is done to: who leads, and somebody else. */
 export interface Targets {
   readonly leader: number;
   readonly follower: number;
+  readonly clocks: Clocks;
 }
 
 /** Begins a fault. What it returns ends what `Lab.heal` and a start of the daemon do not. */
@@ -61,6 +63,15 @@ export function unmountSmallDisk(lab: Lab): void {
   execFileSync('umount', ['-l', lab.machine(SMALL_DISK).stateDir]);
 }
 
+/** Seconds: certificates are not valid yet, or not any more, on a machine whose clock is that far off. */
+const HOUR = 3600;
+const YEAR = 365 * 24 * HOUR;
+
+function stepClock({ clocks }: Targets, index: number, seconds: number): () => void {
+  clocks.set(index, seconds);
+  return () => clocks.set(index, 0);
+}
+
 export const FAULTS: Readonly<Record<string, Fault>> = {
   'kill -9 of the leader': (lab, { leader }) => lab.kill(leader),
   'kill -9 of a follower': (lab, { follower }) => lab.kill(follower),
@@ -77,4 +88,8 @@ export const FAULTS: Readonly<Record<string, Fault>> = {
   'follower paused': (lab, { follower }) => pause(lab, follower),
   'full disk': (lab) => fill(lab, SMALL_DISK),
   'busy disk of the leader': (lab, { leader }) => busyDisk(lab, leader),
+  'clock of the leader an hour ahead': (_, targets) => stepClock(targets, targets.leader, HOUR),
+  'clock of the leader an hour behind': (_, targets) => stepClock(targets, targets.leader, -HOUR),
+  'clock of the leader a year ahead': (_, targets) => stepClock(targets, targets.leader, YEAR),
+  'clock of a follower a year behind': (_, targets) => stepClock(targets, targets.follower, -YEAR),
 };

@@ -2,6 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { Machine, eventually } from '../e2e/machine.ts';
 
+type Environment = (index: number) => NodeJS.ProcessEnv;
+
 /**
  * Machines on one wire: each a network namespace with a card, all on a bridge in a namespace of its own, so that nothing of the
  * lab touches the network of the machine that it runs on.
@@ -10,13 +12,13 @@ export class Lab {
   readonly machines: readonly Machine[];
   readonly #switch: string;
 
-  private constructor(name: string, count: number) {
+  private constructor(name: string, count: number, environment: Environment) {
     this.#switch = `${name}sw`;
     ip('netns', 'add', this.#switch);
     ip('-n', this.#switch, 'link', 'add', 'bridge', 'type', 'bridge');
     ip('-n', this.#switch, 'link', 'set', 'bridge', 'up');
     this.machines = Array.from({ length: count }, (_, index) => {
-      const machine = Machine.bare(`${name}m${index}`);
+      const machine = Machine.bare(`${name}m${index}`, environment(index));
       const peer = ['peer', 'name', port(index), 'netns', this.#switch];
       ip('-n', machine.name, 'link', 'add', 'wire', 'type', 'veth', ...peer);
       ip('-n', this.#switch, 'link', 'set', port(index), 'master', 'bridge', 'up');
@@ -26,8 +28,9 @@ export class Lab {
     });
   }
 
-  static create(name: string, count: number): Lab {
-    return new Lab(`${name}${process.pid}`, count);
+  /** @param environment what the programs of a machine are started with */
+  static create(name: string, count: number, environment: Environment = () => ({})): Lab {
+    return new Lab(`${name}${process.pid}`, count, environment);
   }
 
   /** @throws RangeError */
@@ -41,13 +44,23 @@ export class Lab {
     return `10.77.0.${index + 1}`;
   }
 
-  /** Begins a cluster on the first machine; the next `managers - 1` join as managers, the others as workers. */
-  form(managers: number): void {
-    this.machine(0).ok('tsswarm', 'init', ...this.#named(0));
+  /** Namespace of the wire itself, with an address on it: what is no machine of the cluster runs there. */
+  openSwitch(): { readonly namespace: string; readonly host: string } {
+    const host = '10.77.0.200';
+    ip('-n', this.#switch, 'link', 'set', 'lo', 'up');
+    ip('-n', this.#switch, 'address', 'add', `${host}/24`, 'dev', 'bridge');
+    return { namespace: this.#switch, host };
+  }
+
+  /**
+   * Begins a cluster on the first machine; the next `managers - 1` join as managers, the others up to `members` as workers.
+   * @param flags for `init`
+   */
+  form(managers: number, members = this.machines.length, flags: readonly string[] = []): void {
+    this.machine(0).ok('tsswarm', 'init', ...this.#named(0), ...flags);
     const token = (role: string): string => this.machine(0).ok('tsswarm', 'join-token', '-q', role).trim();
     const tokens = { manager: token('manager'), worker: token('worker') };
-    for (let index = 1; index < this.machines.length; index++)
-      this.join(index, index < managers ? tokens.manager : tokens.worker);
+    for (let index = 1; index < members; index++) this.join(index, index < managers ? tokens.manager : tokens.worker);
   }
 
   join(index: number, token: string, via = 0): void {

@@ -6,6 +6,7 @@
 import { seededRandom } from '../../base/random.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { membershipService } from '../../proto/rpc/services.ts';
+import { Clocks } from './clocks.ts';
 import { FAULTS, mountSmallDisk, unmountSmallDisk } from './faults.ts';
 import { Lab } from './lab.ts';
 import { Writers } from './writers.ts';
@@ -16,7 +17,8 @@ const random = seededRandom(Number(seedText));
 const names = Object.keys(FAULTS).filter((name) => only === undefined || name === only);
 if (names.length === 0) throw new Error(`the fault "${only}" is none of ${Object.keys(FAULTS).join(', ')}`);
 
-const lab = Lab.create('tslf', 3);
+const clocks = new Clocks(3);
+const lab = Lab.create('tslf', 3, (index) => clocks.environment(index));
 const sockets = lab.machines.map(({ socket }) => socket);
 const writers = new Writers(sockets, () => random.next());
 const failovers: number[] = [];
@@ -33,7 +35,7 @@ try {
     counts.set(name, (counts.get(name) ?? 0) + 1);
     const follower = (leader + 1 + Math.floor(random.next() * 2)) % 3;
     const at = performance.now();
-    const end = await FAULTS[name]?.(lab, { leader, follower });
+    const end = await FAULTS[name]?.(lab, { leader, follower, clocks });
     const killed = performance.now();
     if (name === 'kill -9 of the leader') failovers.push(await accepted(killed));
     await wait(300 + random.next() * 1500);
@@ -55,6 +57,7 @@ for (const index of [0, 1, 2]) lab.heal(index);
 for (const machine of lab.machines.toReversed()) machine.run('tsswarm', 'leave', '--force');
 unmountSmallDisk(lab);
 lab.dispose();
+clocks.dispose();
 failovers.sort((a, b) => a - b);
 const quantile = (part: number): string =>
   (failovers[Math.min(failovers.length - 1, Math.floor(failovers.length * part))] ?? NaN).toFixed(0);

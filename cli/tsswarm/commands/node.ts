@@ -1,22 +1,8 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { NodeAvailability, NodeRole } from '../../../proto/types/index.ts';
-import { openNode } from '../../local-node/index.ts';
-import type { NodeClient, NodePlace } from '../../local-node/index.ts';
+import type { NodePlace } from '../../local-node/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
-
-async function withNode<T>(place: NodePlace, work: (node: NodeClient) => Promise<T>): Promise<T> {
-  const node = await openNode(place);
-  try {
-    return await work(node);
-  } finally {
-    node.close();
-  }
-}
-
-/** "self" is the node that is asked. */
-async function idOf(node: NodeClient, name: string): Promise<string> {
-  return name === 'self' ? (await node.daemon.status({})).nodeId : name;
-}
+import { idOf, withNode } from '../nodes/with-node.ts';
 
 /** `tsswarm node promote` and `demote`, in Docker's words. */
 export function setRole(place: NodePlace, names: readonly string[], role: NodeRole, terminal: Terminal): Promise<void> {
@@ -79,27 +65,3 @@ export function removeNodes(
     for (const name of names) terminal.out(`${(await node.membership.removeNode({ node: name, force })).nodeId}\n`);
   });
 }
-
-/** `tsswarm node inspect`. */
-export function inspectNodes(place: NodePlace, names: readonly string[], terminal: Terminal): Promise<void> {
-  return withNode(place, async (node) => {
-    const [{ nodes }, { managers }] = await Promise.all([node.control.listNodes({}), node.membership.listManagers({})]);
-    const found = await Promise.all(
-      names.map(async (name) => {
-        const wanted = await idOf(node, name);
-        const one =
-          nodes.find(({ id }) => id === wanted) ??
-          only(nodes.filter(({ id, description }) => description.hostname === wanted || id.startsWith(wanted)));
-        if (one === undefined)
-          throw new TsswarmError('NOT_FOUND', `finding the node "${name}": there is none, or several are meant`, {
-            hint: 'see tsswarm node ls',
-          });
-        const manager = managers.find(({ nodeId }) => nodeId === one.id);
-        return { ...one, ...(manager === undefined ? {} : { manager }) };
-      }),
-    );
-    terminal.out(`${JSON.stringify(found, undefined, 2)}\n`);
-  });
-}
-
-const only = <T>(list: readonly T[]): T | undefined => (list.length === 1 ? list[0] : undefined);

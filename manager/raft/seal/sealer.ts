@@ -1,4 +1,5 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHash, createSecretKey, hkdfSync } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { Random } from '../../../base/random.ts';
 
@@ -54,10 +55,10 @@ export function sealer(keys: Uint8Array | readonly Uint8Array[], random: Random)
   const salt = Buffer.from(random.bytes(SALT_BYTES));
   const messageKey = derive(key, salt);
   const prefix = Buffer.concat([Buffer.of(VERSION), Buffer.from(keyId, 'hex'), salt]);
-  const derived = new Map<string, Buffer>();
+  const derived = new Map<string, KeyObject>();
   let counter = 0;
 
-  const keyFor = (id: string, otherSalt: Buffer): Buffer => {
+  const keyFor = (id: string, otherSalt: Buffer): KeyObject => {
     const name = id + otherSalt.toString('hex');
     const known = derived.get(name);
     if (known !== undefined) return known;
@@ -136,8 +137,9 @@ export function keyIdOf(key: Uint8Array): string {
     .slice(0, 2 * KEY_ID_BYTES);
 }
 
-function derive(key: Uint8Array, salt: Uint8Array): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, salt, 'tsswarm message key', KEY_BYTES));
+/** As a key object: with the bytes of a key each cipher takes three times as long to make. */
+function derive(key: Uint8Array, salt: Uint8Array): KeyObject {
+  return createSecretKey(Buffer.from(hkdfSync('sha256', key, salt, 'tsswarm message key', KEY_BYTES)));
 }
 
 function nonceOf(header: Buffer): Buffer {

@@ -1,0 +1,115 @@
+import { callFunction, isFunction } from './functions.ts';
+import { invalid, parseTemplate } from './parse.ts';
+import type { Pipeline, Template, Term } from './parse.ts';
+import { isTrue, printed } from './values.ts';
+
+interface Scope {
+  readonly dot: unknown;
+  readonly variables: ReadonlyMap<string, unknown>;
+}
+
+/**
+ * A template, ready to be filled.
+ * @param text Go's text/template, as Docker's `--format` takes it: fields, pipelines, if, with, range, and the functions of
+ *   functions.ts
+ * @returns fills it with an object; a field that the object does not have, and a function that is not known, are refused. A `Map`
+ *   may lack keys: "<no value>"
+ * @throws INVALID_INPUT
+ */
+export function compileTemplate(text: string): (data: unknown) => string {
+  const template = parseTemplate(text);
+  return (data) => new Evaluation(text).render(template, { dot: data, variables: new Map([['$', data]]) });
+}
+
+class Evaluation {
+  readonly #text: string;
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  render(template: Template, scope: Scope): string {
+    return template
+      .map((part) => {
+        switch (part.kind) {
+          case 'text':
+            return part.text;
+          case 'print':
+            return printed(this.#pipeline(part.pipeline, scope));
+          case 'if':
+            return this.render(isTrue(this.#pipeline(part.test, scope)) ? part.then : part.otherwise, scope);
+          case 'with': {
+            const dot = this.#pipeline(part.test, scope);
+            return isTrue(dot) ? this.render(part.then, { ...scope, dot }) : this.render(part.otherwise, scope);
+          }
+          case 'range': {
+            const entries = this.#entries(this.#pipeline(part.over, scope));
+            if (entries.length === 0) return this.render(part.none, scope);
+            return entries
+              .map(([key, value]) => {
+                const variables = new Map(scope.variables);
+                if (part.key !== '') variables.set(part.key, key);
+                if (part.value !== '') variables.set(part.value, value);
+                return this.render(part.each, { dot: value, variables });
+              })
+              .join('');
+          }
+        }
+      })
+      .join('');
+  }
+
+  #pipeline(pipeline: Pipeline, scope: Scope): unknown {
+    let piped: readonly unknown[] = [];
+    for (const command of pipeline) {
+      const [first, ...others] = command;
+      if (first === undefined) continue;
+      const args = [...others.map((term) => this.#term(term, scope)), ...piped];
+      if (first.kind === 'call') piped = [this.#call(first.name, args)];
+      else if (args.length > 0) throw invalid(this.#text, 'a value is given arguments, as if it were a function');
+      else piped = [this.#term(first, scope)];
+    }
+    return piped[0];
+  }
+
+  #term(term: Term, scope: Scope): unknown {
+    switch (term.kind) {
+      case 'value':
+        return term.value;
+      case 'call':
+        return this.#call(term.name, []);
+      case 'pipeline':
+        return this.#pipeline(term.pipeline, scope);
+      case 'variable':
+        if (scope.variables.has(term.name)) return scope.variables.get(term.name);
+        throw invalid(this.#text, `there is no variable "${term.name}"`);
+      case 'field': {
+        const base = term.of === 'dot' ? scope.dot : this.#term(term.of, scope);
+        return term.path.reduce((value, name) => this.#field(value, name), base);
+      }
+    }
+  }
+
+  #field(value: unknown, name: string): unknown {
+    if (value instanceof Map) return value.get(name);
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw invalid(this.#text, `".${name}" is asked of what has no fields`);
+    if (Object.hasOwn(value, name)) return (value as Readonly<Record<string, unknown>>)[name];
+    throw invalid(this.#text, `there is no field "${name}", expected one of ${Object.keys(value).join(', ')}`);
+  }
+
+  #call(name: string, args: readonly unknown[]): unknown {
+    if (!isFunction(name)) throw invalid(this.#text, `the function "${name}" is not known`);
+    try {
+      return callFunction(name, args);
+    } catch (error) {
+      throw invalid(this.#text, `${name}: ${(error as Error).message}`);
+    }
+  }
+
+  #entries(value: unknown): readonly (readonly [unknown, unknown])[] {
+    if (value === undefined || value === null) return [];
+    if (Array.isArray(value)) return value.map((one, index) => [index, one] as const);
+    if (value instanceof Map) return [...(value as Map<string, unknown>)].sort(([a], [b]) => (a < b ? -1 : 1));
+    throw invalid(this.#text, 'range goes over lists and maps only');
+  }
+}

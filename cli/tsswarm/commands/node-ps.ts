@@ -1,0 +1,90 @@
+import { pickNode } from '../../../manager/cluster/find-node.ts';
+import type { Node, PublishedPort, Task } from '../../../proto/types/index.ts';
+import type { NodePlace } from '../../local-node/index.ts';
+import { renderList } from '../../render/format.ts';
+import type { Column } from '../../render/format.ts';
+import { durationWords } from '../../render/index.ts';
+import { cutTo } from '../../render/width.ts';
+import type { Terminal } from '../../terminal/index.ts';
+import { filterTasks } from '../nodes/filters.ts';
+import { idOf, withNode } from '../nodes/with-node.ts';
+import { byName, capital } from '../nodes/words.ts';
+
+export interface NodeTasksOptions {
+  readonly quiet?: boolean;
+  readonly filter?: readonly string[];
+  readonly format?: string;
+  readonly trunc: boolean;
+  readonly resolve: boolean;
+}
+
+const COLUMNS: readonly Column[] = [
+  { name: 'ID', heading: 'ID' },
+  { name: 'Name', heading: 'NAME' },
+  { name: 'Image', heading: 'IMAGE' },
+  { name: 'Node', heading: 'NODE' },
+  { name: 'DesiredState', heading: 'DESIRED STATE' },
+  { name: 'CurrentState', heading: 'CURRENT STATE' },
+  { name: 'Error', heading: 'ERROR' },
+  { name: 'Ports', heading: 'PORTS' },
+];
+const ID_COLUMNS = 12;
+const ERROR_COLUMNS = 30;
+
+/** `tsswarm node ps`: the tasks on nodes, those that have ended too. */
+export function nodeTasks(
+  place: NodePlace,
+  names: readonly string[],
+  options: NodeTasksOptions,
+  terminal: Terminal,
+): Promise<void> {
+  return withNode(place, async (node) => {
+    const wanted = await Promise.all((names.length === 0 ? ['self'] : names).map((name) => idOf(node, name)));
+    const [{ nodes }, { tasks }] = await Promise.all([
+      node.control.listNodes({}),
+      node.control.listObjects({ project: '' }),
+    ]);
+    const chosen = new Set<string>(wanted.map((name) => pickNode(nodes, name).id));
+    const shown = filterTasks(
+      tasks.filter(({ nodeId }) => chosen.has(nodeId)),
+      options.filter ?? [],
+    );
+    terminal.out(renderNodeTasks(shown, nodes, Date.now(), options));
+  });
+}
+
+/**
+ * As `docker node ps`: the tasks of a slot below each other, the newest first.
+ * @param now wall time, ms
+ */
+export function renderNodeTasks(
+  tasks: readonly Task[],
+  nodes: readonly Node[],
+  now: number,
+  { quiet, format, trunc, resolve }: NodeTasksOptions,
+): string {
+  const hostnames = new Map(nodes.map(({ id, description }) => [id as string, description.hostname]));
+  const sorted = [...tasks].sort((a, b) => byName(a.name, b.name) || b.meta.createdAt - a.meta.createdAt);
+  const idOfTask = (id: string): string => (trunc ? id.slice(0, ID_COLUMNS) : id);
+  if (quiet === true && format === undefined) return sorted.map(({ id }) => `${idOfTask(id)}\n`).join('');
+  const table = format === undefined || format.startsWith('table');
+  const rows = sorted.map((task, index) => {
+    const { status, nodeId } = task;
+    const isOlder = sorted[index - 1]?.name === task.name && sorted[index - 1]?.serviceId === task.serviceId;
+    const error = trunc ? cutTo(status.error, ERROR_COLUMNS) : status.error;
+    return {
+      ID: idOfTask(task.id),
+      Name: table && isOlder ? ` \\_ ${task.name}` : task.name,
+      Image: task.spec.container.image,
+      Node: resolve ? (hostnames.get(nodeId) ?? nodeId) : nodeId,
+      DesiredState: capital(task.desiredState),
+      CurrentState: `${capital(status.state)} ${durationWords(now - status.timestamp).toLowerCase()} ago`,
+      Error: error === '' ? '' : `"${error}"`,
+      Ports: task.ports.map(portWords).join(','),
+    };
+  });
+  return renderList(format, COLUMNS, rows);
+}
+
+const portWords = ({ hostIp, published, target, protocol }: PublishedPort): string =>
+  `${hostIp === '' ? '*' : hostIp}:${published}->${target}/${protocol}`;
