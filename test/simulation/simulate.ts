@@ -121,7 +121,9 @@ async function settle({ world, cluster, clients, watchers, managers, shape, prof
   }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;
-  await world.runUntil(Math.max(end, world.now) + entries * 4 * (shape.delayMs + shape.writeMs), () => converged(cluster));
+  await world.runUntil(Math.max(end, world.now) + entries * 4 * (shape.delayMs + shape.writeMs), () =>
+    converged(cluster),
+  );
   if (world.violation !== undefined) return;
   if (!converged(cluster))
     return world.fail(`liveness: the members do not come to the same state\n${describe(cluster)}`);
