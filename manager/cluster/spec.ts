@@ -28,7 +28,10 @@ interface Limits {
   readonly words: string;
 }
 
-const LIMITS: Readonly<Record<keyof UpdateClusterRequest, Limits>> = {
+/** Settings that are numbers. */
+type NumberSetting = Exclude<keyof UpdateClusterRequest, 'autoLock' | 'rotateUnlockKey'>;
+
+const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
   taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },
   nodeCertExpiryMs: {
     what: 'the lifetime of node certificates',
@@ -53,7 +56,7 @@ const LIMITS: Readonly<Record<keyof UpdateClusterRequest, Limits>> = {
  */
 export function checkClusterSettings(change: UpdateClusterRequest): UpdateClusterRequest {
   for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
-    const value = change[name as keyof UpdateClusterRequest];
+    const value = change[name as NumberSetting];
     if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
     const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
     throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`, {
@@ -63,11 +66,11 @@ export function checkClusterSettings(change: UpdateClusterRequest): UpdateCluste
   return change;
 }
 
-/** The settings of a cluster with a change made to them. @throws INVALID_INPUT */
+/** The settings of a cluster with a change made to them; autolock is not one of them alone. @throws INVALID_INPUT */
 export function withSettings(spec: ClusterSpec, change: UpdateClusterRequest): ClusterSpec {
   const asked = checkClusterSettings(change);
   const given = Object.keys(LIMITS)
-    .map((name) => [name, asked[name as keyof UpdateClusterRequest]] as const)
+    .map((name) => [name, asked[name as NumberSetting]] as const)
     .filter(([, value]) => value !== undefined);
   return { ...spec, ...Object.fromEntries(given) };
 }

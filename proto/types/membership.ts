@@ -83,9 +83,15 @@ export interface StoreAccessResponse {
 export type UpdateClusterRequest = Partial<
   Pick<
     ClusterSpec,
-    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots'
+    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots' | 'autoLock'
   >
->;
+> & {
+  /** A new unlock key. */
+  readonly rotateUnlockKey?: boolean;
+};
+export interface GetUnlockKeyResponse {
+  readonly unlockKey: string;
+}
 export interface UpdateClusterResponse {
   /** False: it was so already. */
   readonly changed: boolean;
