@@ -22,8 +22,21 @@ addClusterSettings(program.command('init'))
   )
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
+  .option(
+    '--store <url>',
+    "keep the cluster's state in an external etcd: etcd://<host>:2379,…[/prefix]; etcds:// for TLS",
+  )
+  .option('--store-cacert <file>', "who signed the certificates of etcd's members (default: who this machine trusts)")
+  .option('--store-cert <file>', 'certificate that etcd is shown')
+  .option('--store-key <file>', 'its key')
+  .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
   .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')
+  .option(
+    '--force-new-cluster',
+    'on a manager that has lost its quorum for good: go on as the only one, with all state',
+  )
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
@@ -140,8 +153,21 @@ program
 
 addClusterSettings(program.command('update'))
   .description('change settings of the cluster')
+  .option('--autolock <boolean>', 'true: a manager that is started again needs the unlock key')
   .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
   .action(async (options) => (await import('./commands/update.ts')).update(place(), options, terminal));
+
+program
+  .command('unlock')
+  .description('unlock the manager of this node: asks for the key, or reads it from standard input')
+  .action(async () => (await import('./commands/unlock.ts')).unlock(place(), terminal));
+
+program
+  .command('unlock-key')
+  .description('print the key that managers which are started again need')
+  .option('-q, --quiet', 'only the key')
+  .option('--rotate', 'replace the key: managers that run take the new one at once')
+  .action(async (options) => (await import('./commands/unlock-key.ts')).unlockKey(place(), options, terminal));
 
 program
   .command('leave')

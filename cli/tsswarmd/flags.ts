@@ -1,6 +1,8 @@
 import { parseArgs } from 'node:util';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { LogLevel } from '../../base/log.ts';
+import type { EtcdAccess } from '../../proto/types/index.ts';
+import { readStoreAccess } from '../local-node/store-access.ts';
 
 /** How a daemon was started. Every path and name is a flag, so that many nodes can share one machine. */
 export interface DaemonFlags {
@@ -24,6 +26,8 @@ export interface DaemonFlags {
   readonly listenAddr: string;
   /** What others are told to connect to, "host[:port]"; empty: as before, else found out. */
   readonly advertiseAddr: string;
+  /** An external store; undefined: as before, else the managers themselves. */
+  readonly store: EtcdAccess | undefined;
 }
 
 export const DEFAULT_STATE_DIR = '/var/lib/tsswarm';
@@ -46,6 +50,10 @@ The daemon of a node. "tsswarm init" starts it.
   --socket PATH         where the node is spoken to (default <run-dir>/tsswarm.sock)
   --listen-addr ADDR    where other nodes are listened to (default 0.0.0.0:2377)
   --advertise-addr ADDR what they are told to connect to (default: this machine's address)
+  --store URL           keep the cluster's state in an external etcd: etcd://host:2379,…[/prefix], etcds:// for TLS
+                        (default: as before, else on the managers; one that joins is told)
+  --store-cacert FILE   who signed etcd's certificates; --store-cert and --store-key: what it is shown
+  --store-password-file FILE  password of the URL's user (or variable TSSWARM_STORE_PASSWORD)
   --ready-fd N          write "ready" to descriptor N once the socket answers
   --help
 `;
@@ -66,6 +74,11 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         socket: { type: 'string', default: '' },
         'listen-addr': { type: 'string', default: '' },
         'advertise-addr': { type: 'string', default: '' },
+        store: { type: 'string' },
+        'store-cacert': { type: 'string' },
+        'store-cert': { type: 'string' },
+        'store-key': { type: 'string' },
+        'store-password-file': { type: 'string' },
         'ready-fd': { type: 'string', default: '-1' },
         help: { type: 'boolean', default: false },
       },
@@ -95,5 +108,15 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     readyFd: Number(values['ready-fd']),
     listenAddr: values['listen-addr'],
     advertiseAddr: values['advertise-addr'],
+    store: readStoreAccess(
+      {
+        store: values.store,
+        storeCacert: values['store-cacert'],
+        storeCert: values['store-cert'],
+        storeKey: values['store-key'],
+        storePasswordFile: values['store-password-file'],
+      },
+      process.env,
+    ),
   };
 }

@@ -8,7 +8,7 @@ import type { LeaderConnection } from '../../proto/rpc/forward.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 
-/** Longer than an election takes: a call that comes while nobody leads waits for its outcome. */
+/** Longer than an election of Raft takes: a call that comes while nobody leads waits for its outcome. */
 const PATIENCE_MS = 3_000;
 
 export interface LeadershipOptions {
@@ -103,7 +103,9 @@ export function followLeadership({ source, clock, identity, logger, lead }: Lead
 
   return {
     async leader(signal) {
-      const deadline = clock.monotonic() + PATIENCE_MS;
+      // Where nobody can lead at the moment, waiting is of little use.
+      const patience = source.trouble?.() === undefined ? (source.electionMs ?? PATIENCE_MS) : PATIENCE_MS;
+      const deadline = clock.monotonic() + patience;
       let found = known();
       while (found === undefined && clock.monotonic() < deadline && !signal.aborted) {
         await nextEvent(deadline - clock.monotonic(), signal);
@@ -111,8 +113,12 @@ export function followLeadership({ source, clock, identity, logger, lead }: Lead
       }
       signal.throwIfAborted();
       if (found === undefined) {
-        throw new TsswarmError('UNAVAILABLE', 'asking the leader: no manager leads at the moment', {
-          hint: 'a majority of the managers must be up and reach one another; see "tsswarm status" on each',
+        const trouble = source.trouble?.();
+        const reason = trouble === undefined ? '' : `: ${trouble.reason}`;
+        throw new TsswarmError('UNAVAILABLE', `asking the leader: no manager leads at the moment${reason}`, {
+          hint:
+            trouble?.hint ??
+            'a majority of the managers must be up and reach one another; see "tsswarm status" on each',
         });
       }
       if (found === 'self') return undefined;

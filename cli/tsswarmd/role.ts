@@ -5,6 +5,7 @@ import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { openLog } from '../../manager/raft/log/disk.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { isOnEtcd } from './back-ends/access-file.ts';
 import type { Manager } from './manager.ts';
 
 const RETRY_MS = 1_000;
@@ -58,6 +59,7 @@ function replaced(identity: LiveIdentity, signal: AbortSignal): Promise<void> {
  */
 export async function eraseManager(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
+  if (isOnEtcd(dir)) return rmSync(dir, { recursive: true, force: true });
   const before = openLog(dir);
   const { term } = before.hardState;
   await before.close();

@@ -98,6 +98,14 @@ describe('the rotation of the CA', () => {
     runLoop();
     const before = cluster.cluster();
     const oldToken = joinToken(cluster.store, 'worker');
+    // Somebody who has a certificate of the old root, and stays on the connection that it was made with.
+    const left = connect(address, nodeCredentials(createLiveIdentity((workers[0] as LiveIdentity).current)));
+    const watches = async (): Promise<void> => {
+      const { nodeId } = (workers[0] as LiveIdentity).node;
+      const request = { nodeId, usedIssuer: '', trustedRoots: [] };
+      for await (const _ of left.service(caService).watchIdentity(request)) return;
+    };
+    await watches();
     await startCaRotation(cluster);
     await until(() => cluster.cluster().caRotation === undefined);
     const after = cluster.cluster();
@@ -106,6 +114,8 @@ describe('the rotation of the CA', () => {
     await until(() => [cluster.manager, ...workers].every(({ current }) => current.roots === after.rootCaCertificate));
     for (const identity of [cluster.manager, ...workers])
       assert.ok(verifyChain(identity.current.certificate, after.rootCaCertificate, Date.now()));
+    await assert.rejects(watches(), /the root that issued the certificate was rotated out/);
+    left.close();
     assert.equal(await asks(workers[0] as LiveIdentity), after.rootCaCertificate);
     await assert.rejects(join(oldToken), /the join token is of a root that was rotated out/);
     assert.equal((await join()).node.role, 'worker');

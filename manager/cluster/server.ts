@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
@@ -5,12 +6,13 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
-import type { Node, UpdateNodeRequest } from '../../proto/types/index.ts';
+import type { EtcdAccess, Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
 import { readExternalRoot } from '../ca/external.ts';
 import { caStatus, startCaRotation } from '../ca/rotation.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { unlockKeyOf, withAutolock } from './autolock/settings.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
 import { withSettings } from './spec.ts';
@@ -22,6 +24,10 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** The managers keep the state on their own disks: they can lock it. */
+  readonly canLock: boolean;
+  /** The way to the store, for managers that join; undefined: each keeps it itself. */
+  readonly storeAccess: () => EtcdAccess | undefined;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
   readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
 }
@@ -130,6 +136,10 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
       await forget(node.id);
       return { nodeId: node.id };
     },
+    getStoreAccess() {
+      const etcd = options.storeAccess();
+      return Promise.resolve(etcd === undefined ? {} : { etcd });
+    },
     rotateJoinToken: async ({ role }) => {
       if (role !== 'worker' && role !== 'manager')
         throw new TsswarmError(
@@ -140,12 +150,15 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     },
     updateCluster: (request) =>
       store.update((tx) => {
+        if (request.autoLock === true && !options.canLock) throw noLock();
         const cluster = clusterOf(tx);
         const spec = withSettings(cluster.spec, request);
-        if (JSON.stringify(spec) === JSON.stringify(cluster.spec)) return { changed: false };
-        tx.update('cluster', { ...cluster, spec });
+        const next = withAutolock({ ...cluster, spec }, request, random);
+        if (isDeepStrictEqual(next, cluster)) return { changed: false };
+        tx.update('cluster', next);
         return { changed: true };
       }),
+    getUnlockKey: () => Promise.resolve({ unlockKey: unlockKeyOf(store.view(clusterOf)) }),
     async rotateCa({ certificate, key, nodeCertExpiryMs }) {
       if ((certificate === '') !== (key === '')) {
         throw new TsswarmError(
@@ -193,4 +206,11 @@ function changed(node: Node, { role, availability, addLabels, removeLabels }: Up
     ...node,
     spec: { role: role ?? node.spec.role, availability: availability ?? node.spec.availability, labels },
   };
+}
+
+/** What there is to say where autolock would lock nothing. */
+export function noLock(): TsswarmError {
+  return new TsswarmError('NOT_SUPPORTED', 'switching autolock on: the state of this cluster is in an external store', {
+    hint: 'autolock seals what managers have on their own disks; protect the store by its own means',
+  });
 }

@@ -5,6 +5,10 @@ export interface LeadershipSource {
   status(): Pick<RaftStatus, 'ready' | 'leaderId'> & {
     readonly servers: readonly Pick<ServerStatus, 'id' | 'address'>[];
   };
+  /** How long it may take until somebody leads, ms: a call that comes before waits. Absent: as Raft takes. */
+  readonly electionMs?: number;
+  /** Why nobody can lead at the moment, and what to do, where more is known than that nobody does. */
+  trouble?(): { readonly reason: string; readonly hint: string } | undefined;
   /**
    * Listens until the returned function is called. On etcd there are only `leader` and `role`, and `term` is the fencing
    * token: it grows with every leader.

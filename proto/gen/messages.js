@@ -3524,6 +3524,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.dispatcherHeartbeatMs = null;
             ClusterSpec.prototype.snapshotInterval = null;
             ClusterSpec.prototype.maxSnapshots = null;
+            ClusterSpec.prototype.autoLock = null;
+            ClusterSpec.prototype.removeDeadManagersMs = null;
 
             let $oneOfFields;
 
@@ -3548,6 +3550,18 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ClusterSpec.prototype, "_maxSnapshots", {
                 get: $util.oneOfGetter($oneOfFields = ["maxSnapshots"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_autoLock", {
+                get: $util.oneOfGetter($oneOfFields = ["autoLock"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -3576,6 +3590,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(176).int32(m.snapshotInterval);
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
                     w.uint32(184).int32(m.maxSnapshots);
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
+                    w.uint32(192).bool(m.autoLock);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(200).int64(m.removeDeadManagersMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3672,6 +3690,20 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._maxSnapshots = "maxSnapshots";
                             continue;
                         }
+                    case 24: {
+                            if (u !== 0)
+                                break;
+                            m.autoLock = r.bool();
+                            m._autoLock = "autoLock";
+                            continue;
+                        }
+                    case 25: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3748,6 +3780,19 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.maxSnapshots != null) {
                     m.maxSnapshots = d.maxSnapshots | 0;
                 }
+                if (d.autoLock != null) {
+                    m.autoLock = $Boolean(d.autoLock);
+                }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -3803,6 +3848,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
                     d.maxSnapshots = m.maxSnapshots;
+                }
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
+                    d.autoLock = m.autoLock;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 return d;
             };
@@ -3990,12 +4046,19 @@ export const tsswarm = $root.tsswarm = (() => {
             Cluster.prototype.rotatedTokens = $util.emptyArray;
             Cluster.prototype.removedNodes = $util.emptyArray;
             Cluster.prototype.formerRoots = $util.emptyArray;
+            Cluster.prototype.unlockKey = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Cluster.prototype, "_caRotation", {
                 get: $util.oneOfGetter($oneOfFields = ["caRotation"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Cluster.prototype, "_unlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["unlockKey"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -4032,6 +4095,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.formerRoots.length; ++i)
                         w.uint32(186).string(m.formerRoots[i]);
                 }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey"))
+                    w.uint32(194).string(m.unlockKey);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4141,6 +4206,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.formerRoots.push(r.stringVerify());
                             continue;
                         }
+                    case 24: {
+                            if (u !== 2)
+                                break;
+                            m.unlockKey = r.stringVerify();
+                            m._unlockKey = "unlockKey";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4229,6 +4301,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.formerRoots[i] = $String(d.formerRoots[i]);
                     }
                 }
+                if (d.unlockKey != null) {
+                    m.unlockKey = $String(d.unlockKey);
+                }
                 return m;
             };
 
@@ -4291,6 +4366,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.formerRoots.length; ++j) {
                         d.formerRoots[j] = m.formerRoots[j];
                     }
+                }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
                 }
                 return d;
             };
@@ -19600,6 +19678,17 @@ export const tsswarm = $root.tsswarm = (() => {
             DaemonStatusResponse.prototype.stateDir = "";
             DaemonStatusResponse.prototype.containersRunning = 0;
             DaemonStatusResponse.prototype.images = 0;
+            DaemonStatusResponse.prototype.store = null;
+            DaemonStatusResponse.prototype.locked = false;
+            DaemonStatusResponse.prototype.lockedBy = "";
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(DaemonStatusResponse.prototype, "_store", {
+                get: $util.oneOfGetter($oneOfFields = ["store"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             DaemonStatusResponse.encode = function (m, w, q) {
                 if (!w)
@@ -19640,6 +19729,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(120).int32(m.containersRunning);
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images") && m.images !== 0)
                     w.uint32(128).int32(m.images);
+                if (m.store != null && $Object.hasOwnProperty.call(m, "store"))
+                    $root.tsswarm.v1.StoreStatus.encode(m.store, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.locked != null && $Object.hasOwnProperty.call(m, "locked") && m.locked !== false)
+                    w.uint32(240).bool(m.locked);
+                if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy") && m.lockedBy !== "")
+                    w.uint32(250).string(m.lockedBy);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19817,6 +19912,31 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.images;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.store = $root.tsswarm.v1.StoreStatus.decode(r, r.size(), $undefined, q + 1, m.store);
+                            m._store = "store";
+                            continue;
+                        }
+                    case 30: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.locked = v;
+                            else
+                                delete m.locked;
+                            continue;
+                        }
+                    case 31: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.lockedBy = v;
+                            else
+                                delete m.lockedBy;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19952,6 +20072,21 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.images = d.images | 0;
                     }
                 }
+                if (d.store != null) {
+                    if (!$util.isObject(d.store))
+                        throw $TypeError(".tsswarm.v1.DaemonStatusResponse.store: object expected");
+                    m.store = $root.tsswarm.v1.StoreStatus.fromObject(d.store, q + 1);
+                }
+                if (d.locked != null) {
+                    if (d.locked) {
+                        m.locked = $Boolean(d.locked);
+                    }
+                }
+                if (d.lockedBy != null) {
+                    if (typeof d.lockedBy !== "string" || d.lockedBy.length) {
+                        m.lockedBy = $String(d.lockedBy);
+                    }
+                }
                 return m;
             };
 
@@ -19996,6 +20131,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.stateDir = "";
                     d.containersRunning = 0;
                     d.images = 0;
+                    d.locked = false;
+                    d.lockedBy = "";
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
@@ -20065,6 +20202,15 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
                     d.images = m.images;
                 }
+                if (m.store != null && $Object.hasOwnProperty.call(m, "store")) {
+                    d.store = $root.tsswarm.v1.StoreStatus.toObject(m.store, o, q + 1);
+                }
+                if (m.locked != null && $Object.hasOwnProperty.call(m, "locked")) {
+                    d.locked = m.locked;
+                }
+                if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy")) {
+                    d.lockedBy = m.lockedBy;
+                }
                 return d;
             };
 
@@ -20079,6 +20225,398 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return DaemonStatusResponse;
+        })();
+
+        v1.StoreStatus = (function() {
+
+            const StoreStatus = function (p) {
+                this.members = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreStatus.prototype.kind = "";
+            StoreStatus.prototype.place = "";
+            StoreStatus.prototype.members = $util.emptyArray;
+            StoreStatus.prototype.problem = "";
+
+            StoreStatus.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.place != null && $Object.hasOwnProperty.call(m, "place") && m.place !== "")
+                    w.uint32(18).string(m.place);
+                if (m.members != null && m.members.length) {
+                    for (var i = 0; i < m.members.length; ++i)
+                        $root.tsswarm.v1.StoreMember.encode(m.members[i], w.uint32(26).fork(), q + 1).ldelim();
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem") && m.problem !== "")
+                    w.uint32(34).string(m.problem);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreStatus.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreStatus();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.place = v;
+                            else
+                                delete m.place;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.members && m.members.length))
+                                m.members = [];
+                            m.members.push($root.tsswarm.v1.StoreMember.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.problem = v;
+                            else
+                                delete m.problem;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreStatus.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreStatus)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreStatus: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreStatus();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.place != null) {
+                    if (typeof d.place !== "string" || d.place.length) {
+                        m.place = $String(d.place);
+                    }
+                }
+                if (d.members) {
+                    if (!$Array.isArray(d.members))
+                        throw $TypeError(".tsswarm.v1.StoreStatus.members: array expected");
+                    m.members = $Array(d.members.length);
+                    for (var i = 0; i < d.members.length; ++i) {
+                        if (!$util.isObject(d.members[i]))
+                            throw $TypeError(".tsswarm.v1.StoreStatus.members: object expected");
+                        m.members[i] = $root.tsswarm.v1.StoreMember.fromObject(d.members[i], q + 1);
+                    }
+                }
+                if (d.problem != null) {
+                    if (typeof d.problem !== "string" || d.problem.length) {
+                        m.problem = $String(d.problem);
+                    }
+                }
+                return m;
+            };
+
+            StoreStatus.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.members = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    d.place = "";
+                    d.problem = "";
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.place != null && $Object.hasOwnProperty.call(m, "place")) {
+                    d.place = m.place;
+                }
+                if (m.members && m.members.length) {
+                    d.members = $Array(m.members.length);
+                    for (var j = 0; j < m.members.length; ++j) {
+                        d.members[j] = $root.tsswarm.v1.StoreMember.toObject(m.members[j], o, q + 1);
+                    }
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem")) {
+                    d.problem = m.problem;
+                }
+                return d;
+            };
+
+            StoreStatus.prototype.toJSON = function() {
+                return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreStatus.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreStatus";
+            };
+
+            return StoreStatus;
+        })();
+
+        v1.StoreMember = (function() {
+
+            const StoreMember = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreMember.prototype.address = "";
+            StoreMember.prototype.version = "";
+            StoreMember.prototype.leader = false;
+            StoreMember.prototype.problem = "";
+
+            StoreMember.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(10).string(m.address);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && m.version !== "")
+                    w.uint32(18).string(m.version);
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader") && m.leader !== false)
+                    w.uint32(24).bool(m.leader);
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem") && m.problem !== "")
+                    w.uint32(34).string(m.problem);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreMember.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreMember();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.leader = v;
+                            else
+                                delete m.leader;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.problem = v;
+                            else
+                                delete m.problem;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreMember.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreMember)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreMember: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreMember();
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version !== "string" || d.version.length) {
+                        m.version = $String(d.version);
+                    }
+                }
+                if (d.leader != null) {
+                    if (d.leader) {
+                        m.leader = $Boolean(d.leader);
+                    }
+                }
+                if (d.problem != null) {
+                    if (typeof d.problem !== "string" || d.problem.length) {
+                        m.problem = $String(d.problem);
+                    }
+                }
+                return m;
+            };
+
+            StoreMember.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.address = "";
+                    d.version = "";
+                    d.leader = false;
+                    d.problem = "";
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    d.version = m.version;
+                }
+                if (m.leader != null && $Object.hasOwnProperty.call(m, "leader")) {
+                    d.leader = m.leader;
+                }
+                if (m.problem != null && $Object.hasOwnProperty.call(m, "problem")) {
+                    d.problem = m.problem;
+                }
+                return d;
+            };
+
+            StoreMember.prototype.toJSON = function() {
+                return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreMember.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreMember";
+            };
+
+            return StoreMember;
         })();
 
         v1.LeaveRequest = (function() {
@@ -20217,6 +20755,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             this[ks[i]] = p[ks[i]];
             };
 
+            LeaveResponse.prototype.warning = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(LeaveResponse.prototype, "_warning", {
+                get: $util.oneOfGetter($oneOfFields = ["warning"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             LeaveResponse.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -20224,6 +20772,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
+                if (m.warning != null && $Object.hasOwnProperty.call(m, "warning"))
+                    w.uint32(10).string(m.warning);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20255,7 +20805,17 @@ export const tsswarm = $root.tsswarm = (() => {
                         z = $undefined;
                         break;
                     }
-                    r.skipType(t & 7, q, t);
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.warning = r.stringVerify();
+                            m._warning = "warning";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
                     if (!r.discardUnknown) {
                         $util.makeProp(m, "$unknowns", false);
                         (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
@@ -20280,11 +20840,25 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                return new $root.tsswarm.v1.LeaveResponse();
+                var m = new $root.tsswarm.v1.LeaveResponse();
+                if (d.warning != null) {
+                    m.warning = $String(d.warning);
+                }
+                return m;
             };
 
-            LeaveResponse.toObject = function () {
-                return {};
+            LeaveResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.warning != null && $Object.hasOwnProperty.call(m, "warning")) {
+                    d.warning = m.warning;
+                }
+                return d;
             };
 
             LeaveResponse.prototype.toJSON = function() {
@@ -20298,6 +20872,602 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return LeaveResponse;
+        })();
+
+        v1.UnlockRequest = (function() {
+
+            const UnlockRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnlockRequest.prototype.key = "";
+
+            UnlockRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key") && m.key !== "")
+                    w.uint32(10).string(m.key);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnlockRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnlockRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.key = v;
+                            else
+                                delete m.key;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnlockRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnlockRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnlockRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UnlockRequest();
+                if (d.key != null) {
+                    if (typeof d.key !== "string" || d.key.length) {
+                        m.key = $String(d.key);
+                    }
+                }
+                return m;
+            };
+
+            UnlockRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.key = "";
+                }
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key")) {
+                    d.key = m.key;
+                }
+                return d;
+            };
+
+            UnlockRequest.prototype.toJSON = function() {
+                return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnlockRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnlockRequest";
+            };
+
+            return UnlockRequest;
+        })();
+
+        v1.UnlockResponse = (function() {
+
+            const UnlockResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnlockResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnlockResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnlockResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnlockResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnlockResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnlockResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.UnlockResponse();
+            };
+
+            UnlockResponse.toObject = function () {
+                return {};
+            };
+
+            UnlockResponse.prototype.toJSON = function() {
+                return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnlockResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnlockResponse";
+            };
+
+            return UnlockResponse;
+        })();
+
+        v1.ForceNewClusterRequest = (function() {
+
+            const ForceNewClusterRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ForceNewClusterRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ForceNewClusterRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ForceNewClusterRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ForceNewClusterRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ForceNewClusterRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ForceNewClusterRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.ForceNewClusterRequest();
+            };
+
+            ForceNewClusterRequest.toObject = function () {
+                return {};
+            };
+
+            ForceNewClusterRequest.prototype.toJSON = function() {
+                return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ForceNewClusterRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
+            };
+
+            return ForceNewClusterRequest;
+        })();
+
+        v1.GivenUpManager = (function() {
+
+            const GivenUpManager = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GivenUpManager.prototype.nodeId = "";
+            GivenUpManager.prototype.hostname = "";
+
+            GivenUpManager.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname") && m.hostname !== "")
+                    w.uint32(18).string(m.hostname);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GivenUpManager.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GivenUpManager();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.hostname = v;
+                            else
+                                delete m.hostname;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GivenUpManager.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GivenUpManager)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GivenUpManager: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GivenUpManager();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.hostname != null) {
+                    if (typeof d.hostname !== "string" || d.hostname.length) {
+                        m.hostname = $String(d.hostname);
+                    }
+                }
+                return m;
+            };
+
+            GivenUpManager.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.hostname = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname")) {
+                    d.hostname = m.hostname;
+                }
+                return d;
+            };
+
+            GivenUpManager.prototype.toJSON = function() {
+                return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GivenUpManager.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GivenUpManager";
+            };
+
+            return GivenUpManager;
+        })();
+
+        v1.ForceNewClusterResponse = (function() {
+
+            const ForceNewClusterResponse = function (p) {
+                this.managers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ForceNewClusterResponse.prototype.managers = $util.emptyArray;
+
+            ForceNewClusterResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.managers != null && m.managers.length) {
+                    for (var i = 0; i < m.managers.length; ++i)
+                        $root.tsswarm.v1.GivenUpManager.encode(m.managers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ForceNewClusterResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ForceNewClusterResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.managers && m.managers.length))
+                                m.managers = [];
+                            m.managers.push($root.tsswarm.v1.GivenUpManager.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ForceNewClusterResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ForceNewClusterResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ForceNewClusterResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ForceNewClusterResponse();
+                if (d.managers) {
+                    if (!$Array.isArray(d.managers))
+                        throw $TypeError(".tsswarm.v1.ForceNewClusterResponse.managers: array expected");
+                    m.managers = $Array(d.managers.length);
+                    for (var i = 0; i < d.managers.length; ++i) {
+                        if (!$util.isObject(d.managers[i]))
+                            throw $TypeError(".tsswarm.v1.ForceNewClusterResponse.managers: object expected");
+                        m.managers[i] = $root.tsswarm.v1.GivenUpManager.fromObject(d.managers[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            ForceNewClusterResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.managers = [];
+                }
+                if (m.managers && m.managers.length) {
+                    d.managers = $Array(m.managers.length);
+                    for (var j = 0; j < m.managers.length; ++j) {
+                        d.managers[j] = $root.tsswarm.v1.GivenUpManager.toObject(m.managers[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            ForceNewClusterResponse.prototype.toJSON = function() {
+                return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ForceNewClusterResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
+            };
+
+            return ForceNewClusterResponse;
         })();
 
         v1.LogsRequest = (function() {
@@ -29530,6 +30700,512 @@ export const tsswarm = $root.tsswarm = (() => {
             return RotateJoinTokenResponse;
         })();
 
+        v1.EtcdAccess = (function() {
+
+            const EtcdAccess = function (p) {
+                this.endpoints = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            EtcdAccess.prototype.endpoints = $util.emptyArray;
+            EtcdAccess.prototype.prefix = "";
+            EtcdAccess.prototype.tls = false;
+            EtcdAccess.prototype.caCertificate = "";
+            EtcdAccess.prototype.certificate = "";
+            EtcdAccess.prototype.key = "";
+            EtcdAccess.prototype.user = "";
+            EtcdAccess.prototype.password = "";
+
+            EtcdAccess.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.endpoints != null && m.endpoints.length) {
+                    for (var i = 0; i < m.endpoints.length; ++i)
+                        w.uint32(10).string(m.endpoints[i]);
+                }
+                if (m.prefix != null && $Object.hasOwnProperty.call(m, "prefix") && m.prefix !== "")
+                    w.uint32(18).string(m.prefix);
+                if (m.tls != null && $Object.hasOwnProperty.call(m, "tls") && m.tls !== false)
+                    w.uint32(24).bool(m.tls);
+                if (m.caCertificate != null && $Object.hasOwnProperty.call(m, "caCertificate") && m.caCertificate !== "")
+                    w.uint32(34).string(m.caCertificate);
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate") && m.certificate !== "")
+                    w.uint32(42).string(m.certificate);
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key") && m.key !== "")
+                    w.uint32(50).string(m.key);
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(58).string(m.user);
+                if (m.password != null && $Object.hasOwnProperty.call(m, "password") && m.password !== "")
+                    w.uint32(66).string(m.password);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            EtcdAccess.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.EtcdAccess();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.endpoints && m.endpoints.length))
+                                m.endpoints = [];
+                            m.endpoints.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.prefix = v;
+                            else
+                                delete m.prefix;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.tls = v;
+                            else
+                                delete m.tls;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.caCertificate = v;
+                            else
+                                delete m.caCertificate;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.certificate = v;
+                            else
+                                delete m.certificate;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.key = v;
+                            else
+                                delete m.key;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.password = v;
+                            else
+                                delete m.password;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            EtcdAccess.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.EtcdAccess)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.EtcdAccess: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.EtcdAccess();
+                if (d.endpoints) {
+                    if (!$Array.isArray(d.endpoints))
+                        throw $TypeError(".tsswarm.v1.EtcdAccess.endpoints: array expected");
+                    m.endpoints = $Array(d.endpoints.length);
+                    for (var i = 0; i < d.endpoints.length; ++i) {
+                        m.endpoints[i] = $String(d.endpoints[i]);
+                    }
+                }
+                if (d.prefix != null) {
+                    if (typeof d.prefix !== "string" || d.prefix.length) {
+                        m.prefix = $String(d.prefix);
+                    }
+                }
+                if (d.tls != null) {
+                    if (d.tls) {
+                        m.tls = $Boolean(d.tls);
+                    }
+                }
+                if (d.caCertificate != null) {
+                    if (typeof d.caCertificate !== "string" || d.caCertificate.length) {
+                        m.caCertificate = $String(d.caCertificate);
+                    }
+                }
+                if (d.certificate != null) {
+                    if (typeof d.certificate !== "string" || d.certificate.length) {
+                        m.certificate = $String(d.certificate);
+                    }
+                }
+                if (d.key != null) {
+                    if (typeof d.key !== "string" || d.key.length) {
+                        m.key = $String(d.key);
+                    }
+                }
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.password != null) {
+                    if (typeof d.password !== "string" || d.password.length) {
+                        m.password = $String(d.password);
+                    }
+                }
+                return m;
+            };
+
+            EtcdAccess.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.endpoints = [];
+                }
+                if (o.defaults) {
+                    d.prefix = "";
+                    d.tls = false;
+                    d.caCertificate = "";
+                    d.certificate = "";
+                    d.key = "";
+                    d.user = "";
+                    d.password = "";
+                }
+                if (m.endpoints && m.endpoints.length) {
+                    d.endpoints = $Array(m.endpoints.length);
+                    for (var j = 0; j < m.endpoints.length; ++j) {
+                        d.endpoints[j] = m.endpoints[j];
+                    }
+                }
+                if (m.prefix != null && $Object.hasOwnProperty.call(m, "prefix")) {
+                    d.prefix = m.prefix;
+                }
+                if (m.tls != null && $Object.hasOwnProperty.call(m, "tls")) {
+                    d.tls = m.tls;
+                }
+                if (m.caCertificate != null && $Object.hasOwnProperty.call(m, "caCertificate")) {
+                    d.caCertificate = m.caCertificate;
+                }
+                if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
+                    d.certificate = m.certificate;
+                }
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key")) {
+                    d.key = m.key;
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.password != null && $Object.hasOwnProperty.call(m, "password")) {
+                    d.password = m.password;
+                }
+                return d;
+            };
+
+            EtcdAccess.prototype.toJSON = function() {
+                return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            EtcdAccess.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.EtcdAccess";
+            };
+
+            return EtcdAccess;
+        })();
+
+        v1.StoreAccessRequest = (function() {
+
+            const StoreAccessRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreAccessRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreAccessRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreAccessRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreAccessRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreAccessRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreAccessRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.StoreAccessRequest();
+            };
+
+            StoreAccessRequest.toObject = function () {
+                return {};
+            };
+
+            StoreAccessRequest.prototype.toJSON = function() {
+                return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreAccessRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreAccessRequest";
+            };
+
+            return StoreAccessRequest;
+        })();
+
+        v1.StoreAccessResponse = (function() {
+
+            const StoreAccessResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StoreAccessResponse.prototype.etcd = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StoreAccessResponse.prototype, "_etcd", {
+                get: $util.oneOfGetter($oneOfFields = ["etcd"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            StoreAccessResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.etcd != null && $Object.hasOwnProperty.call(m, "etcd"))
+                    $root.tsswarm.v1.EtcdAccess.encode(m.etcd, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StoreAccessResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StoreAccessResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.etcd = $root.tsswarm.v1.EtcdAccess.decode(r, r.size(), $undefined, q + 1, m.etcd);
+                            m._etcd = "etcd";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StoreAccessResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StoreAccessResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StoreAccessResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StoreAccessResponse();
+                if (d.etcd != null) {
+                    if (!$util.isObject(d.etcd))
+                        throw $TypeError(".tsswarm.v1.StoreAccessResponse.etcd: object expected");
+                    m.etcd = $root.tsswarm.v1.EtcdAccess.fromObject(d.etcd, q + 1);
+                }
+                return m;
+            };
+
+            StoreAccessResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.etcd != null && $Object.hasOwnProperty.call(m, "etcd")) {
+                    d.etcd = $root.tsswarm.v1.EtcdAccess.toObject(m.etcd, o, q + 1);
+                }
+                return d;
+            };
+
+            StoreAccessResponse.prototype.toJSON = function() {
+                return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StoreAccessResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StoreAccessResponse";
+            };
+
+            return StoreAccessResponse;
+        })();
+
         v1.UpdateClusterRequest = (function() {
 
             const UpdateClusterRequest = function (p) {
@@ -29544,6 +31220,9 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.dispatcherHeartbeatMs = null;
             UpdateClusterRequest.prototype.snapshotInterval = null;
             UpdateClusterRequest.prototype.maxSnapshots = null;
+            UpdateClusterRequest.prototype.autoLock = null;
+            UpdateClusterRequest.prototype.rotateUnlockKey = null;
+            UpdateClusterRequest.prototype.removeDeadManagersMs = null;
 
             let $oneOfFields;
 
@@ -29577,6 +31256,24 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_autoLock", {
+                get: $util.oneOfGetter($oneOfFields = ["autoLock"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_rotateUnlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["rotateUnlockKey"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             UpdateClusterRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -29594,6 +31291,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).int32(m.snapshotInterval);
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
                     w.uint32(40).int32(m.maxSnapshots);
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
+                    w.uint32(48).bool(m.autoLock);
+                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey"))
+                    w.uint32(56).bool(m.rotateUnlockKey);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -29662,6 +31365,27 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._maxSnapshots = "maxSnapshots";
                             continue;
                         }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            m.autoLock = r.bool();
+                            m._autoLock = "autoLock";
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            m.rotateUnlockKey = r.bool();
+                            m._rotateUnlockKey = "rotateUnlockKey";
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -29718,6 +31442,22 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.maxSnapshots != null) {
                     m.maxSnapshots = d.maxSnapshots | 0;
                 }
+                if (d.autoLock != null) {
+                    m.autoLock = $Boolean(d.autoLock);
+                }
+                if (d.rotateUnlockKey != null) {
+                    m.rotateUnlockKey = $Boolean(d.rotateUnlockKey);
+                }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -29753,6 +31493,20 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
                     d.maxSnapshots = m.maxSnapshots;
+                }
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
+                    d.autoLock = m.autoLock;
+                }
+                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey")) {
+                    d.rotateUnlockKey = m.rotateUnlockKey;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 return d;
             };
@@ -29895,6 +31649,225 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return UpdateClusterResponse;
+        })();
+
+        v1.GetUnlockKeyRequest = (function() {
+
+            const GetUnlockKeyRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetUnlockKeyRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetUnlockKeyRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetUnlockKeyRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetUnlockKeyRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetUnlockKeyRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetUnlockKeyRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.GetUnlockKeyRequest();
+            };
+
+            GetUnlockKeyRequest.toObject = function () {
+                return {};
+            };
+
+            GetUnlockKeyRequest.prototype.toJSON = function() {
+                return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
+            };
+
+            return GetUnlockKeyRequest;
+        })();
+
+        v1.GetUnlockKeyResponse = (function() {
+
+            const GetUnlockKeyResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetUnlockKeyResponse.prototype.unlockKey = "";
+
+            GetUnlockKeyResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey") && m.unlockKey !== "")
+                    w.uint32(10).string(m.unlockKey);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetUnlockKeyResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetUnlockKeyResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.unlockKey = v;
+                            else
+                                delete m.unlockKey;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetUnlockKeyResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetUnlockKeyResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetUnlockKeyResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GetUnlockKeyResponse();
+                if (d.unlockKey != null) {
+                    if (typeof d.unlockKey !== "string" || d.unlockKey.length) {
+                        m.unlockKey = $String(d.unlockKey);
+                    }
+                }
+                return m;
+            };
+
+            GetUnlockKeyResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.unlockKey = "";
+                }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
+                }
+                return d;
+            };
+
+            GetUnlockKeyResponse.prototype.toJSON = function() {
+                return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
+            };
+
+            return GetUnlockKeyResponse;
         })();
 
         v1.RotateCaRequest = (function() {

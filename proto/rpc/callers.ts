@@ -42,7 +42,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     stopTask: ADMINISTRATOR,
     watchTask: ADMINISTRATOR,
   }),
-  ...rights(daemonService, { status: LOCAL, leave: LOCAL }),
+  ...rights(daemonService, { status: LOCAL, leave: LOCAL, unlock: LOCAL, forceNewCluster: LOCAL }),
   ...rights(dispatcherService, {
     session: OWN_NODE,
     heartbeat: OWN_NODE,
@@ -70,8 +70,11 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     leave: OWN_NODE,
     updateNode: ADMINISTRATOR,
     removeNode: ADMINISTRATOR,
+    // It has the credentials of the store in it.
+    getStoreAccess: MANAGER,
     rotateJoinToken: ADMINISTRATOR,
     updateCluster: ADMINISTRATOR,
+    getUnlockKey: ADMINISTRATOR,
     rotateCa: ADMINISTRATOR,
     getCa: ADMINISTRATOR,
   }),

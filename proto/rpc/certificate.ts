@@ -74,6 +74,11 @@ export function verifyChain(chainPem: string, rootsPem: string, now: number): X5
   throw denied('no root of this cluster has signed it');
 }
 
+/** Whether one of the roots itself has signed the certificate; when it was valid is not looked at. */
+export function isIssuedBy(certificate: X509Certificate, rootsPem: string): boolean {
+  return certificatesOf(rootsPem).some((root) => signed(root, certificate));
+}
+
 function signed(issuer: X509Certificate, subject: X509Certificate): boolean {
   return issuer.ca && subject.checkIssued(issuer) && subject.verify(issuer.publicKey);
 }

@@ -29,7 +29,9 @@ for (const [name, listen, connect] of [
             Promise.reject(
               new TsswarmError('IN_USE', 'doing "x": no', { hint: 'do y', where: { file: 'f', line: 2, column: 3 } }),
             ),
-          leave: (request) => Promise.resolve({ ...request }),
+          leave: ({ force }) => Promise.resolve(force ? { warning: 'forced' } : {}),
+          unlock: () => Promise.reject(new Error('not asked for')),
+          forceNewCluster: () => Promise.reject(new Error('not asked for')),
         });
         server.add(tasksService, {
           containers: () => Promise.resolve({ containers: [] }),
@@ -164,7 +166,9 @@ for (const [name, listen, connect] of [
       server = await listen(path, (server) =>
         server.add(daemonService, {
           status: () => Promise.reject(new TsswarmError('CONFLICT', 'second life')),
-          leave: (request) => Promise.resolve({ ...request }),
+          leave: ({ force }) => Promise.resolve(force ? { warning: 'forced' } : {}),
+          unlock: () => Promise.reject(new Error('not asked for')),
+          forceNewCluster: () => Promise.reject(new Error('not asked for')),
         }),
       );
       for (;;) {

@@ -11,7 +11,9 @@ import type {
   FindImageResponse,
   GetCaResponse,
   GetClusterResponse,
+  ForceNewClusterResponse,
   GetRootCertificateResponse,
+  GetUnlockKeyResponse,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -22,6 +24,7 @@ import type {
   JoinManagersResponse,
   LeaveClusterRequest,
   LeaveRequest,
+  LeaveResponse,
   ListContainersResponse,
   ListImagesResponse,
   ListManagersResponse,
@@ -49,6 +52,8 @@ import type {
   SessionMessage,
   SessionRequest,
   StopTaskRequest,
+  UnlockRequest,
+  StoreAccessResponse,
   UpdateClusterRequest,
   UpdateClusterResponse,
   UpdateNodeRequest,
@@ -134,7 +139,13 @@ export const controlService = {
 /** Callers: the local socket. */
 export const daemonService = {
   status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
-  leave: unary<LeaveRequest, Empty>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  leave: unary<LeaveRequest, LeaveResponse>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  unlock: unary<UnlockRequest, Empty>('Daemon/Unlock', 'UnlockRequest', 'UnlockResponse'),
+  forceNewCluster: unary<Empty, ForceNewClusterResponse>(
+    'Daemon/ForceNewCluster',
+    'ForceNewClusterRequest',
+    'ForceNewClusterResponse',
+  ),
 } as const;
 
 /** Callers: worker, manager (now: the local socket). */
@@ -231,6 +242,11 @@ export const membershipService = {
     'RemoveNodeRequest',
     'RemoveNodeResponse',
   ),
+  getStoreAccess: unary<Empty, StoreAccessResponse>(
+    'Membership/GetStoreAccess',
+    'StoreAccessRequest',
+    'StoreAccessResponse',
+  ),
   rotateJoinToken: unary<RotateJoinTokenRequest, RotateJoinTokenResponse>(
     'Membership/RotateJoinToken',
     'RotateJoinTokenRequest',
@@ -240,6 +256,11 @@ export const membershipService = {
     'Membership/UpdateCluster',
     'UpdateClusterRequest',
     'UpdateClusterResponse',
+  ),
+  getUnlockKey: unary<Empty, GetUnlockKeyResponse>(
+    'Membership/GetUnlockKey',
+    'GetUnlockKeyRequest',
+    'GetUnlockKeyResponse',
   ),
   rotateCa: unary<RotateCaRequest, RotateCaResponse>('Membership/RotateCa', 'RotateCaRequest', 'RotateCaResponse'),
   getCa: unary<Empty, GetCaResponse>('Membership/GetCa', 'GetCaRequest', 'GetCaResponse'),

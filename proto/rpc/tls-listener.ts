@@ -7,7 +7,8 @@ import type { NodeId } from '../../base/ids.ts';
 import type { Caller } from './caller.ts';
 import type { LiveIdentity } from './live-identity.ts';
 import { contextOptions } from './live-identity.ts';
-import { callerOf, expired } from './tls.ts';
+import { isIssuedBy } from './certificate.ts';
+import { ROTATED_OUT, callerOf, expired } from './tls.ts';
 import type { ConnectionCaller } from './tls.ts';
 
 /** How long a handshake may take, ms: whoever is slower only holds a socket open. */
@@ -52,7 +53,17 @@ export function createTlsListener(
     rejectUnauthorized: false,
     handshakeTimeout: HANDSHAKE_MS,
   });
-  const stopFollowing = identity.onReplace(() => server.setSecureContext(contextOptions(identity.current)));
+  let { roots } = identity.current;
+  const stopFollowing = identity.onReplace(() => {
+    server.setSecureContext(contextOptions(identity.current));
+    if (roots === identity.current.roots) return;
+    ({ roots } = identity.current);
+    // Nodes make their calls on new connections by now. Whoever still uses one of an old root may be who it was rotated for.
+    for (const [peer, { certificate }] of connections) {
+      if (certificate === undefined || isIssuedBy(certificate, roots)) continue;
+      connections.set(peer, { caller: { kind: 'anonymous', why: ROTATED_OUT }, issuedAt: 0, expiresAt: Infinity });
+    }
+  });
   const sockets = new Set<TLSSocket>();
   let strangers = 0;
   let count = 0;

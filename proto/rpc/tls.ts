@@ -203,7 +203,7 @@ export function callerOf(socket: TLSSocket, clusterId: ClusterId): ConnectionCal
     if (theirs !== clusterId) return anonymous(FOREIGN);
     const { validFromDate, validToDate } = certificate;
     const caller: Caller = { kind: 'node', nodeId, role };
-    return { caller, issuedAt: validFromDate.getTime(), expiresAt: validToDate.getTime() };
+    return { caller, issuedAt: validFromDate.getTime(), expiresAt: validToDate.getTime(), certificate };
   } catch {
     return anonymous(FOREIGN);
   }
@@ -214,11 +214,19 @@ export interface ConnectionCaller {
   readonly caller: Caller;
   readonly issuedAt: number;
   readonly expiresAt: number;
+  /** Of a node. */
+  readonly certificate?: X509Certificate;
 }
 
 const FOREIGN: CertificateProblem = {
   reason: 'the certificate was not issued by this cluster',
   hint: 'leave the other cluster first: tsswarm leave, then tsswarm join',
+};
+
+/** Said of a certificate whose root is trusted no more, on a connection that was made while it was. */
+export const ROTATED_OUT: CertificateProblem = {
+  reason: 'the root that issued the certificate was rotated out',
+  hint: 'a node that was away during the rotation joins anew: tsswarm leave --force, then tsswarm join',
 };
 
 /** Said of a certificate whose time has passed, also in the middle of a connection. */

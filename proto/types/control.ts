@@ -116,6 +116,38 @@ export interface DaemonStatusResponse {
   readonly stateDir: string;
   readonly containersRunning: number;
   readonly images: number;
+  /** The node waits for the unlock key: it serves nothing but this, `unlock` and `leave`. */
+  readonly locked: boolean;
+  /** Id of the unlock key that locks the keys on this node's disk; empty: they are not locked. */
+  readonly lockedBy: string;
+  /** Absent on a worker. */
+  readonly store?: StoreStatus;
+}
+export interface StoreStatus {
+  readonly kind: 'raft' | 'etcd';
+  /** etcd: its URL, without a password. */
+  readonly place: string;
+  /** etcd's own. */
+  readonly members: readonly StoreMember[];
+  /** Why it cannot be used at the moment; empty: it can. */
+  readonly problem: string;
+}
+export interface StoreMember {
+  readonly address: string;
+  readonly version: string;
+  readonly leader: boolean;
+  readonly problem: string;
+}
+export interface LeaveResponse {
+  /** What the user should know of it; absent: nothing. */
+  readonly warning?: string;
+}
+export interface UnlockRequest {
+  readonly key: string;
+}
+export interface ForceNewClusterResponse {
+  /** The managers that were given up. */
+  readonly managers: readonly { readonly nodeId: string; readonly hostname: string }[];
 }
 export interface LeaveRequest {
   readonly force: boolean;

@@ -58,13 +58,46 @@ export interface RotateJoinTokenRequest {
 export interface RotateJoinTokenResponse {
   readonly token: string;
 }
+
+/** The way to an external etcd that keeps the cluster's state. */
+export interface EtcdAccess {
+  /** "host:port" of each member. */
+  readonly endpoints: readonly string[];
+  /** Every key of the cluster begins with it; begins and ends with a slash. */
+  readonly prefix: string;
+  readonly tls: boolean;
+  /** PEM of who signed the members' certificates; empty: who the machine trusts. */
+  readonly caCertificate: string;
+  /** PEM of what this side shows; empty: nothing. */
+  readonly certificate: string;
+  readonly key: string;
+  /** Empty: none is asked for. */
+  readonly user: string;
+  readonly password: string;
+}
+export interface StoreAccessResponse {
+  /** Absent: the managers keep the state themselves. */
+  readonly etcd?: EtcdAccess;
+}
 /** Settings of the cluster; what is absent stays as it is. */
 export type UpdateClusterRequest = Partial<
   Pick<
     ClusterSpec,
-    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots'
+    | 'removeDeadManagersMs'
+    | 'taskHistoryLimit'
+    | 'nodeCertExpiryMs'
+    | 'dispatcherHeartbeatMs'
+    | 'snapshotInterval'
+    | 'maxSnapshots'
+    | 'autoLock'
   >
->;
+> & {
+  /** A new unlock key. */
+  readonly rotateUnlockKey?: boolean;
+};
+export interface GetUnlockKeyResponse {
+  readonly unlockKey: string;
+}
 export interface UpdateClusterResponse {
   /** False: it was so already. */
   readonly changed: boolean;

@@ -118,6 +118,7 @@ export function failingEtcd(client: EtcdClient): FailingEtcd {
       alive();
       return client.revokeLease(id);
     },
+    failure: () => (crashed ? lost() : client.failure()),
     close: () => client.close(),
   };
 }

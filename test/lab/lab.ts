@@ -44,9 +44,20 @@ export class Lab {
     return `10.77.0.${index + 1}`;
   }
 
-  /** Begins a cluster on the first machine; the next `managers - 1` join as managers, the others up to `members` as workers. */
-  form(managers: number, members = this.machines.length): void {
-    this.machine(0).ok('tsswarm', 'init', ...this.#named(0));
+  /** Namespace of the wire itself, with an address on it: what is no machine of the cluster runs there. */
+  openSwitch(): { readonly namespace: string; readonly host: string } {
+    const host = '10.77.0.200';
+    ip('-n', this.#switch, 'link', 'set', 'lo', 'up');
+    ip('-n', this.#switch, 'address', 'add', `${host}/24`, 'dev', 'bridge');
+    return { namespace: this.#switch, host };
+  }
+
+  /**
+   * Begins a cluster on the first machine; the next `managers - 1` join as managers, the others up to `members` as workers.
+   * @param flags for `init`
+   */
+  form(managers: number, members = this.machines.length, flags: readonly string[] = []): void {
+    this.machine(0).ok('tsswarm', 'init', ...this.#named(0), ...flags);
     const token = (role: string): string => this.machine(0).ok('tsswarm', 'join-token', '-q', role).trim();
     const tokens = { manager: token('manager'), worker: token('worker') };
     for (let index = 1; index < members; index++) this.join(index, index < managers ? tokens.manager : tokens.worker);

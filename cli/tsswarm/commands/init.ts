@@ -1,12 +1,14 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
-import type { NodeAvailability } from '../../../proto/types/index.ts';
-import { openNode } from '../../local-node/index.ts';
+import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
+import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
+import { readStoreAccess, storeRequestPath } from '../../local-node/store-access.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
 import { refuseExternalCa } from '../external-ca.ts';
@@ -26,17 +28,32 @@ export interface StartNodeOptions {
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
   readonly externalCa?: string;
+  readonly autolock?: boolean;
+  readonly forceNewCluster?: boolean;
+  readonly store?: string;
+  readonly storeCacert?: string;
+  readonly storeCert?: string;
+  readonly storeKey?: string;
+  readonly storePasswordFile?: string;
 }
 
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
+  if (options.forceNewCluster === true) return forceNew(place, options, terminal);
   const request = requestOf(options);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
-  const started = await startWith(place, options, known ? undefined : request);
+  const started = await withStore(place, options, () => startWith(place, options, known ? undefined : request));
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
+    if (status.locked) {
+      terminal.out(`Node started again: ${status.nodeId}, and locked: its containers run, its manager needs the unlock key.
+
+Next:  tsswarm unlock
+`);
+      return;
+    }
     if (status.role !== 'manager' || known) {
       terminal.out(`Node started again: ${status.nodeId}, a ${status.role} of its cluster.
 
@@ -59,11 +76,82 @@ To add a worker to this swarm, run the following command:
 To add a manager to this swarm, run 'tsswarm join-token manager' and follow the instructions.
 
 State: ${place.stateDir}
-Log:   ${started.log}
+${storeLine(status.store)}Log:   ${started.log}
 Next:  tscompose up -d
+`);
+    if (options.autolock !== true) return;
+    const key = (await node.membership.getUnlockKey({})).unlockKey;
+    await untilLocked(node, key);
+    terminal.out(`\n${explainUnlockKey(key)}`);
+  } finally {
+    node.close();
+  }
+}
+
+/** Makes this manager the only one of its cluster. */
+async function forceNew(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
+  const action = 'forcing a new cluster';
+  if (!isMember(place.stateDir)) {
+    throw new TsswarmError('INVALID_INPUT', `${action}: this node belongs to none`, {
+      hint: 'run it on a manager that is left; to begin anew: tsswarm init',
+    });
+  }
+  refuseForMember(options);
+  const { store, storeCacert, storeCert, storeKey, storePasswordFile } = options;
+  const aboutStore = namesOf({ store, storeCacert, storeCert, storeKey, storePasswordFile });
+  if (aboutStore.length > 0) {
+    throw new TsswarmError('NOT_SUPPORTED', `${action} with ${aboutStore.join(' and ')}: the state stays where it is`, {
+      hint: 'give it without',
+    });
+  }
+  let node = await tryOpenNode(place);
+  const flags = daemonFlags(options);
+  if (node === undefined) {
+    await startNode({ place, flags, useSystemd: options.systemd });
+    node = await openNode(place);
+  } else if (flags.length > 0) {
+    node.close();
+    throw new TsswarmError(
+      'INVALID_INPUT',
+      `${action} with ${flags.filter((flag) => flag.startsWith('--')).join(' and ')}: the node runs`,
+      {
+        hint: 'give it without, or stop the node first',
+      },
+    );
+  }
+  try {
+    const { managers } = await node.daemon.forceNewCluster({});
+    const names = managers.map(({ nodeId, hostname }) => `    ${nodeId}  ${hostname}\n`).join('');
+    terminal.out(`This node is the only manager of its cluster now. Services, tasks, secrets and configs are kept.
+`);
+    if (names === '') return;
+    terminal.out(`
+Given up and shut out, for good:
+
+${names}
+Should one of them come back: run 'tsswarm leave --force' there, then join it anew.
+More managers: run 'tsswarm join-token manager' and follow the instructions.
 `);
   } finally {
     node.close();
+  }
+}
+
+/** Where the state is kept, when that is not here. */
+const storeLine = (store: StoreStatus | undefined): string => (store?.kind === 'etcd' ? `Store: ${store.place}\n` : '');
+
+/** Leaves the store that is asked for where the daemon finds it, and takes that back when the daemon does not start. */
+async function withStore<R>({ stateDir }: NodePlace, options: InitOptions, start: () => Promise<R>): Promise<R> {
+  const access = readStoreAccess(options, process.env);
+  if (access === undefined) return start();
+  const path = storeRequestPath(stateDir);
+  await mkdir(stateDir, { recursive: true, mode: 0o711 });
+  await writeFile(path, JSON.stringify(access), { mode: 0o600 });
+  try {
+    return await start();
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 
@@ -84,7 +172,7 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
 function requestOf(options: InitOptions): InitRequest | undefined {
   refuseExternalCa(options.externalCa);
-  const settings = clusterSettings(options);
+  const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
@@ -95,8 +183,20 @@ function requestOf(options: InitOptions): InitRequest | undefined {
 /** A node that is started again has its cluster: what would be ignored is refused. */
 function refuseForMember(options: InitOptions): void {
   const { certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots, availability } = options;
-  const given = namesOf({ certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots });
-  const all = availability === undefined ? given : [...given, '--availability'];
+  const { removeDeadManagers } = options;
+  const given = namesOf({
+    certExpiry,
+    taskHistoryLimit,
+    dispatcherHeartbeat,
+    snapshotInterval,
+    maxSnapshots,
+    removeDeadManagers,
+  });
+  const all = [
+    ...given,
+    ...(availability === undefined ? [] : ['--availability']),
+    ...(options.autolock === true ? ['--autolock'] : []),
+  ];
   if (all.length === 0) return;
   throw new TsswarmError(
     'INVALID_INPUT',

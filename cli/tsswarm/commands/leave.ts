@@ -16,14 +16,16 @@ export async function leave(
 ): Promise<void> {
   const node = await openNode(place);
   let pid: number;
+  let warning: string | undefined;
   try {
     ({ pid } = await node.daemon.status({}));
-    await node.daemon.leave({ force: options.force === true });
+    ({ warning } = await node.daemon.leave({ force: options.force === true }));
   } finally {
     node.close();
   }
   await untilEnded(pid);
   if (place.isDefault) await removeUnit();
+  if (warning !== undefined) terminal.err(`warning: ${warning}\n`);
   terminal.out('Node left the swarm. Images and volumes are kept.\n');
 }
 

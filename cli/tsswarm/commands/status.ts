@@ -18,20 +18,27 @@ export async function status(
   try {
     const answer = await node.daemon.status({});
     if (options.format === 'json') return terminal.out(`${JSON.stringify(answer)}\n`);
-    const projects = answer.role === 'manager' ? await countProjects(node) : undefined;
+    const projects =
+      answer.role === 'manager' && !answer.locked ? await countProjects(node, answer.store?.problem ?? '') : undefined;
     terminal.out(renderStatus(answer, projects, place.socket, Date.now()));
   } finally {
     node.close();
   }
 }
 
+const LOCKED: readonly (readonly [string, string])[] = [
+  ['Locked', 'yes: its containers run, its manager needs the unlock key'],
+  ['', 'run "tsswarm unlock"; another manager prints the key: tsswarm unlock-key'],
+];
+
 /** What only the leader knows; where nobody leads, that is what the user came to see. */
-async function countProjects(node: NodeClient): Promise<string> {
+async function countProjects(node: NodeClient, problem: string): Promise<string> {
+  if (problem !== '') return 'unknown: the store cannot be used';
   try {
     return String((await node.control.listObjects({ project: '' })).projects.length);
   } catch (error) {
     if (!isTsswarmError(error, 'UNAVAILABLE')) throw error;
-    return 'unknown: no manager leads at the moment, a majority of them must be up and reach one another';
+    return `unknown: ${error.message.replace(/^asking the leader: /, '')}`;
   }
 }
 
@@ -46,16 +53,12 @@ export function renderStatus(
   now: number,
 ): string {
   const ofManager: readonly (readonly [string, string])[] =
-    projects === undefined
-      ? []
-      : [
-          ['Raft', `term ${answer.raftTerm}, commit ${answer.raftCommit}`],
-          ['Projects', projects],
-        ];
+    projects === undefined ? [] : [...storeLines(answer), ['Projects', projects]];
   const lines: readonly (readonly [string, string])[] = [
     ['Node', `${answer.nodeId} (${answer.hostname})`],
     ['Cluster', answer.clusterId],
     ['Role', answer.raftState === '' ? answer.role : `${answer.role}, ${answer.raftState}`],
+    ...(answer.locked ? LOCKED : []),
     ...ofManager,
     ['Containers', `${answer.containersRunning} running`],
     ['Images', String(answer.images)],
@@ -67,5 +70,23 @@ export function renderStatus(
     ['State', answer.stateDir],
     ['Socket', socket],
   ];
-  return lines.map(([name, value]) => `${`${name}:`.padEnd(12)}${value}\n`).join('');
+  return lines.map(([name, value]) => `${(name === '' ? '' : `${name}:`).padEnd(12)}${value}\n`).join('');
+}
+
+function storeLines({
+  store,
+  raftTerm,
+  raftCommit,
+  storeVersion,
+}: DaemonStatusResponse): (readonly [string, string])[] {
+  if (store?.kind !== 'etcd') return [['Raft', `term ${raftTerm}, commit ${raftCommit}`]];
+  return [
+    ['Store', `${store.place}, revision ${storeVersion}`],
+    ...(store.problem === '' ? [] : [['', `not usable now: ${store.problem}`] as const]),
+    ...store.members.map(({ address, version, leader, problem }) => {
+      const state =
+        version === '' ? problem : [`etcd ${version}`, leader ? 'leads' : '', problem].filter(Boolean).join(', ');
+      return ['', `${address}: ${state}`] as const;
+    }),
+  ];
 }

@@ -2,7 +2,11 @@ import { raftGroup } from '../../../manager/cluster/raft-group.ts';
 import { runUpkeepLoop } from '../../../manager/cluster/upkeep/loop.ts';
 import { createRaftTransport } from '../../../manager/raft/transport/server.ts';
 import { openStore } from '../../../manager/store/index.ts';
+import type { StoreStatus } from '../../../proto/types/index.ts';
 import type { BackEnd, BackEndOptions } from './back-end.ts';
+
+/** Nothing more to tell of it: its members are the managers. */
+const RAFT: StoreStatus = { kind: 'raft', place: '', members: [], problem: '' };
 
 /** The managers keep the state themselves, each on its own disk, and decide by Raft. @throws what openStore throws */
 export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd> {
@@ -15,8 +19,10 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       return options.identity();
     },
   });
-  const { store, raft, close } = await openStore({
+  const { store, raft, reseal, close } = await openStore({
     dir,
+    vault: options.vault(),
+    forceNewCluster: options.forceNewCluster,
     id: nodeId,
     address: advertiseAddr,
     transport,
@@ -41,8 +47,15 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
     facts() {
       const { role, term, commitIndex } = raft.status();
       const storeVersion = store.view((tx) => tx.version);
-      return { raftState: role, raftTerm: term, raftCommit: commitIndex, storeVersion };
+      return Promise.resolve({ raftState: role, raftTerm: term, raftCommit: commitIndex, storeVersion, store: RAFT });
     },
+    reseal,
+    access: () => undefined,
+    // A group of one leads from the start.
+    whenMayFound: () => Promise.resolve(),
+    founded: () => undefined,
+    // What there is lies in the state directory, which goes.
+    giveUp: () => Promise.resolve(),
     close,
   };
 }

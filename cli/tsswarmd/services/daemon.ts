@@ -11,9 +11,11 @@ import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import { membershipService } from '../../../proto/rpc/services.ts';
 import type { daemonService } from '../../../proto/rpc/services.ts';
 import type { Managers } from '../../../worker/managers/client.ts';
+import type { ForceNewClusterResponse } from '../../../proto/types/index.ts';
 import type { StoreFacts } from '../back-ends/back-end.ts';
 import { CLUSTER_FILE } from '../cluster-file.ts';
 import type { DaemonFlags } from '../flags.ts';
+import { demandLostQuorum } from '../force-new-cluster.ts';
 import type { Manager } from '../manager.ts';
 import { clearNode } from './clear.ts';
 
@@ -25,7 +27,7 @@ const PATIENCE_MS = 10_000;
 const TAKE_DOWN_MS = 20_000;
 const RETRY_MS = 200;
 /** What a worker says of the store. */
-const NO_STORE: StoreFacts = { raftState: '', raftTerm: 0, raftCommit: 0, storeVersion: 0 };
+export const NO_STORE: StoreFacts = { raftState: '', raftTerm: 0, raftCommit: 0, storeVersion: 0 };
 
 export interface DaemonServiceOptions {
   readonly flags: DaemonFlags;
@@ -43,6 +45,10 @@ export interface DaemonServiceOptions {
   readonly graceMs: (taskId: string) => number;
   /** Ends the agent: it must not start again what goes. */
   readonly endAgent: () => Promise<void>;
+  /** Id of the unlock key that the keys on disk need; undefined: none. */
+  readonly lockedBy: () => string | undefined;
+  /** Makes this manager the only one. @returns the others, which are given up */
+  readonly forceNewCluster: () => Promise<ForceNewClusterResponse['managers']>;
   /** Ends the process, after `cleanUp` has run on what it leaves. */
   readonly stop: (cleanUp: () => void) => void;
 }
@@ -51,47 +57,79 @@ export interface DaemonServiceOptions {
 export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<typeof daemonService> {
   const { engine, flags, nodeId, identity } = options;
   return {
-    status: () => {
+    async status() {
       const manager = options.manager();
-      const { kernel, cgroup, hostname } = engine.info();
-      return Promise.resolve({
+      return {
+        ...nodeFacts(options),
         nodeId,
         clusterId: identity.node.clusterId,
-        version: options.version,
-        pid: process.pid,
-        startedAt: options.startedAt,
         role: identity.node.role,
-        ...(manager?.backEnd.facts() ?? NO_STORE),
-        hostname: flags.nodeName || hostname,
-        kernel,
-        cgroup,
-        stateDir: flags.stateDir,
-        containersRunning: engine.containers.list().filter(({ state }) => state === 'running').length,
-        images: engine.images.list().length,
-      });
+        ...((await manager?.backEnd.facts()) ?? NO_STORE),
+        locked: false,
+        lockedBy: options.lockedBy() ?? '',
+      };
+    },
+    unlock: () =>
+      Promise.reject(
+        new TsswarmError('INVALID_INPUT', 'unlocking the node: it is not locked', { hint: 'see "tsswarm status"' }),
+      ),
+    async forceNewCluster(_, signal) {
+      const manager = options.manager();
+      if (manager === undefined) {
+        throw new TsswarmError('PERMISSION_DENIED', 'forcing a new cluster: this node is a worker, not a manager', {
+          hint: 'force it on a manager that is left; only managers have the state of the cluster',
+        });
+      }
+      await demandLostQuorum(manager, nodeId, options.clock, signal);
+      return { managers: await options.forceNewCluster() };
     },
     async leave({ force }, signal) {
       const manager = options.manager();
-      const alone = manager?.backEnd.group.status().members.every(({ id }) => id === nodeId) ?? false;
-      if (manager !== undefined && alone) await takeDown(manager, options, force, signal);
+      const members = manager?.backEnd.group.status().members ?? [];
+      // Where nobody knows the members, as while an external store is away, nobody knows that this is the last one.
+      const alone = members.length > 0 && members.every(({ id }) => id === nodeId);
+      let warning: string | undefined;
+      if (manager !== undefined && alone) warning = await takeDown(manager, options, force, signal);
       else await signOff(options, manager, force, signal);
       await options.endAgent();
       await clearNode(engine, options.graceMs, options.logger);
       options.stop(() => {
         for (const name of CLUSTER_STATE) rmSync(join(flags.stateDir, name), { recursive: true, force: true });
       });
-      return {};
+      return warning === undefined ? {} : { warning };
     },
   };
 }
 
-/** The last manager goes, and the cluster with it. */
+/** What a node says of itself, locked or not. */
+export function nodeFacts({
+  engine,
+  flags,
+  version,
+  startedAt,
+}: Pick<DaemonServiceOptions, 'engine' | 'flags' | 'version' | 'startedAt'>) {
+  const { kernel, cgroup, hostname } = engine.info();
+  return {
+    version,
+    pid: process.pid,
+    startedAt,
+    hostname: flags.nodeName || hostname,
+    kernel,
+    cgroup,
+    stateDir: flags.stateDir,
+    containersRunning: engine.containers.list().filter(({ state }) => state === 'running').length,
+    images: engine.images.list().length,
+  };
+}
+
+/** The last manager goes, and the cluster with it. @returns what the user should know of it */
 async function takeDown(
-  { backEnd: { store }, control }: Manager,
+  { backEnd, control }: Manager,
   { clock, logger }: DaemonServiceOptions,
   force: boolean,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<string | undefined> {
+  const { store } = backEnd;
   const projects = store.view((tx) =>
     tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
   );
@@ -126,6 +164,14 @@ async function takeDown(
       watch.close();
     });
     if (!others && left() > 0) for await (const _ of watch) if (left() === 0) break;
+    await backEnd.giveUp();
+    return undefined;
+  } catch (error) {
+    // Whoever gives the cluster up does not need its store for it.
+    if (!isTsswarmError(error) || !error.retryable) throw error;
+    logger.warn('leaving without the store', { reason: error.message });
+    const { place = '' } = (await backEnd.facts()).store ?? {};
+    return `what the cluster has in "${place}" is still there: ${error.message}`;
   } finally {
     timer?.cancel();
     watch.close();

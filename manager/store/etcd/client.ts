@@ -2,7 +2,11 @@ import { Etcd3, KVClient, LeaseClient, WatchClient, isRecoverableError } from 'e
 import type { ICompare, IKeyValue, IOptions, IRequestOp } from 'etcd3';
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
-import { TsswarmError, messageOf } from '../../../base/errors.ts';
+import { isTsswarmError } from '../../../base/errors.ts';
+import type { TsswarmError } from '../../../base/errors.ts';
+import type { EtcdAccess } from '../../../proto/types/index.ts';
+import { etcdFailure, isStaleToken } from './failures.ts';
+import { identification } from './identification.ts';
 
 /** A key as of some revision. Revisions stay below 2^53: a thousand writes a second for 285,000 years. */
 export interface KeyValue {
@@ -64,12 +68,13 @@ export interface EtcdClient {
   /** @returns the time to live from now on, ms; 0: it has ended */
   keepLease(id: string): Promise<number>;
   revokeLease(id: string): Promise<void>;
+  /** Why the last call failed; undefined: it did not. */
+  failure(): TsswarmError | undefined;
   close(): void;
 }
 
-export interface EtcdConnection {
-  /** "host:port" of each member. */
-  readonly endpoints: readonly string[];
+export interface EtcdConnection
+  extends Pick<EtcdAccess, 'endpoints'>, Partial<Omit<EtcdAccess, 'endpoints' | 'prefix'>> {
   /** Its wall time must be the machine's: gRPC measures deadlines by that. */
   readonly clock: Clock;
   /** For one call, ms: long enough for an election among etcd's members, short enough to ask another than one that hangs. */
@@ -115,9 +120,10 @@ const CREATE = 1;
 const MOD = 2;
 
 /** Talks to an etcd cluster (API 3.4 and later). Connects when it is first used. */
-export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize = 500 }: EtcdConnection): EtcdClient {
+export function connectEtcd(connection: EtcdConnection): EtcdClient {
+  const { endpoints, clock, callTimeoutMs = 3_000, pageSize = 500 } = connection;
   const etcd = new Etcd3({
-    hosts: endpoints.map((endpoint) => `http://${endpoint}`),
+    ...identification(connection),
     // A link that says nothing is found dead within 15 s; etcd refuses pings that come more often than every 5 s.
     grpcOptions: {
       'grpc.max_receive_message_length': -1,
@@ -130,7 +136,13 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
     faultHandling: { global: ONCE, host: leavingOut(endpoints.length, clock) },
   });
   // The typed calls below etcd3's own builders: those repeat calls and hide a watch's compaction.
-  const { kv, lease, watch } = rawClients(etcd);
+  const { kv, lease, watch, forgetToken } = rawClients(etcd);
+  let failure: TsswarmError | undefined;
+  const failed = (what: string, error: unknown): TsswarmError => {
+    failure = etcdFailure(what, error);
+    if (isStaleToken(error)) forgetToken();
+    return failure;
+  };
 
   const call = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
     const patience = new AbortController();
@@ -140,9 +152,11 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
     });
     late.catch(() => undefined);
     try {
-      return await Promise.race([send(), late]);
+      const result = await Promise.race([send(), late]);
+      failure = undefined;
+      return result;
     } catch (error) {
-      throw new TsswarmError('UNAVAILABLE', `${what} etcd: ${messageOf(error)}`, { cause: error });
+      throw failed(what, error);
     } finally {
       patience.abort();
     }
@@ -153,7 +167,7 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
       try {
         return await call(what, send);
       } catch (error) {
-        if (attempt >= 2 * endpoints.length) throw error;
+        if (attempt >= 2 * endpoints.length || !isTsswarmError(error, 'UNAVAILABLE')) throw error;
         await sleep(clock, 20 * attempt);
       }
     }
@@ -204,12 +218,15 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
       call('watching', () => watch.watch()).then(
         (stream) => {
           cancel = () => stream.cancel();
-          stream.on('error', (error) => end('lost', messageOf(error)));
+          stream.on('error', (error) => end('lost', failed('watching', error).message));
           stream.on('end', () => end('lost', 'etcd ended the stream'));
           if (ended) return cancel();
           stream.on('data', ({ header, created, canceled, compact_revision, cancel_reason, events }) => {
             if (ended) return;
-            if (canceled) return end(Number(compact_revision) > 0 ? 'compacted' : 'lost', cancel_reason);
+            if (canceled) {
+              if (isStaleToken(new Error(cancel_reason))) forgetToken();
+              return end(Number(compact_revision) > 0 ? 'compacted' : 'lost', cancel_reason);
+            }
             if (events.length > 0) listener.onEvents(events.map(toEvent));
             else if (!created) listener.onProgress(Number(header.revision));
           });
@@ -222,7 +239,7 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
             },
           });
         },
-        (error: unknown) => end('lost', messageOf(error)),
+        (error: unknown) => end('lost', (error as Error).message),
       );
       return () => {
         ended = true;
@@ -254,14 +271,25 @@ export function connectEtcd({ endpoints, clock, callTimeoutMs = 3_000, pageSize 
     async revokeLease(id) {
       await call('ending a lease at', () => lease.leaseRevoke({ ID: id }));
     },
+    failure: () => failure,
     close: () => etcd.close(),
   };
 }
 
+interface Pool {
+  readonly authenticator: { invalidateMetadata(): void };
+}
+
 /** etcd3 keeps its pool of connections to itself; its typed calls take any. */
 function rawClients(etcd: Etcd3) {
-  const { pool } = etcd as unknown as { readonly pool: ConstructorParameters<typeof KVClient>[0] };
-  return { kv: new KVClient(pool), lease: new LeaseClient(pool), watch: new WatchClient(pool) };
+  const { pool } = etcd as unknown as { readonly pool: ConstructorParameters<typeof KVClient>[0] & Pool };
+  return {
+    kv: new KVClient(pool),
+    lease: new LeaseClient(pool),
+    watch: new WatchClient(pool),
+    // It gets a new token by itself for calls, and not for streams.
+    forgetToken: () => pool.authenticator.invalidateMetadata(),
+  };
 }
 
 function toCompare(condition: Condition): ICompare {

@@ -7,6 +7,7 @@ import { MAX_TRANSACTION_BYTES, toWire } from '../entry.ts';
 import { Overlay } from '../transaction.ts';
 import type { StoreChange, WriteTransaction } from '../types.ts';
 import type { Condition, EtcdClient, Operation, Transaction } from './client.ts';
+import { isUnsent } from './failures.ts';
 import { until } from './follower.ts';
 import { encodeHead, encodeObject } from './keys.ts';
 import type { Head, Layout } from './keys.ts';
@@ -16,6 +17,9 @@ import type { Replica } from './replica.ts';
 const MAX_OPERATIONS = 120;
 const MAX_REQUEST_BYTES = 1024 * 1024;
 const RETRY_MS = 50;
+/** What to do when etcd cannot be used. */
+export const ETCD_AWAY =
+  'containers run on, and changes are taken again once a majority of the members of etcd is up: see "tsswarm status"';
 
 export interface CommitterOptions {
   readonly client: EtcdClient;
@@ -59,6 +63,19 @@ export class Committer {
     });
   }
 
+  /** Removes everything below the prefix. @throws NOT_LEADER, UNAVAILABLE */
+  wipe(): Promise<void> {
+    return this.#inTurn(async () => {
+      const { client, layout, replica, token } = this.#options;
+      const fence = token();
+      if (fence === undefined) throw notLeader(replica, client.failure());
+      const conditions: readonly Condition[] = [{ key: layout.leader, createRevision: fence }];
+      const operations: readonly Operation[] = [{ removeBelow: layout.prefix }];
+      const { held } = await client.transact({ conditions, operations, otherwiseRead: layout.leader });
+      if (!held) throw notLeader(replica, undefined);
+    });
+  }
+
   #inTurn<R>(work: () => Promise<R>): Promise<R> {
     const done = this.#queue.then(work);
     this.#queue = done.catch(() => undefined);
@@ -73,7 +90,9 @@ export class Committer {
     this.#options.signal.addEventListener('abort', onClose, { once: true });
     const timer = clock.startTimer(timeoutMs, () =>
       patience.abort(
-        new TsswarmError('UNAVAILABLE', `changing the store: etcd did not take it within ${timeoutMs} ms`),
+        new TsswarmError('UNAVAILABLE', `changing the store: etcd did not take it within ${timeoutMs} ms`, {
+          hint: ETCD_AWAY,
+        }),
       ),
     );
     /** The transaction that may have been committed, and what to answer when it was. */
@@ -81,7 +100,7 @@ export class Committer {
     try {
       for (;;) {
         const fence = token();
-        if (fence === undefined) throw notLeader(replica);
+        if (fence === undefined) throw notLeader(replica, this.#options.client.failure());
         try {
           await this.#settle(fence, patience.signal);
         } catch (error) {
@@ -110,6 +129,7 @@ export class Committer {
             open = undefined;
             throw error;
           }
+          if (isUnsent(error)) open = undefined;
         }
         if (revision === undefined) {
           await sleep(clock, RETRY_MS, patience.signal);
@@ -181,7 +201,7 @@ export class Committer {
     const transaction: Transaction = { conditions, operations, otherwiseRead: layout.leader };
     const result = await client.transact(transaction);
     if (result.held) return result.revision;
-    if (result.read?.createRevision !== token) throw notLeader(replica);
+    if (result.read?.createRevision !== token) throw notLeader(replica, undefined);
     return undefined;
   }
 
@@ -252,7 +272,11 @@ function tooLarge(what: string, most: number): TsswarmError {
   });
 }
 
-function notLeader({ leader }: Replica): TsswarmError {
+/** Where etcd itself is the reason, that is what the user is told. */
+function notLeader({ leader }: Replica, failure: TsswarmError | undefined): TsswarmError {
+  if (failure !== undefined)
+    return new TsswarmError('UNAVAILABLE', `changing the store: ${failure.message}`, { hint: ETCD_AWAY });
+
   const hint =
     leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
   return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });

@@ -12,6 +12,9 @@ import type { KnownLeader, Replica } from './replica.ts';
 /** Share of the lease after which a leader that could not renew it stops: clocks differ in speed, and stopping takes time. */
 const SAFE_SHARE = 0.8;
 const RETRY_MS = 200;
+/** How long one that has resigned lets others go first. */
+const REST_MS = 3_000;
+const ELECTION_MS = 2_000;
 
 export interface ElectionOptions {
   readonly client: EtcdClient;
@@ -22,6 +25,10 @@ export interface ElectionOptions {
   readonly id: string;
   readonly address: string;
   readonly leaseMs: number;
+  /** Why nobody can lead now. */
+  readonly trouble: NonNullable<LeadershipSource['trouble']>;
+  /** Whether it may stand for election, by what the replica says now. */
+  readonly mayLead: () => boolean;
   /** Brings the store in order after winning; leadership is told of when it resolves. */
   readonly takeOver: (token: number, signal: AbortSignal) => Promise<void>;
 }
@@ -38,6 +45,8 @@ export class Election implements LeadershipSource {
   #won: { readonly token: number; isReady: boolean } | undefined;
   #leaseEndsAt = 0;
   #told = '';
+  #resign: (() => void) | undefined;
+  #rests = false;
 
   constructor(options: ElectionOptions) {
     this.#options = options;
@@ -59,6 +68,15 @@ export class Election implements LeadershipSource {
     return { ready: this.isReady, leaderId: leader?.id ?? '', servers };
   }
 
+  /** A leader that is gone holds its lease until the end; winning is some writes. */
+  get electionMs(): number {
+    return this.#options.leaseMs + ELECTION_MS;
+  }
+
+  trouble(): ReturnType<NonNullable<LeadershipSource['trouble']>> {
+    return this.#options.trouble();
+  }
+
   observe(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -70,7 +88,8 @@ export class Election implements LeadershipSource {
     while (!signal.aborted) {
       let lease: string | undefined;
       try {
-        await until(replica, () => replica.revision >= 0 && replica.leader === undefined, signal);
+        await until(replica, () => this.#mayStand(), signal);
+        await this.#dropFormerKey();
         const asked = clock.monotonic();
         const granted = await client.grantLease(leaseMs);
         lease = granted.id;
@@ -90,7 +109,57 @@ export class Election implements LeadershipSource {
       }
       // Also where it is not known whether the key was written: it goes with the lease.
       if (lease !== undefined) await client.revokeLease(lease).catch(() => undefined);
+      if (this.#rests && !signal.aborted) await this.#rest(signal);
     }
+  }
+
+  /**
+   * Gives leadership up, so that another manager takes it. Resolves when one has.
+   * @throws NOT_LEADER; UNAVAILABLE when nobody did within seconds: this one stands for election again then
+   */
+  async resign(): Promise<void> {
+    const { replica, clock, id } = this.#options;
+    if (this.#resign === undefined) throw new TsswarmError('NOT_LEADER', 'handing over: this manager does not lead');
+    const patience = new AbortController();
+    const timer = clock.startTimer(REST_MS, () =>
+      patience.abort(new TsswarmError('UNAVAILABLE', 'handing over: no other manager took the lead')),
+    );
+    this.#rests = true;
+    this.#resign();
+    try {
+      await until(replica, () => replica.leader !== undefined && replica.leader.id !== id, patience.signal);
+    } finally {
+      timer.cancel();
+      this.#rests = false;
+    }
+  }
+
+  #mayStand(): boolean {
+    const { replica, id, mayLead } = this.#options;
+    const isFree = replica.leader === undefined || replica.leader.id === id;
+    return replica.revision >= 0 && isFree && mayLead();
+  }
+
+  /** A key of this manager's that it does not hold is of its former life: nobody has to wait for the end of that lease. */
+  async #dropFormerKey(): Promise<void> {
+    const { client, layout, replica, id } = this.#options;
+    const former = replica.leader;
+    if (former?.id !== id) return;
+    await client.transact({
+      conditions: [{ key: layout.leader, createRevision: former.token }],
+      operations: [{ remove: layout.leader }],
+      otherwiseRead: layout.leader,
+    });
+  }
+
+  /** Lets another go first; nobody there: stands again after a while. */
+  async #rest(signal: AbortSignal): Promise<void> {
+    const { replica, clock, id } = this.#options;
+    const rested = new AbortController();
+    const timer = clock.startTimer(REST_MS, () => rested.abort());
+    const isTaken = (): boolean => replica.leader !== undefined && replica.leader.id !== id;
+    await until(replica, isTaken, AbortSignal.any([signal, rested.signal])).catch(() => undefined);
+    timer.cancel();
   }
 
   async #lead(token: number, lease: string, ttlMs: number, outer: AbortSignal): Promise<void> {
@@ -100,6 +169,7 @@ export class Election implements LeadershipSource {
     const lose = (reason: string): void => lost.abort(new TsswarmError('NOT_LEADER', `leading: ${reason}`));
     const won = { token, isReady: false };
     this.#won = won;
+    this.#resign = () => lose('it hands over');
     let timer: Timer | undefined;
     const arm = (): void => {
       timer?.cancel();
@@ -129,6 +199,7 @@ export class Election implements LeadershipSource {
       timer?.cancel();
       stop();
       this.#won = undefined;
+      this.#resign = undefined;
       if (won.isReady) this.#tell({ kind: 'role', role: 'follower', term: token });
       this.#tellLeader();
       await renewing;

@@ -10,6 +10,7 @@ import type { TableName, Tables } from '../types.ts';
  * - `head`: what the last commit was; every commit moves it
  * - `object/<table>/<id>`: the objects
  * - `stage/<transaction>/<number>`: pieces of a transaction that is too large for one of etcd's; nothing until `head` names it
+ * - `manager/<id>`: a manager that is up and where it serves, under a lease of its own
  */
 export class Layout {
   readonly prefix: string;
@@ -17,6 +18,7 @@ export class Layout {
   readonly head: string;
   readonly stages: string;
   readonly #objects: string;
+  readonly #managers: string;
 
   /** @param prefix for everything; one for each cluster that shares an etcd */
   constructor(prefix: string) {
@@ -25,10 +27,20 @@ export class Layout {
     this.head = `${prefix}head`;
     this.stages = `${prefix}stage/`;
     this.#objects = `${prefix}object/`;
+    this.#managers = `${prefix}manager/`;
   }
 
   object(table: TableName, id: string): string {
     return `${this.#objects}${table}/${id}`;
+  }
+
+  manager(id: string): string {
+    return `${this.#managers}${id}`;
+  }
+
+  /** The manager whose key it is; undefined: it is no manager's. */
+  parseManager(key: string): string | undefined {
+    return key.startsWith(this.#managers) ? key.slice(this.#managers.length) : undefined;
   }
 
   /** Numbers have the same length, so that etcd lists pieces in their order. */
@@ -79,7 +91,7 @@ export function decodeHead(value: Uint8Array): Head {
   return { kind, transaction, version: version ?? 0, pieces: pieces ?? 0 };
 }
 
-/** Who leads, as its key says. */
+/** Who leads, or is up, as its key says. */
 export interface LeaderValue {
   readonly id: string;
   readonly address: string;
@@ -91,9 +103,9 @@ export function encodeLeader({ id, address }: LeaderValue): Buffer {
 
 /** @throws CORRUPT */
 export function decodeLeader(value: Uint8Array): LeaderValue {
-  const { id, address } = parse('the leader', value) as Partial<LeaderValue>;
+  const { id, address } = parse('a manager', value) as Partial<LeaderValue>;
   if (typeof id !== 'string' || typeof address !== 'string')
-    throw new TsswarmError('CORRUPT', 'reading the leader in etcd: it is not one that this version writes');
+    throw new TsswarmError('CORRUPT', 'reading a manager in etcd: it is not one that this version writes');
   return { id, address };
 }
 

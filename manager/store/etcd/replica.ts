@@ -24,6 +24,8 @@ export class Replica {
   #revision = -1;
   #head: { readonly value: Head; readonly revision: number } | undefined;
   #leader: KnownLeader | undefined;
+  readonly #managers = new Map<string, LeaderValue>();
+  #membership = 0;
   #staged: readonly StoreChange[] = [];
 
   constructor(layout: Layout) {
@@ -48,6 +50,16 @@ export class Replica {
     return this.#leader;
   }
 
+  /** The managers that are up. */
+  get managers(): ReadonlyMap<string, LeaderValue> {
+    return this.#managers;
+  }
+
+  /** Grows whenever a manager may have come, gone or moved: with their keys, and with the nodes. */
+  get membership(): number {
+    return this.#membership;
+  }
+
   /** Changes of the last commit that are still to be written to the objects' own keys. */
   get staged(): readonly StoreChange[] {
     return this.#staged;
@@ -61,7 +73,8 @@ export class Replica {
 
   /** Takes everything as of one revision; what differs from before is one commit to watchers. @throws CORRUPT */
   load({ revision, keys }: Listing): void {
-    const isFirst = this.#revision < 0;
+    this.#managers.clear();
+    this.#membership++;
     this.#pieces.clear();
     this.#head = undefined;
     this.#leader = undefined;
@@ -86,8 +99,9 @@ export class Replica {
     }
     const changes = difference(this.database, target);
     if (changes.length > 0 && version <= this.database.version) version = revision;
-    if (isFirst || changes.length > 0) this.database.apply(version, changes);
-    if (!isFirst && changes.length > 0) this.hub.jump({ version, changes });
+    if (this.#revision < 0 || changes.length > 0) this.database.apply(version, changes);
+    // Also the first one: a store that was opened while etcd was away has its watchers already.
+    if (changes.length > 0) this.hub.jump({ version, changes });
     this.#step(revision);
   }
 
@@ -125,6 +139,7 @@ export class Replica {
     // Under a staged head, events of objects only bring their keys up to what is applied already.
     if (head !== before && before?.value.kind === 'staged' && head?.value.kind === 'settled') changes = [];
     if (changes.length > 0) {
+      if (changes.some(({ table }) => table === 'node')) this.#membership++;
       this.database.apply(revision, changes);
       this.hub.publish({ version: revision, changes });
     }
@@ -146,6 +161,8 @@ export class Replica {
     } else if (key === this.#layout.leader) {
       this.#leader = value === undefined ? undefined : { ...decodeLeader(value), token: createRevision };
     } else {
+      const manager = this.#layout.parseManager(key);
+      if (manager !== undefined) return this.#keepManager(manager, value);
       const place = this.#layout.parseStage(key);
       if (place === undefined) return;
       const pieces = this.#pieces.get(place.transaction) ?? new Map<number, Uint8Array>();
@@ -154,6 +171,12 @@ export class Replica {
       if (pieces.size === 0) this.#pieces.delete(place.transaction);
       else this.#pieces.set(place.transaction, pieces);
     }
+  }
+
+  #keepManager(id: string, value: Uint8Array | undefined): void {
+    this.#membership++;
+    if (value === undefined) this.#managers.delete(id);
+    else this.#managers.set(id, decodeLeader(value));
   }
 
   #unstage(version: number, base: Database): readonly StoreChange[] {

@@ -1,18 +1,24 @@
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
-import { TsswarmError } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Random } from '../../../base/random.ts';
 import type { LeadershipSource } from '../leadership.ts';
 import type { ReadTransaction, ResumableStore } from '../types.ts';
 import type { EtcdClient } from './client.ts';
-import { Committer } from './committer.ts';
+import { Committer, ETCD_AWAY } from './committer.ts';
 import { Election } from './election.ts';
-import { follow } from './follower.ts';
+import { follow, until } from './follower.ts';
 import { Layout } from './keys.ts';
+import type { LeaderValue } from './keys.ts';
+import { Presence } from './presence.ts';
 import { Replica } from './replica.ts';
 
 const RETRY_MS = 200;
+/** How long the key that says that a manager is up outlives it, ms. */
+const PRESENCE_MS = 8_000;
+/** How long a manager that may open without its state waits for it all the same, ms. */
+const WAIT_MS = 5_000;
 
 export interface EtcdStoreOptions {
   /** Closed with the store. */
@@ -25,6 +31,12 @@ export interface EtcdStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Why what is stored there is not this manager's to use; undefined: it is. Nothing is written before. */
+  readonly refusal?: (tx: ReadTransaction) => TsswarmError | undefined;
+  /** Whether this manager may lead, where the state is its own. */
+  readonly mayLead?: (tx: ReadTransaction) => boolean;
+  /** Whether the store opens empty when etcd cannot be read now, and gets its state when it can. */
+  readonly mayWait?: boolean;
   /** How long a leader that is gone stays leader, ms, in whole seconds; etcd takes no less than some 2 s. */
   readonly leaseMs?: number;
   /** For one update, ms. */
@@ -36,6 +48,16 @@ export interface EtcdStoreOptions {
 export interface OpenEtcdStore {
   readonly store: ResumableStore;
   readonly leadership: LeadershipSource;
+  /** The managers that are up, by id; of this one too. */
+  readonly managers: () => ReadonlyMap<string, LeaderValue>;
+  /** Tells when {@link managers} or the nodes have changed, until the returned function is called. */
+  onMembership(listener: () => void): () => void;
+  /** Has another manager lead. @throws NOT_LEADER, UNAVAILABLE when no other does */
+  resign(): Promise<void>;
+  /** The fencing token of the leader; 0: there is none. */
+  token(): number;
+  /** Removes everything below the prefix: the cluster is no more. @throws NOT_LEADER, UNAVAILABLE */
+  wipe(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -45,12 +67,18 @@ export interface OpenEtcdStore {
  */
 export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcdStore> {
   const { client, prefix, id, address, clock, random } = options;
-  const { leaseMs = 10_000, updateTimeoutMs = 15_000, openTimeoutMs = 30_000 } = options;
+  const { leaseMs = 6_000, updateTimeoutMs = 15_000, openTimeoutMs = 30_000 } = options;
   const logger = options.logger.child({ component: 'etcd' });
   const layout = new Layout(prefix);
   const replica = new Replica(layout);
+  const refusal = (): TsswarmError | undefined => options.refusal?.(replica.database);
+  const presence = new Presence({ client, layout, clock, logger, id, address, leaseMs: PRESENCE_MS });
   try {
     await load();
+    const refused = refusal();
+    if (replica.revision >= 0 && refused !== undefined && options.mayWait !== true) throw refused;
+    // Shows whether it may write.
+    if (replica.revision >= 0 && refused === undefined) await presence.announce();
   } catch (error) {
     client.close();
     throw error;
@@ -76,14 +104,26 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     id,
     address,
     leaseMs,
+    mayLead: () => refusal() === undefined && options.mayLead?.(replica.database) !== false,
+    trouble() {
+      const failure = client.failure();
+      if (failure !== undefined) return { reason: failure.message, hint: failure.hint ?? ETCD_AWAY };
+      const refused = replica.revision < 0 ? undefined : refusal();
+      return refused === undefined ? undefined : { reason: refused.message, hint: refused.hint ?? '' };
+    },
     takeOver: (token, signal) => committer.takeOver(token, signal),
   });
   const electing = election.run(life.signal);
+  const isOwn = (): boolean => replica.revision >= 0 && refusal() === undefined;
+  const present = until(replica, isOwn, life.signal).then(
+    () => presence.run(life.signal),
+    () => undefined,
+  );
   const close = async (): Promise<void> => {
     life.abort(new TsswarmError('UNAVAILABLE', 'the store is closed'));
     replica.hub.close();
     // The lease is given back: another leads at once.
-    await Promise.all([following, electing]);
+    await Promise.all([following, electing, present]);
     client.close();
   };
 
@@ -104,22 +144,47 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     },
     watchFrom: (version) => replica.hub.resume(version, replica.database.version),
   };
-  return { store, leadership: election, close };
-
-  /** The first listing, however often it takes to ask for it. */
-  async function load(): Promise<void> {
-    const patience = new AbortController();
-    const late = sleep(clock, openTimeoutMs, patience.signal).then(() => {
-      throw new TsswarmError('UNAVAILABLE', `opening the store: etcd did not answer within ${openTimeoutMs} ms`, {
-        hint: 'a majority of the members of etcd must be up and reachable from here',
+  return {
+    store,
+    leadership: election,
+    managers: () => replica.managers,
+    onMembership(listener) {
+      let seen = replica.membership;
+      return replica.onStep(() => {
+        if (replica.membership === seen) return;
+        seen = replica.membership;
+        listener();
       });
-    });
+    },
+    resign: () => election.resign(),
+    token: () => replica.leader?.token ?? 0,
+    wipe: () => committer.wipe(),
+    close,
+  };
+
+  /** The first listing, however often it takes to ask for it. @throws what etcd says, where asking again is of no use */
+  async function load(): Promise<void> {
+    const deadline = clock.monotonic() + (options.mayWait === true ? WAIT_MS : openTimeoutMs);
+    const patience = new AbortController();
+    const late = sleep(clock, deadline - clock.monotonic(), patience.signal).then(() => 'late' as const);
     late.catch(() => undefined);
     try {
-      while (replica.revision < 0) {
-        const listing = await Promise.race([client.list(prefix).catch(() => undefined), late]);
-        if (listing === undefined) await Promise.race([sleep(clock, RETRY_MS), late]);
-        else replica.load(listing);
+      for (let failure: unknown; replica.revision < 0;) {
+        const answer = await Promise.race([client.list(prefix).catch((error: unknown) => ({ error })), late]);
+        if (answer === 'late' || clock.monotonic() > deadline) {
+          const reason = messageOf(failure ?? client.failure() ?? 'it does not answer');
+          if (options.mayWait === true)
+            return logger.warn('the store is not here yet, waiting for etcd while containers run on', { reason });
+          throw new TsswarmError('UNAVAILABLE', `opening the store: ${reason}`, {
+            hint: 'a majority of the members of etcd must be up and reachable from here',
+          });
+        }
+        if (!('error' in answer)) replica.load(answer);
+        else {
+          failure = answer.error;
+          if (!isTsswarmError(failure, 'UNAVAILABLE') && options.mayWait !== true) throw failure;
+          await Promise.race([sleep(clock, RETRY_MS), late]);
+        }
       }
     } finally {
       patience.abort();

@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import type { NodeId } from '../../base/ids.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import { A_DESCRIPTION } from '../../test/builders/ca-cluster.ts';
+import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
+import { bootstrapCluster } from '../ca/bootstrap.ts';
+import { withSettings } from '../cluster/spec.ts';
+import { memoryStore } from '../store/index.ts';
+import { createDispatcher } from './server.ts';
+
+describe('heartbeats', () => {
+  it('are as often as the cluster says, from the next one on', async () => {
+    const clock = new VirtualClock();
+    const [store, random, nodeId] = [memoryStore(clock), seededRandom(1), 'node1' as NodeId];
+    await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
+    const { handlers } = createDispatcher({ store, clock, random, logger: silentLogger });
+    const life = new AbortController();
+    const state = (): string => store.view((tx) => tx.get('node', nodeId)?.status.state ?? 'gone');
+    const set = (dispatcherHeartbeatMs: number): Promise<void> =>
+      store.update((tx) => {
+        for (const cluster of tx.list('cluster'))
+          tx.update('cluster', { ...cluster, spec: withSettings(cluster.spec, { dispatcherHeartbeatMs }) });
+      });
+    const stream = handlers.session({ nodeId, description: A_DESCRIPTION }, life.signal)[Symbol.asyncIterator]();
+    const first = await stream.next();
+    assert.ok(first.done !== true);
+    const { sessionId, heartbeatMs } = first.value;
+    assert.equal(heartbeatMs, 1500);
+    stream.next().catch(() => undefined);
+    const beat = () => handlers.heartbeat({ sessionId, nodeId }, life.signal);
+
+    await set(60_000);
+    assert.deepEqual(await beat(), { heartbeatMs: 60_000 });
+    await clock.advance(179_000);
+    assert.equal(state(), 'ready', 'three periods are given');
+
+    await set(500);
+    assert.deepEqual(await beat(), { heartbeatMs: 500 });
+    await clock.advance(1_499);
+    assert.equal(state(), 'ready');
+    await clock.advance(2);
+    await settle();
+    assert.equal(state(), 'down', 'silent for three periods');
+    life.abort();
+  });
+});

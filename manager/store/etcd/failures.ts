@@ -1,0 +1,58 @@
+import { TsswarmError, messageOf } from '../../../base/errors.ts';
+
+/** What etcd says to those whom it does not let in, and what to do about it. */
+const REFUSALS: readonly (readonly [RegExp, string])[] = [
+  [
+    /authentication failed, invalid user ID or password/,
+    'the user or password of the store is wrong: user in the URL, password by --store-password-file',
+  ],
+  [
+    /user name is empty/,
+    'etcd asks for a user and password: etcd://<user>@…, and --store-password-file; or a client certificate',
+  ],
+  [
+    /permission denied/,
+    'the user of the store (etcd://<user>@…, or the name in the certificate) has to be allowed all keys below the prefix: etcdctl role grant-permission <role> --prefix=true readwrite <prefix>',
+  ],
+  [/authentication is not enabled/, 'this etcd takes no users: leave user and password out of --store'],
+];
+
+/**
+ * An error of a call to etcd as one of ours.
+ * @param what "reading from", "writing to"
+ */
+export function etcdFailure(what: string, error: unknown): TsswarmError {
+  const reason = reasonOf(error);
+  const refusal = REFUSALS.find(([pattern]) => pattern.test(reason));
+  if (refusal !== undefined)
+    return new TsswarmError('PERMISSION_DENIED', `${what} etcd: ${reason}`, { cause: error, hint: refusal[1] });
+  return new TsswarmError('UNAVAILABLE', `${what} etcd: ${reason}`, { cause: error });
+}
+
+/** Whether a call that failed has surely not reached any member: there was no connection to send it over. */
+export function isUnsent(error: unknown): boolean {
+  const reason = reasonOf(error instanceof TsswarmError ? error.cause : error);
+  return /^connect E[A-Z]+|^No connection established|did not answer a moment ago|^Name resolution failed/.test(reason);
+}
+
+/** A token ends after minutes without use, with the process of the member, and when rights change: another one is asked for. */
+export function isStaleToken(error: unknown): boolean {
+  return /invalid auth token|revision of auth store is old/.test(messageOf(error));
+}
+
+/** What gRPC, Node and openssl put around the words that a person can do something with. */
+const WRAPPING: readonly (readonly [RegExp, string])[] = [
+  [/^\d+ [A-Z_]+: /, ''],
+  [/^.*Last error: /s, ''],
+  [/\. Resolution note:.*$/s, ''],
+  [/\s*\(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, ''],
+  [/^(?:Error(?: \[\w+\])?: )+/, ''],
+  [/^.*:SSL routines:[^:]*:([^:]+):.*$/s, '$1'],
+  [/; if the root CA is installed locally.*$/s, ''],
+  [/^etcdserver: /, ''],
+];
+
+/** Why a call failed, in short. */
+export function reasonOf(error: unknown): string {
+  return WRAPPING.reduce((text, [pattern, rest]) => text.replace(pattern, rest), messageOf(error)).trim();
+}

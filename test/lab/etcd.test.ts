@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { eventually } from '../e2e/machine.ts';
+import { EtcdCluster } from '../builders/etcd-cluster.ts';
+import { Lab } from './lab.ts';
+
+const WEB = `services:
+  web:
+    image: busybox
+    command: [sleep, infinity]
+    stop_grace_period: 100ms
+    deploy: { replicas: 4 }
+`;
+
+const rows = (table: string): string[][] =>
+  table
+    .trim()
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim().split(/\s{2,}/));
+
+describe('a cluster of three managers and a worker that keeps its state in etcd', function () {
+  let lab: Lab;
+  let etcd: EtcdCluster | undefined;
+  let store = '';
+  before(async function () {
+    this.timeout(120_000);
+    lab = Lab.create('tsetc', 4);
+    etcd = await EtcdCluster.start(3, lab.openSwitch());
+    store = `etcd://${etcd.endpoints.join(',')}/lab`;
+    lab.form(3, 4, ['--store', store]);
+    for (const machine of lab.machines) machine.load(['busybox']);
+  });
+  after(async () => {
+    try {
+      // Members that a failed test left dead would only make leaving long.
+      for (const member of [0, 1, 2]) etcd?.revive(member);
+      await etcd?.leader();
+      lab.dispose();
+    } finally {
+      await etcd?.stop();
+    }
+  });
+
+  const nodes = (via = 0): string[] =>
+    rows(lab.machine(via).ok('tsswarm', 'node', 'ls')).map((row) => {
+      const [, name, status, availability, ...rest] = row;
+      return [name, status, availability, ...rest.slice(0, -1)].join(' ');
+    });
+  const leader = (via: number): number | undefined => {
+    const { code, stdout } = lab.machine(via).run('tsswarm', 'node', 'ls');
+    const found = code === 0 ? /\sm(\d)\s.*Leader/.exec(stdout)?.[1] : undefined;
+    return found === undefined ? undefined : Number(found);
+  };
+  const running = (via: number): string[] =>
+    rows(lab.machine(via).ok('tsswarm', 'ps'))
+      .filter(([, , , , , state = '']) => state.startsWith('running'))
+      .map(([, , , node = '']) => node)
+      .sort();
+  const containers = (index: number): string | undefined =>
+    /Containers: +(\d+) running/.exec(lab.machine(index).ok('tsswarm', 'status'))?.[1];
+  const changes = (via: number, label: string) =>
+    lab.machine(via).run('tsswarm', 'node', 'update', '--label-add', label, 'm3');
+
+  it('is the same seen from each manager, and says where its state is', async () => {
+    for (const via of [0, 1, 2]) {
+      await eventually(() => (nodes(via).every((line) => line.includes(' Ready ')) ? true : undefined), 'nodes ready');
+      assert.deepEqual(nodes(via), [
+        'm0 Ready Active Leader',
+        'm1 Ready Active Reachable',
+        'm2 Ready Active Reachable',
+        'm3 Ready Active',
+      ]);
+      const status = lab.machine(via).ok('tsswarm', 'status');
+      assert.match(status, /Store: +etcd:\/\/10\.77\.0\.200:2379,.*\/lab, revision \d+/);
+      assert.match(status, /10\.77\.0\.200:2379: etcd 3\.4\.\d+/);
+    }
+  });
+
+  it('runs a project that a manager took that does not lead', () => {
+    const folder = lab.machine(2).project('shop', { 'compose.yaml': WEB });
+    lab.machine(2).composeOk(folder, 'up', '-d', '--wait');
+    assert.deepEqual(running(1), ['m0', 'm1', 'm2', 'm3']);
+  });
+
+  it('refuses a second cluster in the same place, and leaves nothing of the attempt', () => {
+    const dirs = ['--state-dir', `${lab.machine(3).dir}/other`, '--run-dir', `${lab.machine(3).dir}/other-run`];
+    const ports = ['--listen-addr', '0.0.0.0:2399'];
+    const { code, stderr } = lab.machine(3).run('tsswarm', ...dirs, 'init', '--no-systemd', ...ports, '--store', store);
+    assert.notEqual(code, 0);
+    assert.match(stderr, /it holds the cluster "[a-z0-9]+" already/);
+    assert.match(stderr, /\nhint: join that one/);
+    assert.equal(nodes(0).length, 4);
+  });
+
+  it('goes on under another manager when the leader is killed, and takes it back', async () => {
+    await lab.kill(0);
+    await eventually(() => (changes(1, 'a=b').code === 0 ? true : undefined), 'a change that is accepted');
+    assert.notEqual(leader(2), 0);
+    await eventually(
+      () => (nodes(1).some((line) => /^m0 .* Unreachable$/.test(line)) ? true : undefined),
+      'the killed one shown',
+    );
+    lab.start(0);
+    await eventually(() => (nodes(0).includes('m0 Ready Active Reachable') ? true : undefined), 'the old leader back');
+    assert.match(lab.machine(0).ok('tsswarm', 'node', 'inspect', 'm3'), /"a": "b"/);
+  });
+
+  it('goes on without one member of etcd', async () => {
+    await etcd?.kill(1);
+    for (const via of [0, 1, 2]) assert.equal(changes(via, `one=${via}`).code, 0);
+    assert.match(lab.machine(0).ok('tsswarm', 'status'), /10\.77\.0\.200:2389: connect ECONNREFUSED/);
+    await etcd?.restart(1);
+  });
+
+  it('refuses changes with the reason while etcd is away, lets containers run, and goes on when it is back', async () => {
+    const before = [0, 1, 2, 3].map(containers);
+    for (const member of [0, 1, 2]) await etcd?.kill(member);
+    const { code, stderr } = changes(1, 'c=d');
+    assert.notEqual(code, 0);
+    assert.match(stderr, /etcd: .*(ECONNREFUSED|no answer|connection)/i);
+    assert.match(stderr, /\nhint: containers run on/);
+    assert.match(lab.machine(1).ok('tsswarm', 'status'), /not usable now: no member of etcd/);
+    assert.deepEqual([0, 1, 2, 3].map(containers), before);
+    // A manager that is started meanwhile waits for its store, and its containers do not.
+    await lab.kill(2);
+    lab.start(2);
+    assert.equal(containers(2), before[2]);
+    for (const member of [0, 1, 2]) etcd?.revive(member);
+    await eventually(() => (changes(2, 'e=f').code === 0 ? true : undefined), 'a change that is accepted', 30_000);
+    await eventually(
+      () => (nodes(2).filter((line) => / Ready Active (Leader|Reachable)$/.test(line)).length === 3 ? true : undefined),
+      'three managers',
+    );
+    assert.deepEqual(running(0), ['m0', 'm1', 'm2', 'm3']);
+  });
+
+  it('promotes, demotes, and lets all but one manager go', async () => {
+    lab.machine(0).ok('tsswarm', 'node', 'promote', 'm3');
+    await eventually(() => (nodes(0).includes('m3 Ready Active Reachable') ? true : undefined), 'a fourth manager');
+    await eventually(() => (lab.machine(3).run('tsswarm', 'node', 'ls').code === 0 ? true : undefined), 'it answers');
+    const led = leader(0) ?? -1;
+    lab.machine(3).ok('tsswarm', 'node', 'demote', `m${led}`);
+    await eventually(() => (nodes(3).includes(`m${led} Ready Active`) ? true : undefined), 'a worker');
+    assert.notEqual(leader(3), led);
+    for (const index of [0, 1, 2].filter((other) => other !== led)) lab.machine(index).ok('tsswarm', 'leave');
+    await eventually(() => (nodes(3).length === 2 ? true : undefined), 'two nodes less');
+    const { code, stderr } = lab.machine(3).run('tsswarm', 'leave');
+    assert.notEqual(code, 0);
+    assert.match(stderr, /last manager/);
+    await eventually(() => (running(3).length === 4 ? true : undefined), 'all tasks on who is left');
+  });
+
+  it('leaves nothing in etcd when the last manager gives the cluster up', () => {
+    lab.machine(3).ok('tsswarm', 'leave', '--force');
+    const { stdout } = lab.machine(3).run('tsswarm', 'init', '--no-systemd', '--node-name', 'm3', '--store', store);
+    assert.match(stdout, /Swarm initialized/);
+  });
+});
