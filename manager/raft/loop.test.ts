@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../base/errors.ts';
 import { silentLogger } from '../../base/log.ts';
 import { VirtualClock } from '../../test/fakes/virtual-clock.ts';
-import type { HardState, LogBatch, LogStore } from './log/disk.ts';
+import type { HardState, LogBatch, LogStore } from './log/types.ts';
 import { startRaft } from './loop.ts';
 import type { RaftOptions } from './loop.ts';
 import type { SnapshotStore } from './snapshot/disk.ts';
