@@ -31,7 +31,9 @@ addClusterSettings(program.command('init'))
   .option('--store-key <file>', 'its key')
   .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .addOption(
+    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  )
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
   .action(async (options) => (await import('./commands/init.ts')).init(place(), options, terminal));
@@ -141,14 +143,18 @@ program
   .option('--ca-cert <file>', 'the root to go to, PEM (default: a new one is made)')
   .option('--ca-key <file>', 'its private key, PEM')
   .option('--cert-expiry <duration>', 'lifetime of the new certificates')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .addOption(
+    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  )
   .option('-d, --detach', 'do not wait until all nodes have a new certificate')
   .option('-q, --quiet', 'show neither progress nor the new root')
   .action(async (options) => (await import('./commands/ca.ts')).ca(place(), options, terminal));
 
 addClusterSettings(program.command('update'))
   .description('change settings of the cluster')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .addOption(
+    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  )
   .action(async (options) => (await import('./commands/update.ts')).update(place(), options, terminal));
 
 program

@@ -7,6 +7,7 @@ import type { Random } from '../../base/random.ts';
 import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
 import { standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
+import { externalSigner } from '../../manager/ca/signer/client.ts';
 import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
@@ -122,7 +123,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     },
   });
   const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
-  const ca = forwarding(caService, createCa({ store, clock, random }), toLeader);
+  const sign = externalSigner({ identity: () => demandIdentity().current, clock });
+  const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader);
   const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(
@@ -134,6 +136,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       clock,
       random,
       logger: logger.child({ component: 'membership' }),
+      sign,
       storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),

@@ -7,13 +7,12 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { EtcdAccess, Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
-import { readExternalRoot } from '../ca/external.ts';
-import { caStatus, startCaRotation } from '../ca/rotation.ts';
+import { createAdministration } from '../ca/administration.ts';
+import type { ExternalSigner } from '../ca/signer/signer.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
-import { withSettings } from './spec.ts';
 
 export interface MembershipOptions {
   readonly nodeId: NodeId;
@@ -24,6 +23,8 @@ export interface MembershipOptions {
   readonly logger: Logger;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
+  /** The way to external CAs; absent: there is none. */
+  readonly sign?: ExternalSigner;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
   readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
 }
@@ -50,6 +51,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     });
 
   return {
+    ...createAdministration({ ...options, hasSnapshots: () => options.storeAccess() === undefined }),
     listManagers: () => {
       const { members, leaderId } = group.status();
       return Promise.resolve({
@@ -144,29 +146,6 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
-    updateCluster: (request) =>
-      store.update((tx) => {
-        const cluster = clusterOf(tx);
-        const spec = withSettings(cluster.spec, request);
-        if (JSON.stringify(spec) === JSON.stringify(cluster.spec)) return { changed: false };
-        tx.update('cluster', { ...cluster, spec });
-        return { changed: true };
-      }),
-    async rotateCa({ certificate, key, nodeCertExpiryMs }) {
-      if ((certificate === '') !== (key === '')) {
-        throw new TsswarmError(
-          'INVALID_INPUT',
-          `rotating the CA: there is ${certificate === '' ? 'a key without its certificate' : 'a certificate without its key'}, expected both or neither`,
-          { hint: 'give --ca-cert and --ca-key, or neither: a new root is made then' },
-        );
-      }
-      const root = certificate === '' ? undefined : await readExternalRoot(certificate, key, clock.now());
-      const settings = nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs };
-      const rootCertificate = await startCaRotation({ store, clock }, root, settings);
-      logger.info('the rotation of the CA has begun');
-      return { rootCertificate };
-    },
-    getCa: () => Promise.resolve(store.view((tx) => caStatus(clusterOf(tx), tx.list('node')))),
   };
 }
 

@@ -2,6 +2,10 @@ import { spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/types/index.ts';
 
+/** Settings that are numbers; who signs certificates is the CA's business. */
+export type ClusterSettings = Omit<UpdateClusterRequest, 'externalCas'>;
+type SettingName = keyof ClusterSettings;
+
 const HOUR_MS = 3600 * 1000;
 /** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */
 export const MIN_CERT_EXPIRY_MS = HOUR_MS;
@@ -28,7 +32,7 @@ interface Limits {
   readonly words: string;
 }
 
-const LIMITS: Readonly<Record<keyof UpdateClusterRequest, Limits>> = {
+const LIMITS: Readonly<Record<SettingName, Limits>> = {
   taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },
   nodeCertExpiryMs: {
     what: 'the lifetime of node certificates',
@@ -51,9 +55,9 @@ const LIMITS: Readonly<Record<keyof UpdateClusterRequest, Limits>> = {
  * Checks settings that somebody asks for.
  * @throws INVALID_INPUT that says what is possible
  */
-export function checkClusterSettings(change: UpdateClusterRequest): UpdateClusterRequest {
+export function checkClusterSettings(change: ClusterSettings): ClusterSettings {
   for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
-    const value = change[name as keyof UpdateClusterRequest];
+    const value = change[name as SettingName];
     if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
     const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
     throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`, {
@@ -64,10 +68,10 @@ export function checkClusterSettings(change: UpdateClusterRequest): UpdateCluste
 }
 
 /** The settings of a cluster with a change made to them. @throws INVALID_INPUT */
-export function withSettings(spec: ClusterSpec, change: UpdateClusterRequest): ClusterSpec {
+export function withSettings(spec: ClusterSpec, change: ClusterSettings): ClusterSpec {
   const asked = checkClusterSettings(change);
   const given = Object.keys(LIMITS)
-    .map((name) => [name, asked[name as keyof UpdateClusterRequest]] as const)
+    .map((name) => [name, asked[name as SettingName]] as const)
     .filter(([, value]) => value !== undefined);
   return { ...spec, ...Object.fromEntries(given) };
 }

@@ -73,6 +73,17 @@ export interface ClusterSpec {
   readonly snapshotInterval?: number;
   /** Snapshots that are kept beside the newest; absent: 1. */
   readonly maxSnapshots?: number;
+  /** Services that sign certificates in place of the managers, for the root that each names. */
+  readonly externalCas?: readonly ExternalCa[];
+}
+
+export interface ExternalCa {
+  /** CFSSL's sign request as JSON over https. */
+  readonly protocol: 'cfssl';
+  /** "https://ca.example:8888/api/v1/cfssl/sign" */
+  readonly url: string;
+  /** PEM of the root that it signs with. */
+  readonly rootCertificate: string;
 }
 
 export type NodeRole = 'manager' | 'worker';

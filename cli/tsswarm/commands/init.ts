@@ -10,7 +10,7 @@ import { readStoreAccess, storeRequestPath } from '../../local-node/store-access
 import type { Terminal } from '../../terminal/index.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
-import { refuseExternalCa } from '../external-ca.ts';
+import { refuseAtInit } from '../external-ca.ts';
 import { isMember } from './member.ts';
 
 /** How the daemon is started: `init` and `join` share it. */
@@ -26,7 +26,7 @@ export interface StartNodeOptions {
 
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
-  readonly externalCa?: string;
+  readonly externalCa?: readonly string[];
   readonly store?: string;
   readonly storeCacert?: string;
   readonly storeCert?: string;
@@ -107,8 +107,13 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
 function requestOf(options: InitOptions): InitRequest | undefined {
-  refuseExternalCa(options.externalCa);
+  refuseAtInit(options.externalCa);
   const settings = clusterSettings(options);
+  const { snapshotInterval, maxSnapshots } = settings;
+  if (options.store?.startsWith('etcd') === true && (snapshotInterval ?? maxSnapshots) !== undefined)
+    throw new TsswarmError('NOT_SUPPORTED', 'setting how snapshots are taken: the state is to be kept in etcd', {
+      hint: 'leave --snapshot-interval and --max-snapshots out; etcd has settings of its own',
+    });
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);

@@ -4,16 +4,16 @@ import type { NodePlace } from '../../local-node/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { clusterSettings } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
-import { refuseExternalCa } from '../external-ca.ts';
+import { readExternalCas } from '../external-ca.ts';
 
 export interface UpdateOptions extends ClusterSettingOptions {
-  readonly externalCa?: string;
+  readonly externalCa?: readonly string[];
 }
 
 /** `tsswarm update`: changes settings of the cluster. */
 export async function update(place: NodePlace, options: UpdateOptions, terminal: Terminal): Promise<void> {
-  refuseExternalCa(options.externalCa);
-  const settings = clusterSettings(options);
+  const cas = await readExternalCas(options.externalCa);
+  const settings = { ...clusterSettings(options), ...(cas.length === 0 ? {} : { externalCas: { cas } }) };
   if (Object.keys(settings).length === 0)
     throw new TsswarmError('INVALID_INPUT', 'updating the cluster: no setting is given, expected at least one', {
       hint: 'see tsswarm update --help',
