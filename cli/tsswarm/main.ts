@@ -31,8 +31,11 @@ addClusterSettings(program.command('init'))
   .option('--store-key <file>', 'its key')
   .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
-  .addOption(
-    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  .addOption(repeatable('--external-ca <spec>', 'refused here: tsswarm ca --rotate takes it, once there is a cluster'))
+  .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')
+  .option(
+    '--force-new-cluster',
+    'on a manager that has lost its quorum for good: go on as the only one, with all state',
   )
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
@@ -155,7 +158,20 @@ addClusterSettings(program.command('update'))
   .addOption(
     repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
   )
+  .option('--autolock <boolean>', 'true: a manager that is started again needs the unlock key')
   .action(async (options) => (await import('./commands/update.ts')).update(place(), options, terminal));
+
+program
+  .command('unlock')
+  .description('unlock the manager of this node: asks for the key, or reads it from standard input')
+  .action(async () => (await import('./commands/unlock.ts')).unlock(place(), terminal));
+
+program
+  .command('unlock-key')
+  .description('print the key that managers which are started again need')
+  .option('-q, --quiet', 'only the key')
+  .option('--rotate', 'replace the key: managers that run take the new one at once')
+  .action(async (options) => (await import('./commands/unlock-key.ts')).unlockKey(place(), options, terminal));
 
 program
   .command('leave')

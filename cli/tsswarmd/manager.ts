@@ -8,6 +8,9 @@ import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
 import { standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { externalSigner } from '../../manager/ca/signer/client.ts';
+import { followAutolock } from '../../manager/cluster/autolock/loop.ts';
+import { noLock } from '../../manager/cluster/autolock/settings.ts';
+import { giveUpOtherManagers } from '../../manager/cluster/force-new.ts';
 import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
@@ -24,14 +27,16 @@ import {
   membershipService,
   raftService,
 } from '../../proto/rpc/services.ts';
-import type { EtcdAccess, NodeDescription } from '../../proto/types/index.ts';
+import type { EtcdAccess, ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
 import { readInitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
 import { openBackEnd } from './back-ends/open.ts';
 import { keepPlace } from './keep-place.ts';
+import { newClusterIsForced, newClusterWasForced } from './force-new-cluster.ts';
 import { followLeadership } from './leadership.ts';
+import type { NodeLock } from './lock.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
 
 export interface ManagerOptions {
@@ -42,6 +47,7 @@ export interface ManagerOptions {
   /** Undefined: this is the first manager of a new cluster, and makes its own. */
   readonly identity: LiveIdentity | undefined;
   readonly disk: IdentityDisk;
+  readonly lock: NodeLock;
   /** "host:port" to bind; and whether it may go without when the port is taken, because nobody asked for it. */
   readonly listenAddr: string;
   readonly mayGoUnheard: boolean;
@@ -61,6 +67,8 @@ export interface ManagerOptions {
 /** The manager of a node: its part in the group, and every service, passed on to the leader where that is another. */
 export interface Manager {
   readonly backEnd: BackEnd;
+  /** Managers that were given up at the start, as a new cluster was forced. */
+  readonly givenUp: ForceNewClusterResponse['managers'];
   readonly identity: LiveIdentity;
   readonly control: ServiceHandlers<typeof controlService>;
   readonly dispatcher: ServiceHandlers<typeof dispatcherService>;
@@ -86,9 +94,13 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     if (identity === undefined) throw new TsswarmError('INTERNAL', 'using the identity of the node: it has none yet');
     return identity;
   };
+  const dir = join(stateDir, 'manager');
+  const forced = newClusterIsForced(dir);
   const backEnd = await openBackEnd({
     nodeId,
-    dir: join(stateDir, 'manager'),
+    dir,
+    vault: () => options.lock.vault(),
+    forceNewCluster: forced,
     advertiseAddr,
     isFirst: identity === undefined,
     identity: demandIdentity,
@@ -137,6 +149,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       random,
       logger: logger.child({ component: 'membership' }),
       sign,
+      canLock: backEnd.reseal !== undefined,
       storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),
@@ -150,20 +163,40 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     dispatcher.close();
     server.close();
     await leadership.close();
+    await autolock;
     await backEnd.close();
   };
+  const { reseal } = backEnd;
+  let autolock: Promise<void> = Promise.resolve();
   const stopLearning = managers.onChange(() => options.learn(addresses()));
   try {
     if (identity === undefined) {
       const { description, addressPools } = options;
       await backEnd.whenMayFound();
       const asked = readInitRequest(stateDir);
+      if (asked.settings.autoLock === true && backEnd.reseal === undefined) throw noLock();
       await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
       identity = createLiveIdentity({ key, certificate, roots });
       await disk.save(identity.current);
       backEnd.founded();
+    }
+    // Before anybody can be heard: those who are given up might outvote this manager.
+    const givenUp = forced ? giveUpOtherManagers(store, nodeId, clock.now()) : Promise.resolve([]);
+    const removed = (await givenUp).map(({ id, description }) => ({ nodeId: id, hostname: description.hostname }));
+    if (forced) {
+      logger.warn('a new cluster of this manager alone', { givenUp: removed.map((node) => node.nodeId).join(', ') });
+      options.learn(addresses());
+      newClusterWasForced(dir);
+    }
+    if (reseal !== undefined) {
+      const resealAll = async (): Promise<void> => {
+        await reseal();
+        await disk.reseal();
+      };
+      const vault = options.lock.vault();
+      autolock = followAutolock({ store, vault, reseal: resealAll, clock, logger }, life.signal);
     }
     server.add(caService, ca);
     server.add(controlService, control);
@@ -180,7 +213,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         hint: 'start the node with --listen-addr <host>:<another port>',
       });
     }
-    return { backEnd, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
+    return { backEnd, givenUp: removed, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
   } catch (error) {
     await close();
     throw error;
@@ -188,15 +221,15 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
 
   async function takePlace(): Promise<void> {
     const mine = demandIdentity();
-    const knock = (at: readonly string[]) => letIn(mine, at, advertiseAddr, nodeId, life.signal);
+    const knock = (at: readonly string[], signal: AbortSignal) => letIn(mine, at, advertiseAddr, nodeId, signal);
     if (backEnd.standing() === 'new') {
-      options.learn(await knock(options.managers));
+      options.learn(await knock(options.managers, life.signal));
       await caughtUp(backEnd, clock, nodeId);
     }
-    const join = (heard: boolean): Promise<unknown> => {
+    const join = (heard: boolean, signal: AbortSignal): Promise<unknown> => {
       const caller = { kind: 'node', ...mine.node } as const;
-      if (heard) return membership.join({ nodeId, address: advertiseAddr }, life.signal, caller);
-      return knock([...new Set([...addresses(), ...options.managers])]);
+      if (heard) return membership.join({ nodeId, address: advertiseAddr }, signal, caller);
+      return knock([...new Set([...addresses(), ...options.managers])], signal);
     };
     void keepPlace({ backEnd, clock, logger: logger.child({ component: 'place' }), join }, life.signal);
   }

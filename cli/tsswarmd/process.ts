@@ -1,19 +1,17 @@
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { jsonLogger } from '../../base/log.ts';
+import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import { systemRandom } from '../../base/random.ts';
 import { caInProcess } from '../../manager/ca/server.ts';
+import { dekFile } from '../../manager/store/index.ts';
 import { createEngine } from '../../node-engine/index.ts';
-import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { identityOf } from '../../proto/rpc/certificate.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
-import { createLocalServer } from '../../proto/rpc/local/server.ts';
-import { createRpcServer } from '../../proto/rpc/server.ts';
-import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import {
   caService,
   controlService,
@@ -23,25 +21,28 @@ import {
   membershipService,
   tasksService,
 } from '../../proto/rpc/services.ts';
-import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import { identityDisk, keepIdentity } from '../../worker/identity/index.ts';
-import { createManagers } from '../../worker/managers/client.ts';
-import { createResolver } from '../../worker/overlay/dns/index.ts';
+import type { IdentityKeeper } from '../../worker/identity/index.ts';
 import { loadSettings, saveSettings } from '../local-node/settings.ts';
 import { clusterPlace } from './cluster-place.ts';
+import { doorAt } from './door.ts';
 import type { DaemonFlags } from './flags.ts';
+import { forceNewCluster } from './force-new-cluster.ts';
 import { nodeIdentity } from './identity.ts';
 import { joinAsRequested, takeBackJoin } from './join-request.ts';
+import { nodeLock } from './lock.ts';
 import { startManager } from './manager.ts';
 import type { Manager } from './manager.ts';
 import { eraseManager, followRole, handOver } from './role.ts';
 import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
 import { late } from './services/late.ts';
+import { lockedError, lockedHandlers } from './services/locked.ts';
 import { tasksHandlers } from './services/tasks.ts';
 import { storeRequest, storeRequestTaken } from './store-request.ts';
 import { notifySystemd } from './systemd.ts';
-import { listenOnSocket } from './socket.ts';
+import { startWork } from './work.ts';
+import type { Work } from './work.ts';
 
 /** Starts every part of a node in this process and ends them on SIGTERM or SIGINT. Containers run on. */
 export async function runDaemon(given: DaemonFlags): Promise<void> {
@@ -73,26 +74,116 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     resources: { nanoCpus, memoryBytes },
     engine: { version, labels: {} },
   };
-  const disk = identityDisk(join(flags.stateDir, 'identity'));
+  const managerDir = join(flags.stateDir, 'manager');
+  const lock = nodeLock(managerDir, random);
+  const disk = identityDisk(join(flags.stateDir, 'identity'), () => lock.protection());
   const place = clusterPlace(flags);
-  const before = await disk.load();
-  const saved = before ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
-  const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
+  const door = doorAt(flags.socket);
   const fatal = (message: string) => (error: Error) => {
     logger.error(message, { reason: error.message });
     process.exit(1);
   };
+  let identity: LiveIdentity | undefined;
+  const demandIdentity = (): LiveIdentity => {
+    if (identity === undefined) throw lockedError();
+    return identity;
+  };
   const storeAsked = flags.store ?? storeRequest(flags.stateDir);
   let manager: Manager | undefined;
-  const beManager = async (identity: LiveIdentity | undefined): Promise<void> => {
+  let managerRestarts = false;
+  const unlocked = Promise.withResolvers<void>();
+  const answering = Promise.withResolvers<void>();
+  const workOf = (nodeId: NodeId): Work =>
+    startWork({
+      nodeId,
+      flags,
+      place,
+      description,
+      engine,
+      identity: demandIdentity,
+      isManager: () => manager !== undefined,
+      ready: answering.promise,
+      clock,
+      random,
+      logger,
+    });
+  const stop = (finish: () => void): void => {
+    cleanUp = finish;
+    // The answer to the caller goes out first.
+    clock.startTimer(50, () => stopping.resolve());
+  };
+  const announce = (): void => {
+    notifySystemd('READY=1');
+    if (flags.readyFd < 0) return;
+    writeSync(flags.readyFd, 'ready\n');
+    closeSync(flags.readyFd);
+  };
+  /** What has been started so far. */
+  const started: { work?: Work; keeper?: IdentityKeeper; roles?: Promise<void> } = {};
+  const end = async (): Promise<void> => {
+    logger.info('stopping; containers run on');
+    notifySystemd('STOPPING=1');
+    await started.work?.agent.close();
+    life.abort(new Error('stopping'));
+    await started.keeper?.close();
+    await started.roles;
+    started.work?.close();
+    door.close();
+    await handOver(manager, logger);
+    await manager?.close();
+    await engine.close();
+    cleanUp();
+  };
+
+  // Containers are taken up while the manager gets ready.
+  const recovering = engine.recover();
+  recovering.catch(() => undefined);
+  const own = await disk.peek();
+  const isLocked = own !== undefined && lock.isLocked() && (own.node.role === 'manager' || own.sealed);
+  if (isLocked) {
+    await recovering;
+    const locked = workOf(own.node.nodeId);
+    started.work = locked;
+    const daemon = lockedHandlers({
+      flags,
+      version,
+      node: own.node,
+      lock,
+      engine,
+      logger,
+      startedAt,
+      graceMs: locked.graceMs,
+      endAgent: () => locked.agent.close(),
+      unlocked: unlocked.resolve,
+      stop,
+    });
+    await door.open((serve) => {
+      serve(daemonService, daemon);
+      for (const definition of [controlService, dispatcherService, membershipService, tasksService, imagesService])
+        serve(definition, late(definition, refuseLocked) as never);
+    });
+    logger.warn('locked: the unlock key is needed', { socket: flags.socket, version, hint: 'tsswarm unlock' });
+    announce();
+    const outcome = await Promise.race([
+      unlocked.promise.then(() => 'unlocked' as const),
+      stopping.promise.then(() => 'stopping' as const),
+    ]);
+    if (outcome === 'stopping') return end();
+  }
+
+  const before = await disk.load();
+  const saved = before ?? (await joinAsRequested(flags.stateDir, place, description, disk, clock));
+  const nodeId = saved === undefined ? nodeIdentity(flags.stateDir, random) : identityOf(saved.certificate).nodeId;
+  const beManager = async (mine: LiveIdentity | undefined): Promise<Manager> => {
     const begun = await startManager({
       store: storeAsked,
       nodeId,
       stateDir: flags.stateDir,
       addressPools: flags.addressPools,
       description,
-      identity,
+      identity: mine,
       disk,
+      lock,
       listenAddr: place.listenAddr,
       mayGoUnheard: place.mayGoUnheard,
       advertiseAddr: place.advertiseAddr,
@@ -107,11 +198,19 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     try {
       await begun.takePlace();
       storeRequestTaken(flags.stateDir);
+      return begun;
     } catch (error) {
       manager = undefined;
       await begun.close();
       throw error;
     }
+  };
+  const beWorker = async (): Promise<void> => {
+    const former = manager;
+    manager = undefined;
+    await former?.close();
+    await lock.release(() => disk.reseal());
+    await eraseManager(managerDir);
   };
   const known = saved === undefined ? undefined : createLiveIdentity(saved);
   if (storeAsked !== undefined && known?.node.role === 'worker') {
@@ -119,146 +218,112 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       hint: 'start it without: tsswarm init',
     });
   }
-  // Containers are taken up while the manager gets ready.
-  const recovering = engine.recover();
-  recovering.catch(() => undefined);
   if (known === undefined || known.node.role === 'manager') {
     try {
-      await beManager(known);
+      const { identity: made } = await beManager(known);
+      identity = known ?? made;
     } catch (error) {
       if (before === undefined && known !== undefined) await takeBackJoin(known, place.managers(), logger);
       throw error;
     }
+  } else {
+    identity = known;
+    // It stopped between becoming a worker and forgetting what a manager knows.
+    if (existsSync(dekFile(managerDir))) await beWorker();
   }
   await recovering;
-  const identity = known ?? manager?.identity;
-  if (identity === undefined) throw new TsswarmError('INTERNAL', 'starting the node: it has no identity');
 
-  const { socket } = flags;
-  const connection = connectLocal(socket);
-  const managers = createManagers({
-    identity: () => identity,
-    clock,
-    addresses: place.managers,
-    learn: place.learn,
-    local: () => (manager === undefined ? undefined : connection.service(dispatcherService)),
-  });
+  const mine = identity;
+  const { agent, managers, graceMs } = (started.work ??= workOf(nodeId));
   const demandManager = (): Manager => {
     if (manager !== undefined) return manager;
+    if (managerRestarts)
+      throw new TsswarmError('UNAVAILABLE', 'asking this node for the cluster: its manager is starting again');
     throw new TsswarmError('PERMISSION_DENIED', 'asking this node for the cluster: it is a worker, not a manager', {
       hint: `run the command on a manager, or make this node one: tsswarm node promote ${nodeId}`,
     });
   };
-  const servers = { rpc: createRpcServer(), local: createLocalServer() };
-  const serve = <S extends Readonly<Record<string, object>>>(definition: S, handlers: ServiceHandlers<S>): void => {
-    servers.rpc.add(definition, handlers);
-    servers.local.add(definition, handlers);
-  };
-  serve(
-    controlService,
-    late(controlService, () => demandManager().control),
-  );
-  serve(
-    dispatcherService,
-    late(dispatcherService, () => demandManager().dispatcher),
-  );
-  serve(
-    membershipService,
-    late(membershipService, () => demandManager().membership),
-  );
-  serve(
-    tasksService,
-    tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
-  );
-  serve(imagesService, imagesHandlers(engine));
-  serve(
-    daemonService,
-    daemonHandlers({
-      flags,
-      version,
-      nodeId,
-      identity,
-      manager: () => manager,
-      managers,
-      engine,
-      clock,
-      logger,
-      startedAt,
-      graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
-      endAgent: () => agent.close(),
-      stop: (finish) => {
-        cleanUp = finish;
-        // The answer to the caller goes out first.
-        clock.startTimer(50, () => stopping.resolve());
-      },
-    }),
-  );
-  const listening = await listenOnSocket(servers, socket);
-
-  const resolver = createResolver({
-    clock,
-    random,
-    networkName: (id) => agent.network(id)?.spec.name,
-    resolvConf: '/etc/resolv.conf',
+  await door.open((serve) => {
+    serve(
+      controlService,
+      late(controlService, () => demandManager().control),
+    );
+    serve(
+      dispatcherService,
+      late(dispatcherService, () => demandManager().dispatcher),
+    );
+    serve(
+      membershipService,
+      late(membershipService, () => demandManager().membership),
+    );
+    serve(
+      tasksService,
+      tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
+    );
+    serve(imagesService, imagesHandlers(engine));
+    serve(
+      daemonService,
+      daemonHandlers({
+        flags,
+        version,
+        nodeId,
+        identity: mine,
+        manager: () => manager,
+        managers,
+        engine,
+        clock,
+        logger,
+        startedAt,
+        graceMs,
+        lockedBy: () => lock.lockedBy(),
+        endAgent: () => agent.close(),
+        async forceNewCluster() {
+          forceNewCluster(managerDir);
+          const former = manager;
+          managerRestarts = true;
+          manager = undefined;
+          try {
+            await former?.close();
+            return (await beManager(mine)).givenUp;
+          } catch (error) {
+            // The next start goes on with it.
+            fatal('a new cluster could not be forced: stopping')(error as Error);
+            throw error;
+          } finally {
+            managerRestarts = false;
+          }
+        },
+        stop,
+      }),
+    );
   });
-  const agent = startAgent({
-    nodeId,
-    describe: () => description,
-    dispatcher: managers.dispatcher,
-    engine,
-    resolver,
-    netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
-    disk: agentDisk(join(flags.stateDir, 'agent.state')),
-    clock,
-    random,
-    logger,
-  });
-  const roles = followRole({
-    identity,
+  answering.resolve();
+  started.roles = followRole({
+    identity: mine,
     logger,
     clock,
     signal: life.signal,
-    begin: () => beManager(identity),
-    async end() {
-      const before = manager;
-      manager = undefined;
-      await before?.close();
-      await eraseManager(join(flags.stateDir, 'manager'));
-    },
+    begin: async () => void (await beManager(mine)),
+    end: beWorker,
   });
-  const keeper = keepIdentity({
-    identity,
+  started.keeper = keepIdentity({
+    identity: mine,
     disk,
     ca: () =>
-      manager === undefined ? managers.connection().service(caService) : caInProcess(manager.ca, () => identity.node),
+      manager === undefined ? managers.connection().service(caService) : caInProcess(manager.ca, () => mine.node),
     clock,
     random,
     logger,
   });
-  logger.info('ready', { nodeId, socket, version, role: identity.node.role });
-  notifySystemd('READY=1');
-  if (flags.readyFd >= 0) {
-    writeSync(flags.readyFd, 'ready\n');
-    closeSync(flags.readyFd);
-  }
+  logger.info('ready', { nodeId, socket: flags.socket, version, role: mine.node.role });
+  if (!isLocked) announce();
 
   await stopping.promise;
-  logger.info('stopping; containers run on');
-  notifySystemd('STOPPING=1');
-  await agent.close();
-  life.abort(new Error('stopping'));
-  await keeper.close();
-  await roles;
-  managers.close();
-  connection.close();
-  listening.close();
-  servers.local.close();
-  servers.rpc.close();
-  await handOver(manager, logger);
-  await manager?.close();
-  resolver.close();
-  await engine.close();
-  cleanUp();
+  await end();
+}
+
+function refuseLocked(): never {
+  throw lockedError();
 }
 
 function openLogger({ logFile, logLevel }: DaemonFlags): Logger {

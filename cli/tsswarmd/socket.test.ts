@@ -23,6 +23,8 @@ describe("the node's socket", () => {
       server.add(daemonService, {
         status: () => Promise.reject(new Error('not asked')),
         leave: () => Promise.resolve({}),
+        unlock: () => Promise.reject(new Error('not asked for')),
+        forceNewCluster: () => Promise.reject(new Error('not asked for')),
       });
     }
     listening = await listenOnSocket(servers, path);

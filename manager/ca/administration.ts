@@ -1,10 +1,13 @@
+import { isDeepStrictEqual } from 'node:util';
 import { TsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import { rootDigest } from '../../base/join-token.ts';
+import type { Random } from '../../base/random.ts';
 import { certificatesOf } from '../../proto/rpc/certificate.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { Cluster, ExternalCa, RotateCaRequest } from '../../proto/types/index.ts';
+import { noLock, withAutolock } from '../cluster/autolock/settings.ts';
 import { withSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
@@ -17,10 +20,13 @@ import { tryExternalCas } from './trial.ts';
 
 export interface AdministrationOptions extends IssuerOptions {
   readonly store: Store;
+  readonly random: Random;
   /** This manager. */
   readonly nodeId: NodeId;
   /** Whether managers keep snapshots of the state themselves. */
   readonly hasSnapshots: () => boolean;
+  /** The managers keep the state on their own disks: they can lock it. */
+  readonly canLock: boolean;
 }
 
 /** What `tsswarm ca` and `tsswarm update` ask of the manager that leads. */
@@ -40,6 +46,7 @@ export function createAdministration(
           },
         );
       }
+      if (settings.autoLock === true && !options.canLock) throw noLock();
       const before = store.view(clusterOf);
       const root = issuerOf(before).certificate;
       const cas = externalCas?.cas.map((ca) => completed(ca, root));
@@ -62,8 +69,9 @@ export function createAdministration(
       return store.update((tx) => {
         const cluster = clusterOf(tx);
         const spec = { ...withSettings(cluster.spec, settings), ...(cas === undefined ? {} : { externalCas: cas }) };
-        if (JSON.stringify(spec) === JSON.stringify(cluster.spec)) return { changed: false };
-        tx.update('cluster', { ...cluster, spec });
+        const next = withAutolock({ ...cluster, spec }, settings, options.random);
+        if (isDeepStrictEqual(next, cluster)) return { changed: false };
+        tx.update('cluster', next);
         return { changed: true };
       });
     },

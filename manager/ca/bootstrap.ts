@@ -3,6 +3,7 @@ import { newId } from '../../base/ids.ts';
 import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
 import type { Cluster, NodeAvailability, NodeDescription } from '../../proto/types/index.ts';
+import { withAutolock } from '../cluster/autolock/settings.ts';
 import { DEFAULT_HISTORY_LIMIT, withSettings } from '../cluster/spec.ts';
 import type { ClusterSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
@@ -38,7 +39,7 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
   const id = newId<ClusterId>(random);
   const root = options.root ?? (await createRootCa(id, now));
   const meta = { version: 0, createdAt: now, updatedAt: now };
-  const cluster: Cluster = {
+  const bare: Cluster = {
     id,
     meta,
     spec: withSettings(
@@ -54,6 +55,7 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
     rootCaCertificate: root.certificate,
     rootCaKey: root.key,
   };
+  const cluster = withAutolock(bare, options.settings ?? {}, random);
   await store.update((tx) => {
     tx.create('cluster', cluster);
     tx.create('node', {

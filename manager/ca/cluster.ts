@@ -15,9 +15,9 @@ export function clusterOf(tx: ReadTransaction): Cluster {
   return cluster;
 }
 
-/** The cluster as it may be shown: without private keys. */
+/** The cluster as it may be shown: without private keys and the unlock key. */
 export function withoutKeys(cluster: Cluster): Cluster {
-  const { caRotation, ...rest } = cluster;
+  const { caRotation, unlockKey: _, ...rest } = cluster;
   return {
     ...rest,
     rootCaKey: '',

@@ -11,6 +11,7 @@ import { createAdministration } from '../ca/administration.ts';
 import type { ExternalSigner } from '../ca/signer/signer.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { unlockKeyOf } from './autolock/settings.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
 
@@ -21,6 +22,8 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** The managers keep the state on their own disks: they can lock it. */
+  readonly canLock: boolean;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
   /** The way to external CAs; absent: there is none. */
@@ -146,6 +149,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
+    getUnlockKey: () => Promise.resolve({ unlockKey: unlockKeyOf(store.view(clusterOf)) }),
   };
 }
 

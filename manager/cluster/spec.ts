@@ -2,9 +2,10 @@ import { spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/types/index.ts';
 
-/** Settings that are numbers; who signs certificates is the CA's business. */
+/** Settings but for who signs certificates, which is the CA's business. */
 export type ClusterSettings = Omit<UpdateClusterRequest, 'externalCas'>;
-type SettingName = keyof ClusterSettings;
+/** Those that are numbers. */
+type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'rotateUnlockKey'>;
 
 const HOUR_MS = 3600 * 1000;
 /** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */
@@ -28,6 +29,8 @@ interface Limits {
   readonly what: string;
   readonly from: number;
   readonly to: number;
+  /** Whether 0, which stands for never, will do too. */
+  readonly orZero?: true;
   /** The limits in the user's words. */
   readonly words: string;
 }
@@ -48,6 +51,14 @@ const LIMITS: Readonly<Record<SettingName, Limits>> = {
     to: 10_000_000,
     words: '100 to 10000000',
   },
+  // Longer than a daemon takes to start again.
+  removeDeadManagersMs: {
+    what: 'the time after which a silent manager loses its vote',
+    from: 10_000,
+    to: 365 * 24 * HOUR_MS,
+    orZero: true,
+    words: '10s to a year, or 0s for never',
+  },
   maxSnapshots: { what: 'the number of older snapshots kept', from: 0, to: 100, words: '0 to 100' },
 };
 
@@ -56,9 +67,10 @@ const LIMITS: Readonly<Record<SettingName, Limits>> = {
  * @throws INVALID_INPUT that says what is possible
  */
 export function checkClusterSettings(change: ClusterSettings): ClusterSettings {
-  for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
+  for (const [name, { what, from, to, orZero, words }] of Object.entries(LIMITS)) {
     const value = change[name as SettingName];
-    if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
+    if (value === undefined || (value === 0 && orZero === true)) continue;
+    if (Number.isSafeInteger(value) && value >= from && value <= to) continue;
     const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
     throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`, {
       hint: 'see tsswarm update --help',
@@ -67,7 +79,7 @@ export function checkClusterSettings(change: ClusterSettings): ClusterSettings {
   return change;
 }
 
-/** The settings of a cluster with a change made to them. @throws INVALID_INPUT */
+/** The settings of a cluster with a change made to them; autolock is not one of them alone. @throws INVALID_INPUT */
 export function withSettings(spec: ClusterSpec, change: ClusterSettings): ClusterSpec {
   const asked = checkClusterSettings(change);
   const given = Object.keys(LIMITS)

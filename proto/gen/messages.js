@@ -3525,6 +3525,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.dispatcherHeartbeatMs = null;
             ClusterSpec.prototype.snapshotInterval = null;
             ClusterSpec.prototype.maxSnapshots = null;
+            ClusterSpec.prototype.autoLock = null;
+            ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
 
             let $oneOfFields;
@@ -3553,6 +3555,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_autoLock", {
+                get: $util.oneOfGetter($oneOfFields = ["autoLock"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -3578,9 +3592,13 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(176).int32(m.snapshotInterval);
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
                     w.uint32(184).int32(m.maxSnapshots);
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
+                    w.uint32(192).bool(m.autoLock);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(200).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && m.externalCas.length) {
                     for (var i = 0; i < m.externalCas.length; ++i)
-                        $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(194).fork(), q + 1).ldelim();
+                        $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(210).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -3679,6 +3697,20 @@ export const tsswarm = $root.tsswarm = (() => {
                             continue;
                         }
                     case 24: {
+                            if (u !== 0)
+                                break;
+                            m.autoLock = r.bool();
+                            m._autoLock = "autoLock";
+                            continue;
+                        }
+                    case 25: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
+                    case 26: {
                             if (u !== 2)
                                 break;
                             if (!(m.externalCas && m.externalCas.length))
@@ -3762,6 +3794,19 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.maxSnapshots != null) {
                     m.maxSnapshots = d.maxSnapshots | 0;
                 }
+                if (d.autoLock != null) {
+                    m.autoLock = $Boolean(d.autoLock);
+                }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 if (d.externalCas) {
                     if (!$Array.isArray(d.externalCas))
                         throw $TypeError(".tsswarm.v1.ClusterSpec.externalCas: array expected");
@@ -3828,6 +3873,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
                     d.maxSnapshots = m.maxSnapshots;
+                }
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
+                    d.autoLock = m.autoLock;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 if (m.externalCas && m.externalCas.length) {
                     d.externalCas = $Array(m.externalCas.length);
@@ -4190,12 +4246,19 @@ export const tsswarm = $root.tsswarm = (() => {
             Cluster.prototype.rotatedTokens = $util.emptyArray;
             Cluster.prototype.removedNodes = $util.emptyArray;
             Cluster.prototype.formerRoots = $util.emptyArray;
+            Cluster.prototype.unlockKey = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Cluster.prototype, "_caRotation", {
                 get: $util.oneOfGetter($oneOfFields = ["caRotation"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Cluster.prototype, "_unlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["unlockKey"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -4232,6 +4295,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.formerRoots.length; ++i)
                         w.uint32(186).string(m.formerRoots[i]);
                 }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey"))
+                    w.uint32(194).string(m.unlockKey);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4341,6 +4406,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.formerRoots.push(r.stringVerify());
                             continue;
                         }
+                    case 24: {
+                            if (u !== 2)
+                                break;
+                            m.unlockKey = r.stringVerify();
+                            m._unlockKey = "unlockKey";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4429,6 +4501,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.formerRoots[i] = $String(d.formerRoots[i]);
                     }
                 }
+                if (d.unlockKey != null) {
+                    m.unlockKey = $String(d.unlockKey);
+                }
                 return m;
             };
 
@@ -4491,6 +4566,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.formerRoots.length; ++j) {
                         d.formerRoots[j] = m.formerRoots[j];
                     }
+                }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
                 }
                 return d;
             };
@@ -19801,6 +19879,8 @@ export const tsswarm = $root.tsswarm = (() => {
             DaemonStatusResponse.prototype.containersRunning = 0;
             DaemonStatusResponse.prototype.images = 0;
             DaemonStatusResponse.prototype.store = null;
+            DaemonStatusResponse.prototype.locked = false;
+            DaemonStatusResponse.prototype.lockedBy = "";
 
             let $oneOfFields;
 
@@ -19851,6 +19931,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(128).int32(m.images);
                 if (m.store != null && $Object.hasOwnProperty.call(m, "store"))
                     $root.tsswarm.v1.StoreStatus.encode(m.store, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.locked != null && $Object.hasOwnProperty.call(m, "locked") && m.locked !== false)
+                    w.uint32(240).bool(m.locked);
+                if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy") && m.lockedBy !== "")
+                    w.uint32(250).string(m.lockedBy);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20035,6 +20119,24 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._store = "store";
                             continue;
                         }
+                    case 30: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.locked = v;
+                            else
+                                delete m.locked;
+                            continue;
+                        }
+                    case 31: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.lockedBy = v;
+                            else
+                                delete m.lockedBy;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20175,6 +20277,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.DaemonStatusResponse.store: object expected");
                     m.store = $root.tsswarm.v1.StoreStatus.fromObject(d.store, q + 1);
                 }
+                if (d.locked != null) {
+                    if (d.locked) {
+                        m.locked = $Boolean(d.locked);
+                    }
+                }
+                if (d.lockedBy != null) {
+                    if (typeof d.lockedBy !== "string" || d.lockedBy.length) {
+                        m.lockedBy = $String(d.lockedBy);
+                    }
+                }
                 return m;
             };
 
@@ -20219,6 +20331,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.stateDir = "";
                     d.containersRunning = 0;
                     d.images = 0;
+                    d.locked = false;
+                    d.lockedBy = "";
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
@@ -20290,6 +20404,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.store != null && $Object.hasOwnProperty.call(m, "store")) {
                     d.store = $root.tsswarm.v1.StoreStatus.toObject(m.store, o, q + 1);
+                }
+                if (m.locked != null && $Object.hasOwnProperty.call(m, "locked")) {
+                    d.locked = m.locked;
+                }
+                if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy")) {
+                    d.lockedBy = m.lockedBy;
                 }
                 return d;
             };
@@ -20952,6 +21072,602 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return LeaveResponse;
+        })();
+
+        v1.UnlockRequest = (function() {
+
+            const UnlockRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnlockRequest.prototype.key = "";
+
+            UnlockRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key") && m.key !== "")
+                    w.uint32(10).string(m.key);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnlockRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnlockRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.key = v;
+                            else
+                                delete m.key;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnlockRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnlockRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnlockRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UnlockRequest();
+                if (d.key != null) {
+                    if (typeof d.key !== "string" || d.key.length) {
+                        m.key = $String(d.key);
+                    }
+                }
+                return m;
+            };
+
+            UnlockRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.key = "";
+                }
+                if (m.key != null && $Object.hasOwnProperty.call(m, "key")) {
+                    d.key = m.key;
+                }
+                return d;
+            };
+
+            UnlockRequest.prototype.toJSON = function() {
+                return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnlockRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnlockRequest";
+            };
+
+            return UnlockRequest;
+        })();
+
+        v1.UnlockResponse = (function() {
+
+            const UnlockResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnlockResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnlockResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnlockResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnlockResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnlockResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnlockResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.UnlockResponse();
+            };
+
+            UnlockResponse.toObject = function () {
+                return {};
+            };
+
+            UnlockResponse.prototype.toJSON = function() {
+                return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnlockResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnlockResponse";
+            };
+
+            return UnlockResponse;
+        })();
+
+        v1.ForceNewClusterRequest = (function() {
+
+            const ForceNewClusterRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ForceNewClusterRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ForceNewClusterRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ForceNewClusterRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ForceNewClusterRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ForceNewClusterRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ForceNewClusterRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.ForceNewClusterRequest();
+            };
+
+            ForceNewClusterRequest.toObject = function () {
+                return {};
+            };
+
+            ForceNewClusterRequest.prototype.toJSON = function() {
+                return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ForceNewClusterRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
+            };
+
+            return ForceNewClusterRequest;
+        })();
+
+        v1.GivenUpManager = (function() {
+
+            const GivenUpManager = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GivenUpManager.prototype.nodeId = "";
+            GivenUpManager.prototype.hostname = "";
+
+            GivenUpManager.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname") && m.hostname !== "")
+                    w.uint32(18).string(m.hostname);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GivenUpManager.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GivenUpManager();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.hostname = v;
+                            else
+                                delete m.hostname;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GivenUpManager.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GivenUpManager)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GivenUpManager: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GivenUpManager();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.hostname != null) {
+                    if (typeof d.hostname !== "string" || d.hostname.length) {
+                        m.hostname = $String(d.hostname);
+                    }
+                }
+                return m;
+            };
+
+            GivenUpManager.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.hostname = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.hostname != null && $Object.hasOwnProperty.call(m, "hostname")) {
+                    d.hostname = m.hostname;
+                }
+                return d;
+            };
+
+            GivenUpManager.prototype.toJSON = function() {
+                return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GivenUpManager.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GivenUpManager";
+            };
+
+            return GivenUpManager;
+        })();
+
+        v1.ForceNewClusterResponse = (function() {
+
+            const ForceNewClusterResponse = function (p) {
+                this.managers = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ForceNewClusterResponse.prototype.managers = $util.emptyArray;
+
+            ForceNewClusterResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.managers != null && m.managers.length) {
+                    for (var i = 0; i < m.managers.length; ++i)
+                        $root.tsswarm.v1.GivenUpManager.encode(m.managers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ForceNewClusterResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ForceNewClusterResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.managers && m.managers.length))
+                                m.managers = [];
+                            m.managers.push($root.tsswarm.v1.GivenUpManager.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ForceNewClusterResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ForceNewClusterResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ForceNewClusterResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ForceNewClusterResponse();
+                if (d.managers) {
+                    if (!$Array.isArray(d.managers))
+                        throw $TypeError(".tsswarm.v1.ForceNewClusterResponse.managers: array expected");
+                    m.managers = $Array(d.managers.length);
+                    for (var i = 0; i < d.managers.length; ++i) {
+                        if (!$util.isObject(d.managers[i]))
+                            throw $TypeError(".tsswarm.v1.ForceNewClusterResponse.managers: object expected");
+                        m.managers[i] = $root.tsswarm.v1.GivenUpManager.fromObject(d.managers[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            ForceNewClusterResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.managers = [];
+                }
+                if (m.managers && m.managers.length) {
+                    d.managers = $Array(m.managers.length);
+                    for (var j = 0; j < m.managers.length; ++j) {
+                        d.managers[j] = $root.tsswarm.v1.GivenUpManager.toObject(m.managers[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            ForceNewClusterResponse.prototype.toJSON = function() {
+                return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ForceNewClusterResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
+            };
+
+            return ForceNewClusterResponse;
         })();
 
         v1.LogsRequest = (function() {
@@ -30704,6 +31420,9 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.dispatcherHeartbeatMs = null;
             UpdateClusterRequest.prototype.snapshotInterval = null;
             UpdateClusterRequest.prototype.maxSnapshots = null;
+            UpdateClusterRequest.prototype.autoLock = null;
+            UpdateClusterRequest.prototype.rotateUnlockKey = null;
+            UpdateClusterRequest.prototype.removeDeadManagersMs = null;
             UpdateClusterRequest.prototype.externalCas = null;
 
             let $oneOfFields;
@@ -30739,6 +31458,24 @@ export const tsswarm = $root.tsswarm = (() => {
             });
 
             // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_autoLock", {
+                get: $util.oneOfGetter($oneOfFields = ["autoLock"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_rotateUnlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["rotateUnlockKey"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
             $Object.defineProperty(UpdateClusterRequest.prototype, "_externalCas", {
                 get: $util.oneOfGetter($oneOfFields = ["externalCas"]),
                 set: $util.oneOfSetter($oneOfFields)
@@ -30761,8 +31498,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).int32(m.snapshotInterval);
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots"))
                     w.uint32(40).int32(m.maxSnapshots);
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
+                    w.uint32(48).bool(m.autoLock);
+                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey"))
+                    w.uint32(56).bool(m.rotateUnlockKey);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
-                    $root.tsswarm.v1.ExternalCaList.encode(m.externalCas, w.uint32(50).fork(), q + 1).ldelim();
+                    $root.tsswarm.v1.ExternalCaList.encode(m.externalCas, w.uint32(74).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -30832,6 +31575,27 @@ export const tsswarm = $root.tsswarm = (() => {
                             continue;
                         }
                     case 6: {
+                            if (u !== 0)
+                                break;
+                            m.autoLock = r.bool();
+                            m._autoLock = "autoLock";
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            m.rotateUnlockKey = r.bool();
+                            m._rotateUnlockKey = "rotateUnlockKey";
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
+                    case 9: {
                             if (u !== 2)
                                 break;
                             m.externalCas = $root.tsswarm.v1.ExternalCaList.decode(r, r.size(), $undefined, q + 1, m.externalCas);
@@ -30894,6 +31658,22 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.maxSnapshots != null) {
                     m.maxSnapshots = d.maxSnapshots | 0;
                 }
+                if (d.autoLock != null) {
+                    m.autoLock = $Boolean(d.autoLock);
+                }
+                if (d.rotateUnlockKey != null) {
+                    m.rotateUnlockKey = $Boolean(d.rotateUnlockKey);
+                }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 if (d.externalCas != null) {
                     if (!$util.isObject(d.externalCas))
                         throw $TypeError(".tsswarm.v1.UpdateClusterRequest.externalCas: object expected");
@@ -30934,6 +31714,20 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.maxSnapshots != null && $Object.hasOwnProperty.call(m, "maxSnapshots")) {
                     d.maxSnapshots = m.maxSnapshots;
+                }
+                if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
+                    d.autoLock = m.autoLock;
+                }
+                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey")) {
+                    d.rotateUnlockKey = m.rotateUnlockKey;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas")) {
                     d.externalCas = $root.tsswarm.v1.ExternalCaList.toObject(m.externalCas, o, q + 1);
@@ -31216,6 +32010,225 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return UpdateClusterResponse;
+        })();
+
+        v1.GetUnlockKeyRequest = (function() {
+
+            const GetUnlockKeyRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetUnlockKeyRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetUnlockKeyRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetUnlockKeyRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetUnlockKeyRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetUnlockKeyRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetUnlockKeyRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.GetUnlockKeyRequest();
+            };
+
+            GetUnlockKeyRequest.toObject = function () {
+                return {};
+            };
+
+            GetUnlockKeyRequest.prototype.toJSON = function() {
+                return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
+            };
+
+            return GetUnlockKeyRequest;
+        })();
+
+        v1.GetUnlockKeyResponse = (function() {
+
+            const GetUnlockKeyResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GetUnlockKeyResponse.prototype.unlockKey = "";
+
+            GetUnlockKeyResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey") && m.unlockKey !== "")
+                    w.uint32(10).string(m.unlockKey);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GetUnlockKeyResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GetUnlockKeyResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.unlockKey = v;
+                            else
+                                delete m.unlockKey;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GetUnlockKeyResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GetUnlockKeyResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GetUnlockKeyResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GetUnlockKeyResponse();
+                if (d.unlockKey != null) {
+                    if (typeof d.unlockKey !== "string" || d.unlockKey.length) {
+                        m.unlockKey = $String(d.unlockKey);
+                    }
+                }
+                return m;
+            };
+
+            GetUnlockKeyResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.unlockKey = "";
+                }
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
+                }
+                return d;
+            };
+
+            GetUnlockKeyResponse.prototype.toJSON = function() {
+                return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
+            };
+
+            return GetUnlockKeyResponse;
         })();
 
         v1.RotateCaRequest = (function() {

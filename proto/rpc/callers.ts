@@ -42,7 +42,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     stopTask: ADMINISTRATOR,
     watchTask: ADMINISTRATOR,
   }),
-  ...rights(daemonService, { status: LOCAL, leave: LOCAL }),
+  ...rights(daemonService, { status: LOCAL, leave: LOCAL, unlock: LOCAL, forceNewCluster: LOCAL }),
   ...rights(dispatcherService, {
     session: OWN_NODE,
     heartbeat: OWN_NODE,
@@ -74,6 +74,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     getStoreAccess: MANAGER,
     rotateJoinToken: ADMINISTRATOR,
     updateCluster: ADMINISTRATOR,
+    getUnlockKey: ADMINISTRATOR,
     rotateCa: ADMINISTRATOR,
     getCa: ADMINISTRATOR,
   }),

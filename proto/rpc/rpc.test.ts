@@ -30,6 +30,8 @@ for (const [name, listen, connect] of [
               new TsswarmError('IN_USE', 'doing "x": no', { hint: 'do y', where: { file: 'f', line: 2, column: 3 } }),
             ),
           leave: ({ force }) => Promise.resolve(force ? { warning: 'forced' } : {}),
+          unlock: () => Promise.reject(new Error('not asked for')),
+          forceNewCluster: () => Promise.reject(new Error('not asked for')),
         });
         server.add(tasksService, {
           containers: () => Promise.resolve({ containers: [] }),
@@ -165,6 +167,8 @@ for (const [name, listen, connect] of [
         server.add(daemonService, {
           status: () => Promise.reject(new TsswarmError('CONFLICT', 'second life')),
           leave: ({ force }) => Promise.resolve(force ? { warning: 'forced' } : {}),
+          unlock: () => Promise.reject(new Error('not asked for')),
+          forceNewCluster: () => Promise.reject(new Error('not asked for')),
         }),
       );
       for (;;) {

@@ -11,7 +11,9 @@ import type {
   FindImageResponse,
   GetCaResponse,
   GetClusterResponse,
+  ForceNewClusterResponse,
   GetRootCertificateResponse,
+  GetUnlockKeyResponse,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -50,6 +52,7 @@ import type {
   SessionMessage,
   SessionRequest,
   StopTaskRequest,
+  UnlockRequest,
   StoreAccessResponse,
   UpdateClusterRequest,
   UpdateClusterResponse,
@@ -137,6 +140,12 @@ export const controlService = {
 export const daemonService = {
   status: unary<Empty, DaemonStatusResponse>('Daemon/Status', 'DaemonStatusRequest', 'DaemonStatusResponse'),
   leave: unary<LeaveRequest, LeaveResponse>('Daemon/Leave', 'LeaveRequest', 'LeaveResponse'),
+  unlock: unary<UnlockRequest, Empty>('Daemon/Unlock', 'UnlockRequest', 'UnlockResponse'),
+  forceNewCluster: unary<Empty, ForceNewClusterResponse>(
+    'Daemon/ForceNewCluster',
+    'ForceNewClusterRequest',
+    'ForceNewClusterResponse',
+  ),
 } as const;
 
 /** Callers: worker, manager (now: the local socket). */
@@ -247,6 +256,11 @@ export const membershipService = {
     'Membership/UpdateCluster',
     'UpdateClusterRequest',
     'UpdateClusterResponse',
+  ),
+  getUnlockKey: unary<Empty, GetUnlockKeyResponse>(
+    'Membership/GetUnlockKey',
+    'GetUnlockKeyRequest',
+    'GetUnlockKeyResponse',
   ),
   rotateCa: unary<RotateCaRequest, RotateCaResponse>('Membership/RotateCa', 'RotateCaRequest', 'RotateCaResponse'),
   getCa: unary<Empty, GetCaResponse>('Membership/GetCa', 'GetCaRequest', 'GetCaResponse'),

@@ -116,6 +116,10 @@ export interface DaemonStatusResponse {
   readonly stateDir: string;
   readonly containersRunning: number;
   readonly images: number;
+  /** The node waits for the unlock key: it serves nothing but this, `unlock` and `leave`. */
+  readonly locked: boolean;
+  /** Id of the unlock key that locks the keys on this node's disk; empty: they are not locked. */
+  readonly lockedBy: string;
   /** Absent on a worker. */
   readonly store?: StoreStatus;
 }
@@ -137,6 +141,13 @@ export interface StoreMember {
 export interface LeaveResponse {
   /** What the user should know of it; absent: nothing. */
   readonly warning?: string;
+}
+export interface UnlockRequest {
+  readonly key: string;
+}
+export interface ForceNewClusterResponse {
+  /** The managers that were given up. */
+  readonly managers: readonly { readonly nodeId: string; readonly hostname: string }[];
 }
 export interface LeaveRequest {
   readonly force: boolean;

@@ -83,12 +83,23 @@ export interface StoreAccessResponse {
 export type UpdateClusterRequest = Partial<
   Pick<
     ClusterSpec,
-    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots'
+    | 'removeDeadManagersMs'
+    | 'taskHistoryLimit'
+    | 'nodeCertExpiryMs'
+    | 'dispatcherHeartbeatMs'
+    | 'snapshotInterval'
+    | 'maxSnapshots'
+    | 'autoLock'
   >
 > & {
   /** A root that is empty is the present one. */
   readonly externalCas?: { readonly cas: readonly ExternalCa[] };
+  /** A new unlock key. */
+  readonly rotateUnlockKey?: boolean;
 };
+export interface GetUnlockKeyResponse {
+  readonly unlockKey: string;
+}
 export interface UpdateClusterResponse {
   /** False: it was so already. */
   readonly changed: boolean;

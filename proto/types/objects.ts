@@ -39,6 +39,8 @@ export interface Cluster {
   readonly removedNodes?: readonly RemovedNode[];
   /** Digests of the roots before this one, newest last: whoever still brings a token of one is told so. */
   readonly formerRoots?: readonly string[];
+  /** With autolock: every manager locks its keys with it. */
+  readonly unlockKey?: string;
 }
 
 /** A change of root under way: certificates are issued by the new root, both roots are trusted. */
@@ -73,6 +75,10 @@ export interface ClusterSpec {
   readonly snapshotInterval?: number;
   /** Snapshots that are kept beside the newest; absent: 1. */
   readonly maxSnapshots?: number;
+  /** A manager that is silent for this long loses its vote if enough others are left, ms; 0 or absent: never. */
+  readonly removeDeadManagersMs?: number;
+  /** A manager that starts needs the unlock key. */
+  readonly autoLock?: boolean;
   /** Services that sign certificates in place of the managers, for the root that each names. */
   readonly externalCas?: readonly ExternalCa[];
 }

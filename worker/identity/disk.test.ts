@@ -58,13 +58,26 @@ describe('the identity on disk', () => {
   });
 
   it('keeps its key sealed where the cluster is locked', async () => {
-    const unlockKey = newUnlockKey(systemRandom);
-    const sealed = identityDisk(join(dir, 'id'), sealer(parseUnlockKey(unlockKey), systemRandom));
+    let active = true;
+    const by = (key: string) => {
+      const seal = sealer(parseUnlockKey(key), systemRandom);
+      return () => ({ ...seal, active });
+    };
+    const sealed = identityDisk(join(dir, 'id'), by(newUnlockKey(systemRandom)));
     await sealed.save(identity);
-    assert.ok(!readFileSync(nodeFile(), 'utf8').includes('BEGIN PRIVATE KEY'));
+    const inTheClear = (): boolean => readFileSync(nodeFile(), 'utf8').includes('BEGIN PRIVATE KEY');
+    assert.ok(!inTheClear());
     assert.deepEqual(await sealed.load(), identity);
+    assert.equal((await identityDisk(join(dir, 'id')).peek())?.node.role, 'manager');
     await assert.rejects(identityDisk(join(dir, 'id')).load(), /is locked/);
-    const wrong = identityDisk(join(dir, 'id'), sealer(parseUnlockKey(newUnlockKey(systemRandom)), systemRandom));
+    const wrong = identityDisk(join(dir, 'id'), by(newUnlockKey(systemRandom)));
     await assert.rejects(wrong.load(), (error) => isTsswarmError(error, 'PERMISSION_DENIED'));
+    active = false;
+    await Promise.all([sealed.reseal(), sealed.save(identity), sealed.reseal()]);
+    assert.ok(inTheClear());
+    assert.deepEqual(await identityDisk(join(dir, 'id')).load(), identity);
+    active = true;
+    await sealed.reseal();
+    assert.ok(!inTheClear());
   });
 });

@@ -157,6 +157,8 @@ describe('joining a cluster', () => {
       server.add(daemonService, {
         status: () => Promise.reject(new Error('not asked for')),
         leave: () => Promise.reject(new Error('not asked for')),
+        unlock: () => Promise.reject(new Error('not asked for')),
+        forceNewCluster: () => Promise.reject(new Error('not asked for')),
       }),
     );
     const connection = connect(served, nodeCredentials(identity));

@@ -1,13 +1,14 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
-import { openNode } from '../../local-node/index.ts';
+import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
 import { readStoreAccess, storeRequestPath } from '../../local-node/store-access.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
 import { refuseAtInit } from '../external-ca.ts';
@@ -27,6 +28,8 @@ export interface StartNodeOptions {
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
   readonly externalCa?: readonly string[];
+  readonly autolock?: boolean;
+  readonly forceNewCluster?: boolean;
   readonly store?: string;
   readonly storeCacert?: string;
   readonly storeCert?: string;
@@ -36,6 +39,7 @@ export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
 
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
+  if (options.forceNewCluster === true) return forceNew(place, options, terminal);
   const request = requestOf(options);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
@@ -43,6 +47,13 @@ export async function init(place: NodePlace, options: InitOptions, terminal: Ter
   const node = await openNode(place);
   try {
     const status = await node.daemon.status({});
+    if (status.locked) {
+      terminal.out(`Node started again: ${status.nodeId}, and locked: its containers run, its manager needs the unlock key.
+
+Next:  tsswarm unlock
+`);
+      return;
+    }
     if (status.role !== 'manager' || known) {
       terminal.out(`Node started again: ${status.nodeId}, a ${status.role} of its cluster.
 
@@ -67,6 +78,59 @@ To add a manager to this swarm, run 'tsswarm join-token manager' and follow the 
 State: ${place.stateDir}
 ${storeLine(status.store)}Log:   ${started.log}
 Next:  tscompose up -d
+`);
+    if (options.autolock !== true) return;
+    const key = (await node.membership.getUnlockKey({})).unlockKey;
+    await untilLocked(node, key);
+    terminal.out(`\n${explainUnlockKey(key)}`);
+  } finally {
+    node.close();
+  }
+}
+
+/** Makes this manager the only one of its cluster. */
+async function forceNew(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
+  const action = 'forcing a new cluster';
+  if (!isMember(place.stateDir)) {
+    throw new TsswarmError('INVALID_INPUT', `${action}: this node belongs to none`, {
+      hint: 'run it on a manager that is left; to begin anew: tsswarm init',
+    });
+  }
+  refuseForMember(options);
+  const { store, storeCacert, storeCert, storeKey, storePasswordFile } = options;
+  const aboutStore = namesOf({ store, storeCacert, storeCert, storeKey, storePasswordFile });
+  if (aboutStore.length > 0) {
+    throw new TsswarmError('NOT_SUPPORTED', `${action} with ${aboutStore.join(' and ')}: the state stays where it is`, {
+      hint: 'give it without',
+    });
+  }
+  let node = await tryOpenNode(place);
+  const flags = daemonFlags(options);
+  if (node === undefined) {
+    await startNode({ place, flags, useSystemd: options.systemd });
+    node = await openNode(place);
+  } else if (flags.length > 0) {
+    node.close();
+    throw new TsswarmError(
+      'INVALID_INPUT',
+      `${action} with ${flags.filter((flag) => flag.startsWith('--')).join(' and ')}: the node runs`,
+      {
+        hint: 'give it without, or stop the node first',
+      },
+    );
+  }
+  try {
+    const { managers } = await node.daemon.forceNewCluster({});
+    const names = managers.map(({ nodeId, hostname }) => `    ${nodeId}  ${hostname}\n`).join('');
+    terminal.out(`This node is the only manager of its cluster now. Services, tasks, secrets and configs are kept.
+`);
+    if (names === '') return;
+    terminal.out(`
+Given up and shut out, for good:
+
+${names}
+Should one of them come back: run 'tsswarm leave --force' there, then join it anew.
+More managers: run 'tsswarm join-token manager' and follow the instructions.
 `);
   } finally {
     node.close();
@@ -108,7 +172,7 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
 function requestOf(options: InitOptions): InitRequest | undefined {
   refuseAtInit(options.externalCa);
-  const settings = clusterSettings(options);
+  const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
   const { snapshotInterval, maxSnapshots } = settings;
   if (options.store?.startsWith('etcd') === true && (snapshotInterval ?? maxSnapshots) !== undefined)
     throw new TsswarmError('NOT_SUPPORTED', 'setting how snapshots are taken: the state is to be kept in etcd', {
@@ -124,8 +188,20 @@ function requestOf(options: InitOptions): InitRequest | undefined {
 /** A node that is started again has its cluster: what would be ignored is refused. */
 function refuseForMember(options: InitOptions): void {
   const { certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots, availability } = options;
-  const given = namesOf({ certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots });
-  const all = availability === undefined ? given : [...given, '--availability'];
+  const { removeDeadManagers } = options;
+  const given = namesOf({
+    certExpiry,
+    taskHistoryLimit,
+    dispatcherHeartbeat,
+    snapshotInterval,
+    maxSnapshots,
+    removeDeadManagers,
+  });
+  const all = [
+    ...given,
+    ...(availability === undefined ? [] : ['--availability']),
+    ...(options.autolock === true ? ['--autolock'] : []),
+  ];
   if (all.length === 0) return;
   throw new TsswarmError(
     'INVALID_INPUT',

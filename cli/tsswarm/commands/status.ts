@@ -18,12 +18,18 @@ export async function status(
   try {
     const answer = await node.daemon.status({});
     if (options.format === 'json') return terminal.out(`${JSON.stringify(answer)}\n`);
-    const projects = answer.role === 'manager' ? await countProjects(node, answer.store?.problem ?? '') : undefined;
+    const projects =
+      answer.role === 'manager' && !answer.locked ? await countProjects(node, answer.store?.problem ?? '') : undefined;
     terminal.out(renderStatus(answer, projects, place.socket, Date.now()));
   } finally {
     node.close();
   }
 }
+
+const LOCKED: readonly (readonly [string, string])[] = [
+  ['Locked', 'yes: its containers run, its manager needs the unlock key'],
+  ['', 'run "tsswarm unlock"; another manager prints the key: tsswarm unlock-key'],
+];
 
 /** What only the leader knows; where nobody leads, that is what the user came to see. */
 async function countProjects(node: NodeClient, problem: string): Promise<string> {
@@ -52,6 +58,7 @@ export function renderStatus(
     ['Node', `${answer.nodeId} (${answer.hostname})`],
     ['Cluster', answer.clusterId],
     ['Role', answer.raftState === '' ? answer.role : `${answer.role}, ${answer.raftState}`],
+    ...(answer.locked ? LOCKED : []),
     ...ofManager,
     ['Containers', `${answer.containersRunning} running`],
     ['Images', String(answer.images)],

@@ -3,6 +3,7 @@ import type { NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Random } from '../../../base/random.ts';
 import type { ManagerGroup } from '../../../manager/cluster/group.ts';
+import type { Vault } from '../../../manager/raft/seal/index.ts';
 import type { LeadershipSource, Store } from '../../../manager/store/index.ts';
 import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
@@ -35,6 +36,8 @@ export interface BackEnd {
   giveUp(): Promise<void>;
   /** What it does besides on the manager that leads, until `signal` aborts. */
   lead?(signal: AbortSignal): Promise<void>;
+  /** Seals with the newest key what is on this node's disk; undefined: the state is not there, and there is nothing to lock. */
+  readonly reseal: (() => Promise<void>) | undefined;
   close(): Promise<void>;
 }
 
@@ -45,6 +48,10 @@ export interface BackEndOptions {
   readonly advertiseAddr: string;
   /** Whether this manager begins a cluster. */
   readonly isFirst: boolean;
+  /** The keys that seal what the back end keeps on this node's disk. */
+  readonly vault: () => Vault;
+  /** The other managers are lost for good: go on alone. */
+  readonly forceNewCluster: boolean;
   /** Of this node; there is none while the first manager makes its cluster. @throws INTERNAL then */
   readonly identity: () => LiveIdentity;
   readonly clock: Clock;

@@ -115,6 +115,8 @@ export async function openEtcdBackEnd(options: EtcdBackEndOptions): Promise<Back
         },
       };
     },
+    // There is nothing of the state on this disk.
+    reseal: undefined,
     giveUp: () => opened.wipe(),
     close: () => opened.close(),
   };

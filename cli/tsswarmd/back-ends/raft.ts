@@ -19,8 +19,10 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       return options.identity();
     },
   });
-  const { store, raft, close } = await openStore({
+  const { store, raft, reseal, close } = await openStore({
     dir,
+    vault: options.vault(),
+    forceNewCluster: options.forceNewCluster,
     id: nodeId,
     address: advertiseAddr,
     transport,
@@ -47,6 +49,7 @@ export async function openRaftBackEnd(options: BackEndOptions): Promise<BackEnd>
       const storeVersion = store.view((tx) => tx.version);
       return Promise.resolve({ raftState: role, raftTerm: term, raftCommit: commitIndex, storeVersion, store: RAFT });
     },
+    reseal,
     access: () => undefined,
     // A group of one leads from the start.
     whenMayFound: () => Promise.resolve(),

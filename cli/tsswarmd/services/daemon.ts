@@ -11,9 +11,11 @@ import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import { membershipService } from '../../../proto/rpc/services.ts';
 import type { daemonService } from '../../../proto/rpc/services.ts';
 import type { Managers } from '../../../worker/managers/client.ts';
+import type { ForceNewClusterResponse } from '../../../proto/types/index.ts';
 import type { StoreFacts } from '../back-ends/back-end.ts';
 import { CLUSTER_FILE } from '../cluster-file.ts';
 import type { DaemonFlags } from '../flags.ts';
+import { demandLostQuorum } from '../force-new-cluster.ts';
 import type { Manager } from '../manager.ts';
 import { clearNode } from './clear.ts';
 
@@ -25,7 +27,7 @@ const PATIENCE_MS = 10_000;
 const TAKE_DOWN_MS = 20_000;
 const RETRY_MS = 200;
 /** What a worker says of the store. */
-const NO_STORE: StoreFacts = { raftState: '', raftTerm: 0, raftCommit: 0, storeVersion: 0 };
+export const NO_STORE: StoreFacts = { raftState: '', raftTerm: 0, raftCommit: 0, storeVersion: 0 };
 
 export interface DaemonServiceOptions {
   readonly flags: DaemonFlags;
@@ -43,6 +45,10 @@ export interface DaemonServiceOptions {
   readonly graceMs: (taskId: string) => number;
   /** Ends the agent: it must not start again what goes. */
   readonly endAgent: () => Promise<void>;
+  /** Id of the unlock key that the keys on disk need; undefined: none. */
+  readonly lockedBy: () => string | undefined;
+  /** Makes this manager the only one. @returns the others, which are given up */
+  readonly forceNewCluster: () => Promise<ForceNewClusterResponse['managers']>;
   /** Ends the process, after `cleanUp` has run on what it leaves. */
   readonly stop: (cleanUp: () => void) => void;
 }
@@ -53,22 +59,29 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
   return {
     async status() {
       const manager = options.manager();
-      const { kernel, cgroup, hostname } = engine.info();
       return {
+        ...nodeFacts(options),
         nodeId,
         clusterId: identity.node.clusterId,
-        version: options.version,
-        pid: process.pid,
-        startedAt: options.startedAt,
         role: identity.node.role,
         ...((await manager?.backEnd.facts()) ?? NO_STORE),
-        hostname: flags.nodeName || hostname,
-        kernel,
-        cgroup,
-        stateDir: flags.stateDir,
-        containersRunning: engine.containers.list().filter(({ state }) => state === 'running').length,
-        images: engine.images.list().length,
+        locked: false,
+        lockedBy: options.lockedBy() ?? '',
       };
+    },
+    unlock: () =>
+      Promise.reject(
+        new TsswarmError('INVALID_INPUT', 'unlocking the node: it is not locked', { hint: 'see "tsswarm status"' }),
+      ),
+    async forceNewCluster(_, signal) {
+      const manager = options.manager();
+      if (manager === undefined) {
+        throw new TsswarmError('PERMISSION_DENIED', 'forcing a new cluster: this node is a worker, not a manager', {
+          hint: 'force it on a manager that is left; only managers have the state of the cluster',
+        });
+      }
+      await demandLostQuorum(manager, nodeId, options.clock, signal);
+      return { managers: await options.forceNewCluster() };
     },
     async leave({ force }, signal) {
       const manager = options.manager();
@@ -85,6 +98,27 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
       });
       return warning === undefined ? {} : { warning };
     },
+  };
+}
+
+/** What a node says of itself, locked or not. */
+export function nodeFacts({
+  engine,
+  flags,
+  version,
+  startedAt,
+}: Pick<DaemonServiceOptions, 'engine' | 'flags' | 'version' | 'startedAt'>) {
+  const { kernel, cgroup, hostname } = engine.info();
+  return {
+    version,
+    pid: process.pid,
+    startedAt,
+    hostname: flags.nodeName || hostname,
+    kernel,
+    cgroup,
+    stateDir: flags.stateDir,
+    containersRunning: engine.containers.list().filter(({ state }) => state === 'running').length,
+    images: engine.images.list().length,
   };
 }
 

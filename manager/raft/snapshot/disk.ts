@@ -6,7 +6,15 @@ import { crc32 } from 'node:zlib';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { Sealer } from '../seal/sealer.ts';
 import type { SnapshotMeta } from '../types.ts';
-import { headerOf, plainParts, readSnapshot, sealedParts, snapshotSealedBy } from './format.ts';
+import {
+  HEADER_BYTES,
+  STEP_BYTES,
+  headerOf,
+  plainParts,
+  readSnapshot,
+  sealedParts,
+  snapshotSealedBy,
+} from './format.ts';
 import type { Snapshot, SnapshotOrigin, SnapshotVersion } from './format.ts';
 
 export type { Snapshot } from './format.ts';
@@ -43,7 +51,7 @@ export function openSnapshots(dir: string, { older = () => 1, sealer }: Snapshot
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const name of readdirSync(dir)) if (name.endsWith('.new')) rmSync(join(dir, name));
   const load = async (name: string): Promise<Snapshot | undefined> => {
-    const steps = readSnapshot(versionOf(name), await readFile(join(dir, name)), sealer);
+    const steps = read(name, await readFile(join(dir, name)), sealer);
     for (;;) {
       const { done, value } = steps.next();
       if (done === true) return value;
@@ -115,11 +123,22 @@ const snapshotsIn = (names: readonly string[]): string[] => names.filter((name) 
 const versionOf = (name: string): SnapshotVersion => Number(NAME.exec(name)?.[4] ?? 1) as SnapshotVersion;
 
 function atOnce(name: string, bytes: Buffer, sealer: Sealer | undefined): Snapshot | undefined {
-  const steps = readSnapshot(versionOf(name), bytes, sealer);
+  const steps = read(name, bytes, sealer);
   for (;;) {
     const { done, value } = steps.next();
     if (done === true) return value;
   }
+}
+
+/** Step by step; undefined when the bytes are not what was written. */
+function* read(name: string, bytes: Buffer, sealer: Sealer | undefined): Generator<void, Snapshot | undefined> {
+  if (bytes.length < HEADER_BYTES) return undefined;
+  let checksum = 0;
+  for (let at = 4; at < bytes.length; at += STEP_BYTES) {
+    checksum = crc32(bytes.subarray(at, at + STEP_BYTES), checksum);
+    yield;
+  }
+  return bytes.readUInt32BE() === checksum ? yield* readSnapshot(versionOf(name), bytes, sealer) : undefined;
 }
 
 async function sealedWith(path: string, version: SnapshotVersion): Promise<string | undefined> {

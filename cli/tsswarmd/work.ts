@@ -1,0 +1,105 @@
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { Logger } from '../../base/log.ts';
+import type { Random } from '../../base/random.ts';
+import type { Engine } from '../../node-engine/index.ts';
+import { connectLocal } from '../../proto/rpc/local/client.ts';
+import type { ServiceClient } from '../../proto/rpc/client.ts';
+import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { dispatcherService } from '../../proto/rpc/services.ts';
+import type { NodeDescription } from '../../proto/types/index.ts';
+import { agentDisk, startAgent } from '../../worker/agent/index.ts';
+import type { Agent } from '../../worker/agent/index.ts';
+import { createManagers } from '../../worker/managers/client.ts';
+import type { Managers } from '../../worker/managers/client.ts';
+import { createResolver } from '../../worker/overlay/dns/index.ts';
+import type { Place } from './cluster-place.ts';
+import type { DaemonFlags } from './flags.ts';
+
+export interface WorkOptions {
+  readonly nodeId: NodeId;
+  readonly flags: DaemonFlags;
+  readonly place: Place;
+  readonly description: NodeDescription;
+  readonly engine: Engine;
+  /** @throws LOCKED */
+  readonly identity: () => LiveIdentity;
+  readonly isManager: () => boolean;
+  /** No manager is asked for anything before: this one may be locked, or still starting. */
+  readonly ready: Promise<void>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+/** The worker of a node, which each node has: its agent, the names that its containers resolve, its way to the managers. */
+export interface Work {
+  readonly agent: Agent;
+  readonly managers: Managers;
+  /** What the container of a task is given to end by itself. */
+  graceMs(taskId: string): number;
+  close(): void;
+}
+
+/** Takes up the tasks of the node. `engine.recover()` must have been called before. */
+export function startWork(options: WorkOptions): Work {
+  const { flags, place, clock, random, logger } = options;
+  const connection = connectLocal(flags.socket);
+  const managers = createManagers({
+    identity: options.identity,
+    clock,
+    addresses: place.managers,
+    learn: place.learn,
+    local: () => (options.isManager() ? connection.service(dispatcherService) : undefined),
+  });
+  const resolver = createResolver({
+    clock,
+    random,
+    networkName: (id) => agent.network(id)?.spec.name,
+    resolvConf: '/etc/resolv.conf',
+  });
+  const agent = startAgent({
+    nodeId: options.nodeId,
+    describe: () => options.description,
+    dispatcher: sessionsAfter(options.ready, managers.dispatcher),
+    engine: options.engine,
+    resolver,
+    netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
+    disk: agentDisk(join(flags.stateDir, 'agent.state')),
+    clock,
+    random,
+    logger,
+  });
+  return {
+    agent,
+    managers,
+    graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
+    close() {
+      managers.close();
+      connection.close();
+      resolver.close();
+    },
+  };
+}
+
+/** A dispatcher whose sessions begin after `ready`. */
+function sessionsAfter(
+  ready: Promise<void>,
+  dispatcher: ServiceClient<typeof dispatcherService>,
+): ServiceClient<typeof dispatcherService> {
+  return {
+    ...dispatcher,
+    async *session(request, signal) {
+      const given = Promise.withResolvers<void>();
+      const stop = (): void => given.reject(new Error('stopping'));
+      signal?.addEventListener('abort', stop, { once: true });
+      try {
+        await Promise.race([ready, given.promise]);
+      } finally {
+        signal?.removeEventListener('abort', stop);
+      }
+      yield* dispatcher.session(request, signal);
+    },
+  };
+}
