@@ -11,6 +11,7 @@ export interface ClusterSettingOptions {
   readonly dispatcherHeartbeat?: string;
   readonly snapshotInterval?: string;
   readonly maxSnapshots?: string;
+  readonly removeDeadManagers?: string;
 }
 
 /** Adds the options that `init` and `update` share. */
@@ -23,7 +24,11 @@ export function addClusterSettings(command: Command): Command {
       'how often nodes say that they are there; silent for three, down (1.5s)',
     )
     .option('--snapshot-interval <number>', 'log entries between two snapshots of the state (10000)')
-    .option('--max-snapshots <number>', 'older snapshots kept beside the newest (1)');
+    .option('--max-snapshots <number>', 'older snapshots kept beside the newest (1)')
+    .option(
+      '--remove-dead-managers <duration>',
+      'a manager that is silent for so long loses its vote, if three are left (0s: never)',
+    );
 }
 
 /** What was asked for; nothing where nothing was. @throws INVALID_INPUT that names the option */
@@ -34,6 +39,7 @@ export function clusterSettings(options: ClusterSettingOptions): UpdateClusterRe
     ['--dispatcher-heartbeat', 'dispatcherHeartbeatMs', options.dispatcherHeartbeat],
     ['--snapshot-interval', 'snapshotInterval', options.snapshotInterval],
     ['--max-snapshots', 'maxSnapshots', options.maxSnapshots],
+    ['--remove-dead-managers', 'removeDeadManagersMs', options.removeDeadManagers],
   ];
   const settings = given.flatMap(([option, name, text]) =>
     text === undefined ? [] : [[name, name.endsWith('Ms') ? duration(option, text) : integer(option, text)] as const],

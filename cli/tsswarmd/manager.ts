@@ -217,15 +217,15 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
 
   async function takePlace(): Promise<void> {
     const mine = demandIdentity();
-    const knock = (at: readonly string[]) => letIn(mine, at, advertiseAddr, nodeId, life.signal);
+    const knock = (at: readonly string[], signal: AbortSignal) => letIn(mine, at, advertiseAddr, nodeId, signal);
     if (backEnd.standing() === 'new') {
-      options.learn(await knock(options.managers));
+      options.learn(await knock(options.managers, life.signal));
       await caughtUp(backEnd, clock, nodeId);
     }
-    const join = (heard: boolean): Promise<unknown> => {
+    const join = (heard: boolean, signal: AbortSignal): Promise<unknown> => {
       const caller = { kind: 'node', ...mine.node } as const;
-      if (heard) return membership.join({ nodeId, address: advertiseAddr }, life.signal, caller);
-      return knock([...new Set([...addresses(), ...options.managers])]);
+      if (heard) return membership.join({ nodeId, address: advertiseAddr }, signal, caller);
+      return knock([...new Set([...addresses(), ...options.managers])], signal);
     };
     void keepPlace({ backEnd, clock, logger: logger.child({ component: 'place' }), join }, life.signal);
   }

@@ -24,6 +24,8 @@ interface Limits {
   readonly what: string;
   readonly from: number;
   readonly to: number;
+  /** Whether 0, which stands for never, will do too. */
+  readonly orZero?: true;
   /** The limits in the user's words. */
   readonly words: string;
 }
@@ -47,6 +49,14 @@ const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
     to: 10_000_000,
     words: '100 to 10000000',
   },
+  // Longer than a daemon takes to start again.
+  removeDeadManagersMs: {
+    what: 'the time after which a silent manager loses its vote',
+    from: 10_000,
+    to: 365 * 24 * HOUR_MS,
+    orZero: true,
+    words: '10s to a year, or 0s for never',
+  },
   maxSnapshots: { what: 'the number of older snapshots kept', from: 0, to: 100, words: '0 to 100' },
 };
 
@@ -55,9 +65,10 @@ const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
  * @throws INVALID_INPUT that says what is possible
  */
 export function checkClusterSettings(change: UpdateClusterRequest): UpdateClusterRequest {
-  for (const [name, { what, from, to, words }] of Object.entries(LIMITS)) {
+  for (const [name, { what, from, to, orZero, words }] of Object.entries(LIMITS)) {
     const value = change[name as NumberSetting];
-    if (value === undefined || (Number.isSafeInteger(value) && value >= from && value <= to)) continue;
+    if (value === undefined || (value === 0 && orZero === true)) continue;
+    if (Number.isSafeInteger(value) && value >= from && value <= to) continue;
     const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
     throw new TsswarmError('INVALID_INPUT', `setting ${what} to ${given}: expected ${words}`, {
       hint: 'see tsswarm update --help',

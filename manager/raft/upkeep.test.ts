@@ -29,7 +29,7 @@ const status = (servers: readonly ServerStatus[], change: Partial<RaftStatus> = 
 const day = 86_400_000;
 const removing = { ...UPKEEP_DEFAULTS, voterAfterMs: 60_000 };
 const look = (servers: readonly ServerStatus[], policy = UPKEEP_DEFAULTS, managers = 'abcdefg') => {
-  const step = new Upkeep(policy).look(status(servers), (id) => managers.includes(id), NOW);
+  const step = new Upkeep().look(status(servers), (id) => managers.includes(id), policy, NOW);
   return step === undefined ? 'nothing' : `${step.kind} ${step.id}`;
 };
 const five = ['a', 'b', 'c'].map((id) => server(id));
@@ -80,9 +80,14 @@ describe('upkeep of the members of Raft', () => {
   for (const [title, expected, act] of cases) it(title, () => assert.equal(act(), expected));
 
   it('gives a vote to who has kept up for the stated time, without a break', () => {
-    const upkeep = new Upkeep(UPKEEP_DEFAULTS);
+    const upkeep = new Upkeep();
     const at = (seconds: number, change: Partial<ServerStatus> = {}) =>
-      upkeep.look(status([...five, server('d', { voter: false, ...change })]), () => true, NOW + seconds * 1000)?.kind;
+      upkeep.look(
+        status([...five, server('d', { voter: false, ...change })]),
+        () => true,
+        UPKEEP_DEFAULTS,
+        NOW + seconds * 1000,
+      )?.kind;
     assert.equal(at(0), undefined);
     assert.equal(at(4.9), undefined);
     assert.equal(at(5), 'promote');
@@ -95,12 +100,12 @@ describe('upkeep of the members of Raft', () => {
   });
 
   it('counts anew for one that was away from the group meanwhile', () => {
-    const upkeep = new Upkeep(UPKEEP_DEFAULTS);
+    const upkeep = new Upkeep();
     const d = server('d', { voter: false });
-    upkeep.look(status([...five, d]), () => true, NOW);
-    upkeep.look(status(five), () => true, NOW + 1000);
+    upkeep.look(status([...five, d]), () => true, UPKEEP_DEFAULTS, NOW);
+    upkeep.look(status(five), () => true, UPKEEP_DEFAULTS, NOW + 1000);
     assert.equal(
-      upkeep.look(status([...five, d]), () => true, NOW + 9000),
+      upkeep.look(status([...five, d]), () => true, UPKEEP_DEFAULTS, NOW + 9000),
       undefined,
     );
   });
@@ -108,7 +113,7 @@ describe('upkeep of the members of Raft', () => {
   it('does nothing where it does not lead, or does not know everything yet', () => {
     for (const change of [{ role: 'follower', ready: false } as const, { ready: false }])
       assert.equal(
-        new Upkeep(removing).look(status([...five, silent('d', day)], change), () => true, NOW),
+        new Upkeep().look(status([...five, silent('d', day)], change), () => true, removing, NOW),
         undefined,
       );
   });

@@ -39,19 +39,19 @@ const LAG = 64;
  * group those that are there. Remembers only since when non-voters keep up.
  */
 export class Upkeep {
-  readonly #policy: UpkeepPolicy;
   readonly #keepsUpSince = new Map<ServerId, number>();
-
-  constructor(policy: UpkeepPolicy) {
-    this.#policy = policy;
-  }
 
   /**
    * The next change that is due: one at a time, as Raft takes them. Only a leader has reason to ask.
    * @param isManager whether a server is meant to be a member
    * @param now monotonic ms of the clock that Raft uses
    */
-  look(status: RaftStatus, isManager: (id: ServerId) => boolean, now: number): UpkeepStep | undefined {
+  look(
+    status: RaftStatus,
+    isManager: (id: ServerId) => boolean,
+    policy: UpkeepPolicy,
+    now: number,
+  ): UpkeepStep | undefined {
     const { servers, leaderId, lastIndex } = status;
     for (const id of this.#keepsUpSince.keys())
       if (!servers.some((server) => server.id === id && !server.voter)) this.#keepsUpSince.delete(id);
@@ -67,7 +67,7 @@ export class Upkeep {
     const silence = ({ lastContactMs }: ServerStatus): number => now - (lastContactMs ?? now);
     const silent = (server: ServerStatus, afterMs: number): boolean =>
       !server.reachable && silence(server) >= afterMs && server.id !== leaderId;
-    const { nonVoterAfterMs, voterAfterMs, minVoters, stableMs } = this.#policy;
+    const { nonVoterAfterMs, voterAfterMs, minVoters, stableMs } = policy;
     const gone = others.find((server) => !server.voter && silent(server, nonVoterAfterMs));
     if (gone !== undefined) return { kind: 'remove', id: gone.id, reason: silentFor(silence(gone)) };
     const voters = servers.filter(({ voter }) => voter);

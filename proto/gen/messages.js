@@ -3525,6 +3525,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.snapshotInterval = null;
             ClusterSpec.prototype.maxSnapshots = null;
             ClusterSpec.prototype.autoLock = null;
+            ClusterSpec.prototype.removeDeadManagersMs = null;
 
             let $oneOfFields;
 
@@ -3558,6 +3559,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -3585,6 +3592,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(184).int32(m.maxSnapshots);
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
                     w.uint32(192).bool(m.autoLock);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(200).int64(m.removeDeadManagersMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3688,6 +3697,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._autoLock = "autoLock";
                             continue;
                         }
+                    case 25: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3767,6 +3783,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.autoLock != null) {
                     m.autoLock = $Boolean(d.autoLock);
                 }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -3825,6 +3851,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
                     d.autoLock = m.autoLock;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 return d;
             };
@@ -31188,6 +31222,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.maxSnapshots = null;
             UpdateClusterRequest.prototype.autoLock = null;
             UpdateClusterRequest.prototype.rotateUnlockKey = null;
+            UpdateClusterRequest.prototype.removeDeadManagersMs = null;
 
             let $oneOfFields;
 
@@ -31233,6 +31268,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_removeDeadManagersMs", {
+                get: $util.oneOfGetter($oneOfFields = ["removeDeadManagersMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             UpdateClusterRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -31254,6 +31295,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(48).bool(m.autoLock);
                 if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey"))
                     w.uint32(56).bool(m.rotateUnlockKey);
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
+                    w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31336,6 +31379,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._rotateUnlockKey = "rotateUnlockKey";
                             continue;
                         }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            m.removeDeadManagersMs = r.int64();
+                            m._removeDeadManagersMs = "removeDeadManagersMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -31398,6 +31448,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.rotateUnlockKey != null) {
                     m.rotateUnlockKey = $Boolean(d.rotateUnlockKey);
                 }
+                if (d.removeDeadManagersMs != null) {
+                    if ($util.Long)
+                        m.removeDeadManagersMs = $util.Long.fromValue(d.removeDeadManagersMs, false);
+                    else if (typeof d.removeDeadManagersMs === "string")
+                        m.removeDeadManagersMs = $parseInt(d.removeDeadManagersMs, 10);
+                    else if (typeof d.removeDeadManagersMs === "number")
+                        m.removeDeadManagersMs = d.removeDeadManagersMs;
+                    else if (typeof d.removeDeadManagersMs === "object")
+                        m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -31439,6 +31499,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey")) {
                     d.rotateUnlockKey = m.rotateUnlockKey;
+                }
+                if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.removeDeadManagersMs = typeof m.removeDeadManagersMs === "number" ? $BigInt(m.removeDeadManagersMs) : $util.Long.fromBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.removeDeadManagersMs === "number")
+                        d.removeDeadManagersMs = o.longs === $String ? $String(m.removeDeadManagersMs) : m.removeDeadManagersMs;
+                    else
+                        d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
                 return d;
             };

@@ -1,3 +1,3 @@
 // Generated from the .proto files by deploy/setup/generate-proto.ts; never edited.
 /** Names the messages of this version: two programs with the same shape may exchange values as they are. */
-export const SHAPE = '0a3c0463118f';
+export const SHAPE = '643ab02d46ae';

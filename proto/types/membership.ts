@@ -83,7 +83,13 @@ export interface StoreAccessResponse {
 export type UpdateClusterRequest = Partial<
   Pick<
     ClusterSpec,
-    'taskHistoryLimit' | 'nodeCertExpiryMs' | 'dispatcherHeartbeatMs' | 'snapshotInterval' | 'maxSnapshots' | 'autoLock'
+    | 'removeDeadManagersMs'
+    | 'taskHistoryLimit'
+    | 'nodeCertExpiryMs'
+    | 'dispatcherHeartbeatMs'
+    | 'snapshotInterval'
+    | 'maxSnapshots'
+    | 'autoLock'
   >
 > & {
   /** A new unlock key. */

@@ -75,6 +75,8 @@ export interface ClusterSpec {
   readonly snapshotInterval?: number;
   /** Snapshots that are kept beside the newest; absent: 1. */
   readonly maxSnapshots?: number;
+  /** A manager that is silent for this long loses its vote if enough others are left, ms; 0 or absent: never. */
+  readonly removeDeadManagersMs?: number;
   /** A manager that starts needs the unlock key. */
   readonly autoLock?: boolean;
 }

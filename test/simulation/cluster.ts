@@ -29,6 +29,8 @@ export interface Coverage {
   watched: number;
   resumes: number;
   relists: number;
+  dismissals: number;
+  returns: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -47,6 +49,8 @@ export const NO_COVERAGE: Coverage = {
   watched: 0,
   resumes: 0,
   relists: 0,
+  dismissals: 0,
+  returns: 0,
 };
 
 const NO_HOOKS: Hooks = {
@@ -82,6 +86,8 @@ export class Cluster {
   readonly #world: World;
   readonly #shape: Shape;
   profile: Profile;
+  /** Called when a process has started. */
+  onStart: (member: Member, life: Life, raft: Raft) => void = () => undefined;
 
   constructor(world: World, shape: Shape, profile: Profile) {
     this.#world = world;
@@ -200,6 +206,7 @@ export class Cluster {
         starting = false;
         if (!life.alive) return;
         member.raft = raft;
+        this.onStart(member, life, raft);
         const led = (term: number): void => {
           this.coverage.elections++;
           this.invariants.leads(member.id, term);

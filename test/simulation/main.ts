@@ -14,13 +14,25 @@ const total = { ...NO_COVERAGE };
 let events = 0;
 let simulatedMs = 0;
 let failed = 0;
+/** Seeds after which a long run says how far it is. */
+const TELL_EVERY = 1000;
+let done = 0;
 const started = performance.now();
+const summary = (): string => {
+  const seconds = (performance.now() - started) / 1000;
+  return (
+    `${done} seeds from ${first} in ${seconds.toFixed(1)} s (${(done / seconds).toFixed(1)} a second, ` +
+    `${Math.round(events / seconds)} events a second, ${(simulatedMs / 1000 / done).toFixed(1)} simulated s a seed), ${failed} failed`
+  );
+};
 for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   const profile = profiles[seed % profiles.length] as ProfileName;
   const outcome = await simulate(seed, profile);
   events += outcome.events;
   simulatedMs += outcome.simulatedMs;
+  done++;
   for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += outcome.coverage[key];
+  if (done % TELL_EVERY === 0 && done < Number(count)) console.log(summary());
   if (outcome.violation === undefined) continue;
   failed++;
   const again = await simulate(seed, profile, true);
@@ -29,10 +41,6 @@ for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
   );
   if (failed >= Number(process.env['TSSWARM_SIMULATION_FAILURES'] ?? 1)) break;
 }
-const seconds = (performance.now() - started) / 1000;
-console.log(
-  `${count} seeds from ${first} in ${seconds.toFixed(1)} s (${(Number(count) / seconds).toFixed(1)} a second, ` +
-    `${Math.round(events / seconds)} events a second, ${(simulatedMs / 1000 / Number(count)).toFixed(1)} simulated s a seed), ${failed} failed`,
-);
+console.log(summary());
 console.log(JSON.stringify(total));
 process.exit(failed === 0 ? 0 : 1);

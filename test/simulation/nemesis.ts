@@ -1,4 +1,5 @@
 import type { Cluster, Member } from './cluster.ts';
+import type { Managers } from './managers.ts';
 import type { Act, Shape } from './profile.ts';
 import type { World } from './world.ts';
 
@@ -6,10 +7,16 @@ import type { World } from './world.ts';
 const MOST_MEMBERS = 9;
 
 /** Does harm, one act after another, until `end`. */
-export async function runNemesis(world: World, cluster: Cluster, shape: Shape, end: number): Promise<void> {
+export async function runNemesis(
+  world: World,
+  cluster: Cluster,
+  managers: Managers | undefined,
+  shape: Shape,
+  end: number,
+): Promise<void> {
   while (world.now < end && world.violation === undefined) {
     await world.sleep(world.between(0.2, 1.8) * cluster.profile.nemesisMs);
-    if (world.now < end) act(world, cluster, shape, draw(world, cluster.profile.acts));
+    if (world.now < end) act(world, cluster, managers, shape, draw(world, cluster.profile.acts));
   }
 }
 
@@ -20,7 +27,7 @@ function draw(world: World, acts: Readonly<Partial<Record<Act, number>>>): Act {
   return 'heal';
 }
 
-function act(world: World, cluster: Cluster, shape: Shape, name: Act): void {
+function act(world: World, cluster: Cluster, managers: Managers | undefined, shape: Shape, name: Act): void {
   const { network } = cluster;
   const members = cluster.running();
   const leader = cluster.leader();
@@ -73,12 +80,32 @@ function act(world: World, cluster: Cluster, shape: Shape, name: Act): void {
       );
       return;
     case 'membership':
-      return changeMembers(world, cluster, leader);
+      return managers === undefined
+        ? changeMembers(world, cluster, leader)
+        : changeManagers(world, cluster, managers, leader);
+    case 'maintain':
+      // As a change of keys does: nothing else touches the log meanwhile.
+      if (victim !== undefined) {
+        const { life } = victim;
+        const work = (): Promise<void> => new Promise((done) => void world.after(world.between(0, 100), done, life, 6));
+        world.enter(life, () => void victim.raft?.maintain(work).catch(() => undefined));
+      }
+      return;
   }
 }
 
 function cutWhere(all: readonly string[], network: Cluster['network'], cut: (a: string, b: string) => boolean): void {
   for (const a of all) for (const b of all) if (a !== b && cut(a, b)) network.cut(a, b);
+}
+
+function changeManagers(world: World, cluster: Cluster, managers: Managers, leader: Member | undefined): void {
+  if (world.chance(0.6) && cluster.members.length < MOST_MEMBERS) {
+    const joiner = cluster.add(false);
+    cluster.start(joiner);
+    return managers.join(joiner);
+  }
+  const servers = leader?.raft?.status().servers ?? [];
+  if (servers.length > 2) managers.dismiss(world.pick(servers).id, world.chance(0.5));
 }
 
 function changeMembers(world: World, cluster: Cluster, leader: Member | undefined): void {

@@ -14,7 +14,7 @@ export interface Profile {
   readonly slowWrite: number;
   readonly slowWriteMs: number;
   readonly failWrite: number;
-  /** Members run the product's store instead of registers. */
+  /** Members run the product's store instead of registers, and what decides by it who is a member. */
   readonly store?: true;
 }
 
@@ -29,7 +29,8 @@ export type Act =
   | 'power-loss'
   | 'pause'
   | 'membership'
-  | 'transfer';
+  | 'transfer'
+  | 'maintain';
 
 const LINKS = { partition: 3, 'isolate-leader': 3, 'one-way': 3, bridge: 1, heal: 4 } as const;
 
@@ -84,7 +85,7 @@ const PROFILES: Readonly<Record<ProfileName, (world: World) => Profile>> = {
     slowMessage: world.between(0, 0.1),
     slowMessageMs: world.between(50, 800),
     nemesisMs: world.between(100, 600),
-    acts: { ...LINKS, crash: 5, 'crash-leader': 4, 'power-loss': 1, pause: 2, transfer: 3, membership: 4 },
+    acts: { ...LINKS, crash: 5, 'crash-leader': 4, 'power-loss': 1, pause: 2, transfer: 3, membership: 5, maintain: 1 },
     slowWrite: world.between(0, 0.2),
     slowWriteMs: 200,
     failWrite: world.between(0, 0.001),

@@ -104,6 +104,8 @@ export function advance(objects: Map<string, string>, { changes }: StoreCommit):
   return undefined;
 }
 
+const isEmpty = (field: unknown): boolean => Array.isArray(field) && field.length === 0;
+
 /** Tables one after another, each in order of creation. */
 export function textOf(objects: Objects): string {
   return TABLE_NAMES.flatMap((table) => [...objects].filter(([key]) => key.startsWith(`${table}/`)))
@@ -111,11 +113,14 @@ export function textOf(objects: Objects): string {
     .join('\n');
 }
 
-/** The same text for equal objects, in whatever order their fields came. */
+/**
+ * The same text for equal objects, in whatever order their fields came. On the wire a list that is empty is one that is absent:
+ * who proposed an object may have it without, and everybody else with.
+ */
 function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const fields = Object.entries(value).filter(([, field]) => field !== undefined);
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined && !isEmpty(field));
   return `{${fields
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, field]) => `${name}:${canonical(field)}`)

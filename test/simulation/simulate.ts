@@ -2,6 +2,7 @@ import { Cluster } from './cluster.ts';
 import type { Coverage } from './cluster.ts';
 import { Clients } from './clients.ts';
 import { checkRegister } from './linearizability.ts';
+import { Managers } from './managers.ts';
 import { runNemesis } from './nemesis.ts';
 import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
 import type { Profile, ProfileName, Shape } from './profile.ts';
@@ -12,6 +13,8 @@ import { World } from './world.ts';
 const FAULTS_MS = 10_000;
 /** Simulated ms in which everything must have come right afterwards, on top of election timeouts. */
 const SETTLE_MS = 20_000;
+/** In which left-over members go or get their vote, and those that were taken out come back: patience of both, and a join. */
+const UPKEEP_MS = 120_000;
 /** In which whoever watches the store finds a member to watch it at. */
 const WATCH_MS = 2_000;
 const WATCHERS = 3;
@@ -56,9 +59,10 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   clients.run(FAULTS_MS);
   const watchers = Array.from({ length: profile.store === true ? WATCHERS : 0 }, () => new Watcher(world, cluster));
   for (const watcher of watchers) void watcher.run();
-  void runNemesis(world, cluster, shape, FAULTS_MS);
+  const managers = profile.store === true ? new Managers(world, cluster) : undefined;
+  void runNemesis(world, cluster, managers, shape, FAULTS_MS);
   await world.runUntil(FAULTS_MS);
-  if (world.violation === undefined) await settle(world, cluster, clients, watchers, shape, profile);
+  if (world.violation === undefined) await settle({ world, cluster, clients, watchers, managers, shape, profile });
   if (world.violation === undefined) judge(world, clients);
   return {
     seed,
@@ -72,15 +76,18 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   };
 }
 
+interface Running {
+  readonly world: World;
+  readonly cluster: Cluster;
+  readonly clients: Clients;
+  readonly watchers: readonly Watcher[];
+  readonly managers: Managers | undefined;
+  readonly shape: Shape;
+  readonly profile: Profile;
+}
+
 /** Liveness: with faults ended there is a leader, it takes writes, and everybody comes to the same state. */
-async function settle(
-  world: World,
-  cluster: Cluster,
-  clients: Clients,
-  watchers: readonly Watcher[],
-  shape: Shape,
-  profile: Profile,
-): Promise<void> {
+async function settle({ world, cluster, clients, watchers, managers, shape, profile }: Running): Promise<void> {
   cluster.profile = { ...profile, ...CALM };
   cluster.network.heal();
   // What was under way may still arrive; every machine is switched on.
@@ -104,9 +111,19 @@ async function settle(
   await world.runUntil(end, () => answered);
   if (world.violation !== undefined) return;
   if (!answered) return world.fail(`liveness: writes and reads are not answered after healing\n${describe(cluster)}`);
+  if (managers !== undefined) {
+    await world.runUntil(world.now + UPKEEP_MS, () => managers.settled());
+    if (world.violation !== undefined) return;
+    if (!managers.settled())
+      return world.fail(
+        `liveness: the members of Raft do not become the managers: ${managers.describe()}\n${describe(cluster)}`,
+      );
+  }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;
-  await world.runUntil(end + entries * 4 * (shape.delayMs + shape.writeMs), () => converged(cluster));
+  await world.runUntil(Math.max(end, world.now) + entries * 4 * (shape.delayMs + shape.writeMs), () =>
+    converged(cluster),
+  );
   if (world.violation !== undefined) return;
   if (!converged(cluster))
     return world.fail(`liveness: the members do not come to the same state\n${describe(cluster)}`);

@@ -183,7 +183,15 @@ function requestOf(options: InitOptions): InitRequest | undefined {
 /** A node that is started again has its cluster: what would be ignored is refused. */
 function refuseForMember(options: InitOptions): void {
   const { certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots, availability } = options;
-  const given = namesOf({ certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots });
+  const { removeDeadManagers } = options;
+  const given = namesOf({
+    certExpiry,
+    taskHistoryLimit,
+    dispatcherHeartbeat,
+    snapshotInterval,
+    maxSnapshots,
+    removeDeadManagers,
+  });
   const all = [
     ...given,
     ...(availability === undefined ? [] : ['--availability']),

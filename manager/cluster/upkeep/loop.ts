@@ -16,6 +16,7 @@ export interface UpkeepOptions {
   readonly raft: Raft;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Instead of the defaults and of what the cluster says. */
   readonly policy?: Partial<UpkeepPolicy>;
 }
 
@@ -26,14 +27,18 @@ export interface UpkeepOptions {
 export async function runUpkeepLoop(options: UpkeepOptions, signal: AbortSignal): Promise<void> {
   const { store, raft, clock } = options;
   const logger = options.logger.child({ component: 'upkeep' });
-  const upkeep = new Upkeep({ ...UPKEEP_DEFAULTS, ...options.policy });
+  const upkeep = new Upkeep();
   const isManager = (id: string): boolean => store.view((tx) => tx.get('node', id as NodeId)?.spec.role === 'manager');
   while (!signal.aborted) {
     await sleep(clock, LOOK_EVERY_MS, signal).catch(() => undefined);
     if (signal.aborted) return;
     // A manager that begins a cluster leads before it has written down that it is one.
-    if (store.view((tx) => tx.list('cluster').length === 0)) continue;
-    const step = upkeep.look(raft.status(), isManager, clock.monotonic());
+    const spec = store.view((tx) => tx.list('cluster')[0]?.spec);
+    if (spec === undefined) continue;
+    // 0 is never.
+    const voterAfterMs = spec.removeDeadManagersMs || undefined;
+    const policy = { ...UPKEEP_DEFAULTS, voterAfterMs, ...options.policy };
+    const step = upkeep.look(raft.status(), isManager, policy, clock.monotonic());
     if (step === undefined) continue;
     const { kind, id, reason } = step;
     try {

@@ -135,6 +135,16 @@ describe('raft elections (paper 5.2, 5.4.1; thesis 4.2.3, 9.6)', () => {
     assert.equal(group.core('b').term, 0);
   });
 
+  it('knows of no leader as a non-voter that hears none any more', () => {
+    const group = new RaftGroup({ a: {}, b: {} }, {}, [member('a'), member('b', false)]);
+    group.elect('a');
+    assert.equal(group.core('b').leaderId, 'a');
+    group.now += 601;
+    group.tick('b');
+    assert.equal(group.core('b').leaderId, '');
+    assert.deepEqual(group.of('b', 'role').at(-1), { kind: 'role', role: 'follower', term: 1, leaderId: '' });
+  });
+
   it('does not open a term before a majority would vote for it', () => {
     const group = three();
     group.elect('a', () => true);

@@ -4,10 +4,13 @@ import { becomeFollower, resetElectionDeadline } from './role.ts';
 import type { Core } from './state.ts';
 import { announce, quorum, saveHardState, send, senderOf, servers } from './state.ts';
 
-/** No leader was heard of in time: asks the others whether an election would succeed. Non-voters wait. */
+/**
+ * No leader was heard of in time: asks the others whether an election would succeed. Non-voters wait, and know of no leader
+ * meanwhile: it may have taken them out.
+ */
 export function electionTimeout(core: Core, now: number): void {
   resetElectionDeadline(core, now);
-  if (!mayCampaign(core)) return;
+  if (!mayCampaign(core)) return becomeFollower(core, core.term, '', now);
   if (!core.config.preVote) return campaign(core, now, false);
   core.role = 'pre-candidate';
   core.leaderId = '';

@@ -12,7 +12,7 @@ const REFUSALS: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /permission denied/,
-    'the user of the store needs to read and write all keys below the prefix: etcdctl role grant-permission <role> --prefix=true readwrite <prefix>',
+    'the user of the store (etcd://<user>@…, or the name in the certificate) has to be allowed all keys below the prefix: etcdctl role grant-permission <role> --prefix=true readwrite <prefix>',
   ],
   [/authentication is not enabled/, 'this etcd takes no users: leave user and password out of --store'],
 ];
@@ -40,12 +40,19 @@ export function isStaleToken(error: unknown): boolean {
   return /invalid auth token|revision of auth store is old/.test(messageOf(error));
 }
 
-/** The part of gRPC's and etcd's words that a person can do something with. */
+/** What gRPC, Node and openssl put around the words that a person can do something with. */
+const WRAPPING: readonly (readonly [RegExp, string])[] = [
+  [/^\d+ [A-Z_]+: /, ''],
+  [/^.*Last error: /s, ''],
+  [/\. Resolution note:.*$/s, ''],
+  [/\s*\(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, ''],
+  [/^(?:Error(?: \[\w+\])?: )+/, ''],
+  [/^.*:SSL routines:[^:]*:([^:]+):.*$/s, '$1'],
+  [/; if the root CA is installed locally.*$/s, ''],
+  [/^etcdserver: /, ''],
+];
+
+/** Why a call failed, in short. */
 export function reasonOf(error: unknown): string {
-  const text = messageOf(error);
-  const last = /Last error: (?:Error: )?(.*?)(?:\. Resolution note:.*)?$/s.exec(text)?.[1];
-  return (last ?? text)
-    .replace(/^\d+ [A-Z_]+: /, '')
-    .replace(/^etcdserver: /, '')
-    .trim();
+  return WRAPPING.reduce((text, [pattern, rest]) => text.replace(pattern, rest), messageOf(error)).trim();
 }

@@ -83,14 +83,22 @@ export function isUsable(reports: readonly MemberReport[]): boolean {
   return reports.some(({ clusterId, problem }) => clusterId !== '' && problem !== LEADERLESS);
 }
 
+/** What to do, by the reasons of all members and whether TLS was spoken; the first that fits. */
+const HINTS: readonly (readonly [RegExp, boolean, string])[] = [
+  [
+    /alert (bad certificate|certificate required|handshake)/i,
+    true,
+    'etcd asks for a certificate: --store-cert and --store-key',
+  ],
+  [/altnames/i, true, "write the members as their certificates name them: see what etcd's certificate is for"],
+  [/certificate/i, true, "name who signed etcd's certificate: --store-cacert <file>"],
+  [/TLS|wrong version number/i, true, 'if this etcd does not speak TLS, begin the URL with etcd://'],
+  [/Failed to connect|dropped|reset|protocol/i, false, 'if this etcd speaks TLS, begin the URL with etcds://'],
+];
+
 function hintFor({ tls }: EtcdAccess, reasons: string): string {
-  if (/certificate|unable to (verify|get)/i.test(reasons))
-    return "name who signed etcd's certificate with --store-cacert, and use host names or addresses that it is for";
-  if (!tls && /dropped|reset|protocol error|hang up|closed/i.test(reasons))
-    return 'if this etcd speaks TLS, begin the URL with etcds://';
-  if (tls && /wrong version number|packet length/i.test(reasons))
-    return 'this etcd does not speak TLS: begin the URL with etcd://';
-  return 'start etcd, or check the addresses: its client port (2379) must be open to this machine';
+  const found = HINTS.find(([pattern, forTls]) => forTls === tls && pattern.test(reasons));
+  return found?.[2] ?? 'start etcd, or check the addresses: its client port (2379) must be open to this machine';
 }
 
 function isRecent(version: string): boolean {
