@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { systemRandom } from '../../base/random.ts';
 import { openLog } from '../../manager/raft/log/disk.ts';
-import type { SealedLogStore } from '../../manager/raft/log/disk.ts';
+import type { SealedLogStore } from '../../manager/raft/log/types.ts';
 import { KEY_BYTES, sealer } from '../../manager/raft/seal/index.ts';
 import type { Entry } from '../../manager/raft/types.ts';
 
