@@ -1,4 +1,4 @@
-import type { HardState, LogBatch, LogStore } from './log/disk.ts';
+import type { HardState, LogBatch, LogStore } from './log/types.ts';
 import type { Entry, RaftMessage, Server } from './types.ts';
 
 /** One thing for the disk, or a message that must not leave before everything queued ahead of it is on disk. */

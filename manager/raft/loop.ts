@@ -10,7 +10,7 @@ import { createCore, flush, nextDeadline, step } from './core/core.ts';
 import { CORE_DEFAULTS, servers } from './core/state.ts';
 import type { Core, CoreConfig, MembershipChange, RaftEffect, RaftInput } from './core/state.ts';
 import { DiskQueue } from './disk-queue.ts';
-import type { LogStore } from './log/disk.ts';
+import type { LogStore } from './log/types.ts';
 import { restore } from './restore.ts';
 import type { Bootstrap } from './restore.ts';
 import type { Snapshot, SnapshotStore } from './snapshot/disk.ts';

@@ -4,7 +4,7 @@ import type { Restored } from './core/core.ts';
 import { RaftLog } from './core/log.ts';
 import type { TermRun } from './core/log.ts';
 import { forceNewCluster } from './core/recovery.ts';
-import type { LogStore } from './log/disk.ts';
+import type { LogStore } from './log/types.ts';
 import type { Snapshot } from './snapshot/disk.ts';
 import type { Configuration, Server } from './types.ts';
 

@@ -1,4 +1,4 @@
-import type { HardState, LogBatch, LogStore } from '../../manager/raft/log/disk.ts';
+import type { HardState, LogBatch, LogStore } from '../../manager/raft/log/types.ts';
 import type { Snapshot, SnapshotStore } from '../../manager/raft/snapshot/disk.ts';
 import type { Entry, SnapshotMeta } from '../../manager/raft/types.ts';
 import type { Profile, Shape } from './profile.ts';

@@ -1,4 +1,4 @@
-import type { LogBatch } from '../../manager/raft/log/disk.ts';
+import type { LogBatch } from '../../manager/raft/log/types.ts';
 import type { Entry, RaftMessage } from '../../manager/raft/types.ts';
 import type { Platter } from './disk.ts';
 import { lastOf, termOnDisk } from './disk.ts';

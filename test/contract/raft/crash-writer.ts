@@ -37,7 +37,10 @@ const patch = (object: Record<string, (...args: unknown[]) => unknown>, names: r
   }
 };
 patch(handle, ['appendFile', 'write', 'sync']);
-patch((await import('node:fs')).promises as never, ['open', 'rename', 'rm', 'readdir']);
+const { default: disk } = await import('node:fs');
+patch(disk.promises as never, ['open', 'rename', 'rm', 'readdir']);
+// The journal's: each write with its sync, and each confirmation.
+patch(disk as never, ['write', 'openSync', 'fsyncSync', 'rmSync']);
 syncBuiltinESMExports();
 
 /** Steps through the turns that a write of the log takes. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemRandom } from '../../../base/random.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
-import type { LogStore } from '../../../manager/raft/log/disk.ts';
+import type { LogStore } from '../../../manager/raft/log/types.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import type { Entry, EntryKind } from '../../../manager/raft/types.ts';
 import { blankPlatter, simulatedLog } from '../../simulation/disk.ts';

@@ -1,0 +1,134 @@
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  write as writeAt,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { confirmationAt, encodeConfirmation, encodeFrame, frameBytes, scanFrames } from './frame.ts';
+import type { Frame } from './frame.ts';
+
+/** Size of each of the two files: what the log's database takes over at once, and a start reads again. */
+const FILE_BYTES = 512 * 1024;
+
+/** One of the two files, written with zeros beforehand: a sync then has no sizes and no block lists to bring to disk. */
+interface JournalFile {
+  /** A write through this one is on disk when it is done (O_DSYNC, open(2)): one call, where a sync would be a second. */
+  readonly synced: number;
+  readonly unsynced: number;
+}
+
+/**
+ * Two files that writes go to in turns, so that each is one sync of one place on the disk. What a file holds must be safe
+ * elsewhere before it is used again.
+ */
+export class Journal {
+  readonly #path: string;
+  #files: readonly [JournalFile, JournalFile] | undefined;
+  #current = 0;
+  #at = 0;
+  #number: number;
+
+  /** @param number of the last frame that was ever written, here or before */
+  constructor(path: string, number: number) {
+    this.#path = path;
+    this.#number = number;
+  }
+
+  /** Number of the last frame. */
+  get number(): number {
+    return this.#number;
+  }
+
+  /** Whether a frame of so many bytes fits into a file at all. */
+  couldHold(contentBytes: number): boolean {
+    return frameBytes(contentBytes) <= FILE_BYTES;
+  }
+
+  /** Whether it fits into the rest of the present file. */
+  fits(contentBytes: number): boolean {
+    return this.#at + frameBytes(contentBytes) <= FILE_BYTES;
+  }
+
+  /** Goes on at the start of the other file: what is in there must not be needed any more. */
+  swap(): void {
+    this.#current = 1 - this.#current;
+    this.#at = 0;
+  }
+
+  /** Resolves when the content is on disk. It must fit, and one append must end before the next. */
+  async append(parts: readonly Uint8Array[]): Promise<void> {
+    this.#files ??= [create(`${this.#path}-0`), create(`${this.#path}-1`)];
+    const { synced, unsynced } = this.#files[this.#current as 0 | 1];
+    const number = this.#number + 1;
+    const frame = encodeFrame(number, parts);
+    await write(synced, frame, this.#at);
+    const length = frame.readUInt32BE(4);
+    // Nobody waits for this, and nothing is lost without it: see the frame's layout.
+    write(unsynced, encodeConfirmation(number), this.#at + confirmationAt(length)).catch(() => undefined);
+    this.#at += frame.length;
+    this.#number = number;
+  }
+
+  /** Takes the files away: everything in them must be safe elsewhere. */
+  remove(): void {
+    for (const { synced, unsynced } of this.#files ?? []) {
+      closeSync(synced);
+      closeSync(unsynced);
+    }
+    this.#files = undefined;
+    this.#at = 0;
+    removeJournal(this.#path);
+  }
+}
+
+export function removeJournal(path: string): void {
+  for (const name of namesOf(path)) rmSync(name, { force: true });
+}
+
+/**
+ * The frames of a journal in order, those after `after` without a gap.
+ * @returns damaged: this frame was acknowledged and is not whole
+ */
+export function readJournal(path: string, after: number): { frames: readonly Frame[]; damaged?: number } {
+  const scans = namesOf(path)
+    .filter((name) => existsSync(name))
+    .map((name) => scanFrames(readFileSync(name), after));
+  const frames = scans
+    .flatMap((scan) => scan.frames)
+    .filter(({ number }) => number > after)
+    .sort((a, b) => a.number - b.number);
+  const gap = frames.findIndex(({ number }, place) => number !== after + 1 + place);
+  const whole = gap < 0 ? frames : frames.slice(0, gap);
+  const isDamaged = gap >= 0 || scans.some(({ damaged }) => damaged !== undefined && damaged > after + whole.length);
+  return isDamaged ? { frames: whole, damaged: after + whole.length + 1 } : { frames: whole };
+}
+
+const namesOf = (path: string): readonly [string, string] => [`${path}-0`, `${path}-1`];
+
+function create(name: string): JournalFile {
+  const { O_RDWR, O_CREAT, O_TRUNC, O_DSYNC } = constants;
+  const unsynced = openSync(name, O_RDWR | O_CREAT | O_TRUNC, 0o600);
+  writeSync(unsynced, Buffer.alloc(FILE_BYTES));
+  fsyncSync(unsynced);
+  const folder = openSync(dirname(name), 'r');
+  fsyncSync(folder);
+  closeSync(folder);
+  return { unsynced, synced: openSync(name, O_RDWR | O_DSYNC) };
+}
+
+/** Writes all of it. A short write means that the disk is full or failing: the next call says which. */
+async function write(fd: number, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    done += await new Promise<number>((resolve, reject) => {
+      writeAt(fd, bytes, done, bytes.length - done, position + done, (error, written) =>
+        error === null ? resolve(written) : reject(error),
+      );
+    });
+  }
+}

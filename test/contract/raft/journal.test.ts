@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { seededRandom } from '../../../base/random.ts';
+import { openLog } from '../../../manager/raft/log/disk.ts';
+import { encodeConfirmation } from '../../../manager/raft/log/journal/frame.ts';
+import type { LogBatch } from '../../../manager/raft/log/types.ts';
+import type { Entry } from '../../../manager/raft/types.ts';
+
+const entry = (index: number, term: number, bytes = 20): Entry => ({
+  index,
+  term,
+  kind: 'command',
+  payload: Buffer.alloc(bytes, index & 0xff),
+});
+const range = (from: number, to: number, term: number, bytes?: number): Entry[] =>
+  Array.from({ length: to - from + 1 }, (_, place) => entry(from + place, term, bytes));
+
+describe('the journal before the log', () => {
+  let dir: string;
+  let folders = 0;
+  beforeEach(() => (dir = mkdtempSync(join(tmpdir(), 'tsswarm-journal-'))));
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  /** What a machine that is switched off now finds at its next start. */
+  const image = (): string => {
+    const copy = join(dir, `image${folders++}`);
+    cpSync(join(dir, 'log'), copy, { recursive: true });
+    return copy;
+  };
+  const journals = (folder: string): string[] =>
+    ['log.mdb-journal-0', 'log.mdb-journal-1'].map((name) => join(folder, name));
+
+  it('has every write that was acknowledged when the machine is switched off, and goes on from there', async () => {
+    const log = openLog(join(dir, 'log'));
+    const steps: LogBatch[] = [
+      { hardState: { term: 1, votedFor: 'a' }, entries: range(1, 5, 1) },
+      { entries: [], truncateFrom: 4 },
+      { hardState: { term: 2, votedFor: '' }, truncateFrom: 3, entries: range(3, 8, 2) },
+      { entries: range(9, 9, 2) },
+    ];
+    for (const step of steps) {
+      await log.write(step);
+      const copy = image();
+      for (let start = 0; start < 2; start++) {
+        const again = openLog(copy);
+        assert.deepEqual(again.hardState, log.hardState);
+        assert.deepEqual(
+          [...again.read(again.firstIndex, again.lastIndex)],
+          [...log.read(log.firstIndex, log.lastIndex)],
+          `start ${start}`,
+        );
+        await again.close();
+      }
+    }
+    await log.close();
+    assert.ok(!journals(join(dir, 'log')).some((path) => existsSync(path)), 'nothing is left to bring in');
+  });
+
+  it('keeps all while it changes files, beside writes too large for it, and while entries are dropped', async () => {
+    const random = seededRandom(11);
+    const log = openLog(join(dir, 'log'));
+    const wanted = new Map<number, number>();
+    let next = 1;
+    for (let round = 0; round < 120; round++) {
+      const bytes = round % 29 === 28 ? 700_000 : 1_000 + Math.floor(random.next() * 40_000);
+      const back = Math.min(next - log.firstIndex, Math.floor(random.next() * 3));
+      const from = next - back;
+      await log.write({
+        ...(back > 0 ? { truncateFrom: from } : {}),
+        hardState: { term: round, votedFor: `v${round}` },
+        entries: range(from, from + 1, round, bytes),
+      });
+      for (const index of [from, from + 1]) wanted.set(index, bytes);
+      next = from + 2;
+      if (round % 25 === 24) await log.truncatePrefix(next - 10);
+      if (round % 17 !== 0) continue;
+      const again = openLog(image());
+      assert.deepEqual(again.hardState, { term: round, votedFor: `v${round}` });
+      assert.equal(again.lastIndex, next - 1);
+      assert.equal(again.firstIndex, log.firstIndex);
+      for (const { index, payload } of again.read(again.firstIndex, again.lastIndex)) {
+        assert.equal(payload.length, wanted.get(index));
+        assert.ok(payload.every((byte) => byte === (index & 0xff)));
+      }
+      await again.close();
+    }
+    await log.close();
+  });
+
+  it('is refused when what was acknowledged is damaged, by the number of the entry, and stays as it is', async () => {
+    const log = openLog(join(dir, 'log'));
+    await log.write({ hardState: { term: 1, votedFor: 'a' }, entries: range(1, 3, 1) });
+    await log.write({ entries: range(4, 4, 1, 300) });
+    // Nobody waits for the confirmation of a write but this test.
+    const said = encodeConfirmation(2);
+    const [present = ''] = journals(join(dir, 'log'));
+    while (!readFileSync(present).includes(said)) await new Promise((resolve) => setImmediate(resolve));
+    const copy = image();
+    await log.close();
+    const [path = ''] = journals(copy);
+    const bytes = readFileSync(path);
+    const place = bytes.indexOf(Buffer.alloc(300, 4));
+    assert.ok(place > 0);
+    bytes[place + 100] = 0xff;
+    writeFileSync(path, bytes);
+    for (let start = 0; start < 2; start++)
+      assert.throws(() => openLog(copy), { code: 'CORRUPT', message: /journal.*entry 4.* fails its checksum/ });
+  });
+});
