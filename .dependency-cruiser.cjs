@@ -84,7 +84,8 @@ module.exports = {
       },
       to: {
         dependencyTypes: ['core'],
-        pathNot: '^(node:)?(crypto|path(/posix)?|util|buffer)$',
+        // zlib for its checksum.
+        pathNot: '^(node:)?(crypto|path(/posix)?|util|buffer|zlib)$',
         dependencyTypesNot: ['type-only'],
       },
     },
