@@ -17,7 +17,9 @@ export async function update(place: NodePlace, options: UpdateOptions, terminal:
   const cas = await readExternalCas(options.externalCa);
   const { autolock } = options;
   if (autolock !== undefined && autolock !== 'true' && autolock !== 'false')
-    throw new TsswarmError('INVALID_INPUT', `using --autolock "${autolock}": expected true or false`);
+    throw new TsswarmError('INVALID_INPUT', `using --autolock "${autolock}": expected true or false`, {
+      hint: 'tsswarm update --autolock=true, or --autolock=false',
+    });
   const autoLock = autolock === undefined ? undefined : autolock === 'true';
   const settings = {
     ...clusterSettings(options),
