@@ -61,6 +61,11 @@ export class Overlay implements WriteTransaction {
     this.#put(table, id, undefined);
   }
 
+  /** Takes over what another one on top of this has changed. */
+  absorb(changes: readonly StoreChange[]): void {
+    for (const { table, id, after } of changes) this.#put(table, id, after);
+  }
+
   /**
    * What was changed, in order, with the store's own fields filled in; creations that were removed again are left out.
    * @param version the Raft index that the transaction will have

@@ -4,8 +4,9 @@ import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts
 import type { Random } from '../../../base/random.ts';
 import { storeEntryCodec } from '../../../proto/codec/store.ts';
 import { MAX_TRANSACTION_BYTES, toWire } from '../entry.ts';
-import { Overlay } from '../transaction.ts';
 import type { StoreChange, WriteTransaction } from '../types.ts';
+import { Batch, sizeOf } from './batch.ts';
+import type { BatchEncoding, BatchLimits, Update } from './batch.ts';
 import type { Condition, EtcdClient, Operation, Transaction } from './client.ts';
 import { isUnsent } from './failures.ts';
 import { until } from './follower.ts';
@@ -16,6 +17,10 @@ import type { Replica } from './replica.ts';
 /** etcd takes 128 operations and 1.5 MiB in a transaction where it was not told otherwise; a request also has an envelope. */
 const MAX_OPERATIONS = 120;
 const MAX_REQUEST_BYTES = 1024 * 1024;
+/** What one transaction takes beside the head. */
+const LIMITS: BatchLimits = { operations: MAX_OPERATIONS - 1, bytes: MAX_REQUEST_BYTES };
+/** Updates in one commit: with all of them made one on top of the other, few enough to be no stall. */
+const LARGEST_BATCH = 64;
 const RETRY_MS = 50;
 /** What to do when etcd cannot be used. */
 export const ETCD_AWAY =
@@ -36,15 +41,25 @@ export interface CommitterOptions {
 }
 
 /**
- * Writes commits to etcd, one after another. Every write is conditional on the leader's key (nobody else leads) and on the
+ * Writes commits to etcd, one after another; updates that wait meanwhile make up the next one. Every write is conditional on the leader's key (nobody else leads) and on the
  * head (nothing was committed since what the writer saw), which all commits move: so a transaction holds on exactly the state
  * that it read, unique names included, as if every object that it read were compared.
  */
 export class Committer {
   readonly #options: CommitterOptions;
   #queue: Promise<unknown> = Promise.resolve();
+  readonly #waiting: Update[] = [];
   /** Something may be under way or left over: the head must be moved before the next commit. */
   #isUnsettled = true;
+
+  readonly #encoding: BatchEncoding = {
+    operation: (change) => this.#write(change, 0),
+    entry: (changes) => {
+      const entry = storeEntryCodec.encode({ time: this.#options.clock.now(), changes: changes.map(toWire) });
+      if (entry.length <= MAX_TRANSACTION_BYTES) return entry;
+      throw tooLarge(`a transaction of ${entry.length} bytes`, MAX_TRANSACTION_BYTES);
+    },
+  };
 
   constructor(options: CommitterOptions) {
     this.#options = options;
@@ -52,7 +67,11 @@ export class Committer {
 
   /** @throws as Store.update */
   update<R>(write: (tx: WriteTransaction) => R): Promise<R> {
-    return this.#inTurn(() => this.#update(write));
+    const { promise, resolve, reject } = Promise.withResolvers<R>();
+    this.#waiting.push({ write, resolve: resolve as (result: unknown) => void, reject });
+    // Whoever comes while a commit is under way goes with the next one.
+    if (this.#waiting.length === 1) this.#commitSoon();
+    return promise;
   }
 
   /** Finishes what an earlier leader left half done. */
@@ -82,7 +101,16 @@ export class Committer {
     return done;
   }
 
-  async #update<R>(write: (tx: WriteTransaction) => R): Promise<R> {
+  #commitSoon(): void {
+    void this.#inTurn(async () => {
+      const updates = this.#waiting.splice(0, LARGEST_BATCH);
+      if (updates.length > 0) this.#waiting.unshift(...(await this.#commit(updates)));
+      if (this.#waiting.length > 0) this.#commitSoon();
+    });
+  }
+
+  /** Commits as many of the updates as fit, and tells them, also of failure. @returns those that did not fit */
+  async #commit(updates: readonly Update[]): Promise<readonly Update[]> {
     const { clock, replica, random, timeoutMs, token } = this.#options;
     const patience = new AbortController();
     const onClose = (): void => patience.abort(this.#options.signal.reason);
@@ -95,8 +123,8 @@ export class Committer {
         }),
       ),
     );
-    /** The transaction that may have been committed, and what to answer when it was. */
-    let open: { readonly id: string; readonly result: R } | undefined;
+    /** The transaction that may have been committed. */
+    let open: { readonly id: string; readonly batch: Batch; readonly rest: readonly Update[] } | undefined;
     try {
       for (;;) {
         const fence = token();
@@ -109,15 +137,21 @@ export class Committer {
           continue;
         }
         // The head has moved since: what is not in it by now never will be.
-        if (open !== undefined && replica.head?.transaction === open.id) return open.result;
+        if (open !== undefined && replica.head?.transaction === open.id) {
+          open.batch.answer();
+          return open.rest;
+        }
         open = undefined;
-        const overlay = new Overlay(replica.database);
-        const result = write(overlay);
-        const changes = overlay.changes(0, clock.now());
-        if (changes.length === 0) return result;
+        const batch = new Batch(replica.database, this.#encoding, LIMITS);
+        const first = updates.findIndex((update) => !batch.add(update, clock.now()));
+        const rest = first < 0 ? [] : updates.slice(first);
+        if (batch.operations.length === 0) {
+          batch.answer();
+          return rest;
+        }
         const id = Buffer.from(random.bytes(12)).toString('hex');
-        const steps = this.#plan(id, changes);
-        open = { id, result };
+        const steps = this.#plan(id, batch);
+        open = { id, batch, rest };
         this.#isUnsettled = true;
         let revision: number | undefined;
         try {
@@ -140,36 +174,31 @@ export class Committer {
         this.#isUnsettled = false;
         // The rest is no longer the caller's: the next commit waits for it.
         if (replica.head?.kind === 'staged') this.#finishSoon();
-        return result;
+        batch.answer();
+        return rest;
       }
     } catch (error) {
-      if (open === undefined || isTsswarmError(error, 'TOO_LARGE')) throw error;
-      throw new TsswarmError('OUTCOME_UNKNOWN', `changing the store in etcd: ${messageOf(error)}`, {
-        cause: error,
-        hint: 'look whether the change is there before trying again',
-      });
+      const { rest } = open ?? { rest: [] };
+      const failure = open === undefined ? error : outcomeUnknown(error);
+      for (const { reject } of updates.slice(0, updates.length - rest.length)) reject(failure);
+      return rest;
     } finally {
       timer.cancel();
       this.#options.signal.removeEventListener('abort', onClose);
     }
   }
 
-  /** The transactions that make up a commit; the last one is the one that counts. @throws TOO_LARGE */
-  #plan(id: string, changes: readonly StoreChange[]): readonly (readonly Operation[])[] {
-    const { layout, clock } = this.#options;
+  /** The transactions that make up a commit; the last one is the one that counts. */
+  #plan(id: string, { operations, whole }: Batch): readonly (readonly Operation[])[] {
+    const { layout } = this.#options;
     const { head } = layout;
-    const writes = changes.map((change) => this.#write(change, 0));
-    const bytes = writes.reduce((sum, write) => sum + sizeOf(write), 0);
-    if (writes.length < MAX_OPERATIONS && bytes <= MAX_REQUEST_BYTES) {
+    if (whole === undefined) {
       const commit: Head = { kind: 'commit', transaction: id, version: 0, pieces: 0 };
-      return [[{ put: head, value: encodeHead(commit) }, ...writes]];
+      return [[{ put: head, value: encodeHead(commit) }, ...operations]];
     }
-    const entry = storeEntryCodec.encode({ time: clock.now(), changes: changes.map(toWire) });
-    if (entry.length > MAX_TRANSACTION_BYTES)
-      throw tooLarge(`a transaction of ${entry.length} bytes`, MAX_TRANSACTION_BYTES);
     const steps: Operation[][] = [];
-    for (let at = 0; at < entry.length; at += MAX_REQUEST_BYTES)
-      steps.push([{ put: layout.stage(id, steps.length), value: entry.subarray(at, at + MAX_REQUEST_BYTES) }]);
+    for (let at = 0; at < whole.length; at += MAX_REQUEST_BYTES)
+      steps.push([{ put: layout.stage(id, steps.length), value: whole.subarray(at, at + MAX_REQUEST_BYTES) }]);
     const staged: Head = { kind: 'staged', transaction: id, version: 0, pieces: steps.length };
     return [...steps, [{ put: head, value: encodeHead(staged) }]];
   }
@@ -262,8 +291,11 @@ function batches(writes: readonly Operation[]): Operation[][] {
   return all;
 }
 
-function sizeOf(operation: Operation): number {
-  return 'put' in operation ? operation.put.length + operation.value.length : 64;
+function outcomeUnknown(cause: unknown): TsswarmError {
+  return new TsswarmError('OUTCOME_UNKNOWN', `changing the store in etcd: ${messageOf(cause)}`, {
+    cause,
+    hint: 'look whether the change is there before trying again',
+  });
 }
 
 function tooLarge(what: string, most: number): TsswarmError {
