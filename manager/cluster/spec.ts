@@ -31,7 +31,7 @@ interface Limits {
 }
 
 /** Settings that are numbers. */
-type NumberSetting = Exclude<keyof UpdateClusterRequest, 'autoLock' | 'rotateUnlockKey'>;
+type NumberSetting = Exclude<keyof UpdateClusterRequest, 'autoLock' | 'unlockKey'>;
 
 const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
   taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },

@@ -92,8 +92,11 @@ export type UpdateClusterRequest = Partial<
     | 'autoLock'
   >
 > & {
-  /** A new unlock key. */
-  readonly rotateUnlockKey?: boolean;
+  /**
+   * The unlock key from now on. The caller makes it, so that the administrator has it before any manager needs it; absent when
+   * autolock is switched on: one is made.
+   */
+  readonly unlockKey?: string;
 };
 export interface GetUnlockKeyResponse {
   readonly unlockKey: string;
