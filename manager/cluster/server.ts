@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
@@ -8,14 +7,13 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { EtcdAccess, Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
-import { readExternalRoot } from '../ca/external.ts';
-import { caStatus, startCaRotation } from '../ca/rotation.ts';
+import { createAdministration } from '../ca/administration.ts';
+import type { ExternalSigner } from '../ca/signer/signer.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
-import { unlockKeyOf, withAutolock } from './autolock/settings.ts';
+import { unlockKeyOf } from './autolock/settings.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
-import { withSettings } from './spec.ts';
 
 export interface MembershipOptions {
   readonly nodeId: NodeId;
@@ -28,6 +26,8 @@ export interface MembershipOptions {
   readonly canLock: boolean;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
+  /** The way to external CAs; absent: there is none. */
+  readonly sign?: ExternalSigner;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
   readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
 }
@@ -54,6 +54,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     });
 
   return {
+    ...createAdministration({ ...options, hasSnapshots: () => options.storeAccess() === undefined }),
     listManagers: () => {
       const { members, leaderId } = group.status();
       return Promise.resolve({
@@ -148,32 +149,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
-    updateCluster: (request) =>
-      store.update((tx) => {
-        if (request.autoLock === true && !options.canLock) throw noLock();
-        const cluster = clusterOf(tx);
-        const spec = withSettings(cluster.spec, request);
-        const next = withAutolock({ ...cluster, spec }, request, random);
-        if (isDeepStrictEqual(next, cluster)) return { changed: false };
-        tx.update('cluster', next);
-        return { changed: true };
-      }),
     getUnlockKey: () => Promise.resolve({ unlockKey: unlockKeyOf(store.view(clusterOf)) }),
-    async rotateCa({ certificate, key, nodeCertExpiryMs }) {
-      if ((certificate === '') !== (key === '')) {
-        throw new TsswarmError(
-          'INVALID_INPUT',
-          `rotating the CA: there is ${certificate === '' ? 'a key without its certificate' : 'a certificate without its key'}, expected both or neither`,
-          { hint: 'give --ca-cert and --ca-key, or neither: a new root is made then' },
-        );
-      }
-      const root = certificate === '' ? undefined : await readExternalRoot(certificate, key, clock.now());
-      const settings = nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs };
-      const rootCertificate = await startCaRotation({ store, clock }, root, settings);
-      logger.info('the rotation of the CA has begun');
-      return { rootCertificate };
-    },
-    getCa: () => Promise.resolve(store.view((tx) => caStatus(clusterOf(tx), tx.list('node')))),
   };
 }
 
@@ -206,11 +182,4 @@ function changed(node: Node, { role, availability, addLabels, removeLabels }: Up
     ...node,
     spec: { role: role ?? node.spec.role, availability: availability ?? node.spec.availability, labels },
   };
-}
-
-/** What there is to say where autolock would lock nothing. */
-export function noLock(): TsswarmError {
-  return new TsswarmError('NOT_SUPPORTED', 'switching autolock on: the state of this cluster is in an external store', {
-    hint: 'autolock seals what managers have on their own disks; protect the store by its own means',
-  });
 }
