@@ -9,7 +9,8 @@ import { standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { followAutolock } from '../../manager/cluster/autolock/loop.ts';
 import { giveUpOtherManagers } from '../../manager/cluster/force-new.ts';
-import { createMembership, noLock } from '../../manager/cluster/server.ts';
+import { demandNoOwnState } from '../../manager/cluster/own-state.ts';
+import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
@@ -145,7 +146,6 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       clock,
       random,
       logger: logger.child({ component: 'membership' }),
-      canLock: backEnd.reseal !== undefined,
       storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),
@@ -170,7 +170,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const { description, addressPools } = options;
       await backEnd.whenMayFound();
       const asked = readInitRequest(stateDir);
-      if (asked.settings.autoLock === true && backEnd.reseal === undefined) throw noLock();
+      if (backEnd.access() !== undefined) demandNoOwnState(asked.settings);
       await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);

@@ -15,6 +15,7 @@ import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts
 import { unlockKeyOf, withAutolock } from './autolock/settings.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
+import { demandNoOwnState } from './own-state.ts';
 import { withSettings } from './spec.ts';
 
 export interface MembershipOptions {
@@ -24,8 +25,6 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** The managers keep the state on their own disks: they can lock it. */
-  readonly canLock: boolean;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
@@ -150,7 +149,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     },
     updateCluster: (request) =>
       store.update((tx) => {
-        if (request.autoLock === true && !options.canLock) throw noLock();
+        if (options.storeAccess() !== undefined) demandNoOwnState(request);
         const cluster = clusterOf(tx);
         const spec = withSettings(cluster.spec, request);
         const next = withAutolock({ ...cluster, spec }, request, random);
@@ -206,11 +205,4 @@ function changed(node: Node, { role, availability, addLabels, removeLabels }: Up
     ...node,
     spec: { role: role ?? node.spec.role, availability: availability ?? node.spec.availability, labels },
   };
-}
-
-/** What there is to say where autolock would lock nothing. */
-export function noLock(): TsswarmError {
-  return new TsswarmError('NOT_SUPPORTED', 'switching autolock on: the state of this cluster is in an external store', {
-    hint: 'autolock seals what managers have on their own disks; protect the store by its own means',
-  });
 }
