@@ -4,7 +4,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { systemClock } from '../../base/clock.ts';
+import { systemRandom } from '../../base/random.ts';
 import type { ConfigId, ProjectId } from '../../base/ids.ts';
+import { KEY_BYTES, sealer } from '../../manager/raft/seal/index.ts';
 import { openSnapshots } from '../../manager/raft/snapshot/disk.ts';
 import { Database } from '../../manager/store/database.ts';
 import { decodeSnapshot, encodeSnapshot } from '../../manager/store/snapshot.ts';
@@ -32,7 +34,9 @@ export async function measureSnapshot(dir: string, objects: number): Promise<voi
   setFlagsFromString('--expose-gc');
   (runInNewContext('gc') as () => void)();
   mkdirSync(dir, { recursive: true });
-  const snapshots = openSnapshots(join(dir, 'snapshots'));
+  const snapshots = openSnapshots(join(dir, 'snapshots'), {
+    sealer: sealer(systemRandom.bytes(KEY_BYTES), systemRandom),
+  });
   const meta = { index: 1, term: 1, configuration: { index: 0, servers: [] } };
 
   const encoding = await watched(() => snapshots.save(meta, encodeSnapshot(database, systemClock)));

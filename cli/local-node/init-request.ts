@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
-import type { NodeAvailability, UpdateClusterRequest } from '../../proto/types/index.ts';
+import type { ClusterSettings } from '../../manager/cluster/spec.ts';
+import type { NodeAvailability } from '../../proto/types/index.ts';
 
 /** What `tsswarm init` leaves for the daemon that it starts, where the new cluster is to be other than usual. */
 export interface InitRequest {
-  readonly settings: UpdateClusterRequest;
+  readonly settings: ClusterSettings;
   /** Of this node. */
   readonly availability?: NodeAvailability;
 }

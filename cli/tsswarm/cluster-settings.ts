@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { TsswarmError } from '../../base/errors.ts';
 import { parseDurationMs } from '../../compose/normalise/units.ts';
 import { checkClusterSettings } from '../../manager/cluster/spec.ts';
-import type { UpdateClusterRequest } from '../../proto/types/index.ts';
+import type { ClusterSettings } from '../../manager/cluster/spec.ts';
 
 /** Settings of the cluster as they are typed. */
 export interface ClusterSettingOptions {
@@ -32,8 +32,8 @@ export function addClusterSettings(command: Command): Command {
 }
 
 /** What was asked for; nothing where nothing was. @throws INVALID_INPUT that names the option */
-export function clusterSettings(options: ClusterSettingOptions): UpdateClusterRequest {
-  const given: readonly (readonly [string, keyof UpdateClusterRequest, string | undefined])[] = [
+export function clusterSettings(options: ClusterSettingOptions): ClusterSettings {
+  const given: readonly (readonly [string, keyof ClusterSettings, string | undefined])[] = [
     ['--cert-expiry', 'nodeCertExpiryMs', options.certExpiry],
     ['--task-history-limit', 'taskHistoryLimit', options.taskHistoryLimit],
     ['--dispatcher-heartbeat', 'dispatcherHeartbeatMs', options.dispatcherHeartbeat],
@@ -44,7 +44,7 @@ export function clusterSettings(options: ClusterSettingOptions): UpdateClusterRe
   const settings = given.flatMap(([option, name, text]) =>
     text === undefined ? [] : [[name, name.endsWith('Ms') ? duration(option, text) : integer(option, text)] as const],
   );
-  return checkClusterSettings(Object.fromEntries(settings) as UpdateClusterRequest);
+  return checkClusterSettings(Object.fromEntries(settings) as ClusterSettings);
 }
 
 /** The settings' options in the words of the command line, for a message. */

@@ -31,7 +31,7 @@ addClusterSettings(program.command('init'))
   .option('--store-key <file>', 'its key')
   .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .addOption(repeatable('--external-ca <spec>', 'refused here: tsswarm ca --rotate takes it, once there is a cluster'))
   .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')
   .option(
     '--force-new-cluster',
@@ -146,15 +146,19 @@ program
   .option('--ca-cert <file>', 'the root to go to, PEM (default: a new one is made)')
   .option('--ca-key <file>', 'its private key, PEM')
   .option('--cert-expiry <duration>', 'lifetime of the new certificates')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
+  .addOption(
+    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  )
   .option('-d, --detach', 'do not wait until all nodes have a new certificate')
   .option('-q, --quiet', 'show neither progress nor the new root')
   .action(async (options) => (await import('./commands/ca.ts')).ca(place(), options, terminal));
 
 addClusterSettings(program.command('update'))
   .description('change settings of the cluster')
+  .addOption(
+    repeatable('--external-ca <spec>', 'who signs in place of the managers: protocol=cfssl,url=https://…; repeatable'),
+  )
   .option('--autolock <boolean>', 'true: a manager that is started again needs the unlock key')
-  .option('--external-ca <spec>', 'a service that signs: not supported, and refused')
   .action(async (options) => (await import('./commands/update.ts')).update(place(), options, terminal));
 
 program

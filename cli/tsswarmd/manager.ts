@@ -7,6 +7,7 @@ import type { Random } from '../../base/random.ts';
 import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
 import { standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
+import { externalSigner } from '../../manager/ca/signer/client.ts';
 import { followAutolock } from '../../manager/cluster/autolock/loop.ts';
 import { giveUpOtherManagers } from '../../manager/cluster/force-new.ts';
 import { demandNoOwnState } from '../../manager/cluster/own-state.ts';
@@ -134,7 +135,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     },
   });
   const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
-  const ca = forwarding(caService, createCa({ store, clock, random }), toLeader);
+  const sign = externalSigner({ identity: () => demandIdentity().current, clock });
+  const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader);
   const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(
@@ -146,6 +148,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       clock,
       random,
       logger: logger.child({ component: 'membership' }),
+      sign,
       storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),

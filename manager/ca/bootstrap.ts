@@ -2,9 +2,10 @@ import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
-import type { Cluster, NodeAvailability, NodeDescription, UpdateClusterRequest } from '../../proto/types/index.ts';
+import type { Cluster, NodeAvailability, NodeDescription } from '../../proto/types/index.ts';
 import { withAutolock } from '../cluster/autolock/settings.ts';
 import { DEFAULT_HISTORY_LIMIT, withSettings } from '../cluster/spec.ts';
+import type { ClusterSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
 import { newJoinToken } from './join-token.ts';
 import { createRootCa } from './root.ts';
@@ -21,7 +22,7 @@ export interface BootstrapOptions {
   /** A root that the user brings (readExternalRoot); absent: one is made. */
   readonly root?: RootCa;
   /** Settings other than the usual ones. */
-  readonly settings?: UpdateClusterRequest;
+  readonly settings?: ClusterSettings;
   /** Of the first manager; absent: active. */
   readonly availability?: NodeAvailability;
 }

@@ -8,7 +8,7 @@ import type { NodeId } from '../../base/ids.ts';
 import { verifyChain } from '../../proto/rpc/certificate.ts';
 import { caCluster } from '../../test/builders/ca-cluster.ts';
 import { createCertificateRequest } from '../../worker/identity/request.ts';
-import { readExternalRoot, refuseExternalCa } from './external.ts';
+import { readExternalRoot } from './external.ts';
 import { issueCertificate, readRequest } from './issue.ts';
 import { createRootCa } from './root.ts';
 
@@ -85,12 +85,5 @@ describe('a root that the user brings', () => {
     const { certificate, key } = await createRootCa('c', now);
     await assert.rejects(readExternalRoot(certificate, key, now - 7200_000), /valid only from/);
     await assert.rejects(readExternalRoot(certificate, key, now + 20 * 365 * 24 * 3600_000), /ends at/);
-  });
-
-  it('cannot be a service elsewhere', () => {
-    assert.throws(
-      () => refuseExternalCa('https://ca'),
-      (error) => isTsswarmError(error, 'NOT_SUPPORTED'),
-    );
   });
 });

@@ -11,7 +11,7 @@ const MIN_REST_MS = 24 * 3600 * 1000;
 /**
  * Takes a root that the user brings (`--ca-cert`, `--ca-key`).
  * @param certificatePem exactly one self-signed CA certificate
- * @param keyPem its private key, not encrypted
+ * @param keyPem its private key, not encrypted; empty: an external CA has it
  * @param now wall time, ms
  * @throws INVALID_INPUT with what is wrong with the two
  */
@@ -40,21 +40,12 @@ export async function readExternalRoot(certificatePem: string, keyPem: string, n
     throw refuse(`"${name}" is valid only from ${certificate.validFromDate.toISOString()} on`);
   if (now + MIN_REST_MS > certificate.validToDate.getTime())
     throw refuse(`"${name}" ends at ${certificate.validToDate.toISOString()}, expected at least a day from now`);
+  const text = `${certificate.toString().trimEnd()}\n`;
+  if (keyPem === '') return { certificate: text, key: '' };
   if (!certificate.checkPrivateKey(parsePrivateKey(keyPem)))
     throw refuse(`the key does not fit "${name}"`, 'give the key that the certificate was made with');
   await importSigningKey(keyPem);
-  return { certificate: `${certificate.toString().trimEnd()}\n`, key: pkcs8(keyPem) };
-}
-
-/** Refuses a signing service outside the cluster: there is no such thing here yet. */
-export function refuseExternalCa(url: string): never {
-  throw new TsswarmError(
-    'NOT_SUPPORTED',
-    `using the external CA "${url}": certificates are signed by the managers only`,
-    {
-      hint: 'bring a root of your own instead: --ca-cert and --ca-key',
-    },
-  );
+  return { certificate: text, key: pkcs8(keyPem) };
 }
 
 function pkcs8(keyPem: string): string {

@@ -91,7 +91,6 @@ export async function issueCertificate(
   // X.509 counts in seconds.
   const issuedAt = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   const expiresAt = Math.floor(Math.min(now + lifetime, root.notAfter.getTime()) / 1000) * 1000;
-  const names = [node.nodeId, unit, ...(node.role === 'manager' ? ['swarm-ca'] : [])];
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerialNumber(),
     subject: [{ CN: [node.nodeId] }, { OU: [unit] }, { O: [cluster.id] }],
@@ -106,12 +105,17 @@ export async function issueCertificate(
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       // Workers serve too: images to each other, containers to the managers.
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
-      new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns', value }))),
+      new x509.SubjectAlternativeNameExtension(hostsOf(node).map((value) => ({ type: 'dns', value }))),
       await x509.SubjectKeyIdentifierExtension.create(request.publicKey),
       await authorityOf(root),
     ],
   });
   return { certificate: pem(certificate) + (cluster.caRotation?.crossCertificate ?? ''), issuedAt, expiresAt };
+}
+
+/** Alternative names of a node's certificate, as swarmkit's. */
+export function hostsOf({ nodeId, role }: { readonly nodeId: NodeId; readonly role: NodeRole }): readonly string[] {
+  return [nodeId, ROLE_UNITS[role], ...(role === 'manager' ? ['swarm-ca'] : [])];
 }
 
 /** Names the issuer's key the way the issuer itself does, or verifiers take them for two keys. */

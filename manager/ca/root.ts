@@ -25,7 +25,8 @@ export async function createRootCa(clusterId: string, now: number): Promise<Root
   const identifier = await x509.SubjectKeyIdentifierExtension.create(keys.publicKey as never);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerialNumber(),
-    name: [{ CN: [`tsswarm-ca-${identifier.keyId.slice(0, 12)}`] }, { O: [clusterId] }],
+    // In the order that Go writes names in: an external CA that signs this root would change any other.
+    name: [{ O: [clusterId] }, { CN: [`tsswarm-ca-${identifier.keyId.slice(0, 12)}`] }],
     notBefore: new Date(now - BACKDATE_MS),
     notAfter: new Date(now + ROOT_LIFETIME_MS),
     signingAlgorithm: KEY_ALGORITHM,

@@ -1,5 +1,4 @@
 import { Semaphore, deferred } from '../../base/async.ts';
-import type { Clock } from '../../base/clock.ts';
 import { CLOCK_HINT, clockSkew } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -20,17 +19,18 @@ import type {
 } from '../../proto/types/index.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
-import { issueCertificate, issuerDigest, readRequest, trustedRoots } from './issue.ts';
+import { issuerDigest, readRequest, trustedRoots } from './issue.ts';
 import type { CheckedRequest, IssuedCertificate } from './issue.ts';
+import { issue } from './issuer.ts';
+import type { IssuerOptions } from './issuer.ts';
 import { NoticeFeed } from './notices.ts';
 import { roleOfToken } from './tokens.ts';
 
 /** When a root is rotated all nodes want a certificate at once; the leader has other work too. */
 const SIGNED_AT_A_TIME = 4;
 
-export interface CaOptions {
+export interface CaOptions extends IssuerOptions {
   readonly store: Store;
-  readonly clock: Pick<Clock, 'now'>;
   readonly random: Random;
 }
 
@@ -52,8 +52,8 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
       if (request.token !== '') roleOfToken(store.view(clusterOf), request.token);
       return signing.use(() => {
         signal.throwIfAborted();
-        if (request.token !== '' || caller.kind !== 'node') return join(options, request);
-        return renewCertificate(options, caller.nodeId, request.csr);
+        if (request.token !== '' || caller.kind !== 'node') return join(options, request, signal);
+        return renewCertificate(options, caller.nodeId, request.csr, signal);
       });
     },
     watchIdentity: (request, signal) => watchIdentity(store, feed, request, signal),
@@ -67,14 +67,16 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
  * @throws PERMISSION_DENIED for a node that is no member; INVALID_INPUT
  */
 export async function renewCertificate(
-  { store, clock }: Pick<CaOptions, 'store' | 'clock'>,
+  options: Omit<CaOptions, 'random'>,
   nodeId: NodeId,
   csr: string,
+  signal?: AbortSignal,
 ): Promise<IssueCertificateResponse> {
+  const { store } = options;
   const request = await readRequest(csr);
   const { cluster, node } = store.view((tx) => ({ cluster: clusterOf(tx), node: member(tx, nodeId) }));
   const { role } = node.spec;
-  const issued = await issueCertificate(cluster, request, { nodeId, role }, clock.now());
+  const issued = await issue(options, cluster, csr, request, { nodeId, role }, signal);
   await store.update((tx) => {
     const now = member(tx, nodeId);
     // The role may have changed while it was signed: what is handed out must be what the store says.
@@ -87,9 +89,11 @@ export async function renewCertificate(
 
 /** A node that brings a token becomes a member; the same key again is the same node again. */
 async function join(
-  { store, clock, random }: CaOptions,
+  options: CaOptions,
   { csr, token, availability, address, description }: IssueCertificateRequest,
+  signal: AbortSignal,
 ): Promise<IssueCertificateResponse> {
+  const { store, clock, random } = options;
   const request = await readRequest(csr);
   if (description === undefined)
     throw new TsswarmError('INVALID_INPUT', 'joining the cluster: the node does not describe itself');
@@ -111,7 +115,7 @@ async function join(
     );
   }
   const nodeId = known?.id ?? newId<NodeId>(random);
-  const issued = await issueCertificate(cluster, request, { nodeId, role }, clock.now());
+  const issued = await issue(options, cluster, csr, request, { nodeId, role }, signal);
   await store.update((tx: WriteTransaction) => {
     // It may have been rotated while the certificate was signed.
     roleOfToken(clusterOf(tx), token);

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
@@ -8,15 +7,13 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { EtcdAccess, Node, UpdateNodeRequest } from '../../proto/types/index.ts';
 import { clusterOf, withRemovedNode } from '../ca/cluster.ts';
-import { readExternalRoot } from '../ca/external.ts';
-import { caStatus, startCaRotation } from '../ca/rotation.ts';
+import { createAdministration } from '../ca/administration.ts';
+import type { ExternalSigner } from '../ca/signer/signer.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
-import { unlockKeyOf, withAutolock } from './autolock/settings.ts';
+import { unlockKeyOf } from './autolock/settings.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
-import { demandNoOwnState } from './own-state.ts';
-import { withSettings } from './spec.ts';
 
 export interface MembershipOptions {
   readonly nodeId: NodeId;
@@ -27,6 +24,8 @@ export interface MembershipOptions {
   readonly logger: Logger;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
+  /** The way to external CAs; absent: there is none. */
+  readonly sign?: ExternalSigner;
   /** Calls the manager at `address`. @throws when nobody, or another node, answers there */
   readonly reach: (address: string, nodeId: NodeId, signal: AbortSignal) => Promise<void>;
 }
@@ -53,6 +52,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     });
 
   return {
+    ...createAdministration({ ...options, keepsState: () => options.storeAccess() === undefined }),
     listManagers: () => {
       const { members, leaderId } = group.status();
       return Promise.resolve({
@@ -147,32 +147,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
         );
       return { token: await rotateJoinToken(store, random, role) };
     },
-    updateCluster: (request) =>
-      store.update((tx) => {
-        if (options.storeAccess() !== undefined) demandNoOwnState(request);
-        const cluster = clusterOf(tx);
-        const spec = withSettings(cluster.spec, request);
-        const next = withAutolock({ ...cluster, spec }, request, random);
-        if (isDeepStrictEqual(next, cluster)) return { changed: false };
-        tx.update('cluster', next);
-        return { changed: true };
-      }),
     getUnlockKey: () => Promise.resolve({ unlockKey: unlockKeyOf(store.view(clusterOf)) }),
-    async rotateCa({ certificate, key, nodeCertExpiryMs }) {
-      if ((certificate === '') !== (key === '')) {
-        throw new TsswarmError(
-          'INVALID_INPUT',
-          `rotating the CA: there is ${certificate === '' ? 'a key without its certificate' : 'a certificate without its key'}, expected both or neither`,
-          { hint: 'give --ca-cert and --ca-key, or neither: a new root is made then' },
-        );
-      }
-      const root = certificate === '' ? undefined : await readExternalRoot(certificate, key, clock.now());
-      const settings = nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs };
-      const rootCertificate = await startCaRotation({ store, clock }, root, settings);
-      logger.info('the rotation of the CA has begun');
-      return { rootCertificate };
-    },
-    getCa: () => Promise.resolve(store.view((tx) => caStatus(clusterOf(tx), tx.list('node')))),
   };
 }
 

@@ -2,6 +2,11 @@ import { spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/types/index.ts';
 
+/** Settings but for who signs certificates, which is the CA's business. */
+export type ClusterSettings = Omit<UpdateClusterRequest, 'externalCas'>;
+/** Those that are numbers. */
+type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'rotateUnlockKey'>;
+
 const HOUR_MS = 3600 * 1000;
 /** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */
 export const MIN_CERT_EXPIRY_MS = HOUR_MS;
@@ -30,10 +35,7 @@ interface Limits {
   readonly words: string;
 }
 
-/** Settings that are numbers. */
-type NumberSetting = Exclude<keyof UpdateClusterRequest, 'autoLock' | 'rotateUnlockKey'>;
-
-const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
+const LIMITS: Readonly<Record<SettingName, Limits>> = {
   taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },
   nodeCertExpiryMs: {
     what: 'the lifetime of node certificates',
@@ -64,9 +66,9 @@ const LIMITS: Readonly<Record<NumberSetting, Limits>> = {
  * Checks settings that somebody asks for.
  * @throws INVALID_INPUT that says what is possible
  */
-export function checkClusterSettings(change: UpdateClusterRequest): UpdateClusterRequest {
+export function checkClusterSettings(change: ClusterSettings): ClusterSettings {
   for (const [name, { what, from, to, orZero, words }] of Object.entries(LIMITS)) {
-    const value = change[name as NumberSetting];
+    const value = change[name as SettingName];
     if (value === undefined || (value === 0 && orZero === true)) continue;
     if (Number.isSafeInteger(value) && value >= from && value <= to) continue;
     const given = name.endsWith('Ms') && Number.isSafeInteger(value) ? spanWords(value) : String(value);
@@ -78,10 +80,10 @@ export function checkClusterSettings(change: UpdateClusterRequest): UpdateCluste
 }
 
 /** The settings of a cluster with a change made to them; autolock is not one of them alone. @throws INVALID_INPUT */
-export function withSettings(spec: ClusterSpec, change: UpdateClusterRequest): ClusterSpec {
+export function withSettings(spec: ClusterSpec, change: ClusterSettings): ClusterSpec {
   const asked = checkClusterSettings(change);
   const given = Object.keys(LIMITS)
-    .map((name) => [name, asked[name as NumberSetting]] as const)
+    .map((name) => [name, asked[name as SettingName]] as const)
     .filter(([, value]) => value !== undefined);
   return { ...spec, ...Object.fromEntries(given) };
 }

@@ -3510,6 +3510,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const ClusterSpec = function (p) {
                 this.addressPools = [];
+                this.externalCas = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3526,6 +3527,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.maxSnapshots = null;
             ClusterSpec.prototype.autoLock = null;
             ClusterSpec.prototype.removeDeadManagersMs = null;
+            ClusterSpec.prototype.externalCas = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -3594,6 +3596,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(192).bool(m.autoLock);
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
                     w.uint32(200).int64(m.removeDeadManagersMs);
+                if (m.externalCas != null && m.externalCas.length) {
+                    for (var i = 0; i < m.externalCas.length; ++i)
+                        $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(210).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3704,6 +3710,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._removeDeadManagersMs = "removeDeadManagersMs";
                             continue;
                         }
+                    case 26: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalCas && m.externalCas.length))
+                                m.externalCas = [];
+                            m.externalCas.push($root.tsswarm.v1.ExternalCa.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3793,6 +3807,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.removeDeadManagersMs === "object")
                         m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
                 }
+                if (d.externalCas) {
+                    if (!$Array.isArray(d.externalCas))
+                        throw $TypeError(".tsswarm.v1.ClusterSpec.externalCas: array expected");
+                    m.externalCas = $Array(d.externalCas.length);
+                    for (var i = 0; i < d.externalCas.length; ++i) {
+                        if (!$util.isObject(d.externalCas[i]))
+                            throw $TypeError(".tsswarm.v1.ClusterSpec.externalCas: object expected");
+                        m.externalCas[i] = $root.tsswarm.v1.ExternalCa.fromObject(d.externalCas[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -3806,6 +3830,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.addressPools = [];
+                    d.externalCas = [];
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -3860,6 +3885,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
+                if (m.externalCas && m.externalCas.length) {
+                    d.externalCas = $Array(m.externalCas.length);
+                    for (var j = 0; j < m.externalCas.length; ++j) {
+                        d.externalCas[j] = $root.tsswarm.v1.ExternalCa.toObject(m.externalCas[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3874,6 +3905,175 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ClusterSpec;
+        })();
+
+        v1.ExternalCa = (function() {
+
+            const ExternalCa = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ExternalCa.prototype.protocol = "";
+            ExternalCa.prototype.url = "";
+            ExternalCa.prototype.rootCertificate = "";
+
+            ExternalCa.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.protocol != null && $Object.hasOwnProperty.call(m, "protocol") && m.protocol !== "")
+                    w.uint32(10).string(m.protocol);
+                if (m.url != null && $Object.hasOwnProperty.call(m, "url") && m.url !== "")
+                    w.uint32(18).string(m.url);
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate") && m.rootCertificate !== "")
+                    w.uint32(26).string(m.rootCertificate);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ExternalCa.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ExternalCa();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.protocol = v;
+                            else
+                                delete m.protocol;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.url = v;
+                            else
+                                delete m.url;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.rootCertificate = v;
+                            else
+                                delete m.rootCertificate;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ExternalCa.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ExternalCa)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ExternalCa: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ExternalCa();
+                if (d.protocol != null) {
+                    if (typeof d.protocol !== "string" || d.protocol.length) {
+                        m.protocol = $String(d.protocol);
+                    }
+                }
+                if (d.url != null) {
+                    if (typeof d.url !== "string" || d.url.length) {
+                        m.url = $String(d.url);
+                    }
+                }
+                if (d.rootCertificate != null) {
+                    if (typeof d.rootCertificate !== "string" || d.rootCertificate.length) {
+                        m.rootCertificate = $String(d.rootCertificate);
+                    }
+                }
+                return m;
+            };
+
+            ExternalCa.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.protocol = "";
+                    d.url = "";
+                    d.rootCertificate = "";
+                }
+                if (m.protocol != null && $Object.hasOwnProperty.call(m, "protocol")) {
+                    d.protocol = m.protocol;
+                }
+                if (m.url != null && $Object.hasOwnProperty.call(m, "url")) {
+                    d.url = m.url;
+                }
+                if (m.rootCertificate != null && $Object.hasOwnProperty.call(m, "rootCertificate")) {
+                    d.rootCertificate = m.rootCertificate;
+                }
+                return d;
+            };
+
+            ExternalCa.prototype.toJSON = function() {
+                return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ExternalCa.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ExternalCa";
+            };
+
+            return ExternalCa;
         })();
 
         v1.JoinTokens = (function() {
@@ -31223,6 +31423,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.autoLock = null;
             UpdateClusterRequest.prototype.rotateUnlockKey = null;
             UpdateClusterRequest.prototype.removeDeadManagersMs = null;
+            UpdateClusterRequest.prototype.externalCas = null;
 
             let $oneOfFields;
 
@@ -31274,6 +31475,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_externalCas", {
+                get: $util.oneOfGetter($oneOfFields = ["externalCas"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             UpdateClusterRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -31297,6 +31504,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(56).bool(m.rotateUnlockKey);
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
                     w.uint32(64).int64(m.removeDeadManagersMs);
+                if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
+                    $root.tsswarm.v1.ExternalCaList.encode(m.externalCas, w.uint32(74).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31386,6 +31595,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._removeDeadManagersMs = "removeDeadManagersMs";
                             continue;
                         }
+                    case 9: {
+                            if (u !== 2)
+                                break;
+                            m.externalCas = $root.tsswarm.v1.ExternalCaList.decode(r, r.size(), $undefined, q + 1, m.externalCas);
+                            m._externalCas = "externalCas";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -31458,6 +31674,11 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.removeDeadManagersMs === "object")
                         m.removeDeadManagersMs = new $util.LongBits(d.removeDeadManagersMs.low >>> 0, d.removeDeadManagersMs.high >>> 0).toNumber();
                 }
+                if (d.externalCas != null) {
+                    if (!$util.isObject(d.externalCas))
+                        throw $TypeError(".tsswarm.v1.UpdateClusterRequest.externalCas: object expected");
+                    m.externalCas = $root.tsswarm.v1.ExternalCaList.fromObject(d.externalCas, q + 1);
+                }
                 return m;
             };
 
@@ -31508,6 +31729,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.removeDeadManagersMs = o.longs === $String ? $util.Long.prototype.toString.call(m.removeDeadManagersMs) : o.longs === $Number ? new $util.LongBits(m.removeDeadManagersMs.low >>> 0, m.removeDeadManagersMs.high >>> 0).toNumber() : m.removeDeadManagersMs;
                 }
+                if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas")) {
+                    d.externalCas = $root.tsswarm.v1.ExternalCaList.toObject(m.externalCas, o, q + 1);
+                }
                 return d;
             };
 
@@ -31522,6 +31746,143 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return UpdateClusterRequest;
+        })();
+
+        v1.ExternalCaList = (function() {
+
+            const ExternalCaList = function (p) {
+                this.cas = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ExternalCaList.prototype.cas = $util.emptyArray;
+
+            ExternalCaList.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.cas != null && m.cas.length) {
+                    for (var i = 0; i < m.cas.length; ++i)
+                        $root.tsswarm.v1.ExternalCa.encode(m.cas[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ExternalCaList.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ExternalCaList();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.cas && m.cas.length))
+                                m.cas = [];
+                            m.cas.push($root.tsswarm.v1.ExternalCa.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ExternalCaList.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ExternalCaList)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ExternalCaList: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ExternalCaList();
+                if (d.cas) {
+                    if (!$Array.isArray(d.cas))
+                        throw $TypeError(".tsswarm.v1.ExternalCaList.cas: array expected");
+                    m.cas = $Array(d.cas.length);
+                    for (var i = 0; i < d.cas.length; ++i) {
+                        if (!$util.isObject(d.cas[i]))
+                            throw $TypeError(".tsswarm.v1.ExternalCaList.cas: object expected");
+                        m.cas[i] = $root.tsswarm.v1.ExternalCa.fromObject(d.cas[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            ExternalCaList.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.cas = [];
+                }
+                if (m.cas && m.cas.length) {
+                    d.cas = $Array(m.cas.length);
+                    for (var j = 0; j < m.cas.length; ++j) {
+                        d.cas[j] = $root.tsswarm.v1.ExternalCa.toObject(m.cas[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            ExternalCaList.prototype.toJSON = function() {
+                return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ExternalCaList.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ExternalCaList";
+            };
+
+            return ExternalCaList;
         })();
 
         v1.UpdateClusterResponse = (function() {
@@ -31873,6 +32234,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.RotateCaRequest = (function() {
 
             const RotateCaRequest = function (p) {
+                this.externalCas = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -31882,6 +32244,7 @@ export const tsswarm = $root.tsswarm = (() => {
             RotateCaRequest.prototype.certificate = "";
             RotateCaRequest.prototype.key = "";
             RotateCaRequest.prototype.nodeCertExpiryMs = null;
+            RotateCaRequest.prototype.externalCas = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -31904,6 +32267,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.key);
                 if (m.nodeCertExpiryMs != null && $Object.hasOwnProperty.call(m, "nodeCertExpiryMs"))
                     w.uint32(24).int64(m.nodeCertExpiryMs);
+                if (m.externalCas != null && m.externalCas.length) {
+                    for (var i = 0; i < m.externalCas.length; ++i)
+                        $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(34).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31962,6 +32329,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeCertExpiryMs = "nodeCertExpiryMs";
                             continue;
                         }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalCas && m.externalCas.length))
+                                m.externalCas = [];
+                            m.externalCas.push($root.tsswarm.v1.ExternalCa.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -32009,6 +32384,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.nodeCertExpiryMs === "object")
                         m.nodeCertExpiryMs = new $util.LongBits(d.nodeCertExpiryMs.low >>> 0, d.nodeCertExpiryMs.high >>> 0).toNumber();
                 }
+                if (d.externalCas) {
+                    if (!$Array.isArray(d.externalCas))
+                        throw $TypeError(".tsswarm.v1.RotateCaRequest.externalCas: array expected");
+                    m.externalCas = $Array(d.externalCas.length);
+                    for (var i = 0; i < d.externalCas.length; ++i) {
+                        if (!$util.isObject(d.externalCas[i]))
+                            throw $TypeError(".tsswarm.v1.RotateCaRequest.externalCas: object expected");
+                        m.externalCas[i] = $root.tsswarm.v1.ExternalCa.fromObject(d.externalCas[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -32020,6 +32405,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.externalCas = [];
+                }
                 if (o.defaults) {
                     d.certificate = "";
                     d.key = "";
@@ -32037,6 +32425,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.nodeCertExpiryMs = o.longs === $String ? $String(m.nodeCertExpiryMs) : m.nodeCertExpiryMs;
                     else
                         d.nodeCertExpiryMs = o.longs === $String ? $util.Long.prototype.toString.call(m.nodeCertExpiryMs) : o.longs === $Number ? new $util.LongBits(m.nodeCertExpiryMs.low >>> 0, m.nodeCertExpiryMs.high >>> 0).toNumber() : m.nodeCertExpiryMs;
+                }
+                if (m.externalCas && m.externalCas.length) {
+                    d.externalCas = $Array(m.externalCas.length);
+                    for (var j = 0; j < m.externalCas.length; ++j) {
+                        d.externalCas[j] = $root.tsswarm.v1.ExternalCa.toObject(m.externalCas[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -1,4 +1,4 @@
-import type { ClusterSpec, NodeAvailability, NodeRole, NodeState } from './objects.ts';
+import type { ClusterSpec, ExternalCa, NodeAvailability, NodeRole, NodeState } from './objects.ts';
 
 export interface RaftPingResponse {
   /** Who answers there. */
@@ -92,6 +92,8 @@ export type UpdateClusterRequest = Partial<
     | 'autoLock'
   >
 > & {
+  /** A root that is empty is the present one. */
+  readonly externalCas?: { readonly cas: readonly ExternalCa[] };
   /** A new unlock key. */
   readonly rotateUnlockKey?: boolean;
 };
@@ -103,11 +105,13 @@ export interface UpdateClusterResponse {
   readonly changed: boolean;
 }
 export interface RotateCaRequest {
-  /** PEM of the root to go to and of its key; both empty: a new root is made. */
+  /** PEM of the root to go to and of its key; both empty: a new root is made; no key: an external CA has it. */
   readonly certificate: string;
   readonly key: string;
   /** Lifetime of the new certificates, ms; absent: as before. */
   readonly nodeCertExpiryMs?: number;
+  /** Who signs with that root in place of the managers; a root that is empty is that one. */
+  readonly externalCas: readonly ExternalCa[];
 }
 export interface RotateCaResponse {
   /** PEM of the root that the cluster goes to. */

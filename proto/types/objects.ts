@@ -79,6 +79,17 @@ export interface ClusterSpec {
   readonly removeDeadManagersMs?: number;
   /** A manager that starts needs the unlock key. */
   readonly autoLock?: boolean;
+  /** Services that sign certificates in place of the managers, for the root that each names. */
+  readonly externalCas?: readonly ExternalCa[];
+}
+
+export interface ExternalCa {
+  /** CFSSL's sign request as JSON over https. */
+  readonly protocol: 'cfssl';
+  /** "https://ca.example:8888/api/v1/cfssl/sign" */
+  readonly url: string;
+  /** PEM of the root that it signs with. */
+  readonly rootCertificate: string;
 }
 
 export type NodeRole = 'manager' | 'worker';

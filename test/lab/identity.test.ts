@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Cfssl } from '../builders/cfssl.ts';
 import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
 
@@ -180,8 +181,75 @@ describe('the identity of a cluster', function () {
       '10ms',
     );
     refused(0, /no setting is given/, /--help/, 'update');
-    refused(0, /signed by the managers/, /--ca-cert/, 'update', '--external-ca', 'protocol=cfssl,url=https://10.0.0.1');
     refused(0, /its cluster exists already|one runs/, /./, 'init', '--no-systemd', '--task-history-limit', '2');
+  });
+
+  it('has an external CA sign, and goes back to a root of its own', async () => {
+    const [machine, url] = [lab.machine(0), `https://${lab.address(0)}:8888/api/v1/cfssl/sign`];
+    const cfssl = Cfssl.create(join(machine.dir, 'cfssl'), lab.address(0));
+    const serve = async (...usages: readonly string[]): Promise<void> => {
+      cfssl.start((...argv) => machine.start(...argv), ok('ca'), usages.length === 0 ? undefined : usages);
+      const connects = `</dev/tcp/${lab.address(0)}/8888`;
+      await eventually(() => (machine.run('bash', '-c', connects).code === 0 ? true : undefined), 'cfssl');
+    };
+    const [external, before] = [['--external-ca', `protocol=cfssl,url=${url}`], containers()];
+    const rotation = ['ca', '--rotate', '--ca-cert', cfssl.rootFile, ...external];
+    try {
+      refused(
+        0,
+        /asking the external CA "https:.*" for a certificate: connect ECONNREFUSED/,
+        /check that it runs/,
+        ...rotation,
+      );
+      await serve('signing', 'server auth');
+      refused(0, /not good for both "server auth" and "client auth"/, /configuration of the CA/, ...rotation);
+      await cfssl.stop();
+      await serve();
+      refused(0, /the external CA ".*" decides it/, /"expiry"/, ...rotation, '--cert-expiry', '48h');
+      refused(0, /it shows a certificate of another root/, /of its root/, 'update', ...external);
+      refused(
+        0,
+        /the protocol is "acme", expected cfssl/,
+        /as protocol=cfssl/,
+        'update',
+        '--external-ca',
+        'protocol=acme,url=https://a',
+      );
+      refused(STRANGER, /with init: the service lets managers in/, /ca --rotate/, 'init', '--no-systemd', ...external);
+      assert.equal(nodeList('{{.TLSStatus}}').join(), 'Ready,Ready,Ready,Ready,Ready', 'nothing has begun');
+      const rotated = machine.run('tsswarm', ...rotation);
+      assert.equal(rotated.code, 0, rotated.stderr);
+      assert.equal(rotated.stdout, readFileSync(cfssl.rootFile, 'utf8'));
+      assert.match(rotated.stderr, /5\/5 nodes/);
+      assert.equal(ok('update', ...external), 'Swarm updated.\n');
+      lab.join(STRANGER, token('worker'), 2);
+      await eventually(
+        () => (nodeList('{{.Status}}').filter((one) => one === 'Ready').length === 6 ? true : undefined),
+        'six nodes',
+      );
+      for (const id of nodeList('{{.ID}}')) {
+        const ends = Date.parse(ok('node', 'inspect', id, '-f', '{{.Certificate.ExpiresAt}}').trim());
+        assert.ok(ends <= Date.now() + 36 * 3_600_000, 'what the CA issues');
+      }
+      lab.machine(STRANGER).ok('tsswarm', 'leave');
+      await cfssl.stop();
+      refused(
+        STRANGER,
+        /asking the external CA ".*" for a certificate: connect ECONNREFUSED/,
+        /check that it runs/,
+        ...joining(token('worker'), lab.address(1)),
+      );
+      refused(0, /asking the external CA/, /check that it runs/, 'ca', '--rotate');
+      await serve();
+      const back = machine.run('tsswarm', 'ca', '--rotate');
+      assert.equal(back.code, 0, back.stderr);
+      assert.equal(ok('ca'), back.stdout);
+      assert.notEqual(back.stdout, rotated.stdout);
+      assert.equal(nodeList('{{.TLSStatus}}').join(), 'Ready,Ready,Ready,Ready,Ready');
+      assert.deepEqual(containers(), before, 'containers ran on');
+    } finally {
+      await cfssl.stop();
+    }
   });
 
   it('refuses a node whose clock is wrong, with both times', () => {

@@ -1,5 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { TsswarmError, errnoOf, isTsswarmError, messageOf } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { CaRotationNode, GetCaResponse } from '../../../proto/types/index.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodeClient, NodePlace } from '../../local-node/index.ts';
@@ -7,14 +6,14 @@ import { openDisplay } from '../../render/index.ts';
 import type { ProgressRow } from '../../render/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { clusterSettings } from '../cluster-settings.ts';
-import { refuseExternalCa } from '../external-ca.ts';
+import { pemIn, readExternalCas } from '../external-ca.ts';
 
 export interface CaOptions {
   readonly rotate?: boolean;
   readonly caCert?: string;
   readonly caKey?: string;
   readonly certExpiry?: string;
-  readonly externalCa?: string;
+  readonly externalCa?: readonly string[];
   readonly detach?: boolean;
   readonly quiet?: boolean;
 }
@@ -30,7 +29,7 @@ export async function ca(place: NodePlace, options: CaOptions, terminal: Termina
     '--ca-cert': caCert,
     '--ca-key': caKey,
     '--cert-expiry': certExpiry,
-    '--external-ca': externalCa,
+    '--external-ca': externalCa?.join(' '),
   };
   if (options.rotate !== true) {
     for (const [name, value] of Object.entries(needRotate)) {
@@ -41,7 +40,6 @@ export async function ca(place: NodePlace, options: CaOptions, terminal: Termina
       });
     }
   }
-  refuseExternalCa(externalCa);
   const node = await openNode(place);
   try {
     if (options.rotate === true) await rotate(node, options, terminal);
@@ -60,16 +58,22 @@ function show({ rootCertificate, rotation }: GetCaResponse, terminal: Terminal):
 
 async function rotate(node: NodeClient, options: CaOptions, terminal: Terminal): Promise<void> {
   const { caCert, caKey, certExpiry } = options;
-  if ((caCert === undefined) !== (caKey === undefined)) {
-    const [given, missing] = caCert === undefined ? ['--ca-key', '--ca-cert'] : ['--ca-cert', '--ca-key'];
-    throw new TsswarmError('INVALID_INPUT', `using ${given} without ${missing}: expected both, or neither`, {
+  const externalCas = await readExternalCas(options.externalCa);
+  if (caKey !== undefined && caCert === undefined) {
+    throw new TsswarmError('INVALID_INPUT', 'using --ca-key without --ca-cert: expected both, or neither', {
       hint: 'without them a new root is made',
+    });
+  }
+  if (caCert !== undefined && caKey === undefined && externalCas.length === 0) {
+    throw new TsswarmError('INVALID_INPUT', 'using --ca-cert without --ca-key: expected the key, or who has it', {
+      hint: 'give --ca-key, or --external-ca; without all of them a new root is made',
     });
   }
   const { nodeCertExpiryMs } = clusterSettings(certExpiry === undefined ? {} : { certExpiry });
   const { rootCertificate } = await node.membership.rotateCa({
-    certificate: await textOf('--ca-cert', caCert),
-    key: await textOf('--ca-key', caKey),
+    certificate: caCert === undefined ? '' : await pemIn('--ca-cert', caCert),
+    key: caKey === undefined ? '' : await pemIn('--ca-key', caKey),
+    externalCas,
     ...(nodeCertExpiryMs === undefined ? {} : { nodeCertExpiryMs }),
   });
   if (options.detach === true) return;
@@ -137,15 +141,4 @@ function waitsFor({ nodeId, state }: Pick<CaRotationNode, 'nodeId' | 'state'>): 
   return state === 'down'
     ? `it is down and holds the rotation up: start it, or take it out (tsswarm node rm ${nodeId})`
     : 'it has not renewed its certificate yet';
-}
-
-async function textOf(option: string, path: string | undefined): Promise<string> {
-  if (path === undefined) return '';
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new TsswarmError('INVALID_INPUT', `using ${option} "${path}": ${errnoOf(cause) ?? messageOf(cause)}`, {
-      cause,
-    });
-  }
 }

@@ -11,7 +11,7 @@ import type { Terminal } from '../../terminal/index.ts';
 import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
-import { refuseExternalCa } from '../external-ca.ts';
+import { refuseAtInit } from '../external-ca.ts';
 import { isMember } from './member.ts';
 
 /** How the daemon is started: `init` and `join` share it. */
@@ -27,7 +27,7 @@ export interface StartNodeOptions {
 
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
-  readonly externalCa?: string;
+  readonly externalCa?: readonly string[];
   readonly autolock?: boolean;
   readonly forceNewCluster?: boolean;
   readonly store?: string;
@@ -171,8 +171,13 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
 function requestOf(options: InitOptions): InitRequest | undefined {
-  refuseExternalCa(options.externalCa);
+  refuseAtInit(options.externalCa);
   const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
+  const { snapshotInterval, maxSnapshots } = settings;
+  if (options.store?.startsWith('etcd') === true && (snapshotInterval ?? maxSnapshots) !== undefined)
+    throw new TsswarmError('NOT_SUPPORTED', 'setting how snapshots are taken: the state is to be kept in etcd', {
+      hint: 'leave --snapshot-interval and --max-snapshots out; etcd has settings of its own',
+    });
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);

@@ -5,21 +5,27 @@ import type { Terminal } from '../../terminal/index.ts';
 import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
-import { refuseExternalCa } from '../external-ca.ts';
+import { readExternalCas } from '../external-ca.ts';
 
 export interface UpdateOptions extends ClusterSettingOptions {
   readonly autolock?: string;
-  readonly externalCa?: string;
+  readonly externalCa?: readonly string[];
 }
 
 /** `tsswarm update`: changes settings of the cluster. */
 export async function update(place: NodePlace, options: UpdateOptions, terminal: Terminal): Promise<void> {
-  refuseExternalCa(options.externalCa);
+  const cas = await readExternalCas(options.externalCa);
   const { autolock } = options;
   if (autolock !== undefined && autolock !== 'true' && autolock !== 'false')
-    throw new TsswarmError('INVALID_INPUT', `using --autolock "${autolock}": expected true or false`);
+    throw new TsswarmError('INVALID_INPUT', `using --autolock "${autolock}": expected true or false`, {
+      hint: 'tsswarm update --autolock=true, or --autolock=false',
+    });
   const autoLock = autolock === undefined ? undefined : autolock === 'true';
-  const settings = { ...clusterSettings(options), ...(autoLock === undefined ? {} : { autoLock }) };
+  const settings = {
+    ...clusterSettings(options),
+    ...(autoLock === undefined ? {} : { autoLock }),
+    ...(cas.length === 0 ? {} : { externalCas: { cas } }),
+  };
   if (Object.keys(settings).length === 0)
     throw new TsswarmError('INVALID_INPUT', 'updating the cluster: no setting is given, expected at least one', {
       hint: 'see tsswarm update --help',

@@ -1,8 +1,9 @@
 import { encodeConfiguration, syncPeers } from './configuration.ts';
+import { heartbeat } from './heartbeat.ts';
 import { appendOwn } from './replication.ts';
 import { becomeFollower } from './role.ts';
 import type { Core } from './state.ts';
-import { announce, quorum, send, servers } from './state.ts';
+import { announce, quorum, servers } from './state.ts';
 
 /** Takes over: opens the term with an entry of its own, which lets it commit what earlier leaders left. */
 export function becomeLeader(core: Core, now: number): void {
@@ -34,15 +35,4 @@ export function leaderTick(core: Core, now: number): void {
     return becomeFollower(core, core.term, '', now);
   }
   heartbeat(core, now);
-}
-
-/** Tells every peer that the leader lives, apart from the log so that no disk delays it. */
-export function heartbeat(core: Core, now: number): void {
-  core.heartbeatDueMs = now + core.config.heartbeatMs;
-  for (const server of servers(core)) {
-    const progress = core.peers.get(server.id);
-    if (progress === undefined) continue;
-    const commitIndex = Math.min(progress.match, core.commitIndex);
-    send(core, server, { kind: 'heartbeat', commitIndex, round: core.readRound });
-  }
 }

@@ -23,8 +23,6 @@ export interface Progress {
   lastProgressMs: number;
   /** An empty append is due, to learn whether messages were lost. */
   nudge: boolean;
-  /** The commit index that the peer was last told. */
-  sentCommit: number;
   lastContactMs: number;
   reachable: boolean;
   /** The newest verify-leader round that it answered. */
@@ -43,7 +41,6 @@ export function newProgress(next: number, now: number): Progress {
     inflightBytes: 0,
     lastProgressMs: now,
     nudge: false,
-    sentCommit: 0,
     lastContactMs: now,
     reachable: true,
     answeredRound: 0,

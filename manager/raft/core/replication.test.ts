@@ -215,10 +215,21 @@ describe('raft log replication (paper 5.3)', () => {
     assert.deepEqual(group.terms('b'), group.terms('a'));
   });
 
-  it('tells followers of a commit at once', () => {
+  it('tells followers of a commit with the next heartbeat or entry, and sends nothing for that alone', () => {
     const group = led();
+    group.pass(group.core('a').config.heartbeatMs, 'a');
+    const before = group.core('b').commitIndex;
+    group.propose('a');
+    // An entry and its answer, to and from each of two followers.
+    let messages = 0;
+    group.deliver(() => ++messages < 0);
+    assert.equal(messages, 4);
+    assert.ok(group.core('a').commitIndex > before);
+    assert.equal(group.core('b').commitIndex, before);
     group.propose('a');
     group.deliver();
+    assert.equal(group.core('b').commitIndex, before + 1);
+    group.pass(group.core('a').config.heartbeatMs, 'a');
     assert.equal(group.core('b').commitIndex, group.core('a').log.lastIndex);
   });
 

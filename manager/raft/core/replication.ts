@@ -6,6 +6,7 @@ import {
   furthestVoter,
   leaderIsOut,
 } from './configuration.ts';
+import { heartbeat } from './heartbeat.ts';
 import type { Progress } from './progress.ts';
 import { addInflight, contact, dropInflight, hasRoom, toProbe, toReplicate } from './progress.ts';
 import { answerRounds } from './read-index.ts';
@@ -23,7 +24,10 @@ export function appendOwn(core: Core, kind: EntryKind, payload: Uint8Array, now:
   return entry.index;
 }
 
-/** Sends every peer what it lacks, as far as its window allows; with nothing to send, a new commit index. */
+/**
+ * Sends every peer what it lacks, as far as its window allows. What is committed it learns with the next entries or heartbeat: a
+ * message for that alone, and its answer, would double the messages of a write that comes alone.
+ */
 export function replicate(core: Core, now: number): void {
   for (const server of servers(core)) {
     const progress = core.peers.get(server.id);
@@ -37,7 +41,7 @@ function sendAppend(core: Core, server: { id: string; address: string; voter: bo
   if (to.mode === 'snapshot') return false;
   if (to.mode === 'probe' && to.paused) return false;
   const more = to.next <= log.lastIndex && hasRoom(to, config.maxInflightMessages, config.maxInflightBytes);
-  if (to.mode === 'replicate' && !more && !to.nudge && to.sentCommit >= core.commitIndex) return false;
+  if (to.mode === 'replicate' && !more && !to.nudge) return false;
   const prevIndex = to.next - 1;
   const prevTerm = log.termAt(prevIndex);
   if (prevTerm === undefined) {
@@ -46,7 +50,6 @@ function sendAppend(core: Core, server: { id: string; address: string; voter: bo
   }
   const entries = more ? log.slice(to.next, log.lastIndex, config.maxAppendEntries, config.maxAppendBytes) : [];
   send(core, server, { kind: 'append', prevIndex, prevTerm, entries, commitIndex: core.commitIndex });
-  to.sentCommit = core.commitIndex;
   to.nudge = false;
   if (to.mode === 'probe') {
     to.paused = true;
@@ -184,7 +187,7 @@ function advanceCommit(core: Core, index: number, now: number): void {
   configurationsCommitted(core);
   if (!leaderIsOut(core)) return;
   // The others learn of the commit, and the one that is furthest need not wait for its timeout.
-  replicate(core, now);
+  heartbeat(core, now);
   const successor = furthestVoter(core);
   if (successor !== undefined) send(core, successor, { kind: 'timeout-now' });
   becomeFollower(core, core.term, '', now);

@@ -24,7 +24,9 @@ export async function openSealedLog(dir: string, sealer: Sealer): Promise<Sealed
   const log = openLog(dir, sealer);
   if (!log.hasPlainEntries) return log;
   const name = `${LOG_FILE}.sealed`;
+  // What a crash has left of the same before.
   rmSync(`${dir}/${name}`, { force: true });
+  removeJournal(`${dir}/${name}-journal`);
   const { hardState, firstIndex, lastIndex } = log;
   const copy = openLog(dir, sealer, name);
   await copy.reset(firstIndex - 1);

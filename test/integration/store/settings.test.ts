@@ -10,7 +10,7 @@ import { bootstrapCluster } from '../../../manager/ca/bootstrap.ts';
 import { withSettings } from '../../../manager/cluster/spec.ts';
 import { openStore } from '../../../manager/store/index.ts';
 import type { OpenStore } from '../../../manager/store/index.ts';
-import type { UpdateClusterRequest } from '../../../proto/types/index.ts';
+import type { ClusterSettings } from '../../../manager/cluster/spec.ts';
 import { A_DESCRIPTION } from '../../builders/ca-cluster.ts';
 import { eventually } from '../../e2e/machine.ts';
 
@@ -44,7 +44,7 @@ describe('settings of the cluster that its managers obey', () => {
     rmSync(dir, { recursive: true });
   });
 
-  const set = (change: UpdateClusterRequest): Promise<void> =>
+  const set = (change: ClusterSettings): Promise<void> =>
     opened.store.update((tx) => {
       for (const cluster of tx.list('cluster'))
         tx.update('cluster', { ...cluster, spec: withSettings(cluster.spec, change) });

@@ -271,6 +271,19 @@ export const MUTATIONS: readonly Mutation[] = [
     grave: true,
   },
   {
+    name: 'a write that failed is passed over',
+    file: 'disk-queue.ts',
+    find: 'this.#listener.failed(cause);',
+    replace: 'void cause;',
+    grave: true,
+  },
+  {
+    name: 'a non-voter believes for ever in its leader',
+    file: 'core/election.ts',
+    find: "return becomeFollower(core, core.term, '', now);\n  if (!core.config.preVote)",
+    replace: 'return;\n  if (!core.config.preVote)',
+  },
+  {
     name: 'store: what a deposed leader proposed is still built on',
     file: '../store/replicated.ts',
     find: 'newest = committed.clone();',
