@@ -5,7 +5,7 @@ import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/typ
 /** Settings but for who signs certificates, which is the CA's business. */
 export type ClusterSettings = Omit<UpdateClusterRequest, 'externalCas'>;
 /** Those that are numbers. */
-type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'rotateUnlockKey'>;
+type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'unlockKey'>;
 
 const HOUR_MS = 3600 * 1000;
 /** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */

@@ -31421,7 +31421,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.snapshotInterval = null;
             UpdateClusterRequest.prototype.maxSnapshots = null;
             UpdateClusterRequest.prototype.autoLock = null;
-            UpdateClusterRequest.prototype.rotateUnlockKey = null;
+            UpdateClusterRequest.prototype.unlockKey = null;
             UpdateClusterRequest.prototype.removeDeadManagersMs = null;
             UpdateClusterRequest.prototype.externalCas = null;
 
@@ -31464,8 +31464,8 @@ export const tsswarm = $root.tsswarm = (() => {
             });
 
             // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(UpdateClusterRequest.prototype, "_rotateUnlockKey", {
-                get: $util.oneOfGetter($oneOfFields = ["rotateUnlockKey"]),
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_unlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["unlockKey"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -31500,8 +31500,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(40).int32(m.maxSnapshots);
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
                     w.uint32(48).bool(m.autoLock);
-                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey"))
-                    w.uint32(56).bool(m.rotateUnlockKey);
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey"))
+                    w.uint32(58).string(m.unlockKey);
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
                     w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
@@ -31582,10 +31582,10 @@ export const tsswarm = $root.tsswarm = (() => {
                             continue;
                         }
                     case 7: {
-                            if (u !== 0)
+                            if (u !== 2)
                                 break;
-                            m.rotateUnlockKey = r.bool();
-                            m._rotateUnlockKey = "rotateUnlockKey";
+                            m.unlockKey = r.stringVerify();
+                            m._unlockKey = "unlockKey";
                             continue;
                         }
                     case 8: {
@@ -31661,8 +31661,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.autoLock != null) {
                     m.autoLock = $Boolean(d.autoLock);
                 }
-                if (d.rotateUnlockKey != null) {
-                    m.rotateUnlockKey = $Boolean(d.rotateUnlockKey);
+                if (d.unlockKey != null) {
+                    m.unlockKey = $String(d.unlockKey);
                 }
                 if (d.removeDeadManagersMs != null) {
                     if ($util.Long)
@@ -31718,8 +31718,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
                     d.autoLock = m.autoLock;
                 }
-                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey")) {
-                    d.rotateUnlockKey = m.rotateUnlockKey;
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
                 }
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
                     if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
