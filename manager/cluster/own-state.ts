@@ -8,7 +8,7 @@ const OWN: readonly (readonly [keyof UpdateClusterRequest, string, string])[] = 
     '--autolock',
     'autolock seals what managers have on their own disks; protect the store by its own means',
   ],
-  ['rotateUnlockKey', 'a new unlock key', 'autolock seals what managers have on their own disks; there is none here'],
+  ['unlockKey', 'an unlock key', 'autolock seals what managers have on their own disks; there is none here'],
   ['snapshotInterval', '--snapshot-interval', 'etcd has its own: its option --snapshot-count'],
   ['maxSnapshots', '--max-snapshots', 'etcd has its own: its option --max-snapshots'],
   [
