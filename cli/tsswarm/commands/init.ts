@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
+import { noLock } from '../../../manager/cluster/autolock/settings.ts';
 import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
@@ -171,6 +172,7 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
 function requestOf(options: InitOptions): InitRequest | undefined {
+  if (options.autolock === true && options.store !== undefined) throw noLock();
   refuseAtInit(options.externalCa);
   const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
   const { snapshotInterval, maxSnapshots } = settings;
