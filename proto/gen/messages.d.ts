@@ -99,6 +99,7 @@ export type MessageName =
   | 'WatchTaskEvent'
   | 'DaemonStatusRequest'
   | 'DaemonStatusResponse'
+  | 'IdentityStatus'
   | 'StoreStatus'
   | 'StoreMember'
   | 'LeaveRequest'
