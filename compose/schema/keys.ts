@@ -59,7 +59,6 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
   deploy: ['endpoint_mode', 'rollback_config'],
   update: ['failure_action', 'monitor', 'max_failure_ratio'],
   reservations: ['devices', 'generic_resources', 'pids'],
-  placement: ['preferences', 'max_replicas_per_node'],
   attachment: [
     'driver_opts',
     'gw_priority',

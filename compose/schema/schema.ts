@@ -59,7 +59,11 @@ const deploy = object(
       { parallelism: integer, delay: text, order: { enum: ['stop-first', 'start-first'] } },
       'update',
     ),
-    placement: object({ constraints: listOf(string) }, 'placement'),
+    placement: object({
+      constraints: listOf(string),
+      preferences: listOf(object({ spread: string })),
+      max_replicas_per_node: integer,
+    }),
   },
   'deploy',
 );

@@ -27,7 +27,6 @@ const LEVELS: readonly (readonly [string, string])[] = [
   ['deploy', 'services.*.deploy'],
   ['update', 'services.*.deploy.update_config'],
   ['reservations', 'services.*.deploy.resources.reservations'],
-  ['placement', 'services.*.deploy.placement'],
   ['attachment', 'services.*.networks.*'],
   ['network', 'networks.*'],
   ['ipamConfig', 'networks.*.ipam.config.*'],

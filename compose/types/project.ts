@@ -96,7 +96,11 @@ export interface ComposeDeploy {
     readonly delay?: number;
     readonly order?: 'stop-first' | 'start-first';
   };
-  readonly placement?: { readonly constraints?: readonly string[] };
+  readonly placement?: {
+    readonly constraints?: readonly string[];
+    readonly preferences?: readonly { readonly spread: string }[];
+    readonly max_replicas_per_node?: number;
+  };
 }
 
 /** Durations in milliseconds, sizes in bytes. */
