@@ -18,7 +18,15 @@ describe('clocks that differ', () => {
   });
 
   it('are told in two units at most', () => {
-    const cases = { 0: '0ms', 500: '500ms', 40_000: '40s', 60_000: '1m', 3_601_000: '1h', 93_784_000: '1d2h' };
+    const cases = {
+      0: '0ms',
+      500: '500ms',
+      1500: '1.5s',
+      40_000: '40s',
+      60_000: '1m',
+      3_601_000: '1h',
+      93_784_000: '1d2h',
+    };
     for (const [ms, words] of Object.entries(cases)) assert.equal(spanWords(Number(ms)), words);
   });
 });

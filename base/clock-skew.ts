@@ -20,9 +20,10 @@ export function isoSeconds(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** A span of time as it is typed: "2h5m", "3d2h", "40s", "500ms". Two units at most; the sign is left out. */
+/** A span of time as it is typed: "2h5m", "3d2h", "1.5s", "500ms". Two units at most; the sign is left out. */
 export function spanWords(ms: number): string {
   if (Math.abs(ms) < 1000) return `${Math.round(Math.abs(ms))}ms`;
+  if (Math.abs(ms) < 60_000) return `${Number((Math.abs(ms) / 1000).toFixed(1))}s`;
   const seconds = Math.round(Math.abs(ms) / 1000);
   const units: readonly (readonly [string, number])[] = [
     ['d', 86_400],

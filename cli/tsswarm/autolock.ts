@@ -1,6 +1,8 @@
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import { keyIdOf, parseUnlockKey } from '../../manager/raft/seal/index.ts';
+import type { UpdateClusterRequest } from '../../proto/types/index.ts';
 import type { NodeClient } from '../local-node/index.ts';
+import type { Terminal } from '../terminal/index.ts';
 
 /** Sealing everything anew takes the time of writing the log once. */
 const PATIENCE_MS = 30_000;
@@ -27,5 +29,34 @@ export async function untilLocked(node: NodeClient, key: string | undefined): Pr
       });
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
+}
+
+/** Whether the cluster has an unlock key. */
+export async function isAutolocked(node: NodeClient): Promise<boolean> {
+  try {
+    await node.membership.getUnlockKey({});
+    return true;
+  } catch (error) {
+    if (isTsswarmError(error, 'NOT_FOUND')) return false;
+    throw error;
+  }
+}
+
+/**
+ * Has the cluster take a new unlock key, which was printed before: whatever happens in between, the administrator has every
+ * key that a manager may need. Resolves when the keys of this node are locked with it.
+ */
+export async function changeKey(
+  node: NodeClient,
+  request: UpdateClusterRequest & { readonly unlockKey: string },
+  terminal: Terminal,
+): Promise<void> {
+  try {
+    await node.membership.updateCluster(request);
+    await untilLocked(node, request.unlockKey);
+  } catch (error) {
+    terminal.err('warning: the key above may not hold; "tsswarm unlock-key" prints the one that does\n');
+    throw error;
   }
 }

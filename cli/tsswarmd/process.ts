@@ -275,6 +275,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
         logger,
         startedAt,
         graceMs,
+        renewalProblem: () => started.keeper?.problem() ?? '',
         lockedBy: () => lock.lockedBy(),
         endAgent: () => agent.close(),
         async forceNewCluster() {

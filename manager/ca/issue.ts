@@ -6,12 +6,9 @@ import type { NodeId } from '../../base/ids.ts';
 import { rootDigest } from '../../base/join-token.ts';
 import { ROLE_UNITS } from '../../proto/rpc/certificate.ts';
 import type { Cluster, NodeRole } from '../../proto/types/index.ts';
-import { MIN_CERT_EXPIRY_MS } from '../cluster/spec.ts';
+import { DEFAULT_CERT_EXPIRY_MS, MIN_CERT_EXPIRY_MS } from '../cluster/spec.ts';
 import { BACKDATE_MS, newSerialNumber, pem } from './root.ts';
 import { importSigningKey } from './signing-key.ts';
-
-/** swarmkit's lifetime of node certificates: 90 days. */
-export const DEFAULT_EXPIRY_MS = 90 * 24 * 3600 * 1000;
 
 /** A certificate request whose signature was checked: the sender holds the key. */
 export interface CheckedRequest {
@@ -87,7 +84,7 @@ export async function issueCertificate(
   const root = new x509.X509Certificate(issuer.certificate);
   const { key, algorithm } = await importSigningKey(issuer.key);
   const unit = ROLE_UNITS[node.role];
-  const lifetime = Math.max(MIN_CERT_EXPIRY_MS, cluster.spec.nodeCertExpiryMs ?? DEFAULT_EXPIRY_MS);
+  const lifetime = Math.max(MIN_CERT_EXPIRY_MS, cluster.spec.nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS);
   // X.509 counts in seconds.
   const issuedAt = Math.floor((now - BACKDATE_MS) / 1000) * 1000;
   const expiresAt = Math.floor(Math.min(now + lifetime, root.notAfter.getTime()) / 1000) * 1000;

@@ -5,14 +5,15 @@ import type { Cluster, ClusterSpec, UpdateClusterRequest } from '../../proto/typ
 /** Settings but for who signs certificates, which is the CA's business. */
 export type ClusterSettings = Omit<UpdateClusterRequest, 'externalCas'>;
 /** Those that are numbers. */
-type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'rotateUnlockKey'>;
+type SettingName = Exclude<keyof ClusterSettings, 'autoLock' | 'unlockKey'>;
 
 const HOUR_MS = 3600 * 1000;
 /** The shortest lifetime of node certificates that can be asked for, as swarmkit; the longest is that of a root. */
 export const MIN_CERT_EXPIRY_MS = HOUR_MS;
 const MAX_CERT_EXPIRY_MS = 20 * 365 * 24 * HOUR_MS;
 
-/** What holds until the cluster says otherwise. */
+/** What holds until the cluster says otherwise. Certificates for 90 days, as swarmkit. */
+export const DEFAULT_CERT_EXPIRY_MS = 90 * 24 * HOUR_MS;
 export const DEFAULT_HISTORY_LIMIT = 5;
 /** A silent node is noticed within three of them: 5 s, where Swarm's 5 s make it 15 and more. */
 export const DEFAULT_HEARTBEAT_MS = 1500;

@@ -100,6 +100,7 @@ export type MessageName =
   | 'WatchTaskEvent'
   | 'DaemonStatusRequest'
   | 'DaemonStatusResponse'
+  | 'IdentityStatus'
   | 'StoreStatus'
   | 'StoreMember'
   | 'LeaveRequest'

@@ -20096,12 +20096,19 @@ export const tsswarm = $root.tsswarm = (() => {
             DaemonStatusResponse.prototype.store = null;
             DaemonStatusResponse.prototype.locked = false;
             DaemonStatusResponse.prototype.lockedBy = "";
+            DaemonStatusResponse.prototype.identity = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(DaemonStatusResponse.prototype, "_store", {
                 get: $util.oneOfGetter($oneOfFields = ["store"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(DaemonStatusResponse.prototype, "_identity", {
+                get: $util.oneOfGetter($oneOfFields = ["identity"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -20150,6 +20157,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(240).bool(m.locked);
                 if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy") && m.lockedBy !== "")
                     w.uint32(250).string(m.lockedBy);
+                if (m.identity != null && $Object.hasOwnProperty.call(m, "identity"))
+                    $root.tsswarm.v1.IdentityStatus.encode(m.identity, w.uint32(322).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20352,6 +20361,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.lockedBy;
                             continue;
                         }
+                    case 40: {
+                            if (u !== 2)
+                                break;
+                            m.identity = $root.tsswarm.v1.IdentityStatus.decode(r, r.size(), $undefined, q + 1, m.identity);
+                            m._identity = "identity";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20502,6 +20518,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.lockedBy = $String(d.lockedBy);
                     }
                 }
+                if (d.identity != null) {
+                    if (!$util.isObject(d.identity))
+                        throw $TypeError(".tsswarm.v1.DaemonStatusResponse.identity: object expected");
+                    m.identity = $root.tsswarm.v1.IdentityStatus.fromObject(d.identity, q + 1);
+                }
                 return m;
             };
 
@@ -20626,6 +20647,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.lockedBy != null && $Object.hasOwnProperty.call(m, "lockedBy")) {
                     d.lockedBy = m.lockedBy;
                 }
+                if (m.identity != null && $Object.hasOwnProperty.call(m, "identity")) {
+                    d.identity = $root.tsswarm.v1.IdentityStatus.toObject(m.identity, o, q + 1);
+                }
                 return d;
             };
 
@@ -20640,6 +20664,191 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return DaemonStatusResponse;
+        })();
+
+        v1.IdentityStatus = (function() {
+
+            const IdentityStatus = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            IdentityStatus.prototype.expiresAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            IdentityStatus.prototype.renewalProblem = "";
+            IdentityStatus.prototype.managerProblem = "";
+
+            IdentityStatus.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.expiresAt != null && $Object.hasOwnProperty.call(m, "expiresAt") && (typeof m.expiresAt === "object" ? m.expiresAt.low || m.expiresAt.high : m.expiresAt !== 0))
+                    w.uint32(8).int64(m.expiresAt);
+                if (m.renewalProblem != null && $Object.hasOwnProperty.call(m, "renewalProblem") && m.renewalProblem !== "")
+                    w.uint32(18).string(m.renewalProblem);
+                if (m.managerProblem != null && $Object.hasOwnProperty.call(m, "managerProblem") && m.managerProblem !== "")
+                    w.uint32(26).string(m.managerProblem);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            IdentityStatus.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.IdentityStatus();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.expiresAt = v;
+                            else
+                                delete m.expiresAt;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.renewalProblem = v;
+                            else
+                                delete m.renewalProblem;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.managerProblem = v;
+                            else
+                                delete m.managerProblem;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            IdentityStatus.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.IdentityStatus)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.IdentityStatus: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.IdentityStatus();
+                if (d.expiresAt != null) {
+                    if (typeof d.expiresAt === "object" ? d.expiresAt.low || d.expiresAt.high : $Number(d.expiresAt) !== 0) {
+                        if ($util.Long)
+                            m.expiresAt = $util.Long.fromValue(d.expiresAt, false);
+                        else if (typeof d.expiresAt === "string")
+                            m.expiresAt = $parseInt(d.expiresAt, 10);
+                        else if (typeof d.expiresAt === "number")
+                            m.expiresAt = d.expiresAt;
+                        else if (typeof d.expiresAt === "object")
+                            m.expiresAt = new $util.LongBits(d.expiresAt.low >>> 0, d.expiresAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.renewalProblem != null) {
+                    if (typeof d.renewalProblem !== "string" || d.renewalProblem.length) {
+                        m.renewalProblem = $String(d.renewalProblem);
+                    }
+                }
+                if (d.managerProblem != null) {
+                    if (typeof d.managerProblem !== "string" || d.managerProblem.length) {
+                        m.managerProblem = $String(d.managerProblem);
+                    }
+                }
+                return m;
+            };
+
+            IdentityStatus.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.expiresAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.expiresAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.renewalProblem = "";
+                    d.managerProblem = "";
+                }
+                if (m.expiresAt != null && $Object.hasOwnProperty.call(m, "expiresAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.expiresAt = typeof m.expiresAt === "number" ? $BigInt(m.expiresAt) : $util.Long.fromBits(m.expiresAt.low >>> 0, m.expiresAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.expiresAt === "number")
+                        d.expiresAt = o.longs === $String ? $String(m.expiresAt) : m.expiresAt;
+                    else
+                        d.expiresAt = o.longs === $String ? $util.Long.prototype.toString.call(m.expiresAt) : o.longs === $Number ? new $util.LongBits(m.expiresAt.low >>> 0, m.expiresAt.high >>> 0).toNumber() : m.expiresAt;
+                }
+                if (m.renewalProblem != null && $Object.hasOwnProperty.call(m, "renewalProblem")) {
+                    d.renewalProblem = m.renewalProblem;
+                }
+                if (m.managerProblem != null && $Object.hasOwnProperty.call(m, "managerProblem")) {
+                    d.managerProblem = m.managerProblem;
+                }
+                return d;
+            };
+
+            IdentityStatus.prototype.toJSON = function() {
+                return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            IdentityStatus.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.IdentityStatus";
+            };
+
+            return IdentityStatus;
         })();
 
         v1.StoreStatus = (function() {
@@ -31636,7 +31845,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.snapshotInterval = null;
             UpdateClusterRequest.prototype.maxSnapshots = null;
             UpdateClusterRequest.prototype.autoLock = null;
-            UpdateClusterRequest.prototype.rotateUnlockKey = null;
+            UpdateClusterRequest.prototype.unlockKey = null;
             UpdateClusterRequest.prototype.removeDeadManagersMs = null;
             UpdateClusterRequest.prototype.externalCas = null;
 
@@ -31679,8 +31888,8 @@ export const tsswarm = $root.tsswarm = (() => {
             });
 
             // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(UpdateClusterRequest.prototype, "_rotateUnlockKey", {
-                get: $util.oneOfGetter($oneOfFields = ["rotateUnlockKey"]),
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_unlockKey", {
+                get: $util.oneOfGetter($oneOfFields = ["unlockKey"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -31715,8 +31924,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(40).int32(m.maxSnapshots);
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock"))
                     w.uint32(48).bool(m.autoLock);
-                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey"))
-                    w.uint32(56).bool(m.rotateUnlockKey);
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey"))
+                    w.uint32(58).string(m.unlockKey);
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs"))
                     w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
@@ -31797,10 +32006,10 @@ export const tsswarm = $root.tsswarm = (() => {
                             continue;
                         }
                     case 7: {
-                            if (u !== 0)
+                            if (u !== 2)
                                 break;
-                            m.rotateUnlockKey = r.bool();
-                            m._rotateUnlockKey = "rotateUnlockKey";
+                            m.unlockKey = r.stringVerify();
+                            m._unlockKey = "unlockKey";
                             continue;
                         }
                     case 8: {
@@ -31876,8 +32085,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.autoLock != null) {
                     m.autoLock = $Boolean(d.autoLock);
                 }
-                if (d.rotateUnlockKey != null) {
-                    m.rotateUnlockKey = $Boolean(d.rotateUnlockKey);
+                if (d.unlockKey != null) {
+                    m.unlockKey = $String(d.unlockKey);
                 }
                 if (d.removeDeadManagersMs != null) {
                     if ($util.Long)
@@ -31933,8 +32142,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.autoLock != null && $Object.hasOwnProperty.call(m, "autoLock")) {
                     d.autoLock = m.autoLock;
                 }
-                if (m.rotateUnlockKey != null && $Object.hasOwnProperty.call(m, "rotateUnlockKey")) {
-                    d.rotateUnlockKey = m.rotateUnlockKey;
+                if (m.unlockKey != null && $Object.hasOwnProperty.call(m, "unlockKey")) {
+                    d.unlockKey = m.unlockKey;
                 }
                 if (m.removeDeadManagersMs != null && $Object.hasOwnProperty.call(m, "removeDeadManagersMs")) {
                     if (typeof $BigInt !== "undefined" && o.longs === $BigInt)

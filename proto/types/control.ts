@@ -120,8 +120,19 @@ export interface DaemonStatusResponse {
   readonly locked: boolean;
   /** Id of the unlock key that locks the keys on this node's disk; empty: they are not locked. */
   readonly lockedBy: string;
+  /** Absent while it is locked. */
+  readonly identity?: IdentityStatus;
   /** Absent on a worker. */
   readonly store?: StoreStatus;
+}
+/** How a node stands with its cluster. */
+export interface IdentityStatus {
+  /** End of its certificate, wall time, ms. */
+  readonly expiresAt: number;
+  /** Why it could not be renewed when that was tried last; empty: it could. */
+  readonly renewalProblem: string;
+  /** Why it has no session with a manager; empty: it has. */
+  readonly managerProblem: string;
 }
 export interface StoreStatus {
   readonly kind: 'raft' | 'etcd';

@@ -94,8 +94,11 @@ export type UpdateClusterRequest = Partial<
 > & {
   /** A root that is empty is the present one. */
   readonly externalCas?: { readonly cas: readonly ExternalCa[] };
-  /** A new unlock key. */
-  readonly rotateUnlockKey?: boolean;
+  /**
+   * The unlock key from now on. The caller makes it, so that the administrator has it before any manager needs it; absent when
+   * autolock is switched on: one is made.
+   */
+  readonly unlockKey?: string;
 };
 export interface GetUnlockKeyResponse {
   readonly unlockKey: string;

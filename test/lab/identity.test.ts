@@ -131,6 +131,29 @@ describe('the identity of a cluster', function () {
     lab.machine(STRANGER).ok('tsswarm', 'leave');
   });
 
+  it('goes on to the new root when the leader is killed in the middle', async () => {
+    const [root, before] = [ok('ca'), containers()];
+    assert.match(nodeList('{{.Hostname}} {{.ManagerStatus}}').join(), /m\d Leader/);
+    const leader = Number(/m(\d) Leader/.exec(nodeList('{{.Hostname}} {{.ManagerStatus}}').join())?.[1]);
+    lab.machine(leader).ok('tsswarm', 'ca', '--rotate', '-d');
+    await lab.kill(leader);
+    const other = leader === 1 ? 2 : 1;
+    await eventually(() => {
+      const { code, stderr } = lab.machine(other).run('tsswarm', 'ca');
+      return code === 0 && stderr.includes(': 4/5 nodes use the new one') ? true : undefined;
+    }, 'all others with certificates of another leader');
+    lab.start(leader);
+    await eventually(
+      () => (lab.machine(other).run('tsswarm', 'ca').stdout === root ? undefined : true),
+      'the end of it',
+    );
+    await eventually(
+      () => (nodeList('{{.Status}} {{.TLSStatus}}').every((line) => line === 'Ready Ready') ? true : undefined),
+      'all nodes ready',
+    );
+    assert.deepEqual(containers(), before);
+  });
+
   it('goes to a root that the user brings, and shows how far it is', () => {
     const dir = lab.machine(0).dir;
     const [key, certificate] = [join(dir, 'ca.key'), join(dir, 'ca.pem')];
@@ -252,8 +275,8 @@ describe('the identity of a cluster', function () {
     }
   });
 
+  const shifted = (by: string) => ({ LD_PRELOAD: FAKETIME, FAKETIME: by, DONT_FAKE_MONOTONIC: '1' });
   it('refuses a node whose clock is wrong, with both times', () => {
-    const shifted = (by: string) => ({ LD_PRELOAD: FAKETIME, FAKETIME: by, DONT_FAKE_MONOTONIC: '1' });
     const told = (difference: string): RegExp =>
       new RegExp(
         `the clock of the node says [-0-9T:]+Z, that of the manager [-0-9T:]+Z: it is ${difference}, at most 1h is allowed`,
@@ -261,6 +284,30 @@ describe('the identity of a cluster', function () {
     const argv = joining(token('worker'), lab.address(0));
     refusedWith(shifted('+3h'), STRANGER, told('(3h|2h59m) ahead'), /NTP/, ...argv);
     refusedWith(shifted('-100d'), STRANGER, told('(100d|99d23h) behind'), /NTP/, ...argv);
+  });
+
+  it('has a node whose clock was set wrong say so, and take part again when it is right', async () => {
+    const restart = async (by: string | undefined): Promise<void> => {
+      await lab.kill(4);
+      const env = by === undefined ? {} : shifted(by);
+      assert.equal(lab.machine(4).runWith({ env }, 'tsswarm', 'init', '--no-systemd').code, 0);
+    };
+    const status = (): string => lab.machine(4).ok('tsswarm', 'status');
+    for (const [by, words] of [
+      ['+200d', /has expired at .*, and the clock of this machine says .*: \d+d.* too late/],
+      ['-30d', /is valid from .* on, and the clock of this machine says .*: \d+d.* too early/],
+    ] as const) {
+      await restart(by);
+      await eventually(
+        () => (/Managers: +none can be used: .*/.exec(status())?.[0].match(words) ? true : undefined),
+        by,
+      );
+      await eventually(() => (nodeList('{{.Status}}', '-f', 'name=m4').includes('Down') ? true : undefined), 'm4 down');
+    }
+    await restart(undefined);
+    await eventually(() => (nodeList('{{.Status}}', '-f', 'name=m4').includes('Ready') ? true : undefined), 'm4 back');
+    assert.doesNotMatch(status(), /Managers:/);
+    assert.match(status(), /Identity: +certificate until 20\d\d-[-0-9T:]+Z\n/);
   });
 
   it('refuses what cannot be reached, with the address and what to look at', () => {

@@ -31,6 +31,8 @@ export interface KeepIdentityOptions {
 export interface IdentityKeeper {
   /** Renews now, for instance when the role was changed. One renewal runs at a time; a second caller shares it. */
   renewNow(): Promise<void>;
+  /** Why the last renewal failed; empty: it did not. */
+  problem(): string;
   /** Ends both loops; resolves when they have ended. */
   close(): Promise<void>;
 }
@@ -45,6 +47,7 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
   const life = new AbortController();
   const { signal } = life;
   let renewing: Promise<void> | undefined;
+  let problem = '';
 
   const renew = async (): Promise<void> => {
     const before = identity.node.role;
@@ -54,7 +57,15 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
     logger.info('certificate renewed', { from: before, to: identity.node.role });
   };
   const renewNow = (): Promise<void> => {
-    renewing ??= renew().finally(() => (renewing = undefined));
+    renewing ??= renew()
+      .then(
+        () => void (problem = ''),
+        (error: unknown) => {
+          problem = messageOf(error);
+          throw error;
+        },
+      )
+      .finally(() => (renewing = undefined));
     return renewing;
   };
 
@@ -122,6 +133,7 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
   const loops = Promise.all([renewInTime(), followNotices()]);
   return {
     renewNow,
+    problem: () => problem,
     async close() {
       life.abort(new Error('the identity is no longer kept'));
       await loops;

@@ -1,6 +1,6 @@
 import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -28,6 +28,8 @@ export interface Managers {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   /** A connection to the manager of the moment. @throws UNAVAILABLE when none is known */
   connection(): Connection;
+  /** Why there is no session with a manager; empty: there is one, or was none yet. */
+  problem(): string;
   /** The manager of the moment is of no use: the next one. */
   next(): void;
   close(): void;
@@ -37,6 +39,7 @@ export interface Managers {
 export function createManagers({ identity, clock, addresses, learn, local }: ManagersOptions): Managers {
   let open: { readonly address: string; readonly connection: Connection } | undefined;
   let turn = 0;
+  let problem = '';
   const connection = (): Connection => {
     if (open !== undefined) return open.connection;
     const all = addresses();
@@ -75,9 +78,13 @@ export function createManagers({ identity, clock, addresses, learn, local }: Man
     try {
       for await (const message of mine.session(request, signal)) {
         quiet.abort();
+        problem = '';
         if (message.managers.length > 0) learn(message.managers);
         yield message;
       }
+    } catch (error) {
+      problem = messageOf(error);
+      throw error;
     } finally {
       quiet.abort();
       if (partner === mine) partner = undefined;
@@ -92,6 +99,7 @@ export function createManagers({ identity, clock, addresses, learn, local }: Man
       updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
     },
     connection,
+    problem: () => problem,
     next,
     close() {
       open?.connection.close();

@@ -3,7 +3,9 @@ import type { NodeClient, NodePlace } from '../../local-node/index.ts';
 import { durationWords } from '../../render/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
-import type { DaemonStatusResponse } from '../../../proto/types/index.ts';
+import { isoSeconds, spanWords } from '../../../base/clock-skew.ts';
+import { DEFAULT_CERT_EXPIRY_MS, heartbeatMs } from '../../../manager/cluster/spec.ts';
+import type { Cluster, DaemonStatusResponse, GetCaResponse } from '../../../proto/types/index.ts';
 
 /** Shows how the node is. */
 export async function status(
@@ -18,9 +20,9 @@ export async function status(
   try {
     const answer = await node.daemon.status({});
     if (options.format === 'json') return terminal.out(`${JSON.stringify(answer)}\n`);
-    const projects =
-      answer.role === 'manager' && !answer.locked ? await countProjects(node, answer.store?.problem ?? '') : undefined;
-    terminal.out(renderStatus(answer, projects, place.socket, Date.now()));
+    const manages = answer.role === 'manager' && !answer.locked;
+    const cluster = manages ? await clusterLines(node, answer.store?.problem ?? '') : undefined;
+    terminal.out(renderStatus(answer, cluster, place.socket, Date.now()));
   } finally {
     node.close();
   }
@@ -31,34 +33,80 @@ const LOCKED: readonly (readonly [string, string])[] = [
   ['', 'run "tsswarm unlock"; another manager prints the key: tsswarm unlock-key'],
 ];
 
+type Line = readonly [string, string];
+
 /** What only the leader knows; where nobody leads, that is what the user came to see. */
-async function countProjects(node: NodeClient, problem: string): Promise<string> {
-  if (problem !== '') return 'unknown: the store cannot be used';
+async function clusterLines(node: NodeClient, problem: string): Promise<readonly Line[]> {
+  if (problem !== '') return [['Projects', 'unknown: the store cannot be used']];
   try {
-    return String((await node.control.listObjects({ project: '' })).projects.length);
+    const [{ projects }, { cluster }, ca] = await Promise.all([
+      node.control.listObjects({ project: '' }),
+      node.control.getCluster({}),
+      node.membership.getCa({}),
+    ]);
+    return [['Projects', String(projects.length)], ...caLines(cluster, ca), ['Settings', settingsOf(cluster)]];
   } catch (error) {
     if (!isTsswarmError(error, 'UNAVAILABLE')) throw error;
-    return `unknown: ${error.message.replace(/^asking the leader: /, '')}`;
+    return [['Projects', `unknown: ${error.message.replace(/^asking the leader: /, '')}`]];
   }
 }
 
+/** Who signs certificates, where that is not simply the managers. */
+function caLines({ spec }: Cluster, { rotation }: GetCaResponse): readonly Line[] {
+  const done = rotation?.nodes.filter((one) => one.done).length ?? 0;
+  return [
+    ...(spec.externalCas ?? []).map(({ url }): Line => ['CA', url]),
+    ...(rotation === undefined
+      ? []
+      : [
+          [
+            'CA',
+            `a rotation is under way, ${done}/${rotation.nodes.length} nodes use the new root: see tsswarm ca`,
+          ] as const,
+        ]),
+  ];
+}
+
+function settingsOf(cluster: Cluster): string {
+  const { taskHistoryLimit, nodeCertExpiryMs, externalCas = [] } = cluster.spec;
+  return [
+    `task history ${taskHistoryLimit}`,
+    `heartbeat ${spanWords(heartbeatMs(cluster))}`,
+    ...(externalCas.length > 0 ? [] : [`certificates for ${spanWords(nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS)}`]),
+    ...(cluster.spec.autoLock === true ? ['autolock'] : []),
+  ].join(', ');
+}
+
+/** How the node stands with its cluster, where it may be the reason of something. */
+function identityLines({ identity }: DaemonStatusResponse): readonly Line[] {
+  if (identity === undefined) return [];
+  const { expiresAt, renewalProblem, managerProblem } = identity;
+  return [
+    [
+      'Identity',
+      `certificate until ${isoSeconds(expiresAt)}${renewalProblem === '' ? '' : `, not renewed: ${renewalProblem}`}`,
+    ],
+    ...(managerProblem === '' ? [] : [['Managers', `none can be used: ${managerProblem}`] as const]),
+  ];
+}
+
 /**
- * @param projects absent: the node is no manager
+ * @param ofCluster absent: the node is no manager
  * @param now wall time, ms
  */
 export function renderStatus(
   answer: DaemonStatusResponse,
-  projects: string | undefined,
+  ofCluster: readonly Line[] | undefined,
   socket: string,
   now: number,
 ): string {
-  const ofManager: readonly (readonly [string, string])[] =
-    projects === undefined ? [] : [...storeLines(answer), ['Projects', projects]];
-  const lines: readonly (readonly [string, string])[] = [
+  const ofManager: readonly Line[] = ofCluster === undefined ? [] : [...storeLines(answer), ...ofCluster];
+  const lines: readonly Line[] = [
     ['Node', `${answer.nodeId} (${answer.hostname})`],
     ['Cluster', answer.clusterId],
     ['Role', answer.raftState === '' ? answer.role : `${answer.role}, ${answer.raftState}`],
     ...(answer.locked ? LOCKED : []),
+    ...identityLines(answer),
     ...ofManager,
     ['Containers', `${answer.containersRunning} running`],
     ['Images', String(answer.images)],

@@ -1,8 +1,11 @@
 import { TsswarmError } from '../../../base/errors.ts';
+import { systemRandom } from '../../../base/random.ts';
+import { demandNoOwnState } from '../../../manager/cluster/own-state.ts';
+import { newUnlockKey } from '../../../manager/raft/seal/index.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
-import { explainUnlockKey, untilLocked } from '../autolock.ts';
+import { changeKey, explainUnlockKey, isAutolocked, untilLocked } from '../autolock.ts';
 import { clusterSettings } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
 import { readExternalCas } from '../external-ca.ts';
@@ -32,11 +35,17 @@ export async function update(place: NodePlace, options: UpdateOptions, terminal:
     });
   const node = await openNode(place);
   try {
-    const { changed } = await node.membership.updateCluster(settings);
-    const key = autoLock === true ? (await node.membership.getUnlockKey({})).unlockKey : undefined;
-    if (autoLock !== undefined) await untilLocked(node, key);
+    // Before a key is shown that would lock nothing.
+    if ((await node.daemon.status({})).store?.kind === 'etcd') demandNoOwnState(settings);
+    if (autoLock === true && !(await isAutolocked(node))) {
+      const unlockKey = newUnlockKey(systemRandom);
+      terminal.out(`${explainUnlockKey(unlockKey)}\n`);
+      await changeKey(node, { ...settings, unlockKey }, terminal);
+    } else {
+      await node.membership.updateCluster(settings);
+      if (autoLock === false) await untilLocked(node, undefined);
+    }
     terminal.out('Swarm updated.\n');
-    if (changed && key !== undefined) terminal.out(`\n${explainUnlockKey(key)}`);
   } finally {
     node.close();
   }

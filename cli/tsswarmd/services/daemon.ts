@@ -6,6 +6,8 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Engine } from '../../../node-engine/index.ts';
+import { storeUrl } from '../../../manager/store/etcd/access.ts';
+import { certificatesOf } from '../../../proto/rpc/certificate.ts';
 import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import { membershipService } from '../../../proto/rpc/services.ts';
@@ -45,6 +47,8 @@ export interface DaemonServiceOptions {
   readonly graceMs: (taskId: string) => number;
   /** Ends the agent: it must not start again what goes. */
   readonly endAgent: () => Promise<void>;
+  /** Why the node's certificate could not be renewed; empty: it could. */
+  readonly renewalProblem: () => string;
   /** Id of the unlock key that the keys on disk need; undefined: none. */
   readonly lockedBy: () => string | undefined;
   /** Makes this manager the only one. @returns the others, which are given up */
@@ -67,6 +71,11 @@ export function daemonHandlers(options: DaemonServiceOptions): ServiceHandlers<t
         ...((await manager?.backEnd.facts()) ?? NO_STORE),
         locked: false,
         lockedBy: options.lockedBy() ?? '',
+        identity: {
+          expiresAt: certificatesOf(identity.current.certificate)[0]?.validToDate.getTime() ?? 0,
+          renewalProblem: options.renewalProblem(),
+          managerProblem: options.managers.problem(),
+        },
       };
     },
     unlock: () =>
@@ -170,8 +179,9 @@ async function takeDown(
     // Whoever gives the cluster up does not need its store for it.
     if (!isTsswarmError(error) || !error.retryable) throw error;
     logger.warn('leaving without the store', { reason: error.message });
-    const { place = '' } = (await backEnd.facts()).store ?? {};
-    return `what the cluster has in "${place}" is still there: ${error.message}`;
+    const access = backEnd.access();
+    if (access === undefined) throw error;
+    return `what the cluster has in "${storeUrl(access)}" is still there (${error.message}); remove it when etcd is back: etcdctl del --prefix ${access.prefix}`;
   } finally {
     timer?.cancel();
     watch.close();

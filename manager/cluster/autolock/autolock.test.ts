@@ -9,7 +9,7 @@ import type { UpdateClusterRequest } from '../../../proto/types/index.ts';
 import { caCluster } from '../../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../../test/builders/ca-cluster.ts';
 import { clusterOf, withoutKeys } from '../../ca/cluster.ts';
-import { dekDisk, keyIdOf, openVault, parseUnlockKey } from '../../raft/seal/index.ts';
+import { dekDisk, keyIdOf, newUnlockKey, openVault, parseUnlockKey } from '../../raft/seal/index.ts';
 import type { Vault } from '../../raft/seal/index.ts';
 import { followAutolock } from './loop.ts';
 import { unlockKeyOf, withAutolock } from './settings.ts';
@@ -20,6 +20,7 @@ describe('autolock of a cluster', () => {
     cluster = await caCluster();
   });
   afterEach(() => cluster.close());
+  const aKey = (): string => newUnlockKey(systemRandom);
   const ask = (request: UpdateClusterRequest): Promise<void> =>
     cluster.store.update((tx) => tx.update('cluster', withAutolock(clusterOf(tx), request, systemRandom)));
 
@@ -28,14 +29,16 @@ describe('autolock of a cluster', () => {
       () => unlockKeyOf(cluster.cluster()),
       (error) => isTsswarmError(error, 'NOT_FOUND'),
     );
-    await assert.rejects(ask({ rotateUnlockKey: true }), (error) => isTsswarmError(error, 'INVALID_INPUT'));
+    await assert.rejects(ask({ unlockKey: aKey() }), (error) => isTsswarmError(error, 'INVALID_INPUT'));
     await ask({ autoLock: true });
     const first = unlockKeyOf(cluster.cluster());
     await ask({ autoLock: true });
     await ask({ taskHistoryLimit: 3 });
     assert.equal(unlockKeyOf(cluster.cluster()), first);
-    await ask({ rotateUnlockKey: true });
-    assert.notEqual(unlockKeyOf(cluster.cluster()), first);
+    const second = aKey();
+    await ask({ unlockKey: second });
+    assert.equal(unlockKeyOf(cluster.cluster()), second);
+    await assert.rejects(ask({ unlockKey: 'abc' }), (error) => isTsswarmError(error, 'INVALID_INPUT'));
     assert.equal(withoutKeys(cluster.cluster()).unlockKey, undefined, 'the key is not shown with the cluster');
     await ask({ autoLock: false });
     assert.deepEqual([cluster.cluster().unlockKey, cluster.cluster().spec.autoLock], [undefined, undefined]);
@@ -102,10 +105,10 @@ describe('autolock of a cluster', () => {
       follow(vault);
       await turns();
       assert.equal(disk().lock(), undefined);
-      for (let i = 0; i < 5; i++) await ask({ rotateUnlockKey: true });
+      for (let i = 0; i < 5; i++) await ask({ unlockKey: aKey() });
       await turns();
       assert.equal(disk().lock(), undefined, 'all of them are older');
-      await ask({ rotateUnlockKey: true });
+      await ask({ unlockKey: aKey() });
       await turns();
       assert.equal(disk().lock(), keyIdOf(kek()));
     });
