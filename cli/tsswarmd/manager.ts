@@ -9,8 +9,8 @@ import { standing } from '../../manager/ca/cluster.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { externalSigner } from '../../manager/ca/signer/client.ts';
 import { followAutolock } from '../../manager/cluster/autolock/loop.ts';
-import { noLock } from '../../manager/cluster/autolock/settings.ts';
 import { giveUpOtherManagers } from '../../manager/cluster/force-new.ts';
+import { demandNoOwnState } from '../../manager/cluster/own-state.ts';
 import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
@@ -149,7 +149,6 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       random,
       logger: logger.child({ component: 'membership' }),
       sign,
-      canLock: backEnd.reseal !== undefined,
       storeAccess: () => backEnd.access(),
       reach: (address, id, signal) => reach(demandIdentity(), clock, address, id, signal),
     }),
@@ -174,7 +173,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const { description, addressPools } = options;
       await backEnd.whenMayFound();
       const asked = readInitRequest(stateDir);
-      if (asked.settings.autoLock === true && backEnd.reseal === undefined) throw noLock();
+      if (backEnd.access() !== undefined) demandNoOwnState(asked.settings);
       await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
       const { key, csr } = await createCertificateRequest();
       const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);

@@ -7,7 +7,8 @@ import { certificatesOf } from '../../proto/rpc/certificate.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { membershipService } from '../../proto/rpc/services.ts';
 import type { Cluster, ExternalCa, RotateCaRequest } from '../../proto/types/index.ts';
-import { noLock, withAutolock } from '../cluster/autolock/settings.ts';
+import { withAutolock } from '../cluster/autolock/settings.ts';
+import { demandNoOwnState } from '../cluster/own-state.ts';
 import { withSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
@@ -23,10 +24,8 @@ export interface AdministrationOptions extends IssuerOptions {
   readonly random: Random;
   /** This manager. */
   readonly nodeId: NodeId;
-  /** Whether managers keep snapshots of the state themselves. */
-  readonly hasSnapshots: () => boolean;
-  /** The managers keep the state on their own disks: they can lock it. */
-  readonly canLock: boolean;
+  /** Whether managers keep the state of the cluster themselves. */
+  readonly keepsState: () => boolean;
 }
 
 /** What `tsswarm ca` and `tsswarm update` ask of the manager that leads. */
@@ -36,17 +35,7 @@ export function createAdministration(
   const { store, clock, nodeId } = options;
   return {
     async updateCluster({ externalCas, ...settings }, signal) {
-      const { snapshotInterval, maxSnapshots } = settings;
-      if (!options.hasSnapshots() && (snapshotInterval ?? maxSnapshots) !== undefined) {
-        throw new TsswarmError(
-          'NOT_SUPPORTED',
-          'setting how snapshots are taken: the state of this cluster is kept in etcd',
-          {
-            hint: 'leave --snapshot-interval and --max-snapshots out; etcd has --snapshot-count and --max-snapshots of its own',
-          },
-        );
-      }
-      if (settings.autoLock === true && !options.canLock) throw noLock();
+      if (!options.keepsState()) demandNoOwnState(settings);
       const before = store.view(clusterOf);
       const root = issuerOf(before).certificate;
       const cas = externalCas?.cas.map((ca) => completed(ca, root));

@@ -22,8 +22,6 @@ export interface MembershipOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** The managers keep the state on their own disks: they can lock it. */
-  readonly canLock: boolean;
   /** The way to the store, for managers that join; undefined: each keeps it itself. */
   readonly storeAccess: () => EtcdAccess | undefined;
   /** The way to external CAs; absent: there is none. */
@@ -54,7 +52,7 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     });
 
   return {
-    ...createAdministration({ ...options, hasSnapshots: () => options.storeAccess() === undefined }),
+    ...createAdministration({ ...options, keepsState: () => options.storeAccess() === undefined }),
     listManagers: () => {
       const { members, leaderId } = group.status();
       return Promise.resolve({

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { eventually } from '../e2e/machine.ts';
 import { EtcdCluster } from '../builders/etcd-cluster.ts';
 import { Lab } from './lab.ts';
@@ -82,13 +83,21 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     assert.deepEqual(running(1), ['m0', 'm1', 'm2', 'm3']);
   });
 
-  it('refuses a second cluster in the same place, and leaves nothing of the attempt', () => {
-    const dirs = ['--state-dir', `${lab.machine(3).dir}/other`, '--run-dir', `${lab.machine(3).dir}/other-run`];
-    const ports = ['--listen-addr', '0.0.0.0:2399'];
-    const { code, stderr } = lab.machine(3).run('tsswarm', ...dirs, 'init', '--no-systemd', ...ports, '--store', store);
-    assert.notEqual(code, 0);
-    assert.match(stderr, /it holds the cluster "[a-z0-9]+" already/);
-    assert.match(stderr, /\nhint: join that one/);
+  it('refuses a second cluster in the same place, or one without etcd, and leaves nothing of the attempt', () => {
+    const { dir } = lab.machine(3);
+    const other = ['--state-dir', `${dir}/other`, '--run-dir', `${dir}/other-run`];
+    const init = ['init', '--no-systemd', '--listen-addr', '0.0.0.0:2399', '--store'];
+    const refused = (message: RegExp, ...argv: readonly string[]): void => {
+      const { code, stderr } = lab.machine(3).run('tsswarm', ...other, ...argv);
+      assert.notEqual(code, 0);
+      assert.match(stderr, message);
+      assert.match(stderr, /\nhint: ./);
+      for (const name of ['store.json', 'manager/etcd.json', 'identity/node.pem'])
+        assert.ok(!existsSync(`${dir}/other/${name}`), name);
+    };
+    refused(/it holds the cluster "[a-z0-9]+" already/, ...init, store);
+    refused(/no member of etcd can be used: 10\.77\.0\.200:9: connect ECONNREFUSED/, ...init, 'etcd://10.77.0.200:9');
+    refused(/--autolock: .*external store/, ...init, `${store}-2`, '--autolock');
     assert.equal(nodes(0).length, 4);
   });
 
@@ -100,7 +109,14 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
       () => (nodes(1).some((line) => /^m0 .* Unreachable$/.test(line)) ? true : undefined),
       'the killed one shown',
     );
-    lab.start(0);
+    // Two members of etcd are enough, and the other place is not the cluster's.
+    const init = ['init', '--no-systemd', '--store'];
+    const elsewhere = lab.machine(0).run('tsswarm', ...init, `${store}-2`);
+    assert.notEqual(elsewhere.code, 0);
+    assert.match(elsewhere.stderr, /no cluster is there, and this node belongs to/);
+    const fewer = `etcd://${etcd?.endpoints.slice(1).join(',')}/lab`;
+    assert.match(lab.machine(0).ok('tsswarm', ...init, fewer), /Node started again/);
+    assert.match(lab.machine(0).ok('tsswarm', 'status'), /Store: +etcd:\/\/10\.77\.0\.200:2389,[^,]+, revision/);
     await eventually(() => (nodes(0).includes('m0 Ready Active Reachable') ? true : undefined), 'the old leader back');
     assert.match(lab.machine(0).ok('tsswarm', 'node', 'inspect', 'm3'), /"a": "b"/);
   });

@@ -142,7 +142,14 @@ export class Clients {
     const patienceMs = this.#world.between(0.2, 4) * this.#shape.electionTimeoutMs;
     const gaveUp = this.#world.sleep(patienceMs).then(() => 'unknown' as const);
     const call = new Promise<void>((resolve, reject) => {
-      this.#world.enter(member.life, () => void start().then(resolve, reject), 4);
+      const { life } = member;
+      // What a process that has died still does nobody hears of.
+      const heard =
+        <T>(act: (value: T) => void) =>
+        (value: T): void => {
+          if (life.alive) act(value);
+        };
+      this.#world.enter(life, () => void start().then(heard(resolve), heard(reject)), 4);
     });
     const answered = call.then(
       () => 'done' as const,

@@ -21,6 +21,7 @@ export interface Coverage {
   memberships: number;
   transfers: number;
   crashes: number;
+  ambushes: number;
   diskFaults: number;
   acknowledged: number;
   reads: number;
@@ -41,6 +42,7 @@ export const NO_COVERAGE: Coverage = {
   memberships: 0,
   transfers: 0,
   crashes: 0,
+  ambushes: 0,
   diskFaults: 0,
   acknowledged: 0,
   reads: 0,
@@ -235,6 +237,14 @@ export class Cluster {
     member.raft = undefined;
     crashDisk(this.#world, member.platter);
     this.#world.after(downMs, () => this.start(member));
+  }
+
+  /** Ends its process in the middle of what it does next. */
+  ambush(member: Member, downMs: number): void {
+    this.#world.ambush(member.life, () => {
+      this.coverage.ambushes++;
+      this.crash(member, downMs);
+    });
   }
 
   leader(): Member | undefined {

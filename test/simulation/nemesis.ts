@@ -60,9 +60,12 @@ function act(world: World, cluster: Cluster, managers: Managers | undefined, sha
       return cutWhere(all, network, (a, b) => a !== middle && b !== middle && side.get(a) !== side.get(b));
     }
     case 'crash':
-      return victim === undefined ? undefined : cluster.crash(victim, downMs);
-    case 'crash-leader':
-      return leader === undefined ? undefined : cluster.crash(leader, downMs);
+    case 'crash-leader': {
+      const dying = name === 'crash' ? victim : leader;
+      if (dying === undefined) return;
+      // Between two events, or at one of the places where it waits for a promise.
+      return world.chance(0.5) ? cluster.crash(dying, downMs) : cluster.ambush(dying, downMs);
+    }
     case 'power-loss':
       for (const member of cluster.members) cluster.crash(member, world.between(10, 300));
       return;

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { NO_COVERAGE } from './cluster.ts';
 import { checkRegister } from './linearizability.ts';
 import type { Operation } from './linearizability.ts';
+import { MUTATIONS } from './mutations/list.ts';
 import { PROFILE_NAMES } from './profile.ts';
 import { simulate } from './simulate.ts';
 
@@ -33,6 +36,17 @@ describe(`Raft in a simulated machine room, ${SEEDS} seeds a profile from ${FIRS
       assert.equal(once.hash, again.hash);
       assert.equal(once.events, again.events);
     }
+  });
+});
+
+describe('the planted bugs', () => {
+  it('still have their place in the source', () => {
+    const raft = join(import.meta.dirname, '..', '..', 'manager', 'raft');
+    const lost = MUTATIONS.filter(({ file, find }) => readFileSync(join(raft, file), 'utf8').split(find).length !== 2);
+    assert.deepEqual(
+      lost.map(({ name }) => name),
+      [],
+    );
   });
 });
 

@@ -85,7 +85,8 @@ export class Watcher {
   async #consume(watch: StoreWatch, store: ResumableStore): Promise<void> {
     try {
       for await (const commit of watch) {
-        if (this.#watch !== watch) return;
+        // What a process that has died still does nobody sees.
+        if (this.#watch !== watch || this.#life?.alive !== true) return;
         this.#see(commit, store);
       }
     } catch (error) {

@@ -37,6 +37,9 @@ export class World {
   #order = 0;
   #hash = 0x811c9dc5;
   readonly #heap: Event[] = [];
+  /** The process that the present event is of. */
+  #present: Life | undefined;
+  #ambush: { readonly life: Life; readonly turns: number; readonly strike: () => void } | undefined;
 
   constructor(seed: number) {
     this.random = seededRandom(seed);
@@ -88,9 +91,18 @@ export class World {
    */
   enter(life: Life, run: () => void, tag = 0): void {
     if (!life.alive) return;
+    this.#present = life;
     if (life.pausedUntil <= this.now) return run();
     const order = this.chance(0.5) ? this.#order++ : -this.#order++;
     this.#push({ at: life.pausedUntil, order, life, tag, run });
+  }
+
+  /**
+   * Does something to a process in the middle of the next thing that it does: after so many turns of its promises, wherever it
+   * waits then. One at a time: the last counts.
+   */
+  ambush(life: Life, strike: () => void): void {
+    this.#ambush = { life, turns: this.integer(0, TURNS - 1), strike };
   }
 
   sleep(ms: number): Promise<void> {
@@ -123,9 +135,20 @@ export class World {
       this.events++;
       this.trace(Math.round(event.at * 1000));
       this.trace(event.tag);
+      this.#present = event.life;
       event.run();
-      for (let i = 0; i < TURNS; i++) await null;
+      for (let i = 0; i < TURNS; i++) {
+        this.#strike(i);
+        await null;
+      }
     }
+  }
+
+  #strike(turn: number): void {
+    const ambush = this.#ambush;
+    if (ambush === undefined || ambush.life !== this.#present || ambush.turns !== turn) return;
+    this.#ambush = undefined;
+    if (ambush.life.alive) ambush.strike();
   }
 
   /** The clock of a process, which may run at another speed than the world. */

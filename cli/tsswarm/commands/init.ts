@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
+import { demandNoOwnState } from '../../../manager/cluster/own-state.ts';
 import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
@@ -173,11 +174,7 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 function requestOf(options: InitOptions): InitRequest | undefined {
   refuseAtInit(options.externalCa);
   const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
-  const { snapshotInterval, maxSnapshots } = settings;
-  if (options.store?.startsWith('etcd') === true && (snapshotInterval ?? maxSnapshots) !== undefined)
-    throw new TsswarmError('NOT_SUPPORTED', 'setting how snapshots are taken: the state is to be kept in etcd', {
-      hint: 'leave --snapshot-interval and --max-snapshots out; etcd has settings of its own',
-    });
+  if (options.store !== undefined) demandNoOwnState(settings);
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);

@@ -12,6 +12,8 @@ import type { BackEnd, BackEndOptions } from './back-end.ts';
 /** How long a new cluster's first manager waits to lead, and for an etcd that does not answer. */
 const FOUND_MS = 20_000;
 const OPEN_MS = 10_000;
+/** How long one that can do without waits all the same. */
+const WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 50;
 /** How long `tsswarm status` waits for a member of etcd. */
 const STATUS_MS = 1_000;
@@ -61,7 +63,7 @@ export async function openEtcdBackEnd(options: EtcdBackEndOptions): Promise<Back
     // Who was demoted or removed still knows the way to etcd.
     mayLead: (tx) => tx.list('cluster').length === 0 || tx.get('node', nodeId)?.spec.role === 'manager',
     mayWait,
-    openTimeoutMs: OPEN_MS,
+    openTimeoutMs: mayWait ? WAIT_MS : OPEN_MS,
   });
   const { store, leadership } = opened;
   const group = etcdGroup(opened, nodeId);

@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Engine } from '../../../node-engine/index.ts';
+import { storeUrl } from '../../../manager/store/etcd/access.ts';
 import { certificatesOf } from '../../../proto/rpc/certificate.ts';
 import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
@@ -178,8 +179,9 @@ async function takeDown(
     // Whoever gives the cluster up does not need its store for it.
     if (!isTsswarmError(error) || !error.retryable) throw error;
     logger.warn('leaving without the store', { reason: error.message });
-    const { place = '' } = (await backEnd.facts()).store ?? {};
-    return `what the cluster has in "${place}" is still there: ${error.message}`;
+    const access = backEnd.access();
+    if (access === undefined) throw error;
+    return `what the cluster has in "${storeUrl(access)}" is still there (${error.message}); remove it when etcd is back: etcdctl del --prefix ${access.prefix}`;
   } finally {
     timer?.cancel();
     watch.close();

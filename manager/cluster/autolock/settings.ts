@@ -28,10 +28,3 @@ export function unlockKeyOf({ unlockKey }: Cluster): string {
     hint: 'switch it on: tsswarm update --autolock=true',
   });
 }
-
-/** What there is to say where autolock would lock nothing. */
-export function noLock(): TsswarmError {
-  return new TsswarmError('NOT_SUPPORTED', 'switching autolock on: the state of this cluster is in an external store', {
-    hint: 'autolock seals what managers have on their own disks; protect the store by its own means',
-  });
-}

@@ -188,6 +188,7 @@ describe('raft leaders and followers (paper 5.2, 5.3, 5.5, 5.6)', () => {
     group.propose('a');
     group.deliver(group.among('a', 'b'));
     assert.equal(group.core('a').commitIndex, group.core('a').log.lastIndex);
+    group.pass(60, 'a', group.among('a', 'b'));
     assert.equal(group.core('b').commitIndex, group.core('a').log.lastIndex);
   });
 

@@ -61,6 +61,7 @@ describe('failures of etcd', () => {
       ],
       ['3 INVALID_ARGUMENT: etcdserver: user name is empty', 'user name is empty'],
       ['14 UNAVAILABLE: etcdserver: request timed out', 'request timed out'],
+      ['4 DEADLINE_EXCEEDED: Deadline exceeded after 0.000s,waiting for name resolution', 'it does not answer'],
     ] as const;
     for (const [text, reason] of cases) assert.equal(reasonOf(new Error(text)), reason);
   });

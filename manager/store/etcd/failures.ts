@@ -49,6 +49,7 @@ const WRAPPING: readonly (readonly [RegExp, string])[] = [
   [/^(?:Error(?: \[\w+\])?: )+/, ''],
   [/^.*:SSL routines:[^:]*:([^:]+):.*$/s, '$1'],
   [/; if the root CA is installed locally.*$/s, ''],
+  [/^Deadline exceeded.*$/s, 'it does not answer'],
   [/^etcdserver: /, ''],
 ];
 

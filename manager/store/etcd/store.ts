@@ -17,8 +17,6 @@ import { Replica } from './replica.ts';
 const RETRY_MS = 200;
 /** How long the key that says that a manager is up outlives it, ms. */
 const PRESENCE_MS = 8_000;
-/** How long a manager that may open without its state waits for it all the same, ms. */
-const WAIT_MS = 5_000;
 
 export interface EtcdStoreOptions {
   /** Closed with the store. */
@@ -164,7 +162,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
 
   /** The first listing, however often it takes to ask for it. @throws what etcd says, where asking again is of no use */
   async function load(): Promise<void> {
-    const deadline = clock.monotonic() + (options.mayWait === true ? WAIT_MS : openTimeoutMs);
+    const deadline = clock.monotonic() + openTimeoutMs;
     const patience = new AbortController();
     const late = sleep(clock, deadline - clock.monotonic(), patience.signal).then(() => 'late' as const);
     late.catch(() => undefined);

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../../base/clock.ts';
-import { isTsswarmError } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import type { NetworkId, ProjectId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { connectEtcd } from '../../../manager/store/etcd/client.ts';
 import type { EtcdClient } from '../../../manager/store/etcd/client.ts';
 import { openEtcdStore } from '../../../manager/store/etcd/store.ts';
-import type { OpenEtcdStore } from '../../../manager/store/etcd/store.ts';
+import type { EtcdStoreOptions, OpenEtcdStore } from '../../../manager/store/etcd/store.ts';
 import type { Store, StoreCommit, WriteTransaction } from '../../../manager/store/index.ts';
 import type { Network, Project } from '../../../proto/types/index.ts';
 import { EtcdCluster } from '../../builders/etcd-cluster.ts';
@@ -74,8 +74,13 @@ describe('the store on etcd', function () {
     managers = [];
   });
 
-  const open = async (id: string, change: { leaseMs?: number; updateTimeoutMs?: number } = {}): Promise<Manager> => {
+  const open = async (
+    id: string,
+    change: Partial<EtcdStoreOptions> = {},
+    prepare: (link: FailingEtcd) => void = () => undefined,
+  ): Promise<Manager> => {
     const link = failingEtcd(connectEtcd({ endpoints: cluster.endpoints, clock: systemClock, pageSize: 50 }));
+    prepare(link);
     const opened = await openEtcdStore({
       client: link,
       prefix,
@@ -301,6 +306,125 @@ describe('the store on etcd', function () {
     await a.close();
     await leads(b);
     await increment(b.store);
+  });
+
+  it('hands leadership over, and says so where nobody takes it', async () => {
+    const a = await open('a');
+    await leads(a);
+    await assert.rejects(a.resign(), (error) => isTsswarmError(error, 'UNAVAILABLE'));
+    await leads(a);
+    const b = await open('b');
+    await a.resign();
+    await leads(b);
+    assert.equal(a.leadership.status().leaderId, 'b');
+    await increment(b.store);
+  });
+
+  it('leads at once when it is started again, over the key of its former life', async () => {
+    // Longer than the test may take.
+    const a = await open('a', { leaseMs: 600_000 });
+    await leads(a);
+    await increment(a.store);
+    a.link.crash();
+    const again = await open('a', { leaseMs: 600_000 });
+    await leads(again);
+    await increment(again.store);
+    assert.equal(revisionOf(again.store), 2);
+    await raw.revokeLease(a.link.leases[1] ?? '').catch(() => undefined);
+    assert.equal(again.leadership.status().ready, true);
+  });
+
+  it('shows which managers are up, and no longer when they close', async () => {
+    const a = await open('a');
+    const b = await open('b');
+    const reaches = (ids: string): Promise<void> =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          if ([...a.managers().values()].map(({ id, address }) => `${id} ${address}`).join() === ids) resolve();
+        };
+        a.onMembership(look);
+        look();
+      });
+    await reaches('a a:1,b b:1');
+    managers = managers.filter((manager) => manager !== b);
+    await b.close();
+    await reaches('a a:1');
+  });
+
+  it('writes nothing where the state is not its own, and stands for no election where it may not lead', async () => {
+    const a = await open('a');
+    await leads(a);
+    await increment(a.store);
+    const refusal = () => new TsswarmError('ALREADY_EXISTS', 'it is another one');
+    await assert.rejects(open('x', { refusal }), (error) => isTsswarmError(error, 'ALREADY_EXISTS'));
+    const { keys } = await raw.list(prefix);
+    assert.equal(keys.filter(({ key }) => key.endsWith('manager/x')).length, 0);
+    const idle = await open('idle', { mayLead: () => false });
+    managers = managers.filter((manager) => manager !== a);
+    await a.close();
+    const b = await open('b');
+    await leads(b);
+    assert.equal(idle.leadership.status().leaderId, 'b');
+  });
+
+  it('opens without etcd where it may wait, says why nobody leads, and goes on by itself', async () => {
+    const a = await open('a');
+    await leads(a);
+    await increment(a.store);
+    managers = managers.filter((manager) => manager !== a);
+    await a.close();
+    let release = (): void => undefined;
+    const late = await open('late', { mayWait: true, openTimeoutMs: 300 }, (link) => {
+      release = link.holdWatch();
+    });
+    assert.equal(revisionOf(late.store), 0);
+    assert.equal(late.leadership.status().ready, false);
+    const seen = late.store.viewAndWatch(() => undefined).watch[Symbol.asyncIterator]();
+    release();
+    const commit = (await seen.next()).value as StoreCommit;
+    assert.deepEqual(
+      commit.changes.map(({ id }) => id),
+      ['p'],
+    );
+    await seen.return?.();
+    await leads(late);
+    await increment(late.store);
+    assert.equal(revisionOf(late.store), 2);
+  });
+
+  it('does every one of many updates at once, in few transactions, over lost calls too', async () => {
+    const a = await open('a');
+    await leads(a);
+    const b = await open('b');
+    const before = a.link.transactions;
+    for (const when of ['unanswered', 'unsent'] as const) {
+      a.link.failAt(1, when);
+      const results = await Promise.all(
+        Array.from({ length: 100 }, () =>
+          a.store.update((tx) => {
+            const now = tx.get('project', 'p' as ProjectId);
+            if (now === undefined) tx.create('project', project('p', 1));
+            else tx.update('project', { ...now, revision: now.revision + 1 });
+            return (now?.revision ?? 0) + 1;
+          }),
+        ),
+      );
+      assert.equal(new Set(results).size, 100, 'each on top of the one before');
+    }
+    assert.equal(revisionOf(a.store), 200);
+    await shows(b.store, () => revisionOf(b.store) === 200);
+    assert.ok(a.link.transactions - before < 30, `${a.link.transactions - before} transactions`);
+  });
+
+  it('takes everything away when the cluster is given up', async () => {
+    const a = await open('a');
+    await leads(a);
+    await a.store.update(createMany);
+    await increment(a.store);
+    await a.wipe();
+    managers = managers.filter((manager) => manager !== a);
+    await a.close();
+    assert.deepEqual((await raw.list(prefix)).keys, []);
   });
 
   it('delivers what it missed as one commit when etcd has compacted it, and each change once', async () => {

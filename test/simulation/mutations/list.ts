@@ -153,7 +153,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'heartbeats carry the commit index whatever the peer has',
-    file: 'core/leadership.ts',
+    file: 'core/heartbeat.ts',
     find: 'Math.min(progress.match, core.commitIndex)',
     replace: 'core.commitIndex',
     grave: true,
