@@ -72,7 +72,9 @@ function load(
   const make = (i: number): Task => {
     const of = services[i % services.length] as Service;
     const id = `task${i}` as Task['id'];
-    return Object.freeze(newTask(of, Math.floor(i / services.length) + 1, { state: 'pending' }, { id, nodeId: '', spec }));
+    return Object.freeze(
+      newTask(of, Math.floor(i / services.length) + 1, { state: 'pending' }, { id, nodeId: '', spec }),
+    );
   };
   return {
     name,

@@ -24,12 +24,21 @@ for (const load of cases(sizes)) {
     String(result.unevenness),
   ]);
 }
-console.log(`${sizes.tasks} tasks onto ${sizes.nodes} nodes; "heap" is what the scheduler adds to the store's own objects\n`);
+console.log(
+  `${sizes.tasks} tasks onto ${sizes.nodes} nodes; "heap" is what the scheduler adds to the store's own objects\n`,
+);
 const widths = columns.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-for (const row of [columns, ...rows]) console.log(row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd());
+for (const row of [columns, ...rows])
+  console.log(
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 
 function positive(text: string, what: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value <= 0) throw new Error(`reading the number of ${what} "${text}": above 0 was expected`);
+  if (!Number.isInteger(value) || value <= 0)
+    throw new Error(`reading the number of ${what} "${text}": above 0 was expected`);
   return value;
 }

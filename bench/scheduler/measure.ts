@@ -66,7 +66,9 @@ function freshList(tasks: readonly Task[], decided: readonly Task[]): readonly T
 const sizeOf = (tasks: number): number => tasks * 2 * (24 * 8 + 16 * 8);
 
 function check({ nodes, services }: Load, tasks: readonly Task[]): void {
-  const sums = new Map(nodes.map(({ id }) => [id as string, { nanoCpus: 0, memoryBytes: 0, of: new Map<string, number>() }]));
+  const sums = new Map(
+    nodes.map(({ id }) => [id as string, { nanoCpus: 0, memoryBytes: 0, of: new Map<string, number>() }]),
+  );
   const most = services[0]?.spec.task.placement?.maxReplicasPerNode ?? 0;
   for (const task of tasks) {
     const sum = sums.get(task.nodeId);
@@ -88,7 +90,9 @@ function check({ nodes, services }: Load, tasks: readonly Task[]): void {
 function unevenness({ nodes, services, groupOf }: Load, tasks: readonly Task[]): number {
   const groups = new Map(nodes.map((node) => [node.id as string, groupOf(node)]));
   const all = new Set(groups.values());
-  const counts = new Map(services.map(({ id }) => [id as string, new Map<string, number>([...all].map((group) => [group, 0]))]));
+  const counts = new Map(
+    services.map(({ id }) => [id as string, new Map<string, number>([...all].map((group) => [group, 0]))]),
+  );
   for (const task of tasks) {
     const of = counts.get(task.serviceId);
     const group = groups.get(task.nodeId) ?? '';

@@ -12,11 +12,27 @@ export interface NodeTest {
   readonly matches: (node: Node) => boolean;
 }
 
+/** Constraints are few and asked often. */
+const tests = new Map<string, NodeTest>();
+const MAX_KEPT_TESTS = 1000;
+
+/** Whether a node satisfies a constraint: see {@link nodeTest}. */
+export const matchesConstraint = (text: string, node: Node): boolean => nodeTest(text).matches(node);
+
 /**
  * A constraint as a test: values compare without regard to case, labels' names with regard to it, a label that a node does
  * not have is empty. What cannot be read, which only an older version let in, matches nothing (swarmkit, manager/constraint).
  */
 export function nodeTest(text: string): NodeTest {
+  const known = tests.get(text);
+  if (known !== undefined) return known;
+  if (tests.size >= MAX_KEPT_TESTS) tests.clear();
+  const made = newTest(text);
+  tests.set(text, made);
+  return made;
+}
+
+function newTest(text: string): NodeTest {
   const constraint = parseConstraint(text);
   if (typeof constraint === 'string') return { text: text.trim(), matches: () => false };
   return { text: `${constraint.key}${constraint.operator}${constraint.value}`, matches: matcher(constraint) };

@@ -25,7 +25,7 @@ export interface Demand {
 /** Tasks with the same key ask for the same: they are placed together. */
 export function demandKey(task: Task): string {
   const own = task.oneOff ? `/${task.id}` : '';
-  const node = task.nodeId === '' ? '' : `@${task.nodeId}`;
+  const node = task.boundNode === undefined ? '' : `@${task.boundNode}`;
   const ports = task.ports.map(({ hostIp, published, protocol }) => `;${hostIp}:${published}/${protocol}`).join('');
   return `${peersKey(task)}${own}${node}${ports}`;
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServiceSpec, Node, Service, Task, TaskSpec, Volume } from '../../proto/types/index.ts';
 import { node, service as newService, task as newTask } from '../../test/builders/objects.ts';
-import { containerSpec, taskSpec } from '../../test/builders/specs.ts';
+import { taskSpec } from '../../test/builders/specs.ts';
 import { Scheduler } from './schedule.ts';
 import type { Decision } from './schedule.ts';
 
@@ -86,7 +86,8 @@ class Cluster {
 }
 
 const volumeMount = (source: string, driverOptions: Record<string, string> = {}) => ({
-  container: containerSpec({
+  container: {
+    ...taskSpec().container,
     mounts: [
       {
         type: 'volume' as const,
@@ -100,7 +101,7 @@ const volumeMount = (source: string, driverOptions: Record<string, string> = {})
         labels: {},
       },
     ],
-  }),
+  },
 });
 const volume = (name: string, nodeIds?: string[]): Volume => ({
   id: `volume-${name}` as Volume['id'],
@@ -362,7 +363,7 @@ describe('Scheduler', () => {
       const cluster = new Cluster(node('a'), node('b', {}, { spec: { availability: 'pause' } }));
       const agent = cluster.service('agent');
       for (const [slot, id] of ['a', 'b', 'gone'].entries())
-        cluster.add(agent, slot + 1, { nodeId: id as Task['nodeId'] });
+        cluster.add(agent, slot + 1, { boundNode: id as Node['id'] });
       cluster.run();
       assert.deepEqual(
         cluster.tasks.map(({ status }) => [status.state, status.message]),

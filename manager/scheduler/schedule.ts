@@ -115,14 +115,17 @@ export class Scheduler {
     };
     const run: Run = {
       demand,
-      homes: this.#homesOf(demand, view),
+      // A task of a global service has its own volume on every node.
+      homes: first.boundNode === undefined ? this.#homesOf(demand, view) : new Map(),
       standing: applying(STANDING, demand),
       room: applying(ROOM, demand),
       place,
       isFull: () => changed.length >= limit,
     };
-    const bound = first.nodeId === '' ? undefined : this.#index.entries.get(first.nodeId);
-    const rest = first.nodeId === '' ? this.#place(tasks, run, view) : this.#placeBound(tasks, bound, run);
+    const bound = first.boundNode === undefined ? undefined : this.#index.entries.get(first.boundNode);
+    const unplaced =
+      first.boundNode === undefined ? this.#place(tasks, run, view) : this.#placeBound(tasks, bound, run);
+    const rest = this.#placeInOwnSlot(unplaced, run, view);
     if (rest.length === 0 || run.isFull()) return;
     const message = this.#explain(run, first, bound, view);
     for (const task of rest) {
@@ -142,7 +145,7 @@ export class Scheduler {
   }
 
   #explain(run: Run, first: Task, bound: NodeEntry | undefined, view: SchedulerView): string {
-    if (first.nodeId !== '' && bound === undefined) return 'no suitable node: its node is gone';
+    if (first.boundNode !== undefined && bound === undefined) return 'no suitable node: its node is gone';
     // What was placed in this run may have brought a volume somewhere.
     const homes = this.#homesOf(run.demand, view);
     return explain(run.demand, this.#index.entries.values(), bound === undefined ? homes : new Map(), bound);
@@ -179,7 +182,7 @@ export class Scheduler {
       const placedNow = this.#placeAnywhere(batch, run, view);
       rest = rest.filter((task) => !placedNow.has(task.id));
     }
-    return this.#placeInOwnSlot(rest, run, view);
+    return rest;
   }
 
   /** @returns ids of the tasks that were placed */
