@@ -3,6 +3,7 @@ import { systemRandom } from '../../base/random.ts';
 import { openLog } from '../../manager/raft/log/disk.ts';
 import type { SealedLogStore } from '../../manager/raft/log/types.ts';
 import { KEY_BYTES, sealer } from '../../manager/raft/seal/index.ts';
+import type { Sealer } from '../../manager/raft/seal/index.ts';
 import type { Entry } from '../../manager/raft/types.ts';
 
 /** As the puts of the other benchmark; entries that one sync brings to disk, as under load. */
@@ -20,6 +21,7 @@ interface Cost {
 /** Writes the same entries to a log that seals and to one that does not, in turns. Prints what an entry costs in both. */
 export async function measureSealing(dir: string, entriesPerTurn: number): Promise<void> {
   const key = systemRandom.bytes(KEY_BYTES);
+  measurePieces(sealer(key, systemRandom));
   const payload = Buffer.from(systemRandom.bytes(PAYLOAD_BYTES));
   console.log(`${PAYLOAD_BYTES}-byte entries, ${TURNS} turns of ${entriesPerTurn} for each log; per entry:`);
   for (const batch of BATCHES) {
@@ -70,6 +72,21 @@ async function write(log: SealedLogStore, payload: Buffer, batch: number, count:
   const wallMs = performance.now() - started;
   const { user, system } = process.cpuUsage(cpu);
   return { wallMs: wallMs / written, cpuMs: (user + system) / 1000 / written };
+}
+
+/** What a snapshot is written and read in. */
+function measurePieces({ seal, open }: Sealer): void {
+  const plain = Buffer.from(systemRandom.bytes(64 * 1024));
+  const times = { seal: Infinity, open: Infinity };
+  for (let i = 0; i < 2000; i++) {
+    const started = performance.now();
+    const sealed = seal(plain);
+    const between = performance.now();
+    open(sealed);
+    times.seal = Math.min(times.seal, between - started);
+    times.open = Math.min(times.open, performance.now() - between);
+  }
+  console.log(`a piece of a snapshot, 64 KiB: sealed in ${us(times.seal)}, opened in ${us(times.open)}`);
 }
 
 /** Other work on the machine only ever adds: the least of all turns says most of what the work itself takes. */

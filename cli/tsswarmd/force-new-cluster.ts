@@ -44,14 +44,17 @@ export async function demandLostQuorum(
       hint: 'bring the external store back: the managers go on by themselves then',
     });
   }
-  if (backEnd.group.status().members.every(({ id }) => id === nodeId)) {
-    throw new TsswarmError('IN_USE', `${action}: this is the only manager already`, {
-      hint: 'it decides alone; more managers join with what "tsswarm join-token manager" prints',
-    });
-  }
-  if (backEnd.store.view((tx) => tx.list('cluster').length === 0)) {
+  const { members } = backEnd.group.status();
+  // Its vote was given to it when it had all there was. What the store shows is no sign: after a start nothing counts as
+  // committed until somebody leads.
+  if (!members.some(({ id, voter }) => id === nodeId && voter)) {
     throw new TsswarmError('IN_USE', `${action}: this manager has not got the state of the cluster yet`, {
       hint: 'force it on another manager',
+    });
+  }
+  if (members.length === 1) {
+    throw new TsswarmError('IN_USE', `${action}: this is the only manager already`, {
+      hint: 'it decides alone; more managers join with what "tsswarm join-token manager" prints',
     });
   }
   const deadline = clock.monotonic() + PATIENCE_MS;

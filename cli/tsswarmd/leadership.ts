@@ -118,7 +118,7 @@ export function followLeadership({ source, clock, identity, logger, lead }: Lead
         throw new TsswarmError('UNAVAILABLE', `asking the leader: no manager leads at the moment${reason}`, {
           hint:
             trouble?.hint ??
-            'a majority of the managers must be up and reach one another; see "tsswarm status" on each',
+            'a majority of the managers must be up and reach one another, see "tsswarm status" on each; when they are lost for good: tsswarm init --force-new-cluster',
         });
       }
       if (found === 'self') return undefined;

@@ -9,6 +9,8 @@ export interface CertificateFiles {
   readonly certificate: string;
   readonly key: string;
   read(file: 'ca' | 'certificate' | 'key'): string;
+  /** Another certificate of the authority, with a name in it. @returns PEM */
+  issue(commonName: string): { readonly certificate: string; readonly key: string };
   remove(): void;
 }
 
@@ -33,14 +35,22 @@ export function makeCertificates(): CertificateFiles {
     '-days',
     '2',
   );
-  openssl('req', ...newKey, '-keyout', path('node.key'), '-out', path('node.csr'), '-subj', '/O=test');
   writeFileSync(path('ext'), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n');
   const signer = ['-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-CAcreateserial', '-days', '2'];
-  openssl('x509', '-req', '-in', path('node.csr'), ...signer, '-out', path('node.pem'), '-extfile', path('ext'));
+  const sign = (name: string, subject: string): void => {
+    openssl('req', ...newKey, '-keyout', path(`${name}.key`), '-out', path(`${name}.csr`), '-subj', subject);
+    const request = ['-in', path(`${name}.csr`), '-out', path(`${name}.pem`), '-extfile', path('ext')];
+    openssl('x509', '-req', ...request, ...signer);
+  };
+  sign('node', '/O=test');
   const files = { ca: path('ca.pem'), certificate: path('node.pem'), key: path('node.key') };
   return {
     ...files,
     read: (file) => readFileSync(files[file], 'utf8'),
+    issue(commonName) {
+      sign('named', `/CN=${commonName}`);
+      return { certificate: readFileSync(path('named.pem'), 'utf8'), key: readFileSync(path('named.key'), 'utf8') };
+    },
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 }

@@ -1,44 +1,5 @@
 import type { DesiredProject, NetworkSpec, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
-
-/** A container spec with nothing asked for but an image; `change` is put on top. */
-export function containerSpec(change: Partial<TaskSpec['container']> = {}): TaskSpec['container'] {
-  return {
-    image: 'busybox',
-    env: [],
-    workingDir: '',
-    user: '',
-    groups: [],
-    hostname: '',
-    domainname: '',
-    labels: {},
-    mounts: [],
-    secrets: [],
-    configs: [],
-    stopSignal: '',
-    stopGraceMs: 10_000,
-    tty: false,
-    openStdin: false,
-    readOnly: false,
-    privileged: false,
-    init: false,
-    capAdd: [],
-    capDrop: [],
-    securityOpt: [],
-    sysctls: {},
-    ulimits: [],
-    devices: [],
-    extraHosts: [],
-    dns: [],
-    dnsSearch: [],
-    dnsOptions: [],
-    shmBytes: 0,
-    oomScoreAdj: 0,
-    pullPolicy: 'missing',
-    pidMode: '',
-    ipcMode: '',
-    ...change,
-  };
-}
+import { containerSpec } from './container-spec.ts';
 
 /** A task spec on the network "app_default" that is not restarted. */
 export function taskSpec(change: Partial<TaskSpec> = {}): TaskSpec {

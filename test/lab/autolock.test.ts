@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { systemRandom } from '../../base/random.ts';
+import { dekDisk, newUnlockKey, openVault, parseUnlockKey } from '../../manager/raft/seal/index.ts';
+import { identityDisk } from '../../worker/identity/index.ts';
 import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
 
@@ -67,6 +70,21 @@ describe('autolock on three managers', function () {
     lab.machine(0).ok('tsswarm', 'node', 'promote', 'm3');
     await eventually(() => (existsSync(file(3, 'manager', 'dek.json')) ? true : undefined), 'a manager');
     await eventually(() => (lockedBy(3) === lockedBy(0) ? true : undefined), 'a locked manager');
+  });
+
+  it('asks for the key also where a crash came between becoming a worker and forgetting what a manager has', async () => {
+    await lab.kill(2);
+    const unlockKey = newUnlockKey(systemRandom);
+    const vault = openVault(dekDisk(file(2, 'manager', 'dek.json'), systemRandom), undefined, systemRandom);
+    vault.relock(parseUnlockKey(unlockKey), 1);
+    await identityDisk(file(2, 'identity'), () => ({ active: true, seal: vault.seal, open: vault.open })).reseal();
+    assert.ok(!keyIsInTheClear(2));
+    lab.start(2);
+    assert.match(lab.machine(2).ok('tsswarm', 'status'), /Locked/);
+    assert.equal(unlock(2, unlockKey).code, 0);
+    assert.equal(role(2), 'worker');
+    assert.ok(keyIsInTheClear(2) && !existsSync(file(2, 'manager', 'dek.json')));
+    await eventually(() => (/m2\s+Ready/.test(nodes()) ? true : undefined), 'the worker');
   });
 
   it('comes back when all managers were switched off and are unlocked', async () => {

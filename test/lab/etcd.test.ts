@@ -150,6 +150,18 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     assert.deepEqual(running(0), ['m0', 'm1', 'm2', 'm3']);
   });
 
+  it('refuses what makes sense only where managers keep the state themselves', () => {
+    for (const argv of [
+      ['update', '--autolock=true'],
+      ['init', '--force-new-cluster'],
+    ]) {
+      const { code, stderr } = lab.machine(0).run('tsswarm', ...argv);
+      assert.notEqual(code, 0);
+      assert.match(stderr, /external store|do not keep the state themselves/);
+      assert.match(stderr, /\nhint: ./);
+    }
+  });
+
   it('promotes, demotes, and lets all but one manager go', async () => {
     lab.machine(0).ok('tsswarm', 'node', 'promote', 'm3');
     await eventually(() => (nodes(0).includes('m3 Ready Active Reachable') ? true : undefined), 'a fourth manager');

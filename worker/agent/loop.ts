@@ -257,6 +257,8 @@ export function startAgent(options: AgentOptions): Agent {
     if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
+    // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
+    else await portTable.settled();
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);

@@ -73,6 +73,7 @@ function settingsOf(cluster: Cluster): string {
     `task history ${taskHistoryLimit}`,
     `heartbeat ${spanWords(heartbeatMs(cluster))}`,
     ...(externalCas.length > 0 ? [] : [`certificates for ${spanWords(nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS)}`]),
+    ...(cluster.spec.autoLock === true ? ['autolock'] : []),
   ].join(', ');
 }
 

@@ -1,5 +1,6 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import { systemRandom } from '../../../base/random.ts';
+import { demandNoOwnState } from '../../../manager/cluster/own-state.ts';
 import { newUnlockKey } from '../../../manager/raft/seal/index.ts';
 import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
@@ -34,6 +35,8 @@ export async function update(place: NodePlace, options: UpdateOptions, terminal:
     });
   const node = await openNode(place);
   try {
+    // Before a key is shown that would lock nothing.
+    if ((await node.daemon.status({})).store?.kind === 'etcd') demandNoOwnState(settings);
     if (autoLock === true && !(await isAutolocked(node))) {
       const unlockKey = newUnlockKey(systemRandom);
       terminal.out(`${explainUnlockKey(unlockKey)}\n`);

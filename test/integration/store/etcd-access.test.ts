@@ -121,6 +121,12 @@ describe('the way to an etcd with TLS and passwords', function () {
     }
   });
 
+  it('opens with a certificate whose name is the user', async () => {
+    const store = await open(access({ user: '', password: '', ...files.issue('swarm') }));
+    await leads(store);
+    await write(store, 'named');
+  });
+
   it('tells each member as it is', async () => {
     const reports = await inspectMembers(access(), systemClock);
     assert.equal(reports.filter(({ leader }) => leader).length, 1);
