@@ -25,7 +25,7 @@ const RAFT_TESTS = [
   'test/contract/raft/snapshot-store.test.ts',
 ];
 const STORE_TESTS = ['manager/store/*.test.ts', 'test/integration/store/members.test.ts'];
-const ORCHESTRATOR_TESTS = ['manager/orchestrator/*.test.ts', 'test/scenario/*.test.ts'];
+const ORCHESTRATOR_TESTS = ['test/scenario/*.test.ts'];
 const testsOf = ({ file }: Mutation): readonly string[] =>
   file.startsWith('../store/') ? STORE_TESTS : file.startsWith('../') ? ORCHESTRATOR_TESTS : RAFT_TESTS;
 /** Above the log only one profile has anything. */
