@@ -7,6 +7,7 @@ import type { ManagerGroup } from './cluster/group.ts';
 import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
 import { runStages } from './model/stages/loop.ts';
 import { orchestratorStage } from './orchestrator/stage.ts';
+import { matchesConstraint } from './scheduler/constraints.ts';
 import { schedulerStage } from './scheduler/stage.ts';
 import type { Store } from './store/types.ts';
 
@@ -22,7 +23,7 @@ export interface LeaderOptions {
 /** Runs what decides, on the manager that leads, until `signal` aborts. */
 export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
   const { store, clock, random, logger } = options;
-  const stages = [orchestratorStage(clock, random), allocatorStage(clock), schedulerStage(clock)];
+  const stages = [orchestratorStage(clock, random, matchesConstraint), allocatorStage(clock), schedulerStage(clock)];
   await Promise.all([
     runStages({ store, clock, logger: logger.child({ component: 'leader' }), stages }, signal),
     runCaLoop(options, signal),

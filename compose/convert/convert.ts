@@ -12,9 +12,10 @@ import type {
   RestartPolicy,
   SecretSpec,
   ServiceSpec,
+  UpdateConfig,
   VolumeSpec,
 } from '../../proto/types/index.ts';
-import type { ComposeMount, ComposeProject, ComposeService } from '../types/project.ts';
+import type { ComposeMount, ComposeProject, ComposeService, ComposeUpdateConfig } from '../types/project.ts';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Docker's restart manager: 100 ms, doubled up to a minute. */
@@ -124,6 +125,13 @@ function convertService(
   scaled: number | undefined,
 ): ServiceSpec {
   const { deploy } = service;
+  const mode = deploy?.mode ?? 'replicated';
+  const isJob = mode === 'replicated-job' || mode === 'global-job';
+  if (scaled !== undefined && (mode === 'global' || mode === 'global-job')) {
+    throw new TsswarmError('INVALID_INPUT', `scaling service "${name}": it is ${mode}: one container on each node`, {
+      hint: 'choose its nodes with "deploy.placement.constraints"',
+    });
+  }
   const isIsolated = service.network_mode === 'host' || service.network_mode === 'none';
   return {
     name: `${project.name}_${name}`,
@@ -157,12 +165,28 @@ function convertService(
       required,
       restart: restart ?? false,
     })),
-    update: {
-      parallelism: deploy?.update_config?.parallelism ?? 1,
-      delayMs: deploy?.update_config?.delay ?? 0,
-      order: deploy?.update_config?.order ?? 'stop-first',
-    },
+    // Who says nothing of updates does not wait for the time in which they are watched: one failure still pauses them.
+    update: isJob
+      ? { parallelism: 0, delayMs: 0, order: 'stop-first' }
+      : deploy?.update_config === undefined
+        ? { parallelism: 1, delayMs: 0, order: 'stop-first', monitorMs: 0 }
+        : convertUpdate(deploy.update_config),
     containerName: service.container_name ?? '',
+    ...(deploy?.rollback_config === undefined ? {} : { rollback: convertUpdate(deploy.rollback_config) }),
+    ...(mode === 'replicated' ? {} : { mode }),
+  };
+}
+
+function convertUpdate(update: ComposeUpdateConfig): UpdateConfig {
+  return {
+    parallelism: update.parallelism ?? 1,
+    delayMs: update.delay ?? 0,
+    order: update.order ?? 'stop-first',
+    ...withoutUndefined({
+      monitorMs: update.monitor,
+      maxFailureRatio: update.max_failure_ratio,
+      failureAction: update.failure_action,
+    }),
   };
 }
 
@@ -299,6 +323,17 @@ function convertLimits(service: ComposeService): ResourceLimits {
 /** `deploy.restart_policy` over `restart`; neither: never, as Compose has it. */
 function convertRestart(service: ComposeService): RestartPolicy {
   const policy = service.deploy?.restart_policy;
+  const mode = service.deploy?.mode;
+  if (mode === 'replicated-job' || mode === 'global-job') {
+    // A job that has completed is not run again, whatever the policy says (Docker: "any" means "on-failure" for jobs).
+    return {
+      condition: policy?.condition === 'none' || service.restart === 'no' ? 'none' : 'on-failure',
+      delayMs: policy?.delay ?? RESTART_DELAY_MS,
+      maxDelayMs: LONGEST_RESTART_DELAY_MS,
+      maxAttempts: policy?.max_attempts ?? 0,
+      windowMs: policy?.window ?? 0,
+    };
+  }
   const base = { delayMs: RESTART_DELAY_MS, maxDelayMs: LONGEST_RESTART_DELAY_MS, maxAttempts: 0, windowMs: 0 };
   if (policy !== undefined) {
     return {

@@ -2,6 +2,7 @@ import type {
   ComposeBuild,
   ComposeDependency,
   ComposeDeploy,
+  ComposeUpdateConfig,
   ComposeFileReference,
   ComposeHealthCheck,
   ComposeService,
@@ -198,11 +199,18 @@ function readHealthCheck(reader: Reader): ComposeHealthCheck | undefined {
 function readDeploy(reader: Reader): ComposeDeploy | undefined {
   if (!reader.exists) return undefined;
   const mode = reader.text('mode');
-  if (mode !== undefined && mode !== 'replicated') reader.notYet('mode', `"${mode}"`);
+  const isJob = mode === 'replicated-job' || mode === 'global-job';
+  if (mode !== undefined && mode !== 'replicated' && mode !== 'replicated-job' && reader.at('replicas').exists) {
+    reader.refuse('replicas', `is for replicated services; this one is ${mode}: one container on each node`);
+  }
+  for (const key of ['update_config', 'rollback_config']) {
+    if (isJob && reader.at(key).exists) {
+      reader.refuse(key, 'is for services that keep running: a job is run anew when it changes');
+    }
+  }
   const limits = reader.at('resources', 'limits');
   const reservations = reader.at('resources', 'reservations');
   const restart = reader.at('restart_policy');
-  const update = reader.at('update_config');
   return compact({
     mode,
     replicas: reader.integer('replicas'),
@@ -229,17 +237,34 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
           window: durationField(restart, 'window'),
         })
       : undefined,
-    update_config: update.exists
-      ? compact({
-          parallelism: update.integer('parallelism'),
-          delay: durationField(update, 'delay'),
-          order: update.text('order'),
-        })
-      : undefined,
+    update_config: readUpdate(reader.at('update_config'), true),
+    rollback_config: readUpdate(reader.at('rollback_config'), false),
     placement: reader.at('placement').exists
       ? compact({ constraints: reader.at('placement').strings('constraints') })
       : undefined,
   }) as ComposeDeploy;
+}
+
+function readUpdate(reader: Reader, canRollBack: boolean): ComposeUpdateConfig | undefined {
+  if (!reader.exists) return undefined;
+  const parallelism = reader.integer('parallelism');
+  if (parallelism !== undefined && parallelism < 0)
+    reader.refuse('parallelism', `is ${parallelism}, expected 0 or more`);
+  const ratio = reader.number('max_failure_ratio');
+  if (ratio !== undefined && (ratio < 0 || ratio > 1))
+    reader.refuse('max_failure_ratio', `is ${ratio}, expected 0 to 1`);
+  const action = reader.text('failure_action');
+  if (action === 'rollback' && !canRollBack) {
+    reader.refuse('failure_action', 'is "rollback", expected pause or continue: a rollback is not rolled back');
+  }
+  return compact({
+    parallelism,
+    delay: durationField(reader, 'delay'),
+    order: reader.text('order'),
+    monitor: durationField(reader, 'monitor'),
+    max_failure_ratio: ratio,
+    failure_action: action,
+  }) as ComposeUpdateConfig;
 }
 
 function readRestart(reader: Reader): string | undefined {

@@ -36,7 +36,16 @@ const ALWAYS = ['command', 'entrypoint', 'networks'];
 const isEmpty = (value: unknown, key: string): boolean =>
   !ALWAYS.includes(key) && typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
-const DURATIONS = ['interval', 'timeout', 'start_period', 'start_interval', 'stop_grace_period', 'delay', 'window'];
+const DURATIONS = [
+  'interval',
+  'timeout',
+  'start_period',
+  'start_interval',
+  'stop_grace_period',
+  'delay',
+  'window',
+  'monitor',
+];
 const SIZES = ['memory', 'mem_limit', 'memswap_limit', 'mem_reservation', 'shm_size', 'size'];
 
 function renderField(key: string, value: unknown): unknown {

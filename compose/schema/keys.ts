@@ -56,8 +56,7 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
     'ssh',
     'ulimits',
   ],
-  deploy: ['endpoint_mode', 'rollback_config'],
-  update: ['failure_action', 'monitor', 'max_failure_ratio'],
+  deploy: ['endpoint_mode'],
   reservations: ['devices', 'generic_resources', 'pids'],
   placement: ['preferences', 'max_replicas_per_node'],
   attachment: [

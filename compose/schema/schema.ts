@@ -43,6 +43,15 @@ const resources = object({
   reservations: object({ cpus: number, memory: text }, 'reservations'),
 });
 
+const update = object({
+  parallelism: integer,
+  delay: text,
+  order: { enum: ['stop-first', 'start-first'] },
+  monitor: text,
+  max_failure_ratio: number,
+  failure_action: { enum: ['pause', 'continue', 'rollback'] },
+});
+
 const deploy = object(
   {
     mode: { enum: ['replicated', 'global', 'replicated-job', 'global-job'] },
@@ -55,10 +64,8 @@ const deploy = object(
       max_attempts: integer,
       window: text,
     }),
-    update_config: object(
-      { parallelism: integer, delay: text, order: { enum: ['stop-first', 'start-first'] } },
-      'update',
-    ),
+    update_config: update,
+    rollback_config: update,
     placement: object({ constraints: listOf(string) }, 'placement'),
   },
   'deploy',

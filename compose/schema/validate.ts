@@ -25,7 +25,6 @@ const LEVELS: readonly (readonly [string, string])[] = [
   ['service', 'services.*'],
   ['build', 'services.*.build'],
   ['deploy', 'services.*.deploy'],
-  ['update', 'services.*.deploy.update_config'],
   ['reservations', 'services.*.deploy.resources.reservations'],
   ['placement', 'services.*.deploy.placement'],
   ['attachment', 'services.*.networks.*'],

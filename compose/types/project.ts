@@ -77,8 +77,17 @@ export interface ComposeBuild {
   readonly pull?: boolean;
 }
 
+export interface ComposeUpdateConfig {
+  readonly parallelism?: number;
+  readonly delay?: number;
+  readonly order?: 'stop-first' | 'start-first';
+  readonly monitor?: number;
+  readonly max_failure_ratio?: number;
+  readonly failure_action?: 'pause' | 'continue' | 'rollback';
+}
+
 export interface ComposeDeploy {
-  readonly mode?: string;
+  readonly mode?: 'replicated' | 'global' | 'replicated-job' | 'global-job';
   readonly replicas?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly resources?: {
@@ -91,11 +100,8 @@ export interface ComposeDeploy {
     readonly max_attempts?: number;
     readonly window?: number;
   };
-  readonly update_config?: {
-    readonly parallelism?: number;
-    readonly delay?: number;
-    readonly order?: 'stop-first' | 'start-first';
-  };
+  readonly update_config?: ComposeUpdateConfig;
+  readonly rollback_config?: ComposeUpdateConfig;
   readonly placement?: { readonly constraints?: readonly string[] };
 }
 

@@ -13,11 +13,13 @@ import type {
   ProjectChange,
   Service,
   ServiceSpec,
+  Task,
 } from '../../proto/types/index.ts';
 import { canonical, compareServiceSpecs } from '../model/spec-change.ts';
-import { currentOf, slotsOf } from '../model/slots.ts';
+import { currentOf, isJob, slotsOf } from '../model/slots.ts';
 import { willRestart } from '../model/restart.ts';
 import { isFinal } from '../model/task-state.ts';
+import { beginUpdate, isPaused, resumeUpdate } from '../model/update.ts';
 import type { WriteTransaction } from '../store/types.ts';
 import { refuseNetworkChange, validateProject } from './validate.ts';
 
@@ -231,6 +233,13 @@ function applyService(
     write(() => tx.create('service', service));
     return;
   }
+  if ((known.spec.mode ?? 'replicated') !== (spec.mode ?? 'replicated')) {
+    throw new TsswarmError(
+      'INVALID_INPUT',
+      `changing service "${spec.composeName}": it is ${known.spec.mode ?? 'replicated'} and cannot become ${spec.mode ?? 'replicated'}`,
+      { hint: `take it down first: tscompose down ${spec.composeName}` },
+    );
+  }
   const change = compareServiceSpecs(known.spec, spec);
   const { secrets, configs } = spec.task.container;
   const freshFiles = [
@@ -242,23 +251,65 @@ function applyService(
   const follows = spec.dependsOn.some((dependency) => dependency.restart && replaced.has(dependency.service));
   const again = !request.noStart && hasEnded(tx, known, request.project);
   const starts = !request.noStart && (known.stopped || again);
+  const resumes = !replaces && !request.noRecreate && !request.noStart && isPaused(known);
   const fields = request.noRecreate && change.replaces ? [] : [...change.fields, ...freshFiles];
   if (replaces) replaced.add(spec.composeName);
-  if (fields.length === 0 && !replaces && !starts && !follows) {
+  if (fields.length === 0 && !replaces && !starts && !follows && !resumes) {
     note('service', spec.composeName, 'none');
     return;
   }
   note('service', spec.composeName, replaces ? 'replace' : 'update', fields);
-  write(() =>
-    tx.update('service', {
-      ...known,
-      spec: fields.length > 0 || replaces ? spec : known.spec,
-      specVersion: replaces ? known.specVersion + 1 : known.specVersion,
-      revision,
-      stopped: request.noStart ? known.stopped : false,
-      restartCount: known.restartCount + (again || (follows && !replaces) ? 1 : 0),
-    }),
-  );
+  const next: Service = {
+    ...known,
+    spec: fields.length > 0 || replaces ? spec : known.spec,
+    revision,
+    stopped: request.noStart ? known.stopped : false,
+    restartCount: known.restartCount + ((again && !resumes) || (follows && !replaces) ? 1 : 0),
+  };
+  const tasks = tx.find('task', 'service', known.id);
+  if (resumes) {
+    const { service, forgotten } = resumeUpdate(next, tasks, context.now);
+    write(() => {
+      tx.update('service', service);
+      for (const task of forgotten) tx.update('task', { ...task, desiredState: 'remove' });
+    });
+  } else if (!replaces) {
+    write(() => tx.update('service', next));
+  } else if (isJob(spec)) {
+    write(() => tx.update('service', { ...next, spec, specVersion: known.specVersion + 1 }));
+  } else {
+    const sameFiles = !forced && freshFiles.length === 0;
+    const { service, adopted } = superseding(known, next, spec, tasks, sameFiles, context.now);
+    write(() => {
+      tx.update('service', service);
+      for (const task of adopted) tx.update('task', task);
+    });
+  }
+}
+
+/**
+ * Begins the update to `spec`. One that is under way is superseded: what it goes back to stays the last spec that was reached;
+ * when that is what is asked for now, the tasks that still have it stay.
+ */
+function superseding(
+  known: Service,
+  next: Service,
+  spec: ServiceSpec,
+  tasks: readonly Task[],
+  sameFiles: boolean,
+  now: number,
+): ReturnType<typeof beginUpdate> {
+  const state = known.updateStatus?.state ?? 'completed';
+  const isReached = state === 'completed' || state === 'rollback_completed';
+  const previous = isReached ? undefined : known.previous;
+  const goesBack = previous !== undefined && sameFiles && !compareServiceSpecs(previous.spec, spec).replaces;
+  const base = { ...next, previous: previous ?? { spec: known.spec, specVersion: known.specVersion } };
+  const target = {
+    spec,
+    specVersion: known.specVersion + 1,
+    ...(goesBack ? { adopts: previous.specVersion } : {}),
+  };
+  return beginUpdate(base, tasks, target, now);
 }
 
 /**
@@ -273,7 +324,8 @@ function hasEnded(tx: WriteTransaction, service: Service, project: DesiredProjec
     const current = currentOf(slot, service);
     if (current === undefined || !isFinal(current) || willRestart(current)) continue;
     const { state } = current.status;
-    if (state === 'shutdown' || state === 'orphaned' || (state === 'complete' && isAwaited)) continue;
+    const isDone = state === 'complete' && (isAwaited || isJob(service.spec));
+    if (state === 'shutdown' || state === 'orphaned' || isDone) continue;
     if (current.restartCount === service.restartCount) return true;
   }
   return false;

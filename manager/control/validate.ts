@@ -57,6 +57,11 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
     if (service.containerName !== '' && service.replicas > 1) {
       refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
     }
+    if (service.containerName !== '' && (service.mode === 'global' || service.mode === 'global-job')) {
+      refuse(
+        `container name "${service.containerName}" allows one container; a ${service.mode} service has one on each node`,
+      );
+    }
     if (
       task.limits.memoryBytes !== undefined &&
       task.limits.memoryBytes !== 0 &&

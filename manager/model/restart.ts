@@ -17,13 +17,20 @@ export function willRestart(task: Task): boolean {
   const { state } = task.status;
   if (state === 'shutdown' || state === 'remove') return false;
   if (restart.condition === 'on-failure' && state === 'complete') return false;
-  return restart.maxAttempts === 0 || nextAttempt(task) <= restart.maxAttempts;
+  if (restart.maxAttempts === 0) return true;
+  // swarmkit (orchestrator/restart): without a window all restarts of the slot count, with one those of that long before the end.
+  if (restart.windowMs === 0) return task.attempt < restart.maxAttempts;
+  const lookBack = task.status.timestamp - restart.windowMs;
+  return (task.restartedAt ?? []).filter((time) => time > lookBack).length < restart.maxAttempts;
 }
 
-/** Attempt number of the task after this one; a run longer than the policy's window starts the count anew. */
-export function nextAttempt(task: Task): number {
-  const { windowMs } = task.spec.restart;
-  return windowMs > 0 && ranMs(task) >= windowMs ? 1 : task.attempt + 1;
+/** Number of restarts in the slot up to and with the task after this one. */
+export const nextAttempt = (task: Task): number => task.attempt + 1;
+
+/** Times of restarts to keep with the task after this one: no more than the restart policy can ask for. */
+export function nextRestarts(task: Task, now: number): readonly number[] {
+  const { maxAttempts, windowMs } = task.spec.restart;
+  return windowMs === 0 || maxAttempts === 0 ? [] : [...(task.restartedAt ?? []), now].slice(-maxAttempts);
 }
 
 /** Milliseconds to wait before the next start: the policy's delay, doubled at every failure in a row. */

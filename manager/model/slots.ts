@@ -16,6 +16,28 @@ export function slotsOf(tasks: readonly Task[]): ReadonlyMap<number, Slot> {
   return slots;
 }
 
+/** Whether the service's slots are nodes. */
+export const isGlobal = ({ spec }: Service): boolean => spec.mode === 'global' || spec.mode === 'global-job';
+
+/** Whether the service's tasks run until they have completed. */
+export const isJob = ({ mode }: Service['spec']): boolean => mode === 'replicated-job' || mode === 'global-job';
+
+/**
+ * Numbers of the slots that a service shall have, as far as its tasks and the orchestrator's count tell: of a global service
+ * those that are there, and free numbers for those that are not there yet.
+ */
+export function slotNumbers(service: Service, slots: ReadonlyMap<number, Slot>): readonly number[] {
+  if (!isGlobal(service)) return Array.from({ length: service.spec.replicas }, (_, index) => index + 1);
+  const numbers = [...slots].filter(([, slot]) => currentOf(slot, service) !== undefined).map(([number]) => number);
+  const missing = (service.desiredTasks ?? numbers.length + 1) - numbers.length;
+  for (let number = 1, found = 0; found < missing; number++) {
+    if (slots.has(number)) continue;
+    numbers.push(number);
+    found++;
+  }
+  return numbers.sort((a, b) => a - b);
+}
+
 /** The task that a slot is about now: the newest of the service's present spec, else the newest live one, else the newest. */
 export function currentOf(slot: Slot, service: Service): Task | undefined {
   const kept = slot.filter((task) => task.desiredState !== 'remove');

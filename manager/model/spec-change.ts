@@ -14,6 +14,9 @@ const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
   dependsOn: 'keep',
   update: 'keep',
   containerName: 'replace',
+  rollback: 'keep',
+  // Refused before: it cannot change.
+  mode: 'replace',
 };
 
 const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {

@@ -1,4 +1,4 @@
-import { currentOf, slotsOf } from '../model/slots.ts';
+import { currentOf, slotNumbers, slotsOf } from '../model/slots.ts';
 import type { Service, ServiceDependency, Task } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import { willRestart } from '../model/restart.ts';
@@ -40,7 +40,7 @@ function judge(dependency: ServiceDependency, target: Service, tasks: readonly T
   const wish = { started: 'started', healthy: 'healthy', completed: 'completed' }[dependency.condition];
   const wait: DependencyVerdict = { kind: 'waiting', for: `${dependency.service} to be ${wish}` };
   if (target.stopped) return wait;
-  for (let number = 1; number <= target.spec.replicas; number++) {
+  for (const number of slotNumbers(target, slots)) {
     const task = currentOf(slots.get(number) ?? [], target);
     if (task === undefined) return wait;
     const verdict = judgeTask(dependency, task, wait);

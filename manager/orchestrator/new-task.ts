@@ -1,4 +1,4 @@
-import type { TaskId } from '../../base/ids.ts';
+import type { NodeId, TaskId } from '../../base/ids.ts';
 import type { Service, Task, TaskSpec, TaskStatus } from '../../proto/types/index.ts';
 import { containerName, taskLabels } from '../model/names.ts';
 
@@ -13,6 +13,9 @@ export interface TaskSeed {
   readonly predecessor?: Task;
   readonly notBefore?: number;
   readonly attempt?: number;
+  readonly restartedAt?: readonly number[];
+  /** The one node that it may run on. */
+  readonly node?: NodeId;
 }
 
 /** Status of a task that nobody has touched. */
@@ -33,7 +36,8 @@ export function freshStatus(now: number, message: string): TaskStatus {
 
 /** A task of a service's present spec. */
 export function newTask(service: Service, seed: TaskSeed): Task {
-  const { id, slot, now } = seed;
+  const { id, slot, now, node } = seed;
+  const spec = labelled(service.spec.task, taskLabels(service, slot, id, false));
   return {
     id,
     meta: { version: 0, createdAt: now, updatedAt: now },
@@ -41,7 +45,8 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     projectId: service.projectId,
     slot,
     name: containerName(service, slot),
-    spec: labelled(service.spec.task, taskLabels(service, slot, id, false)),
+    // The scheduler puts it there, if the node can take it, and says why not.
+    spec: node === undefined ? spec : { ...spec, constraints: [...spec.constraints, `node.id==${node}`] },
     specVersion: service.specVersion,
     revision: service.revision,
     desiredState: seed.desiredState,
@@ -57,6 +62,8 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     restartCount: service.restartCount,
     held: seed.heldFor !== undefined,
     graceOverrideMs: -1,
+    ...(node === undefined ? {} : { boundNode: node }),
+    ...(seed.restartedAt === undefined ? {} : { restartedAt: seed.restartedAt }),
   };
 }
 

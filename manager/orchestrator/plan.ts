@@ -1,5 +1,5 @@
 import type { NetworkId, ProjectId, SecretId, ConfigId, ServiceId, TaskId } from '../../base/ids.ts';
-import type { Config, Network, Project, Secret, Service, Task, Volume } from '../../proto/types/index.ts';
+import type { Config, Network, Node, Project, Secret, Service, Task, Volume } from '../../proto/types/index.ts';
 
 /** What the orchestrator sees of the store. */
 export interface ClusterView {
@@ -10,6 +10,7 @@ export interface ClusterView {
   readonly volumes: readonly Volume[];
   readonly secrets: readonly Secret[];
   readonly configs: readonly Config[];
+  readonly nodes: readonly Node[];
   /** Tasks kept per slot, the live one included. */
   readonly historyLimit: number;
 }
@@ -19,6 +20,7 @@ export interface Plan {
   readonly createTasks: readonly Task[];
   readonly updateTasks: readonly Task[];
   readonly removeTasks: readonly TaskId[];
+  readonly updateServices: readonly Service[];
   readonly removeServices: readonly ServiceId[];
   readonly removeNetworks: readonly NetworkId[];
   readonly removeSecrets: readonly SecretId[];
@@ -31,6 +33,7 @@ export class PlanBuilder {
   readonly #creates: Task[] = [];
   readonly #updates = new Map<TaskId, Task>();
   readonly #removals = new Set<TaskId>();
+  readonly #services = new Map<ServiceId, Service>();
   readonly removeServices: ServiceId[] = [];
   readonly removeNetworks: NetworkId[] = [];
   readonly removeSecrets: SecretId[] = [];
@@ -45,6 +48,10 @@ export class PlanBuilder {
     this.#updates.set(task.id, { ...(this.#updates.get(task.id) ?? task), ...change });
   }
 
+  updateService(service: Service): void {
+    this.#services.set(service.id, service);
+  }
+
   remove(id: TaskId): void {
     this.#removals.add(id);
   }
@@ -54,6 +61,7 @@ export class PlanBuilder {
       createTasks: this.#creates,
       updateTasks: [...this.#updates.values()].filter(({ id }) => !this.#removals.has(id)),
       removeTasks: [...this.#removals],
+      updateServices: [...this.#services.values()].filter(({ id }) => !this.removeServices.includes(id)),
       removeServices: this.removeServices,
       removeNetworks: this.removeNetworks,
       removeSecrets: this.removeSecrets,

@@ -1,15 +1,20 @@
 import type { TaskId } from '../../base/ids.ts';
 import type { Service, Task } from '../../proto/types/index.ts';
-import { currentOf, slotsOf } from '../model/slots.ts';
+import { currentOf, isGlobal, slotsOf } from '../model/slots.ts';
 import type { Slot } from '../model/slots.ts';
 import { isFinal, isLive, isServing, mayRun, reached } from '../model/task-state.ts';
+import { failedSlots, isUpdating, updateRules } from '../model/update.ts';
 import { collectGarbage } from './collect.ts';
 import { judgeDependencies } from './dependencies.ts';
 import type { DependencyVerdict } from './dependencies.ts';
 import { freshStatus, newTask } from './new-task.ts';
+import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
 import type { ClusterView, Plan } from './plan.ts';
-import { DEPENDENCY_FAILED, nextAttempt, restartDelayMs, willRestart } from '../model/restart.ts';
+import { DEPENDENCY_FAILED, nextAttempt, nextRestarts, restartDelayMs, willRestart } from '../model/restart.ts';
+import { slotTargets } from './targets.ts';
+import type { ConstraintMatch, SlotTarget } from './targets.ts';
+import { advanceUpdate, updatesAllowed } from './update.ts';
 
 /** A service with its tasks. */
 interface Member {
@@ -24,12 +29,12 @@ type Siblings = ReadonlyMap<string, Member>;
  * @param now wall time, ms
  * @param newTaskId called once for every task that is made
  */
-export function reconcile(view: ClusterView, now: number, newTaskId: () => TaskId): Plan {
+export function reconcile(view: ClusterView, now: number, newTaskId: () => TaskId, matches: ConstraintMatch): Plan {
   const plan = new PlanBuilder();
   for (const siblings of projectsOf(view).values()) {
     for (const member of siblings.values()) {
       if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan);
-      else fillSlots(member, judgeDependencies(member.service, siblings), plan, now, newTaskId);
+      else tend(member, siblings, view, plan, now, newTaskId, matches);
     }
   }
   for (const task of view.tasks) if (task.oneOff) settleOneOff(task, plan);
@@ -66,65 +71,80 @@ function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuil
   }
 }
 
+/** Counts a service's slots, takes its update further and fills the slots. */
+function tend(
+  { service, tasks }: Member,
+  siblings: Siblings,
+  view: ClusterView,
+  plan: PlanBuilder,
+  now: number,
+  newTaskId: () => TaskId,
+  matches: ConstraintMatch,
+): void {
+  const targets = slotTargets(service, tasks, view.nodes, matches);
+  const counted =
+    isGlobal(service) && service.desiredTasks !== targets.length
+      ? { ...service, desiredTasks: targets.length }
+      : service;
+  if (counted !== service) plan.updateService(counted);
+  const numbers = targets.map(({ slot }) => slot);
+  const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, now);
+  if (advanced.again) return;
+  const verdict = judgeDependencies(service, siblings);
+  fillSlots({ service: advanced.service, tasks }, targets, verdict, plan, now, newTaskId);
+}
+
 function fillSlots(
   { service, tasks }: Member,
+  targets: readonly SlotTarget[],
   verdict: DependencyVerdict,
   plan: PlanBuilder,
   now: number,
   newTaskId: () => TaskId,
 ): void {
   const slots = slotsOf(tasks);
+  const wanted = new Set(targets.map(({ slot }) => slot));
   for (const [number, slot] of slots) {
-    if (number <= service.spec.replicas) continue;
+    if (wanted.has(number)) continue;
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
   const heldFor = verdict.kind === 'met' ? undefined : verdict.kind === 'waiting' ? verdict.for : 'a dependency';
-  const budget = { left: updatesAllowed(service, slots) };
-  for (let number = 1; number <= service.spec.replicas; number++) {
+  const budget = { left: updatesAllowed(service, slots, now) };
+  for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);
-    const make = (seed: Partial<Parameters<typeof newTask>[1]>): void =>
+    const make = (seed: Partial<TaskSeed>): void => {
+      if (!open) return;
       plan.create(
         newTask(service, {
           id: newTaskId(),
           slot: number,
           now,
           desiredState: 'running',
+          ...(node === undefined ? {} : { node }),
           ...(heldFor === undefined || seed.predecessor !== undefined ? {} : { heldFor }),
           ...seed,
         }),
       );
+    };
     if (current === undefined) make({});
     else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, make);
     else keep(current, slot, service, verdict, plan, now, make);
   }
 }
 
-/** How many more slots may begin their replacement now. */
-function updatesAllowed(service: Service, slots: ReadonlyMap<number, Slot>): number {
-  const { parallelism } = service.spec.update;
-  if (parallelism === 0) return Infinity;
-  let busy = 0;
-  for (const slot of slots.values()) {
-    const current = currentOf(slot, service);
-    const replaces = slot.some(
-      (task) => task.specVersion !== service.specVersion && task.desiredState !== 'remove' && isLive(task),
-    );
-    if (current?.specVersion === service.specVersion && isLive(current) && (replaces || !isServing(current))) busy++;
-  }
-  return Math.max(0, parallelism - busy);
-}
+type Make = (seed: Partial<TaskSeed>) => void;
 
 /** An outdated slot gets a new task; one that runs keeps running until the new one is prepared (or serves: start-first). */
-function replaceOutdated(
-  current: Task,
-  service: Service,
-  budget: { left: number },
-  make: (seed: Partial<Parameters<typeof newTask>[1]>) => void,
-): void {
-  if (budget.left <= 0) return;
+function replaceOutdated(current: Task, service: Service, budget: { left: number }, make: Make): void {
+  if (budget.left <= 0) {
+    // Nothing of the old spec is ever started: a slot that has lost its task gets one of the new spec, in its turn or not.
+    const { state } = current.status;
+    if (isFinal(current) && (willRestart(current) || state === 'shutdown')) make({});
+    return;
+  }
   budget.left--;
-  const startFirst = service.spec.update.order === 'start-first' || !isLive(current);
+  const startFirst = updateRules(service).order === 'start-first' || !isLive(current);
   make({ desiredState: startFirst ? 'running' : 'ready' });
 }
 
@@ -136,24 +156,37 @@ function keep(
   verdict: DependencyVerdict,
   plan: PlanBuilder,
   now: number,
-  make: (seed: Partial<Parameters<typeof newTask>[1]>) => void,
+  make: Make,
 ): void {
   const older = slot.filter((task) => task.specVersion !== service.specVersion);
+  const { order } = updateRules(service);
+  const hasFailed = failedSlots(service).has(current.slot) && older.some(isLive);
   if (isFinal(current)) {
+    // The old task serves on: the new one is tried again when the update is resumed.
+    if (hasFailed) return;
+    const desiredState = order === 'stop-first' && older.some(mayRun) ? 'ready' : 'running';
     const asked = service.restartCount > current.restartCount || current.status.state === 'shutdown';
-    if (asked) make({ predecessor: current });
+    if (asked) make({ predecessor: current, desiredState });
     else if (willRestart(current)) {
-      make({ predecessor: current, attempt: nextAttempt(current), notBefore: now + restartDelayMs(current) });
+      make({
+        predecessor: current,
+        desiredState,
+        attempt: nextAttempt(current),
+        notBefore: now + restartDelayMs(current),
+        restartedAt: nextRestarts(current, now),
+      });
     }
+    return;
+  }
+  if (hasFailed && isUpdating(service)) {
+    // It gives its place to the next one: never do more run beside each other than the update allows.
+    if (current.desiredState !== 'shutdown') plan.update(current, { desiredState: 'shutdown' });
     return;
   }
   if (current.held) release(current, verdict, plan, now);
   if (current.restartCount < service.restartCount) plan.update(current, { restartCount: service.restartCount });
   const stillUp = older.filter(mayRun);
-  const ready =
-    service.spec.update.order === 'start-first'
-      ? isServing(current)
-      : !current.held && reached(current.status.state, 'ready');
+  const ready = order === 'start-first' ? isServing(current) : !current.held && reached(current.status.state, 'ready');
   for (const task of older) {
     if (task.desiredState !== 'remove' && (ready || isFinal(task) || !mayRun(task)))
       plan.update(task, { desiredState: 'remove' });

@@ -8,15 +8,31 @@ import type { Stage } from '../model/stages/stage.ts';
 import type { ClusterView, Plan } from './plan.ts';
 import { isEmptyPlan } from './plan.ts';
 import { reconcile } from './reconcile.ts';
+import { slotsOf } from '../model/slots.ts';
+import { isUpdating } from '../model/update.ts';
+import { slotTargets } from './targets.ts';
+import type { ConstraintMatch } from './targets.ts';
+import { updateDueAt } from './update.ts';
 
 /** Keeps tasks what the services say. */
-export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random): Stage {
+export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random, matches: ConstraintMatch): Stage {
   return {
     name: 'orchestrator',
-    concerns: (table) => table !== 'node',
+    concerns: () => true,
     decide(view) {
-      const plan = reconcile(observe(view), clock.now(), () => newId<TaskId>(random));
+      const plan = reconcile(observe(view), clock.now(), () => newId<TaskId>(random), matches);
       return isEmptyPlan(plan) ? undefined : (tx) => applyPlan(tx, plan);
+    },
+    dueAt(view) {
+      const times = view
+        .list('service')
+        .filter((service) => isUpdating(service) && !service.stopped && !service.pendingDelete)
+        .flatMap((service) => {
+          const tasks = view.find('task', 'service', service.id);
+          const numbers = slotTargets(service, tasks, view.list('node'), matches).map(({ slot }) => slot);
+          return updateDueAt(service, slotsOf(tasks), numbers, clock.now()) ?? [];
+        });
+      return times.length === 0 ? undefined : Math.min(...times);
     },
   };
 }
@@ -30,6 +46,7 @@ function observe(tx: ReadTransaction): ClusterView {
     volumes: tx.list('volume'),
     secrets: tx.list('secret'),
     configs: tx.list('config'),
+    nodes: tx.list('node'),
     historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY_LIMIT,
   };
 }
@@ -37,6 +54,7 @@ function observe(tx: ReadTransaction): ClusterView {
 function applyPlan(tx: WriteTransaction, plan: Plan): void {
   for (const task of plan.createTasks) tx.create('task', task);
   for (const task of plan.updateTasks) tx.update('task', task);
+  for (const service of plan.updateServices) tx.update('service', service);
   for (const id of plan.removeTasks) tx.remove('task', id);
   for (const id of plan.removeServices) tx.remove('service', id);
   for (const id of plan.removeNetworks) tx.remove('network', id);

@@ -2,7 +2,7 @@
 import $protobuf from "protobufjs/minimal.js";
 
 const $Reader = $protobuf.Reader, $Writer = $protobuf.Writer, $util = $protobuf.util;
-const $Object = $util.global.Object, $undefined = $util.global.undefined, $Error = $util.global.Error, $RangeError = $util.global.RangeError, $TypeError = $util.global.TypeError, $Number = $util.global.Number, $parseInt = $util.global.parseInt, $String = $util.global.String, $BigInt = $util.global.BigInt, $Array = $util.global.Array, $Boolean = $util.global.Boolean;
+const $Object = $util.global.Object, $undefined = $util.global.undefined, $Error = $util.global.Error, $RangeError = $util.global.RangeError, $TypeError = $util.global.TypeError, $Number = $util.global.Number, $parseInt = $util.global.parseInt, $String = $util.global.String, $BigInt = $util.global.BigInt, $Array = $util.global.Array, $Boolean = $util.global.Boolean, $isFinite = $util.global.isFinite;
 
 const $root = $protobuf.roots["default"] || ($protobuf.roots["default"] = {});
 
@@ -7981,6 +7981,29 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateConfig.prototype.parallelism = 0;
             UpdateConfig.prototype.delayMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             UpdateConfig.prototype.order = "";
+            UpdateConfig.prototype.monitorMs = null;
+            UpdateConfig.prototype.maxFailureRatio = null;
+            UpdateConfig.prototype.failureAction = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateConfig.prototype, "_monitorMs", {
+                get: $util.oneOfGetter($oneOfFields = ["monitorMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateConfig.prototype, "_maxFailureRatio", {
+                get: $util.oneOfGetter($oneOfFields = ["maxFailureRatio"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateConfig.prototype, "_failureAction", {
+                get: $util.oneOfGetter($oneOfFields = ["failureAction"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             UpdateConfig.encode = function (m, w, q) {
                 if (!w)
@@ -7995,6 +8018,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(16).int64(m.delayMs);
                 if (m.order != null && $Object.hasOwnProperty.call(m, "order") && m.order !== "")
                     w.uint32(26).string(m.order);
+                if (m.monitorMs != null && $Object.hasOwnProperty.call(m, "monitorMs"))
+                    w.uint32(32).int64(m.monitorMs);
+                if (m.maxFailureRatio != null && $Object.hasOwnProperty.call(m, "maxFailureRatio"))
+                    w.uint32(41).double(m.maxFailureRatio);
+                if (m.failureAction != null && $Object.hasOwnProperty.call(m, "failureAction"))
+                    w.uint32(50).string(m.failureAction);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8055,6 +8084,27 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.order;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.monitorMs = r.int64();
+                            m._monitorMs = "monitorMs";
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 1)
+                                break;
+                            m.maxFailureRatio = r.double();
+                            m._maxFailureRatio = "maxFailureRatio";
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.failureAction = r.stringVerify();
+                            m._failureAction = "failureAction";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8104,6 +8154,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.order = $String(d.order);
                     }
                 }
+                if (d.monitorMs != null) {
+                    if ($util.Long)
+                        m.monitorMs = $util.Long.fromValue(d.monitorMs, false);
+                    else if (typeof d.monitorMs === "string")
+                        m.monitorMs = $parseInt(d.monitorMs, 10);
+                    else if (typeof d.monitorMs === "number")
+                        m.monitorMs = d.monitorMs;
+                    else if (typeof d.monitorMs === "object")
+                        m.monitorMs = new $util.LongBits(d.monitorMs.low >>> 0, d.monitorMs.high >>> 0).toNumber();
+                }
+                if (d.maxFailureRatio != null) {
+                    m.maxFailureRatio = $Number(d.maxFailureRatio);
+                }
+                if (d.failureAction != null) {
+                    m.failureAction = $String(d.failureAction);
+                }
                 return m;
             };
 
@@ -8138,6 +8204,20 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.order != null && $Object.hasOwnProperty.call(m, "order")) {
                     d.order = m.order;
                 }
+                if (m.monitorMs != null && $Object.hasOwnProperty.call(m, "monitorMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.monitorMs = typeof m.monitorMs === "number" ? $BigInt(m.monitorMs) : $util.Long.fromBits(m.monitorMs.low >>> 0, m.monitorMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.monitorMs === "number")
+                        d.monitorMs = o.longs === $String ? $String(m.monitorMs) : m.monitorMs;
+                    else
+                        d.monitorMs = o.longs === $String ? $util.Long.prototype.toString.call(m.monitorMs) : o.longs === $Number ? new $util.LongBits(m.monitorMs.low >>> 0, m.monitorMs.high >>> 0).toNumber() : m.monitorMs;
+                }
+                if (m.maxFailureRatio != null && $Object.hasOwnProperty.call(m, "maxFailureRatio")) {
+                    d.maxFailureRatio = o.json && !$isFinite(m.maxFailureRatio) ? $String(m.maxFailureRatio) : m.maxFailureRatio;
+                }
+                if (m.failureAction != null && $Object.hasOwnProperty.call(m, "failureAction")) {
+                    d.failureAction = m.failureAction;
+                }
                 return d;
             };
 
@@ -8152,6 +8232,767 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return UpdateConfig;
+        })();
+
+        v1.UpdatedSlot = (function() {
+
+            const UpdatedSlot = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdatedSlot.prototype.slot = 0;
+            UpdatedSlot.prototype.taskId = "";
+            UpdatedSlot.prototype.since = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdatedSlot.prototype.passed = false;
+
+            UpdatedSlot.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot") && m.slot !== 0)
+                    w.uint32(8).int32(m.slot);
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(18).string(m.taskId);
+                if (m.since != null && $Object.hasOwnProperty.call(m, "since") && (typeof m.since === "object" ? m.since.low || m.since.high : m.since !== 0))
+                    w.uint32(24).int64(m.since);
+                if (m.passed != null && $Object.hasOwnProperty.call(m, "passed") && m.passed !== false)
+                    w.uint32(32).bool(m.passed);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdatedSlot.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdatedSlot();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.slot = v;
+                            else
+                                delete m.slot;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.since = v;
+                            else
+                                delete m.since;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.passed = v;
+                            else
+                                delete m.passed;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdatedSlot.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdatedSlot)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdatedSlot: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdatedSlot();
+                if (d.slot != null) {
+                    if ($Number(d.slot) !== 0) {
+                        m.slot = d.slot | 0;
+                    }
+                }
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.since != null) {
+                    if (typeof d.since === "object" ? d.since.low || d.since.high : $Number(d.since) !== 0) {
+                        if ($util.Long)
+                            m.since = $util.Long.fromValue(d.since, false);
+                        else if (typeof d.since === "string")
+                            m.since = $parseInt(d.since, 10);
+                        else if (typeof d.since === "number")
+                            m.since = d.since;
+                        else if (typeof d.since === "object")
+                            m.since = new $util.LongBits(d.since.low >>> 0, d.since.high >>> 0).toNumber();
+                    }
+                }
+                if (d.passed != null) {
+                    if (d.passed) {
+                        m.passed = $Boolean(d.passed);
+                    }
+                }
+                return m;
+            };
+
+            UpdatedSlot.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.slot = 0;
+                    d.taskId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.since = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.since = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.passed = false;
+                }
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot")) {
+                    d.slot = m.slot;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.since != null && $Object.hasOwnProperty.call(m, "since")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.since = typeof m.since === "number" ? $BigInt(m.since) : $util.Long.fromBits(m.since.low >>> 0, m.since.high >>> 0, false).toBigInt();
+                    else if (typeof m.since === "number")
+                        d.since = o.longs === $String ? $String(m.since) : m.since;
+                    else
+                        d.since = o.longs === $String ? $util.Long.prototype.toString.call(m.since) : o.longs === $Number ? new $util.LongBits(m.since.low >>> 0, m.since.high >>> 0).toNumber() : m.since;
+                }
+                if (m.passed != null && $Object.hasOwnProperty.call(m, "passed")) {
+                    d.passed = m.passed;
+                }
+                return d;
+            };
+
+            UpdatedSlot.prototype.toJSON = function() {
+                return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdatedSlot.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdatedSlot";
+            };
+
+            return UpdatedSlot;
+        })();
+
+        v1.UpdateStatus = (function() {
+
+            const UpdateStatus = function (p) {
+                this.failed = [];
+                this.slots = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateStatus.prototype.state = "";
+            UpdateStatus.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdateStatus.prototype.completedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdateStatus.prototype.message = "";
+            UpdateStatus.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdateStatus.prototype.total = 0;
+            UpdateStatus.prototype.failed = $util.emptyArray;
+            UpdateStatus.prototype.slots = $util.emptyArray;
+            UpdateStatus.prototype.reason = "";
+            UpdateStatus.prototype.config = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateStatus.prototype, "_config", {
+                get: $util.oneOfGetter($oneOfFields = ["config"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            UpdateStatus.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state") && m.state !== "")
+                    w.uint32(10).string(m.state);
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt") && (typeof m.startedAt === "object" ? m.startedAt.low || m.startedAt.high : m.startedAt !== 0))
+                    w.uint32(16).int64(m.startedAt);
+                if (m.completedAt != null && $Object.hasOwnProperty.call(m, "completedAt") && (typeof m.completedAt === "object" ? m.completedAt.low || m.completedAt.high : m.completedAt !== 0))
+                    w.uint32(24).int64(m.completedAt);
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message") && m.message !== "")
+                    w.uint32(34).string(m.message);
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(40).int64(m.specVersion);
+                if (m.total != null && $Object.hasOwnProperty.call(m, "total") && m.total !== 0)
+                    w.uint32(48).int32(m.total);
+                if (m.failed != null && m.failed.length) {
+                    w.uint32(58).int32s(m.failed);
+                }
+                if (m.slots != null && m.slots.length) {
+                    for (var i = 0; i < m.slots.length; ++i)
+                        $root.tsswarm.v1.UpdatedSlot.encode(m.slots[i], w.uint32(66).fork(), q + 1).ldelim();
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(74).string(m.reason);
+                if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
+                    $root.tsswarm.v1.UpdateConfig.encode(m.config, w.uint32(82).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateStatus.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateStatus();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.state = v;
+                            else
+                                delete m.state;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.startedAt = v;
+                            else
+                                delete m.startedAt;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.completedAt = v;
+                            else
+                                delete m.completedAt;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.message = v;
+                            else
+                                delete m.message;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.total = v;
+                            else
+                                delete m.total;
+                            continue;
+                        }
+                    case 7: {
+                            if (u === 2) {
+                                if (!(m.failed && m.failed.length))
+                                    m.failed = [];
+                                r.int32s(m.failed);
+                                continue;
+                            }
+                            if (u !== 0)
+                                break;
+                            if (!(m.failed && m.failed.length))
+                                m.failed = [];
+                            m.failed.push(r.int32());
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.slots && m.slots.length))
+                                m.slots = [];
+                            m.slots.push($root.tsswarm.v1.UpdatedSlot.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    case 10: {
+                            if (u !== 2)
+                                break;
+                            m.config = $root.tsswarm.v1.UpdateConfig.decode(r, r.size(), $undefined, q + 1, m.config);
+                            m._config = "config";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateStatus.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateStatus)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateStatus: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateStatus();
+                if (d.state != null) {
+                    if (typeof d.state !== "string" || d.state.length) {
+                        m.state = $String(d.state);
+                    }
+                }
+                if (d.startedAt != null) {
+                    if (typeof d.startedAt === "object" ? d.startedAt.low || d.startedAt.high : $Number(d.startedAt) !== 0) {
+                        if ($util.Long)
+                            m.startedAt = $util.Long.fromValue(d.startedAt, false);
+                        else if (typeof d.startedAt === "string")
+                            m.startedAt = $parseInt(d.startedAt, 10);
+                        else if (typeof d.startedAt === "number")
+                            m.startedAt = d.startedAt;
+                        else if (typeof d.startedAt === "object")
+                            m.startedAt = new $util.LongBits(d.startedAt.low >>> 0, d.startedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.completedAt != null) {
+                    if (typeof d.completedAt === "object" ? d.completedAt.low || d.completedAt.high : $Number(d.completedAt) !== 0) {
+                        if ($util.Long)
+                            m.completedAt = $util.Long.fromValue(d.completedAt, false);
+                        else if (typeof d.completedAt === "string")
+                            m.completedAt = $parseInt(d.completedAt, 10);
+                        else if (typeof d.completedAt === "number")
+                            m.completedAt = d.completedAt;
+                        else if (typeof d.completedAt === "object")
+                            m.completedAt = new $util.LongBits(d.completedAt.low >>> 0, d.completedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.message != null) {
+                    if (typeof d.message !== "string" || d.message.length) {
+                        m.message = $String(d.message);
+                    }
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                if (d.total != null) {
+                    if ($Number(d.total) !== 0) {
+                        m.total = d.total | 0;
+                    }
+                }
+                if (d.failed) {
+                    if (!$Array.isArray(d.failed))
+                        throw $TypeError(".tsswarm.v1.UpdateStatus.failed: array expected");
+                    m.failed = $Array(d.failed.length);
+                    for (var i = 0; i < d.failed.length; ++i) {
+                        m.failed[i] = d.failed[i] | 0;
+                    }
+                }
+                if (d.slots) {
+                    if (!$Array.isArray(d.slots))
+                        throw $TypeError(".tsswarm.v1.UpdateStatus.slots: array expected");
+                    m.slots = $Array(d.slots.length);
+                    for (var i = 0; i < d.slots.length; ++i) {
+                        if (!$util.isObject(d.slots[i]))
+                            throw $TypeError(".tsswarm.v1.UpdateStatus.slots: object expected");
+                        m.slots[i] = $root.tsswarm.v1.UpdatedSlot.fromObject(d.slots[i], q + 1);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                if (d.config != null) {
+                    if (!$util.isObject(d.config))
+                        throw $TypeError(".tsswarm.v1.UpdateStatus.config: object expected");
+                    m.config = $root.tsswarm.v1.UpdateConfig.fromObject(d.config, q + 1);
+                }
+                return m;
+            };
+
+            UpdateStatus.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.failed = [];
+                    d.slots = [];
+                }
+                if (o.defaults) {
+                    d.state = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.startedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.startedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.completedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.completedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.message = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.total = 0;
+                    d.reason = "";
+                }
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state")) {
+                    d.state = m.state;
+                }
+                if (m.startedAt != null && $Object.hasOwnProperty.call(m, "startedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.startedAt = typeof m.startedAt === "number" ? $BigInt(m.startedAt) : $util.Long.fromBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.startedAt === "number")
+                        d.startedAt = o.longs === $String ? $String(m.startedAt) : m.startedAt;
+                    else
+                        d.startedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.startedAt) : o.longs === $Number ? new $util.LongBits(m.startedAt.low >>> 0, m.startedAt.high >>> 0).toNumber() : m.startedAt;
+                }
+                if (m.completedAt != null && $Object.hasOwnProperty.call(m, "completedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.completedAt = typeof m.completedAt === "number" ? $BigInt(m.completedAt) : $util.Long.fromBits(m.completedAt.low >>> 0, m.completedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.completedAt === "number")
+                        d.completedAt = o.longs === $String ? $String(m.completedAt) : m.completedAt;
+                    else
+                        d.completedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.completedAt) : o.longs === $Number ? new $util.LongBits(m.completedAt.low >>> 0, m.completedAt.high >>> 0).toNumber() : m.completedAt;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = m.message;
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.total != null && $Object.hasOwnProperty.call(m, "total")) {
+                    d.total = m.total;
+                }
+                if (m.failed && m.failed.length) {
+                    d.failed = $Array(m.failed.length);
+                    for (var j = 0; j < m.failed.length; ++j) {
+                        d.failed[j] = m.failed[j];
+                    }
+                }
+                if (m.slots && m.slots.length) {
+                    d.slots = $Array(m.slots.length);
+                    for (var j = 0; j < m.slots.length; ++j) {
+                        d.slots[j] = $root.tsswarm.v1.UpdatedSlot.toObject(m.slots[j], o, q + 1);
+                    }
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                if (m.config != null && $Object.hasOwnProperty.call(m, "config")) {
+                    d.config = $root.tsswarm.v1.UpdateConfig.toObject(m.config, o, q + 1);
+                }
+                return d;
+            };
+
+            UpdateStatus.prototype.toJSON = function() {
+                return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateStatus.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateStatus";
+            };
+
+            return UpdateStatus;
+        })();
+
+        v1.PreviousSpec = (function() {
+
+            const PreviousSpec = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            PreviousSpec.prototype.spec = null;
+            PreviousSpec.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            PreviousSpec.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(16).int64(m.specVersion);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            PreviousSpec.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.PreviousSpec();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.ServiceSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            PreviousSpec.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.PreviousSpec)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.PreviousSpec: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.PreviousSpec();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.PreviousSpec.spec: object expected");
+                    m.spec = $root.tsswarm.v1.ServiceSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            PreviousSpec.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.ServiceSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                return d;
+            };
+
+            PreviousSpec.prototype.toJSON = function() {
+                return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            PreviousSpec.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.PreviousSpec";
+            };
+
+            return PreviousSpec;
         })();
 
         v1.ServiceSpec = (function() {
@@ -8175,6 +9016,22 @@ export const tsswarm = $root.tsswarm = (() => {
             ServiceSpec.prototype.dependsOn = $util.emptyArray;
             ServiceSpec.prototype.update = null;
             ServiceSpec.prototype.containerName = "";
+            ServiceSpec.prototype.rollback = null;
+            ServiceSpec.prototype.mode = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_rollback", {
+                get: $util.oneOfGetter($oneOfFields = ["rollback"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_mode", {
+                get: $util.oneOfGetter($oneOfFields = ["mode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ServiceSpec.encode = function (m, w, q) {
                 if (!w)
@@ -8208,6 +9065,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.UpdateConfig.encode(m.update, w.uint32(66).fork(), q + 1).ldelim();
                 if (m.containerName != null && $Object.hasOwnProperty.call(m, "containerName") && m.containerName !== "")
                     w.uint32(74).string(m.containerName);
+                if (m.rollback != null && $Object.hasOwnProperty.call(m, "rollback"))
+                    $root.tsswarm.v1.UpdateConfig.encode(m.rollback, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode"))
+                    w.uint32(170).string(m.mode);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8341,6 +9202,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.containerName;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.rollback = $root.tsswarm.v1.UpdateConfig.decode(r, r.size(), $undefined, q + 1, m.rollback);
+                            m._rollback = "rollback";
+                            continue;
+                        }
+                    case 21: {
+                            if (u !== 2)
+                                break;
+                            m.mode = r.stringVerify();
+                            m._mode = "mode";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8428,6 +9303,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.containerName = $String(d.containerName);
                     }
                 }
+                if (d.rollback != null) {
+                    if (!$util.isObject(d.rollback))
+                        throw $TypeError(".tsswarm.v1.ServiceSpec.rollback: object expected");
+                    m.rollback = $root.tsswarm.v1.UpdateConfig.fromObject(d.rollback, q + 1);
+                }
+                if (d.mode != null) {
+                    m.mode = $String(d.mode);
+                }
                 return m;
             };
 
@@ -8493,6 +9376,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.containerName != null && $Object.hasOwnProperty.call(m, "containerName")) {
                     d.containerName = m.containerName;
                 }
+                if (m.rollback != null && $Object.hasOwnProperty.call(m, "rollback")) {
+                    d.rollback = $root.tsswarm.v1.UpdateConfig.toObject(m.rollback, o, q + 1);
+                }
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
+                    d.mode = m.mode;
+                }
                 return d;
             };
 
@@ -8530,6 +9419,29 @@ export const tsswarm = $root.tsswarm = (() => {
             Service.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             Service.prototype.ports = $util.emptyArray;
             Service.prototype.pendingDelete = false;
+            Service.prototype.previous = null;
+            Service.prototype.updateStatus = null;
+            Service.prototype.desiredTasks = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Service.prototype, "_previous", {
+                get: $util.oneOfGetter($oneOfFields = ["previous"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Service.prototype, "_updateStatus", {
+                get: $util.oneOfGetter($oneOfFields = ["updateStatus"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Service.prototype, "_desiredTasks", {
+                get: $util.oneOfGetter($oneOfFields = ["desiredTasks"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             Service.encode = function (m, w, q) {
                 if (!w)
@@ -8562,6 +9474,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete") && m.pendingDelete !== false)
                     w.uint32(88).bool(m.pendingDelete);
+                if (m.previous != null && $Object.hasOwnProperty.call(m, "previous"))
+                    $root.tsswarm.v1.PreviousSpec.encode(m.previous, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.updateStatus != null && $Object.hasOwnProperty.call(m, "updateStatus"))
+                    $root.tsswarm.v1.UpdateStatus.encode(m.updateStatus, w.uint32(170).fork(), q + 1).ldelim();
+                if (m.desiredTasks != null && $Object.hasOwnProperty.call(m, "desiredTasks"))
+                    w.uint32(176).int32(m.desiredTasks);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8687,6 +9605,27 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.pendingDelete;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.previous = $root.tsswarm.v1.PreviousSpec.decode(r, r.size(), $undefined, q + 1, m.previous);
+                            m._previous = "previous";
+                            continue;
+                        }
+                    case 21: {
+                            if (u !== 2)
+                                break;
+                            m.updateStatus = $root.tsswarm.v1.UpdateStatus.decode(r, r.size(), $undefined, q + 1, m.updateStatus);
+                            m._updateStatus = "updateStatus";
+                            continue;
+                        }
+                    case 22: {
+                            if (u !== 0)
+                                break;
+                            m.desiredTasks = r.int32();
+                            m._desiredTasks = "desiredTasks";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8795,6 +9734,19 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.pendingDelete = $Boolean(d.pendingDelete);
                     }
                 }
+                if (d.previous != null) {
+                    if (!$util.isObject(d.previous))
+                        throw $TypeError(".tsswarm.v1.Service.previous: object expected");
+                    m.previous = $root.tsswarm.v1.PreviousSpec.fromObject(d.previous, q + 1);
+                }
+                if (d.updateStatus != null) {
+                    if (!$util.isObject(d.updateStatus))
+                        throw $TypeError(".tsswarm.v1.Service.updateStatus: object expected");
+                    m.updateStatus = $root.tsswarm.v1.UpdateStatus.fromObject(d.updateStatus, q + 1);
+                }
+                if (d.desiredTasks != null) {
+                    m.desiredTasks = d.desiredTasks | 0;
+                }
                 return m;
             };
 
@@ -8883,6 +9835,15 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete")) {
                     d.pendingDelete = m.pendingDelete;
+                }
+                if (m.previous != null && $Object.hasOwnProperty.call(m, "previous")) {
+                    d.previous = $root.tsswarm.v1.PreviousSpec.toObject(m.previous, o, q + 1);
+                }
+                if (m.updateStatus != null && $Object.hasOwnProperty.call(m, "updateStatus")) {
+                    d.updateStatus = $root.tsswarm.v1.UpdateStatus.toObject(m.updateStatus, o, q + 1);
+                }
+                if (m.desiredTasks != null && $Object.hasOwnProperty.call(m, "desiredTasks")) {
+                    d.desiredTasks = m.desiredTasks;
                 }
                 return d;
             };
@@ -9425,6 +10386,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const Task = function (p) {
                 this.addresses = [];
                 this.ports = [];
+                this.restartedAt = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -9453,6 +10415,16 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             Task.prototype.graceOverrideMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             Task.prototype.held = false;
+            Task.prototype.boundNode = null;
+            Task.prototype.restartedAt = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_boundNode", {
+                get: $util.oneOfGetter($oneOfFields = ["boundNode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             Task.encode = function (m, w, q) {
                 if (!w)
@@ -9509,6 +10481,11 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(168).int64(m.graceOverrideMs);
                 if (m.held != null && $Object.hasOwnProperty.call(m, "held") && m.held !== false)
                     w.uint32(176).bool(m.held);
+                if (m.boundNode != null && $Object.hasOwnProperty.call(m, "boundNode"))
+                    w.uint32(322).string(m.boundNode);
+                if (m.restartedAt != null && m.restartedAt.length) {
+                    w.uint32(330).int64s(m.restartedAt);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9729,6 +10706,27 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.held;
                             continue;
                         }
+                    case 40: {
+                            if (u !== 2)
+                                break;
+                            m.boundNode = r.stringVerify();
+                            m._boundNode = "boundNode";
+                            continue;
+                        }
+                    case 41: {
+                            if (u === 2) {
+                                if (!(m.restartedAt && m.restartedAt.length))
+                                    m.restartedAt = [];
+                                r.int64s(m.restartedAt);
+                                continue;
+                            }
+                            if (u !== 0)
+                                break;
+                            if (!(m.restartedAt && m.restartedAt.length))
+                                m.restartedAt = [];
+                            m.restartedAt.push(r.int64());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -9911,6 +10909,24 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.held = $Boolean(d.held);
                     }
                 }
+                if (d.boundNode != null) {
+                    m.boundNode = $String(d.boundNode);
+                }
+                if (d.restartedAt) {
+                    if (!$Array.isArray(d.restartedAt))
+                        throw $TypeError(".tsswarm.v1.Task.restartedAt: array expected");
+                    m.restartedAt = $Array(d.restartedAt.length);
+                    for (var i = 0; i < d.restartedAt.length; ++i) {
+                        if ($util.Long)
+                            m.restartedAt[i] = $util.Long.fromValue(d.restartedAt[i], false);
+                        else if (typeof d.restartedAt[i] === "string")
+                            m.restartedAt[i] = $parseInt(d.restartedAt[i], 10);
+                        else if (typeof d.restartedAt[i] === "number")
+                            m.restartedAt[i] = d.restartedAt[i];
+                        else if (typeof d.restartedAt[i] === "object")
+                            m.restartedAt[i] = new $util.LongBits(d.restartedAt[i].low >>> 0, d.restartedAt[i].high >>> 0).toNumber();
+                    }
+                }
                 return m;
             };
 
@@ -9925,6 +10941,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.addresses = [];
                     d.ports = [];
+                    d.restartedAt = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -10064,6 +11081,20 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.held != null && $Object.hasOwnProperty.call(m, "held")) {
                     d.held = m.held;
+                }
+                if (m.boundNode != null && $Object.hasOwnProperty.call(m, "boundNode")) {
+                    d.boundNode = m.boundNode;
+                }
+                if (m.restartedAt && m.restartedAt.length) {
+                    d.restartedAt = $Array(m.restartedAt.length);
+                    for (var j = 0; j < m.restartedAt.length; ++j) {
+                        if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                            d.restartedAt[j] = typeof m.restartedAt[j] === "number" ? $BigInt(m.restartedAt[j]) : $util.Long.fromBits(m.restartedAt[j].low >>> 0, m.restartedAt[j].high >>> 0, false).toBigInt();
+                        else if (typeof m.restartedAt[j] === "number")
+                            d.restartedAt[j] = o.longs === $String ? $String(m.restartedAt[j]) : m.restartedAt[j];
+                        else
+                            d.restartedAt[j] = o.longs === $String ? $util.Long.prototype.toString.call(m.restartedAt[j]) : o.longs === $Number ? new $util.LongBits(m.restartedAt[j].low >>> 0, m.restartedAt[j].high >>> 0).toNumber() : m.restartedAt[j];
+                    }
                 }
                 return d;
             };

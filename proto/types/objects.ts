@@ -203,12 +203,67 @@ export interface ServiceDependency {
   readonly restart: boolean;
 }
 
+export type UpdateFailureAction = 'pause' | 'continue' | 'rollback';
+
 export interface UpdateConfig {
   /** Slots at a time; 0: all. */
   readonly parallelism: number;
+  /** Pause after a slot before the next one takes its turn. */
   readonly delayMs: number;
   readonly order: 'stop-first' | 'start-first';
+  /** For this long a new task has to serve before its slot counts as updated; absent: 5 s, as Docker has it. */
+  readonly monitorMs?: number;
+  /** Part of the slots that may fail, 0 to 1; absent: none. */
+  readonly maxFailureRatio?: number;
+  /** What to do when more fail; absent: pause. */
+  readonly failureAction?: UpdateFailureAction;
 }
+
+/** Docker's names and meanings. */
+export type UpdateState =
+  'updating' | 'paused' | 'completed' | 'rollback_started' | 'rollback_paused' | 'rollback_completed';
+
+/** How a slot is doing in an update. */
+export interface UpdatedSlot {
+  readonly slot: number;
+  readonly taskId: TaskId;
+  /** When the manager first saw the task serve, wall time, ms. */
+  readonly since: number;
+  /** It has served for as long as the update watches it. */
+  readonly passed: boolean;
+}
+
+/** The newest update of a service, under way or over. */
+export interface UpdateStatus {
+  readonly state: UpdateState;
+  /** Wall time, ms; of an update that was resumed: when it was. */
+  readonly startedAt: number;
+  /** Wall time, ms; 0: it is not over. */
+  readonly completedAt: number;
+  /** One line for people: how far it is, what it waits for, why it failed. */
+  readonly message: string;
+  /** `Service.specVersion` that it leads to. */
+  readonly specVersion: number;
+  /** Slots that had to change when it began. */
+  readonly total: number;
+  /** Numbers of the slots whose new task failed. */
+  readonly failed: readonly number[];
+  /** Slots whose new task serves or has served; empty when the update is over. */
+  readonly slots: readonly UpdatedSlot[];
+  /** Why the first slot failed; empty: none did. */
+  readonly reason: string;
+  /** How a rollback goes: `rollback` of the spec that failed. */
+  readonly config?: UpdateConfig;
+}
+
+/** A spec that a service had before, to roll back to. */
+export interface PreviousSpec {
+  readonly spec: ServiceSpec;
+  readonly specVersion: number;
+}
+
+/** What the slots of a service are: numbered replicas or nodes, for ever or until they have completed. */
+export type ServiceMode = 'replicated' | 'global' | 'replicated-job' | 'global-job';
 
 export interface ServiceSpec {
   /** Full name: "<project>_<service>" or "<project>-<service>" is display's business; here "shop_db". */
@@ -223,6 +278,10 @@ export interface ServiceSpec {
   readonly update: UpdateConfig;
   /** Name of every container instead of "<project>-<service>-<slot>"; empty: none. Only with one replica. */
   readonly containerName: string;
+  /** How a failed update is rolled back; absent: one slot at a time, as Docker does. */
+  readonly rollback?: UpdateConfig;
+  /** Absent: replicated. */
+  readonly mode?: ServiceMode;
 }
 
 export interface Service {
@@ -243,6 +302,11 @@ export interface Service {
   readonly ports: readonly PublishedPort[];
   /** `tscompose down`: tasks are stopped, then the object goes. */
   readonly pendingDelete: boolean;
+  /** Where a failed update goes back to: the last spec whose update was completed. */
+  readonly previous?: PreviousSpec;
+  readonly updateStatus?: UpdateStatus;
+  /** Of a global service: on how many nodes it shall run, as the orchestrator counted last; absent: not yet. */
+  readonly desiredTasks?: number;
 }
 
 // ---------------------------------------------------------------------------------------------- tasks
@@ -336,6 +400,10 @@ export interface Task {
   readonly held: boolean;
   /** Replaces the spec's stop grace (`stop -t`, a second Ctrl-C); -1: the spec's. */
   readonly graceOverrideMs: number;
+  /** Of a global service: the one node that it may run on. */
+  readonly boundNode?: NodeId;
+  /** When the slot was restarted before, wall time, ms, as far back as the restart policy's window asks for. */
+  readonly restartedAt?: readonly number[];
 }
 
 // ---------------------------------------------------------------------------------------------- resources

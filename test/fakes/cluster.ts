@@ -4,6 +4,7 @@ import type { NodeId } from '../../base/ids.ts';
 import { createControl } from '../../manager/control/server.ts';
 import type { Control } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
+import type { Dispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
 import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
@@ -16,12 +17,21 @@ import { VirtualClock, settle } from './virtual-clock.ts';
 /** How the fake worker behaves: what becomes of a task that shall run. */
 export type Script = (task: Task) => Partial<TaskStatus>;
 
+export interface FakeNode {
+  readonly nodeId: NodeId;
+  /** It is not heard of again until it has `returned`. */
+  vanish(): void;
+  returned(): Promise<void>;
+}
+
 /** All managers' parts with one scripted worker, under a virtual clock. */
 export interface FakeCluster {
   readonly clock: VirtualClock;
   readonly store: Store;
   readonly control: Control;
-  readonly node: { assignments: Assignments };
+  readonly node: { readonly assignments: Assignments };
+  /** Another worker with the same script. */
+  join(hostname: string): Promise<FakeNode>;
   /** Tasks of a service by slot, oldest first, those that are gone left out. */
   tasks(service: string): readonly Task[];
   apply(project: DesiredProject, change?: Partial<ApplyProjectRequest>): ReturnType<Control['applyProject']>;
@@ -44,74 +54,20 @@ export async function fakeCluster(
   const leading = lead({ store, clock, random, logger }, life.signal);
   const control = createControl({ store, clock, random });
   const { handlers } = createDispatcher({ store, clock, random, logger });
-  const nodeId = 'node1' as NodeId;
-  const description = {
-    hostname: 'one',
-    platform: { os: 'linux', architecture: 'amd64' },
-    resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
-    engine: { version: '1', labels: {} },
+  const workers = new Map<string, Worker>();
+  const join = async (hostname: string): Promise<Worker> => {
+    const worker = await startWorker(hostname, clock, handlers, script, prepare, life.signal);
+    workers.set(worker.nodeId, worker);
+    return worker;
   };
-  const session = handlers.session({ nodeId, description }, life.signal)[Symbol.asyncIterator]();
-  const first = await session.next();
-  if (first.done === true) throw new Error('no session');
-  void session.next().catch(() => undefined);
-  const { sessionId, heartbeatMs } = first.value;
-  const beat = (): void => {
-    if (life.signal.aborted) return;
-    void handlers.heartbeat({ sessionId, nodeId }, life.signal).catch(() => undefined);
-    clock.startTimer(heartbeatMs, beat);
-  };
-  beat();
-  const node = { assignments: NO_ASSIGNMENTS };
-  const statuses = new Map<string, TaskStatus>();
-
-  const report = async (task: Task, change: Partial<TaskStatus>): Promise<void> => {
-    const status = { ...(statuses.get(task.id) ?? task.status), ...change, timestamp: clock.now() };
-    statuses.set(task.id, status);
-    await handlers.updateTaskStatus(
-      { sessionId, nodeId, updates: [{ taskId: task.id, status }], removedNetworks: [], removedVolumes: [] },
-      life.signal,
-    );
-  };
-  const act = async (task: Task): Promise<void> => {
-    const status = statuses.get(task.id) ?? task.status;
-    const over = TASK_STATES[status.state] >= TASK_STATES.complete;
-    if (task.desiredState === 'remove') {
-      if (status.state !== 'remove') await report(task, { state: 'remove' });
-    } else if (task.desiredState === 'shutdown') {
-      if (!over) await report(task, { state: 'shutdown' });
-    } else if (task.desiredState === 'ready') {
-      if (TASK_STATES[status.state] < TASK_STATES.ready) await report(task, prepare(task));
-    } else if (task.notBefore > clock.now()) {
-      clock.startTimer(task.notBefore - clock.now(), () => void act(task));
-    } else if (TASK_STATES[status.state] < TASK_STATES.running) {
-      await report(task, { restartCount: task.restartCount, ...script(task) });
-    } else if (!over && task.restartCount > status.restartCount) {
-      await report(task, { restartCount: task.restartCount });
-    }
-  };
-  const receiving = (async () => {
-    for await (const change of handlers.assignments({ sessionId, nodeId }, life.signal)) {
-      node.assignments = applyChange(node.assignments, change);
-      for (const task of change.update.tasks) await act(task);
-      const removedNetworks = change.update.networks
-        .filter((network) => network.pendingDelete)
-        .map(({ spec }) => spec.name);
-      const removedVolumes = change.update.volumes.map(({ spec }) => spec.name);
-      if (removedNetworks.length + removedVolumes.length > 0) {
-        await handlers.updateTaskStatus(
-          { sessionId, nodeId, updates: [], removedNetworks, removedVolumes },
-          life.signal,
-        );
-      }
-    }
-  })().catch(() => undefined);
+  const first = await join('one');
 
   return {
     clock,
     store,
     control,
-    node,
+    node: first,
+    join,
     tasks: (service) =>
       store.view((tx) => {
         const found = tx.find('service', 'name', `app_${service}`)[0];
@@ -134,14 +90,112 @@ export async function fakeCluster(
       return answer;
     },
     say: async (task, status) => {
-      await report(task, status);
+      await (workers.get(task.nodeId) ?? first).report(task, status);
       await clock.advance(50);
     },
     async close() {
       life.abort(new Error('closed'));
       await settle();
       await clock.advance(10);
-      await Promise.all([leading, receiving]);
+      await Promise.all([leading, ...[...workers.values()].map(({ receiving }) => receiving)]);
     },
+  };
+}
+
+interface Worker extends FakeNode {
+  readonly assignments: Assignments;
+  readonly receiving: Promise<unknown>;
+  report(task: Task, change: Partial<TaskStatus>): Promise<void>;
+}
+
+/** A worker that obeys: what it is assigned becomes what the script says. */
+async function startWorker(
+  hostname: string,
+  clock: VirtualClock,
+  handlers: Dispatcher['handlers'],
+  script: Script,
+  prepare: Script,
+  life: AbortSignal,
+): Promise<Worker> {
+  const nodeId = `node-${hostname}` as NodeId;
+  const description = {
+    hostname,
+    platform: { os: 'linux', architecture: 'amd64' },
+    resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
+    engine: { version: '1', labels: {} },
+  };
+  const statuses = new Map<string, TaskStatus>();
+  const worker = { assignments: NO_ASSIGNMENTS };
+  let sessionId = '';
+  let present = new AbortController();
+
+  const report = async (task: Task, change: Partial<TaskStatus>): Promise<void> => {
+    const status = { ...(statuses.get(task.id) ?? task.status), ...change, timestamp: clock.now() };
+    statuses.set(task.id, status);
+    await handlers.updateTaskStatus(
+      { sessionId, nodeId, updates: [{ taskId: task.id, status }], removedNetworks: [], removedVolumes: [] },
+      life,
+    );
+  };
+  const act = async (task: Task): Promise<void> => {
+    const status = statuses.get(task.id) ?? task.status;
+    const over = TASK_STATES[status.state] >= TASK_STATES.complete;
+    if (task.desiredState === 'remove') {
+      if (status.state !== 'remove') await report(task, { state: 'remove' });
+    } else if (task.desiredState === 'shutdown') {
+      if (!over) await report(task, { state: 'shutdown' });
+    } else if (task.desiredState === 'ready') {
+      if (TASK_STATES[status.state] < TASK_STATES.ready) await report(task, prepare(task));
+    } else if (task.notBefore > clock.now()) {
+      clock.startTimer(task.notBefore - clock.now(), () => void act(task));
+    } else if (TASK_STATES[status.state] < TASK_STATES.running) {
+      await report(task, { restartCount: task.restartCount, ...script(task) });
+    } else if (!over && task.restartCount > status.restartCount) {
+      await report(task, { restartCount: task.restartCount });
+    }
+  };
+  const receive = async (signal: AbortSignal): Promise<void> => {
+    for await (const change of handlers.assignments({ sessionId, nodeId }, signal)) {
+      worker.assignments = applyChange(worker.assignments, change);
+      for (const task of change.update.tasks) await act(task);
+      const removedNetworks = change.update.networks
+        .filter((network) => network.pendingDelete)
+        .map(({ spec }) => spec.name);
+      const removedVolumes = change.update.volumes.map(({ spec }) => spec.name);
+      if (removedNetworks.length + removedVolumes.length > 0) {
+        await handlers.updateTaskStatus({ sessionId, nodeId, updates: [], removedNetworks, removedVolumes }, signal);
+      }
+    }
+  };
+  let receiving: Promise<unknown> = Promise.resolve();
+  const register = async (): Promise<void> => {
+    present = new AbortController();
+    const signal = AbortSignal.any([life, present.signal]);
+    const session = handlers.session({ nodeId, description }, signal)[Symbol.asyncIterator]();
+    const first = await session.next();
+    if (first.done === true) throw new Error('no session');
+    void session.next().catch(() => undefined);
+    sessionId = first.value.sessionId;
+    const { heartbeatMs } = first.value;
+    const beat = (): void => {
+      if (signal.aborted) return;
+      void handlers.heartbeat({ sessionId, nodeId }, signal).catch(() => undefined);
+      clock.startTimer(heartbeatMs, beat);
+    };
+    beat();
+    receiving = receive(signal).catch(() => undefined);
+  };
+  await register();
+  return {
+    nodeId,
+    get receiving() {
+      return receiving;
+    },
+    report,
+    get assignments() {
+      return worker.assignments;
+    },
+    vanish: () => present.abort(new Error('gone')),
+    returned: register,
   };
 }

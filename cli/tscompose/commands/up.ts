@@ -108,12 +108,17 @@ async function bringUp(
 ): Promise<void> {
   const attached = options.detach !== true && options.wait !== true && options.start;
   const before = new Map(watch.view.tasks);
+  const updatesBefore = new Map(
+    [...watch.view.services.values()].flatMap(({ id, updateStatus }) =>
+      updateStatus === undefined ? [] : [[id as string, updateStatus] as const],
+    ),
+  );
   const beforeAt = Date.now();
   const answer = await node.control.applyProject(request);
   for (const warning of answer.warnings) context.warn(warning);
   warnOfOrphans(context, project.name, answer);
   const goal: UpGoal = options.wait === true ? 'healthy' : attached ? 'created' : 'started';
-  const plan = planOf([...services.keys()], goal, answer, before);
+  const plan = { ...planOf([...services.keys()], goal, answer, before), updatesBefore };
   const interrupts = watchInterrupts();
   const only =
     options.attach ?? (names.length > 0 && options.attachDependencies !== true ? names : [...services.keys()]);

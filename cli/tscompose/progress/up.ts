@@ -1,10 +1,12 @@
 import { containerName } from '../../../manager/model/names.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
+import { isGlobal, slotNumbers, slotsOf } from '../../../manager/model/slots.ts';
 import { willRestart } from '../../../manager/model/restart.ts';
-import type { ProjectChange, Service, Task } from '../../../proto/types/index.ts';
+import type { ProjectChange, Service, Task, UpdateStatus } from '../../../proto/types/index.ts';
 import type { ProgressPhase, ProgressRow } from '../../render/progress.ts';
 import { isTelling } from '../containers/describe.ts';
 import type { ProjectView } from '../project/view.ts';
+import { judgeUpdate } from './update.ts';
 
 /**
  * How far a container has to be: prepared, or waiting for a dependency ("created": the logs follow from there), started,
@@ -21,6 +23,8 @@ export interface UpPlan {
   readonly changes: readonly ProjectChange[];
   /** Tasks that were there before, by id. */
   readonly before: ReadonlyMap<string, Task>;
+  /** The newest update of each service as it was before, by service id. */
+  readonly updatesBefore?: ReadonlyMap<string, UpdateStatus>;
   /** The view shows what was asked for: until then it tells of the time before. */
   readonly caughtUp: (view: ProjectView) => boolean;
 }
@@ -66,16 +70,29 @@ export function judgeUp(view: ProjectView, plan: UpPlan): UpProgress {
     }
     const awaitsHealth = plan.goal === 'healthy' || isAwaitedHealthy(view, plan, name);
     const current = view.currentTasks(service);
-    for (let slot = 1; slot <= service.spec.replicas; slot++) {
+    const own: UpFailure[] = [];
+    let isMet = true;
+    for (const slot of slotNumbers(service, slotsOf(view.tasksOf(service)))) {
       const judged = judgeSlot(view, plan, service, current.get(slot), slot, awaitsHealth);
       add(judged.row, judged.met);
-      if (judged.failure !== undefined) failures.push(judged.failure);
+      isMet &&= judged.met;
+      if (judged.failure !== undefined) own.push(judged.failure);
     }
     for (const task of view.tasksOf(service)) {
       if (task.status.state !== 'rejected' || task.oneOff || plan.before.has(task.id)) continue;
       if (task.specVersion !== service.specVersion || current.get(task.slot) === task) continue;
-      failures.push({ service: name, container: task.name, reason: task.status.error });
+      own.push({ service: name, container: task.name, reason: task.status.error });
     }
+    const update = judgeUpdate(service, plan);
+    if (update?.row !== undefined) rows.push(update.row);
+    // Who attaches sees the rest in the logs.
+    if (update !== undefined && !(plan.goal === 'created' && isMet)) {
+      finished &&= update.over;
+      // What becomes of a container that failed is the update's to say: it may be rolled back.
+      if (!update.over) continue;
+      if (update.failure !== undefined) own.push(update.failure);
+    }
+    failures.push(...own);
   }
   return { rows, finished: finished && failures.length === 0, failures };
 }
@@ -183,7 +200,8 @@ function leaving(view: ProjectView, plan: UpPlan): readonly Task[] {
     const service = view.services.get(task.serviceId);
     const name = task.spec.container.labels['com.docker.compose.service'] ?? '';
     const orphan = removed.has(name);
-    const excess = service !== undefined && plan.services.includes(name) && task.slot > service.spec.replicas;
+    const excess =
+      service !== undefined && !isGlobal(service) && plan.services.includes(name) && task.slot > service.spec.replicas;
     if (orphan || excess) gone.push(task);
   }
   return gone;

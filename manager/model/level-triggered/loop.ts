@@ -14,6 +14,8 @@ export interface LevelTriggeredOptions {
   readonly signal: AbortSignal;
   /** Whether a change in that table can give the loop something to do. */
   readonly concerns: (table: TableName) => boolean;
+  /** Wall time, ms, at which to look again although nothing changes; undefined: never. Asked when there is nothing to do. */
+  readonly dueAt?: () => number | undefined;
   /** Looks at the store, changes it where needed; true: look again at once. */
   readonly turn: () => Promise<boolean>;
 }
@@ -45,7 +47,16 @@ export async function runLevelTriggered(options: LevelTriggeredOptions): Promise
     let failures = 0;
     while (open && !signal.aborted) {
       if (!dirty) {
+        const due = options.dueAt?.();
+        const timer =
+          due === undefined
+            ? undefined
+            : clock.startTimer(Math.max(0, due - clock.now()), () => {
+                dirty = true;
+                wake();
+              });
         await new Promise<void>((resolve) => (wake = resolve));
+        timer?.cancel();
         continue;
       }
       dirty = false;

@@ -23,6 +23,11 @@ export function runStages({ store, clock, logger, stages }: StagesOptions, signa
     logger,
     signal,
     concerns: (table) => stages.some(({ concerns }) => concerns(table)),
+    dueAt: () =>
+      store.view((tx) => {
+        const times = stages.flatMap(({ dueAt }) => dueAt?.(tx) ?? []);
+        return times.length === 0 ? undefined : Math.min(...times);
+      }),
     turn: async () => {
       const isIdle = store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
       if (isIdle) return false;

@@ -7,4 +7,6 @@ export interface Stage {
   readonly concerns: (table: TableName) => boolean;
   /** What to write; undefined when there is nothing to do. */
   readonly decide: (tx: ReadTransaction) => ((tx: WriteTransaction) => void) | undefined;
+  /** Wall time, ms, at which it may have something to do although nothing changes; undefined: never. Asked when it is idle. */
+  readonly dueAt?: (tx: ReadTransaction) => number | undefined;
 }

@@ -1,0 +1,223 @@
+import type { Service, Task, UpdatedSlot, UpdateStatus } from '../../proto/types/index.ts';
+import { currentOf } from '../model/slots.ts';
+import type { Slot } from '../model/slots.ts';
+import { willRestart } from '../model/restart.ts';
+import { isFinal, isLive, isServing, mayRun } from '../model/task-state.ts';
+import { beginRollback, isUpdating, updateRules } from '../model/update.ts';
+import type { PlanBuilder } from './plan.ts';
+
+/** A new task that does not serve after this long has failed its update, whatever it waits for (swarmkit waits for ever). */
+export const PROGRESS_DEADLINE_MS = 10 * 60_000;
+
+type Slots = ReadonlyMap<number, Slot>;
+
+/** What an update has come to. */
+interface Judgement {
+  readonly entries: readonly UpdatedSlot[];
+  readonly failed: readonly number[];
+  readonly reason: string;
+  /** Slots that are updated and watched, or failed for good. */
+  readonly settled: number;
+  /** What it waits for, where that is not plain work: "container "x": no suitable node …". */
+  readonly waitsFor: string;
+}
+
+/**
+ * Takes an update or rollback that is under way further: notes which slots serve and which have failed, ends it, pauses it or
+ * rolls it back.
+ * @param targets numbers of the slots that the service shall have
+ * @returns true: the service's spec has changed, and what is to be done with its tasks is seen at the next look
+ */
+export function advanceUpdate(
+  service: Service,
+  tasks: readonly Task[],
+  slots: Slots,
+  targets: readonly number[],
+  plan: PlanBuilder,
+  now: number,
+): { readonly service: Service; readonly again: boolean } {
+  const status = service.updateStatus;
+  if (status === undefined || !isUpdating(service)) return { service, again: false };
+  const judged = judgeUpdate(service, status, slots, targets, now);
+  const { failed, reason, entries } = judged;
+  const { maxFailureRatio, failureAction } = updateRules(service);
+  const progress = { ...status, failed, slots: entries, reason: status.reason || reason };
+  const isRollback = status.state === 'rollback_started';
+  const change = (next: UpdateStatus): { readonly service: Service; readonly again: boolean } => {
+    const changed = { ...service, updateStatus: next };
+    plan.updateService(changed);
+    return { service: changed, again: false };
+  };
+
+  const exceeded = failed.length > 0 && failed.length / Math.max(1, status.total) > maxFailureRatio;
+  if (exceeded && failureAction !== 'continue') {
+    if (!isRollback && failureAction === 'rollback') {
+      const begun = beginRollback(service, tasks, reason, now);
+      if (begun !== undefined) {
+        plan.updateService(begun.service);
+        for (const task of begun.adopted) plan.update(task, { specVersion: task.specVersion });
+        return { service: begun.service, again: true };
+      }
+    }
+    const lost = !isRollback && failureAction === 'rollback' ? '; there is no earlier version to go back to' : '';
+    const message = isRollback ? `rollback paused: ${reason}` : `update paused: ${reason}${lost}`;
+    return change({
+      ...progress,
+      reason: isRollback ? `${status.reason}; then ${reason}` : reason,
+      state: isRollback ? 'rollback_paused' : 'paused',
+      message,
+    });
+  }
+  const stillStops = targets.some(
+    (number) =>
+      !failed.includes(number) &&
+      (slots.get(number) ?? []).some((task) => task.specVersion !== service.specVersion && mayRun(task)),
+  );
+  if (judged.settled >= targets.length && !stillStops) {
+    const tail = failed.length === 0 ? '' : `; ${failed.length} of ${status.total} failed: ${progress.reason}`;
+    return change({
+      ...progress,
+      slots: [],
+      state: isRollback ? 'rollback_completed' : 'completed',
+      completedAt: now,
+      message: isRollback ? `rolled back: ${status.reason}${tail}` : `update completed${tail}`,
+    });
+  }
+  const done = judged.settled === 0 ? '' : ` (${judged.settled} of ${targets.length})`;
+  const waits = judged.waitsFor === '' ? '' : `; waiting for ${judged.waitsFor}`;
+  const begun = isRollback ? `rolling back: ${status.reason}` : 'update in progress';
+  const next = { ...progress, message: `${begun}${done}${waits}` };
+  return sameProgress(status, next) ? { service, again: false } : change(next);
+}
+
+/**
+ * When an update that is under way has something to do although nothing changes: a task has been watched for long enough, a
+ * delay or the progress deadline is over.
+ */
+export function updateDueAt(
+  service: Service,
+  slots: Slots,
+  targets: readonly number[],
+  now: number,
+): number | undefined {
+  const status = service.updateStatus;
+  if (status === undefined || !isUpdating(service)) return undefined;
+  const { monitorMs, delayMs } = updateRules(service);
+  const times: number[] = [];
+  for (const entry of status.slots) {
+    if (!entry.passed) times.push(entry.since + monitorMs);
+    times.push(entry.since + delayMs);
+  }
+  for (const number of targets) {
+    const current = currentOf(slots.get(number) ?? [], service);
+    if (current?.specVersion === service.specVersion && !isFinal(current)) times.push(deadlineOf(current, status));
+  }
+  const ahead = times.filter((time) => time > now);
+  return ahead.length === 0 ? undefined : Math.min(...ahead);
+}
+
+function judgeUpdate(
+  service: Service,
+  status: UpdateStatus,
+  slots: Slots,
+  targets: readonly number[],
+  now: number,
+): Judgement {
+  const { monitorMs } = updateRules(service);
+  const known = new Map(status.slots.map((entry) => [entry.slot, entry]));
+  const failed = new Set(status.failed.filter((number) => targets.includes(number)));
+  const entries: UpdatedSlot[] = [];
+  let reason = '';
+  let settled = 0;
+  let waitsFor = '';
+  for (const number of targets) {
+    const fresh = (slots.get(number) ?? []).filter(
+      (task) => task.specVersion === service.specVersion && task.desiredState !== 'remove',
+    );
+    const current = fresh.at(-1);
+    const entry = known.get(number);
+    if (failed.has(number) || entry?.passed === true) {
+      if (entry !== undefined) entries.push(entry);
+      settled++;
+      continue;
+    }
+    if (current === undefined) continue;
+    const failure = failureOf(fresh, current, status, now);
+    if (failure !== '') {
+      failed.add(number);
+      reason ||= failure;
+      settled++;
+    } else if (current.status.state === 'complete') {
+      settled++;
+    } else if (isServing(current)) {
+      const since = entry?.taskId === current.id ? entry.since : now;
+      const passed = now >= since + monitorMs;
+      entries.push({ slot: number, taskId: current.id, since, passed });
+      if (passed) settled++;
+    } else if (waitsFor === '' && (current.held || current.status.state === 'pending')) {
+      const what = current.status.message.replace(/^waiting for /, '');
+      if (current.held || what.startsWith('no suitable node')) waitsFor = `container "${current.name}": ${what}`;
+    }
+  }
+  return { entries, failed: [...failed], reason, settled, waitsFor };
+}
+
+/** Why a slot's new tasks have failed; empty: they have not. The loss or drain of a node is nobody's failure. */
+function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, now: number): string {
+  for (const task of fresh) {
+    const { state, exitCode, error } = task.status;
+    const ended = state === 'failed' || state === 'rejected' || (state === 'complete' && willRestart(task));
+    if (!ended && !(state === 'complete' && task !== current)) continue;
+    const why = exitCode === undefined || state === 'rejected' ? error : `it ended with exit code ${exitCode}`;
+    const detail = exitCode !== undefined && error !== '' && error !== 'task: non-zero exit' ? ` (${error})` : '';
+    return `container "${task.name}": ${why || 'it ended'}${detail === ` (${why})` ? '' : detail}`;
+  }
+  const { state, health, message } = current.status;
+  if (isServing(current) || isFinal(current)) return '';
+  if (state === 'running' && health === 'unhealthy') {
+    return `container "${current.name}": it is unhealthy${message === '' ? '' : ` (${message})`}`;
+  }
+  if (now < deadlineOf(current, status)) return '';
+  const where = health === 'starting' && state === 'running' ? 'its health check has not passed' : message || state;
+  return `container "${current.name}": not ready after ${PROGRESS_DEADLINE_MS / 60_000} minutes: ${where}`;
+}
+
+const deadlineOf = (task: Task, { startedAt }: UpdateStatus): number =>
+  Math.max(task.meta.createdAt, startedAt) + PROGRESS_DEADLINE_MS;
+
+function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
+  return (
+    before.message === after.message &&
+    before.failed.length === after.failed.length &&
+    before.slots.length === after.slots.length &&
+    before.slots.every((entry, index) => {
+      const other = after.slots[index];
+      return other?.slot === entry.slot && other.taskId === entry.taskId && other.passed === entry.passed;
+    })
+  );
+}
+
+/**
+ * How many more slots may begin their replacement now. A slot takes one of the places of `parallelism` until its new task serves,
+ * its old one is gone and the delay is over; one that has failed takes none, unless its new task still runs beside the old one.
+ */
+export function updatesAllowed(service: Service, slots: Slots, now: number): number {
+  const status = service.updateStatus?.specVersion === service.specVersion ? service.updateStatus : undefined;
+  if (status?.state === 'paused' || status?.state === 'rollback_paused') return 0;
+  const { parallelism, delayMs } = updateRules(service);
+  if (parallelism === 0) return Infinity;
+  const failed = new Set(status?.failed);
+  const entries = new Map(status?.slots.map((entry) => [entry.slot, entry]));
+  let busy = 0;
+  for (const [number, slot] of slots) {
+    const current = currentOf(slot, service);
+    if (current?.specVersion !== service.specVersion) continue;
+    const replaces = slot.some(
+      (task) => task.specVersion !== service.specVersion && task.desiredState !== 'remove' && isLive(task),
+    );
+    const since = entries.get(number)?.since;
+    if (isLive(current) && (replaces || (!isServing(current) && !failed.has(number)))) busy++;
+    else if (since !== undefined && now < since + delayMs) busy++;
+  }
+  return Math.max(0, parallelism - busy);
+}
