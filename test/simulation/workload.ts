@@ -1,12 +1,10 @@
 import type { Clock } from '../../base/clock.ts';
 import type { NodeId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
-import { allocatorStage } from '../../manager/allocator/stage.ts';
 import { createControl } from '../../manager/control/server.ts';
+import { leaderStages } from '../../manager/leader.ts';
 import { reached } from '../../manager/model/task-state.ts';
 import { runStages } from '../../manager/model/stages/loop.ts';
-import { orchestratorStage } from '../../manager/orchestrator/stage.ts';
-import { schedulerStage } from '../../manager/scheduler/stage.ts';
 import type { ReadTransaction, ResumableStore } from '../../manager/store/types.ts';
 import type { Node, Task, TaskState } from '../../proto/types/index.ts';
 import { containerSpec } from '../builders/container-spec.ts';
@@ -45,8 +43,8 @@ export class Workload {
   /** What a leader does until `signal` aborts. */
   lead(store: ResumableStore, clock: Clock, signal: AbortSignal): void {
     const wall = slowClock(this.#world, clock);
-    const stages = [orchestratorStage(wall, this.#world.random), allocatorStage(wall), schedulerStage(wall)];
-    void runStages({ store, clock, logger: silentLogger, stages }, signal);
+    const stages = leaderStages(wall, this.#world.random);
+    void runStages({ store, clock: wall, logger: silentLogger, stages }, signal);
   }
 
   /** Changes the service until `end`, and runs the workers for ever. */
