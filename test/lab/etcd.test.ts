@@ -173,6 +173,8 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     lab.machine(3).ok('tsswarm', 'node', 'demote', `m${led}`);
     await eventually(() => (nodes(3).includes(`m${led} Ready Active`) ? true : undefined), 'a worker');
     assert.notEqual(leader(3), led);
+    const way = join(lab.machine(led).stateDir, 'manager', 'etcd.json');
+    await eventually(() => (existsSync(way) ? undefined : true), 'a worker that does not know the way to etcd');
     for (const index of [0, 1, 2].filter((other) => other !== led)) lab.machine(index).ok('tsswarm', 'leave');
     await eventually(() => (nodes(3).length === 2 ? true : undefined), 'two nodes less');
     const { code, stderr } = lab.machine(3).run('tsswarm', 'leave');
