@@ -124,6 +124,14 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     assert.match(lab.machine(0).ok('tsswarm', 'node', 'inspect', 'm3'), /"a": "b"/);
   });
 
+  it('goes to another root while everything runs', () => {
+    const before = running(1);
+    const { code, stderr } = lab.machine(1).run('tsswarm', 'ca', '--rotate');
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /4\/4 nodes/);
+    assert.deepEqual(running(1), before);
+  });
+
   it('goes on without one member of etcd', async () => {
     await etcd?.kill(1);
     for (const via of [0, 1, 2]) assert.equal(changes(via, `one=${via}`).code, 0);
