@@ -82,7 +82,8 @@ export function followLeadership({ source, clock, identity, logger, lead }: Lead
 
   /** Who leads, this manager as "self"; undefined: nobody knows. */
   const known = (): 'self' | { readonly id: string; readonly address: string } | undefined => {
-    if (leading !== undefined) return 'self';
+    // One that was held up may not have heard yet that its time is over.
+    if (leading !== undefined && source.stillLeads?.() !== false) return 'self';
     // Looked up when it is needed: a manager that has just joined hears of its leader before it hears where that is.
     const server = source.status().servers.find(({ id }) => id === leaderId);
     return server === undefined || server.address === '' ? undefined : server;

@@ -155,6 +155,7 @@ function convertService(
       log: { driver: service.logging?.driver ?? 'json-file', options: service.logging?.options ?? {} },
       constraints: deploy?.placement?.constraints ?? [],
       forceUpdate: 0,
+      ...convertPlacement(deploy?.placement),
     },
     ports: service.ports.map(convertPort),
     dependsOn: Object.entries(service.depends_on).map(([dependency, { condition, required, restart }]) => ({
@@ -348,6 +349,14 @@ function convertRestart(service: ComposeService): RestartPolicy {
   if (word === 'always' || word === 'unless-stopped') return { ...base, condition: 'any' };
   if (word === 'on-failure') return { ...base, condition: 'on-failure', maxAttempts: Number(attempts ?? 0) };
   return { ...base, condition: 'none' };
+}
+
+function convertPlacement(
+  placement: NonNullable<ComposeService['deploy']>['placement'],
+): Pick<ServiceSpec['task'], 'placement'> {
+  const spread = (placement?.preferences ?? []).map((preference) => preference.spread);
+  const maxReplicasPerNode = placement?.max_replicas_per_node ?? 0;
+  return spread.length === 0 && maxReplicasPerNode === 0 ? {} : { placement: { spread, maxReplicasPerNode } };
 }
 
 function convertPort(port: ComposeService['ports'][number]): PublishedPort {

@@ -44,6 +44,7 @@ const RULES: readonly (readonly [string, Rule])[] = [
   ['services.*.security_opt', 'append'],
   ['services.*.group_add', 'append'],
   ['services.*.deploy.placement.constraints', 'append'],
+  ['services.*.deploy.placement.preferences', 'append'],
   ['networks.*.labels', 'keyed'],
   ['volumes.*.labels', 'keyed'],
   ['secrets.*.labels', 'keyed'],

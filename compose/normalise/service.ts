@@ -1,3 +1,4 @@
+import { parseConstraint, parseSpread } from '../../base/constraint.ts';
 import type {
   ComposeBuild,
   ComposeDependency,
@@ -239,9 +240,7 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
       : undefined,
     update_config: readUpdate(reader.at('update_config'), true),
     rollback_config: readUpdate(reader.at('rollback_config'), false),
-    placement: reader.at('placement').exists
-      ? compact({ constraints: reader.at('placement').strings('constraints') })
-      : undefined,
+    placement: readPlacement(reader.at('placement')),
   }) as ComposeDeploy;
 }
 
@@ -265,6 +264,30 @@ function readUpdate(reader: Reader, canRollBack: boolean): ComposeUpdateConfig |
     max_failure_ratio: ratio,
     failure_action: action,
   }) as ComposeUpdateConfig;
+}
+
+function readPlacement(reader: Reader): ComposeDeploy['placement'] {
+  if (!reader.exists) return undefined;
+  const constraints = reader.strings('constraints');
+  for (const [index, text] of (constraints ?? []).entries()) {
+    const parsed = parseConstraint(text);
+    if (typeof parsed === 'string') reader.at('constraints').refuse(index, `("${text}") ${parsed}`);
+  }
+  const preferences = reader
+    .at('preferences')
+    .items()
+    .map((item) => {
+      const spread = item.text('spread') ?? item.refuse(undefined, 'has no "spread"', 'e.g. spread: node.labels.zone');
+      const parsed = parseSpread(spread);
+      return typeof parsed === 'string' ? item.refuse('spread', parsed) : { spread };
+    });
+  const most = reader.integer('max_replicas_per_node');
+  if (most !== undefined && most < 0) reader.refuse('max_replicas_per_node', `is ${most}, expected 0 or more`);
+  return compact({
+    constraints,
+    preferences: preferences.length === 0 ? undefined : preferences,
+    max_replicas_per_node: most,
+  });
 }
 
 function readRestart(reader: Reader): string | undefined {

@@ -58,7 +58,6 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
   ],
   deploy: ['endpoint_mode'],
   reservations: ['devices', 'generic_resources', 'pids'],
-  placement: ['preferences', 'max_replicas_per_node'],
   attachment: [
     'driver_opts',
     'gw_priority',

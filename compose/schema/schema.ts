@@ -66,7 +66,11 @@ const deploy = object(
     }),
     update_config: update,
     rollback_config: update,
-    placement: object({ constraints: listOf(string) }, 'placement'),
+    placement: object({
+      constraints: listOf(string),
+      preferences: listOf(object({ spread: string })),
+      max_replicas_per_node: integer,
+    }),
   },
   'deploy',
 );

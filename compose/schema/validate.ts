@@ -26,7 +26,6 @@ const LEVELS: readonly (readonly [string, string])[] = [
   ['build', 'services.*.build'],
   ['deploy', 'services.*.deploy'],
   ['reservations', 'services.*.deploy.resources.reservations'],
-  ['placement', 'services.*.deploy.placement'],
   ['attachment', 'services.*.networks.*'],
   ['network', 'networks.*'],
   ['ipamConfig', 'networks.*.ipam.config.*'],

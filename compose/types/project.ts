@@ -102,7 +102,11 @@ export interface ComposeDeploy {
   };
   readonly update_config?: ComposeUpdateConfig;
   readonly rollback_config?: ComposeUpdateConfig;
-  readonly placement?: { readonly constraints?: readonly string[] };
+  readonly placement?: {
+    readonly constraints?: readonly string[];
+    readonly preferences?: readonly { readonly spread: string }[];
+    readonly max_replicas_per_node?: number;
+  };
 }
 
 /** Durations in milliseconds, sizes in bytes. */

@@ -125,7 +125,7 @@ class AddressBook {
 
   #free(network: Network, subnet: Subnet, used: ReadonlyMap<number, unknown>): number | string {
     const range = network.spec.ipRange === '' ? subnet : parseSubnet(network.spec.ipRange);
-    const address = nextAddress(range, new Set(used.keys()), this.#last.get(network.id) ?? range.base + 1);
+    const address = nextAddress(range, used, this.#last.get(network.id) ?? range.base + 1);
     return address ?? `network "${network.spec.name}" has no free address in ${formatSubnet(range)}`;
   }
 }

@@ -65,7 +65,7 @@ export function cutSubnet(pools: readonly Subnet[], prefix: number, taken: reado
  * A free host address of `subnet`, looked for from `after` on and round: an address that was given up is reused as late
  * as possible, so that nobody's stale answer reaches a stranger.
  */
-export function nextAddress(subnet: Subnet, used: ReadonlySet<number>, after: number): number | undefined {
+export function nextAddress(subnet: Subnet, used: Pick<ReadonlySet<number>, 'has'>, after: number): number | undefined {
   const hosts = subnet.size - 2;
   const start = contains(subnet, after) ? after - subnet.base : 0;
   for (let i = 1; i <= hosts; i++) {

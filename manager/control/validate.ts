@@ -1,6 +1,8 @@
 import { TsswarmError } from '../../base/errors.ts';
 import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
+import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
 const OBJECT_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
@@ -76,9 +78,14 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       if (dependency.required && !services.has(dependency.service))
         refuse(`it depends on "${dependency.service}", which is not defined`);
     }
-    if (service.replicas > 1 && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
-      refuse(`a port in mode host allows one replica per node, not ${service.replicas}`);
+    const nodes = Math.max(1, tx.list('node').length);
+    if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
+      refuse(
+        `a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`,
+      );
     }
+    const fault = placementFault(task);
+    if (fault !== undefined) refuse(fault);
   }
   refuseCycles(project.services);
   refusePortClashes(project, tx);
@@ -117,12 +124,6 @@ function refuseCycles(services: readonly ServiceSpec[]): void {
   for (const name of byName.keys()) visit(name, []);
 }
 
-const clashes = (a: PublishedPort, b: PublishedPort): boolean =>
-  a.published !== 0 &&
-  a.published === b.published &&
-  a.protocol === b.protocol &&
-  (a.hostIp === b.hostIp || a.hostIp === '' || b.hostIp === '' || a.hostIp === '0.0.0.0' || b.hostIp === '0.0.0.0');
-
 /** No two services may publish the same port, whichever project they are of. */
 function refusePortClashes(project: DesiredProject, tx: ReadTransaction): void {
   const own = new Set(project.services.map(({ name }) => name));
@@ -135,7 +136,7 @@ function refusePortClashes(project: DesiredProject, tx: ReadTransaction): void {
   const mine: { port: PublishedPort; owner: string }[] = [];
   for (const service of project.services) {
     for (const port of service.ports) {
-      const rival = [...others, ...mine].find((other) => clashes(port, other.port));
+      const rival = [...others, ...mine].find((other) => portsClash(port, other.port));
       if (rival !== undefined) {
         throw new TsswarmError(
           'PORT_IN_USE',

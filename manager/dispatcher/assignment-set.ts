@@ -1,4 +1,12 @@
-import type { AssignmentSet, IngressPort, Network, NetworkEndpoint, Service, Task } from '../../proto/types/index.ts';
+import type {
+  AssignmentSet,
+  IngressPort,
+  Network,
+  NetworkEndpoint,
+  Service,
+  Task,
+  Volume,
+} from '../../proto/types/index.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
@@ -21,12 +29,17 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSe
   return {
     tasks,
     networks,
-    volumes: tx.list('volume').filter((volume) => volume.pendingDelete),
+    volumes: tx.list('volume').filter((volume) => volume.pendingDelete && mayHold(tx, volume, nodeId)),
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
     endpoints: endpoints(tx, networks),
     ingress: ingress(tx),
   };
+}
+
+/** Where nothing is known of its nodes, or none of them is left, every node looks. */
+function mayHold(tx: ReadTransaction, { nodeIds = [] }: Volume, nodeId: NodeId): boolean {
+  return nodeIds.includes(nodeId) || !nodeIds.some((id) => tx.get('node', id) !== undefined);
 }
 
 /** Serving tasks on the networks, with every name that finds them. */

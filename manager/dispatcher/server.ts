@@ -194,7 +194,13 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
           if (network.pendingDelete) tx.remove('network', network.id);
       }
       for (const name of request.removedVolumes) {
-        for (const volume of tx.find('volume', 'name', name)) if (volume.pendingDelete) tx.remove('volume', volume.id);
+        for (const volume of tx.find('volume', 'name', name)) {
+          if (!volume.pendingDelete) continue;
+          // It goes when the last node that has it has said so.
+          const left = (volume.nodeIds ?? []).filter((id) => id !== request.nodeId && tx.get('node', id) !== undefined);
+          if (left.length === 0) tx.remove('volume', volume.id);
+          else tx.update('volume', { ...volume, nodeIds: left });
+        }
       }
     });
   };

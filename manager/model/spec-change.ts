@@ -29,6 +29,8 @@ const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
   log: 'replace',
   constraints: 'replace',
   forceUpdate: 'replace',
+  // Tells where to put a task, not what it is: those that run stay where they are.
+  placement: 'keep',
 };
 
 const CONTAINER: Record<keyof ContainerSpec, Effect> = {

@@ -1,58 +1,94 @@
-import type { Node, Task } from '../../proto/types/index.ts';
-import { matchesConstraint } from './constraints.ts';
+import type { Demand } from './demand.ts';
+import type { NodeEntry } from './node-entry.ts';
 
-/** What is reserved and published on a node, and how much runs there. */
-export interface NodeLoad {
-  readonly node: Node;
-  readonly nanoCpus: number;
-  readonly memoryBytes: number;
-  readonly tasks: number;
-  readonly tasksByService: ReadonlyMap<string, number>;
-  readonly hostPorts: ReadonlySet<string>;
-}
+/** What hinders one node, as it is said of one and of several: ["lacks 512 MB of memory", "lack 512 MB of memory"]. */
+export type Words = readonly [one: string, many: string];
 
-/** A rule that a node must pass: whether it concerns the task, whether the node passes, and what to say if not. */
+/** A rule that a node must pass. */
 export interface Filter {
-  readonly applies: (task: Task) => boolean;
-  readonly passes: (task: Task, load: NodeLoad) => boolean;
-  /** Continues "2 nodes …". */
-  readonly reason: (task: Task) => string;
+  readonly applies: (demand: Demand) => boolean;
+  readonly passes: (demand: Demand, entry: NodeEntry) => boolean;
+  readonly words: (demand: Demand, entry: NodeEntry) => Words;
 }
 
-const MIB = 1024 * 1024;
+/** What is true of the node itself, whatever runs there. */
+const STATE: Filter = {
+  applies: () => true,
+  passes: (_, { node }) => node.status.state === 'ready',
+  words: (_, { node }) =>
+    node.status.state === 'down' ? beingWords('down') : ['has not reported', 'have not reported'],
+};
+const AVAILABILITY: Filter = {
+  applies: () => true,
+  passes: (_, { node }) => node.spec.availability === 'active',
+  words: (_, { node }) => beingWords(node.spec.availability === 'drain' ? 'drained' : 'paused'),
+};
+const CONSTRAINTS: Filter = {
+  applies: ({ tests }) => tests.length > 0,
+  passes: ({ tests }, { node }) => tests.every(({ matches }) => matches(node)),
+  words: ({ tests }, { node }) => doingWords(`match ${tests.find(({ matches }) => !matches(node))?.text ?? ''}`),
+};
+/** In the order in which they are asked. */
+export const STANDING: readonly Filter[] = [STATE, AVAILABILITY, CONSTRAINTS];
 
-/** All filters, in the order of explanation. */
-export const FILTERS: readonly Filter[] = [
+/** What depends on the tasks there: they come and go. */
+export const ROOM: readonly Filter[] = [
   {
-    applies: () => true,
-    passes: (_, { node }) => node.status.state === 'ready',
-    reason: () => 'not ready',
+    applies: ({ ports }) => ports.length > 0,
+    passes: ({ ports }, entry) => !ports.some((port) => entry.publishes(port)),
+    words({ ports }, entry) {
+      const taken = ports.filter((port) => entry.publishes(port));
+      const names = taken.map(({ published, protocol }) => `${published}/${protocol}`).join(', ');
+      const what = `${taken.length === 1 ? 'port' : 'ports'} ${names} in use`;
+      return [`has ${what}`, `have ${what}`];
+    },
   },
   {
-    applies: () => true,
-    passes: (_, { node }) => node.spec.availability === 'active',
-    reason: () => 'not available for new tasks',
+    applies: ({ maxReplicasPerNode }) => maxReplicasPerNode > 0,
+    passes: ({ maxReplicasPerNode, serviceId }, entry) => entry.replicasOf(serviceId) < maxReplicasPerNode,
+    words({ maxReplicasPerNode: most }) {
+      const what = `${most} ${most === 1 ? 'replica' : 'replicas'}, the most allowed per node`;
+      return [`has ${what}`, `have ${what}`];
+    },
   },
   {
-    applies: (task) => task.spec.constraints.length > 0,
-    passes: (task, { node }) => task.spec.constraints.every((constraint) => matchesConstraint(constraint, node)),
-    reason: (task) => `without a match for ${task.spec.constraints.join(', ')}`,
+    applies: ({ nanoCpus }) => nanoCpus > 0,
+    passes: ({ nanoCpus }, entry) => entry.node.description.resources.nanoCpus - entry.nanoCpus >= nanoCpus,
+    words: ({ nanoCpus }) => lackingWords(`${nanoCpus / 1e9} ${nanoCpus === 1e9 ? 'CPU' : 'CPUs'}`),
   },
   {
-    applies: (task) => (task.spec.reservations.nanoCpus ?? 0) > 0,
-    passes: (task, load) =>
-      load.node.description.resources.nanoCpus - load.nanoCpus >= (task.spec.reservations.nanoCpus ?? 0),
-    reason: (task) => `lacking ${(task.spec.reservations.nanoCpus ?? 0) / 1e9} free CPUs`,
-  },
-  {
-    applies: (task) => (task.spec.reservations.memoryBytes ?? 0) > 0,
-    passes: (task, load) =>
-      load.node.description.resources.memoryBytes - load.memoryBytes >= (task.spec.reservations.memoryBytes ?? 0),
-    reason: (task) => `lacking ${Math.ceil((task.spec.reservations.memoryBytes ?? 0) / MIB)} MiB of free memory`,
-  },
-  {
-    applies: (task) => task.ports.length > 0,
-    passes: (task, load) => task.ports.every((port) => !load.hostPorts.has(`${port.protocol}/${port.published}`)),
-    reason: (task) => `with host port ${task.ports.map(({ published }) => published).join(', ')} in use`,
+    applies: ({ memoryBytes }) => memoryBytes > 0,
+    passes: ({ memoryBytes }, entry) => entry.node.description.resources.memoryBytes - entry.memoryBytes >= memoryBytes,
+    words: ({ memoryBytes }) => lackingWords(`${formatMemory(memoryBytes)} of memory`),
   },
 ];
+
+/** Whether nothing of `filters` hinders the node; those that do not apply are to be left out by the caller. */
+export function passesAll(filters: readonly Filter[], demand: Demand, entry: NodeEntry): boolean {
+  for (const filter of filters) if (!filter.passes(demand, entry)) return false;
+  return true;
+}
+
+/** The filters that concern the demand. */
+export const applying = (filters: readonly Filter[], demand: Demand): readonly Filter[] =>
+  filters.filter(({ applies }) => applies(demand));
+
+const beingWords = (what: string): Words => [`is ${what}`, `are ${what}`];
+const doingWords = (what: string): Words => [`does not ${what}`, `do not ${what}`];
+const lackingWords = (what: string): Words => [`lacks ${what}`, `lack ${what}`];
+
+/** Words for a node that does not hold a volume. */
+export const holdingWords = (volume: string): Words => doingWords(`hold volume "${volume}"`);
+
+/** 536870912 → "512 MB", in the units of a compose file: 1 MB are 1024 KB. */
+export function formatMemory(bytes: number): string {
+  const units = ['bytes', 'KB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  let amount = bytes;
+  // Above megabytes only where nothing is lost.
+  while (amount >= 1024 && unit < units.length - 1 && (unit < 2 || Number.isInteger((amount / 1024) * 10))) {
+    amount /= 1024;
+    unit++;
+  }
+  return `${Math.ceil(amount * 10) / 10} ${units[unit] ?? ''}`;
+}

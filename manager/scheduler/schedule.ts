@@ -1,103 +1,282 @@
 import type { NodeId } from '../../base/ids.ts';
-import type { Node, Task } from '../../proto/types/index.ts';
-import { isFinal } from '../model/task-state.ts';
-import type { NodeLoad } from './filters.ts';
-import { FILTERS } from './filters.ts';
+import type { Node, Service, Task, Volume } from '../../proto/types/index.ts';
+import { isLive } from '../model/task-state.ts';
+import { demandOf } from './demand.ts';
+import type { Demand } from './demand.ts';
+import { eachDifference } from './difference.ts';
+import { explain } from './explain.ts';
+import type { VolumeHomes } from './explain.ts';
+import { ROOM, STANDING, applying, passesAll } from './filters.ts';
+import type { Filter } from './filters.ts';
+import type { NodeEntry } from './node-entry.ts';
+import { NodeIndex } from './node-index.ts';
+import type { WaitingGroup } from './node-index.ts';
+import { SpreadTree, lightest } from './spread.ts';
+import { localVolumesOf, madeItsVolumes } from './volumes.ts';
 
-interface MutableLoad extends NodeLoad {
-  nanoCpus: number;
-  memoryBytes: number;
-  tasks: number;
-  readonly tasksByService: Map<string, number>;
-  readonly hostPorts: Set<string>;
+/** What the scheduler sees of the store. Objects are frozen: a changed one is another one. */
+export interface SchedulerView {
+  readonly nodes: readonly Node[];
+  /** Oldest first. */
+  readonly tasks: readonly Task[];
+  readonly service: (id: Service['id']) => Service | undefined;
+  /** The volume of that full name. */
+  readonly volume: (name: string) => Volume | undefined;
+  readonly tasksOf: (id: Service['id']) => readonly Task[];
+}
+
+export interface Decision {
+  /** Tasks with their node, or with why there is none. */
+  readonly tasks: readonly Task[];
+  /** Volumes that were found on a node. */
+  readonly volumes: readonly Volume[];
+}
+
+/** One run for tasks that ask for the same. */
+interface Run {
+  readonly demand: Demand;
+  readonly homes: VolumeHomes;
+  readonly standing: readonly Filter[];
+  readonly room: readonly Filter[];
+  readonly place: (task: Task, entry: NodeEntry) => void;
+  /** As much was decided as one look may. */
+  readonly isFull: () => boolean;
 }
 
 /**
- * Places every pending task: of the nodes that pass all filters the one with the fewest tasks of the service, then the
- * fewest tasks. A task in a slot that ran on a node before goes back there when its predecessor's data is there. A task
- * that fits nowhere says why.
- * @returns the tasks that changed
+ * Gives waiting tasks their nodes. It remembers what it saw: the next look costs what has changed since. Nothing but what the
+ * store shows is believed: a decision that was not written is forgotten at the next look.
  */
-export function schedule(nodes: readonly Node[], tasks: readonly Task[], now: number): readonly Task[] {
-  const waiting = tasks.filter(
-    (task) => task.status.state === 'pending' && task.nodeId === '' && task.desiredState !== 'remove',
-  );
-  if (waiting.length === 0) return [];
-  const loads = loadsOf(nodes, tasks);
-  const byId = new Map(tasks.map((task) => [task.id, task]));
-  const changed: Task[] = [];
-  for (const task of waiting) {
-    const fitting = loads.filter((load) =>
-      FILTERS.every((filter) => !filter.applies(task) || filter.passes(task, load)),
-    );
-    const best = choose(task, fitting, task.predecessor === '' ? undefined : byId.get(task.predecessor)?.nodeId);
-    if (best === undefined) {
-      const message = explain(task, loads);
-      if (message !== task.status.message)
-        changed.push({ ...task, status: { ...task.status, message, timestamp: now } });
-      continue;
+export class Scheduler {
+  readonly #index = new NodeIndex();
+  #nodes: readonly Node[] = [];
+  #tasks: readonly Task[] = [];
+  /** What was decided last, as the store had it before. */
+  readonly #decided = new Map<string, Task>();
+  /** Volumes that were found on a node and whose object may not say so yet. */
+  readonly #found = new Map<string, Set<NodeId>>();
+
+  /**
+   * Of the nodes that pass all filters a task gets the one that its preferences name, then the one with the fewest tasks of
+   * its service, then the fewest tasks. A task in a slot that ran on a node before goes back there: its data is there.
+   * @param now wall time, ms
+   * @param limit decide on at most so many tasks; the others are left for the next look
+   */
+  decide(view: SchedulerView, now: number, limit = Infinity): Decision {
+    this.#takeOver(view);
+    const changed: Task[] = [];
+    for (const [key, group] of this.#index.waiting) {
+      if (changed.length >= limit) break;
+      if (group.settledAt === this.#index.freed) continue;
+      this.#decideGroup(key, group, view, { now, limit, changed });
     }
-    add(best, task);
-    const status = { ...task.status, state: 'assigned' as const, message: 'assigned', timestamp: now };
-    changed.push({ ...task, nodeId: best.node.id, status });
+    return { tasks: changed, volumes: this.#volumesFound(view) };
   }
-  return changed;
-}
 
-function choose(task: Task, fitting: readonly MutableLoad[], home: NodeId | '' | undefined): MutableLoad | undefined {
-  const back = fitting.find((load) => load.node.id === home);
-  if (back !== undefined) return back;
-  let best: MutableLoad | undefined;
-  for (const load of fitting) {
-    if (best === undefined || isLighter(load, best, task.serviceId)) best = load;
+  #takeOver(view: SchedulerView): void {
+    const index = this.#index;
+    eachDifference(this.#nodes, view.nodes, (node) => index.putNode(node), (id) => index.removeNode(id)); // prettier-ignore
+    const put = (task: Task): void => {
+      index.putTask(task);
+      this.#decided.delete(task.id);
+      if (!madeItsVolumes(task)) return;
+      for (const name of localVolumesOf(task)) {
+        const nodes = this.#found.get(name) ?? new Set();
+        this.#found.set(name, nodes.add(task.nodeId as NodeId));
+      }
+    };
+    const remove = (id: string): void => {
+      index.removeTask(id);
+      this.#decided.delete(id);
+    };
+    eachDifference(this.#tasks, view.tasks, put, remove);
+    for (const task of this.#decided.values()) index.putTask(task);
+    this.#decided.clear();
+    this.#nodes = view.nodes;
+    this.#tasks = view.tasks;
   }
-  return best;
-}
 
-function isLighter(a: MutableLoad, b: MutableLoad, serviceId: string): boolean {
-  const ofService = (a.tasksByService.get(serviceId) ?? 0) - (b.tasksByService.get(serviceId) ?? 0);
-  return ofService !== 0 ? ofService < 0 : a.tasks < b.tasks;
-}
-
-/** "no suitable node: 2 of 3 nodes lacking …; 1 of 3 nodes not ready", the commonest reason first. */
-function explain(task: Task, loads: readonly NodeLoad[]): string {
-  if (loads.length === 0) return 'no suitable node: the cluster has no node';
-  const counts = new Map<string, number>();
-  for (const load of loads) {
-    const filter = FILTERS.find((candidate) => candidate.applies(task) && !candidate.passes(task, load));
-    if (filter === undefined) continue;
-    const reason = filter.reason(task);
-    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  #decideGroup(
+    key: string,
+    group: WaitingGroup,
+    view: SchedulerView,
+    { now, limit, changed }: { readonly now: number; readonly limit: number; readonly changed: Task[] },
+  ): void {
+    const [first] = group.tasks.values();
+    if (first === undefined) return;
+    const tasks = [...group.tasks.values()];
+    const demand = demandOf(first, view.service(first.serviceId));
+    const place = (task: Task, entry: NodeEntry): void => {
+      const status = { ...task.status, state: 'assigned' as const, message: 'assigned', timestamp: now };
+      const placed = { ...task, nodeId: entry.node.id, status };
+      this.#decided.set(task.id, task);
+      this.#index.putTask(placed);
+      changed.push(placed);
+    };
+    const run: Run = {
+      demand,
+      // A task of a global service has its own volume on every node.
+      homes: first.boundNode === undefined ? this.#homesOf(demand, view) : new Map(),
+      standing: applying(STANDING, demand),
+      room: applying(ROOM, demand),
+      place,
+      isFull: () => changed.length >= limit,
+    };
+    const bound = first.boundNode === undefined ? undefined : this.#index.entries.get(first.boundNode);
+    const unplaced =
+      first.boundNode === undefined ? this.#place(tasks, run, view) : this.#placeBound(tasks, bound, run);
+    const rest = this.#placeInOwnSlot(unplaced, run, view);
+    if (rest.length === 0 || run.isFull()) return;
+    const message = this.#explain(run, first, bound, view);
+    for (const task of rest) {
+      if (task.status.message === message) continue;
+      if (run.isFull()) return;
+      changed.push({ ...task, status: { ...task.status, message, timestamp: now } });
+    }
+    // Volumes and the service's own wishes may change without a node or task that does.
+    if (demand.volumes.length > 0 || demand.spread.length > 0 || demand.maxReplicasPerNode > 0) return;
+    const waiting = this.#index.waiting.get(key);
+    if (
+      waiting !== undefined &&
+      rest.length === waiting.tasks.size &&
+      rest.every(({ status }) => status.message === message)
+    )
+      waiting.settledAt = this.#index.freed;
   }
-  const parts = [...counts]
-    .sort((a, b) => b[1] - a[1])
-    .map(([reason, count]) => `${count} of ${loads.length} nodes ${reason}`);
-  return `no suitable node: ${parts.join('; ')}`;
-}
 
-function loadsOf(nodes: readonly Node[], tasks: readonly Task[]): MutableLoad[] {
-  const loads = new Map<string, MutableLoad>();
-  for (const node of nodes) {
-    loads.set(node.id, {
-      node,
-      nanoCpus: 0,
-      memoryBytes: 0,
-      tasks: 0,
-      tasksByService: new Map(),
-      hostPorts: new Set(),
+  #explain(run: Run, first: Task, bound: NodeEntry | undefined, view: SchedulerView): string {
+    if (first.boundNode !== undefined && bound === undefined) return 'no suitable node: its node is gone';
+    // What was placed in this run may have brought a volume somewhere.
+    const homes = this.#homesOf(run.demand, view);
+    return explain(run.demand, this.#index.entries.values(), bound === undefined ? homes : new Map(), bound);
+  }
+
+  /** Tasks that are for one node alone. @returns those that it has no room for */
+  #placeBound(
+    tasks: readonly Task[],
+    entry: NodeEntry | undefined,
+    { demand, standing, room, place, isFull }: Run,
+  ): readonly Task[] {
+    if (entry === undefined) return tasks;
+    return tasks.filter((task) => {
+      if (isFull() || !passesAll(standing, demand, entry) || !passesAll(room, demand, entry)) return true;
+      place(task, entry);
+      return false;
     });
   }
-  for (const task of tasks) {
-    const load = loads.get(task.nodeId);
-    if (load !== undefined && !isFinal(task)) add(load, task);
+
+  /** @returns the tasks that fit nowhere */
+  #place(tasks: readonly Task[], run: Run, view: SchedulerView): readonly Task[] {
+    const { demand, homes, standing, room, place } = run;
+    const fits = (entry: NodeEntry): boolean => passesAll(room, demand, entry);
+    let rest = tasks.filter((task) => {
+      const home = this.#homeOf(task);
+      if (home === undefined || run.isFull()) return true;
+      if (!isAllowed(home, homes) || !passesAll(standing, demand, home) || !fits(home)) return true;
+      place(task, home);
+      return false;
+    });
+    // The first one may decide where a new volume is made: the others follow it.
+    const single = demand.volumes.some((volume) => !homes.has(volume)) && rest.length > 1;
+    for (const batch of single ? [rest.slice(0, 1), rest.slice(1)] : [rest]) {
+      const placedNow = this.#placeAnywhere(batch, run, view);
+      rest = rest.filter((task) => !placedNow.has(task.id));
+    }
+    return rest;
   }
-  return [...loads.values()];
+
+  /** @returns ids of the tasks that were placed */
+  #placeAnywhere(
+    tasks: readonly Task[],
+    { demand, room, place, isFull }: Run,
+    view: SchedulerView,
+  ): ReadonlySet<string> {
+    const placed = new Set<string>();
+    const fits = (entry: NodeEntry): boolean => passesAll(room, demand, entry);
+    const [first] = tasks;
+    if (first === undefined || isFull()) return placed;
+    const homes = this.#homesOf(demand, view);
+    const eligible = this.#index.eligible(demand);
+    const candidates = homes.size === 0 ? eligible : eligible.filter((entry) => isAllowed(entry, homes));
+    if (tasks.length === 1 && demand.spread.length === 0) {
+      const entry = lightest(candidates, demand.peersKey, fits);
+      if (entry === undefined) return placed;
+      place(first, entry);
+      return placed.add(first.id);
+    }
+    const tree = new SpreadTree(candidates, this.#index.entries.values(), demand, fits);
+    for (const task of tasks) {
+      const entry = tree.next();
+      if (entry === undefined || isFull()) break;
+      place(task, entry);
+      tree.placed();
+      placed.add(task.id);
+    }
+    return placed;
+  }
+
+  /**
+   * A task that waits until its slot's older one has ended may take that one's room: both never run at once.
+   * @returns the tasks that fit there neither
+   */
+  #placeInOwnSlot(
+    tasks: readonly Task[],
+    { demand, homes, standing, room, place, isFull }: Run,
+    view: SchedulerView,
+  ): readonly Task[] {
+    if (!tasks.some(({ desiredState }) => desiredState === 'ready')) return tasks;
+    const siblings = Map.groupBy(
+      view.tasksOf(tasks[0]?.serviceId as Service['id']).filter((task) => !task.oneOff && task.nodeId !== ''),
+      ({ slot }) => slot,
+    );
+    return tasks.filter((task) => {
+      if (task.desiredState !== 'ready' || task.oneOff || isFull()) return true;
+      const older = (siblings.get(task.slot) ?? []).filter((other) => other.id !== task.id && isLive(other));
+      for (const [nodeId, leaving] of Map.groupBy(older, (other) => other.nodeId)) {
+        const entry = this.#index.entries.get(nodeId);
+        if (entry === undefined || !isAllowed(entry, homes) || !passesAll(standing, demand, entry)) continue;
+        if (!passesAll(room, demand, entry.without(leaving))) continue;
+        place(task, entry);
+        return false;
+      }
+      return true;
+    });
+  }
+
+  /** Where the task's predecessor ran, whose writable layer it takes over. */
+  #homeOf(task: Task): NodeEntry | undefined {
+    if (task.predecessor === '') return undefined;
+    return this.#index.entries.get(this.#index.task(task.predecessor)?.nodeId ?? '');
+  }
+
+  /** Where the demand's volumes are: where their objects say, else where tasks that have them are. */
+  #homesOf({ volumes }: Demand, view: SchedulerView): VolumeHomes {
+    const homes = new Map<string, ReadonlySet<string>>();
+    for (const name of volumes) {
+      const said = view.volume(name)?.nodeIds ?? [];
+      const nodes = (said.length > 0 ? said : [...(this.#index.volumes.get(name)?.keys() ?? [])]).filter((id) =>
+        this.#index.entries.has(id),
+      );
+      if (nodes.length > 0) homes.set(name, new Set(nodes));
+    }
+    return homes;
+  }
+
+  /** Objects of volumes that do not say yet where they were found. */
+  #volumesFound(view: SchedulerView): readonly Volume[] {
+    const changed: Volume[] = [];
+    for (const [name, nodes] of this.#found) {
+      const volume = view.volume(name);
+      const said = volume?.nodeIds ?? [];
+      const missing = [...nodes].filter((id) => !said.includes(id));
+      if (volume === undefined || volume.pendingDelete || missing.length === 0) this.#found.delete(name);
+      else changed.push({ ...volume, nodeIds: [...said, ...missing] });
+    }
+    return changed;
+  }
 }
 
-function add(load: MutableLoad, task: Task): void {
-  load.nanoCpus += task.spec.reservations.nanoCpus ?? 0;
-  load.memoryBytes += task.spec.reservations.memoryBytes ?? 0;
-  load.tasks++;
-  load.tasksByService.set(task.serviceId, (load.tasksByService.get(task.serviceId) ?? 0) + 1);
-  for (const port of task.ports) load.hostPorts.add(`${port.protocol}/${port.published}`);
-}
+const isAllowed = ({ node }: NodeEntry, homes: VolumeHomes): boolean => {
+  for (const nodes of homes.values()) if (!nodes.has(node.id)) return false;
+  return true;
+};

@@ -1,17 +1,32 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Stage } from '../model/stages/stage.ts';
-import { schedule } from './schedule.ts';
+import { Scheduler } from './schedule.ts';
 
-/** Gives every pending task a node. */
+/** Tasks in one transaction: with their whole spec they stay far below what a transaction may hold. */
+const MAX_TASKS_PER_TURN = 2000;
+
+/** Gives every pending task a node, and notes on which nodes volumes are. */
 export function schedulerStage(clock: Pick<Clock, 'now'>): Stage {
+  const scheduler = new Scheduler();
   return {
     name: 'scheduler',
-    concerns: (table) => table === 'task' || table === 'node',
+    concerns: (table) => table === 'task' || table === 'node' || table === 'service' || table === 'volume',
     decide(view) {
-      const placed = schedule(view.list('node'), view.list('task'), clock.now());
-      if (placed.length === 0) return undefined;
+      const { tasks, volumes } = scheduler.decide(
+        {
+          nodes: view.list('node'),
+          tasks: view.list('task'),
+          service: (id) => view.get('service', id),
+          volume: (name) => view.find('volume', 'name', name)[0],
+          tasksOf: (id) => view.find('task', 'service', id),
+        },
+        clock.now(),
+        MAX_TASKS_PER_TURN,
+      );
+      if (tasks.length + volumes.length === 0) return undefined;
       return (tx) => {
-        for (const task of placed) tx.update('task', task);
+        for (const task of tasks) tx.update('task', task);
+        for (const volume of volumes) tx.update('volume', volume);
       };
     },
   };

@@ -7,6 +7,8 @@ export interface LeadershipSource {
   };
   /** How long it may take until somebody leads, ms: a call that comes before waits. Absent: as Raft takes. */
   readonly electionMs?: number;
+  /** Whether it surely leads at this moment, by its clock; absent: it does from one event to the next. */
+  stillLeads?(): boolean;
   /** Why nobody can lead at the moment, and what to do, where more is known than that nobody does. */
   trouble?(): { readonly reason: string; readonly hint: string } | undefined;
   /**

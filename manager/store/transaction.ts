@@ -103,14 +103,24 @@ export class Overlay implements WriteTransaction {
     base: readonly Tables[T][],
     fits: (object: Tables[T]) => boolean,
   ): readonly Tables[T][] {
-    if (this.#changes.size === 0) return base;
-    const merged = new Map<string, Tables[T]>(base.map((object) => [object.id, object]));
+    const changed = new Map<string, Tables[T] | undefined>();
     for (const change of this.#changes.values()) {
       if (change.table !== table) continue;
       const after = change.after as Tables[T] | undefined;
-      if (after === undefined || !fits(after)) merged.delete(change.id);
-      else merged.set(change.id, after);
+      changed.set(change.id, after !== undefined && fits(after) ? after : undefined);
     }
-    return [...merged.values()];
+    if (changed.size === 0) return base;
+    const merged: Tables[T][] = [];
+    for (const object of base) {
+      if (!changed.has(object.id)) {
+        merged.push(object);
+        continue;
+      }
+      const after = changed.get(object.id);
+      if (after !== undefined) merged.push(after);
+      changed.delete(object.id);
+    }
+    for (const after of changed.values()) if (after !== undefined) merged.push(after);
+    return merged;
   }
 }

@@ -40,6 +40,7 @@ export type MessageName =
   | 'PublishedPort'
   | 'NetworkAttachment'
   | 'TaskSpec'
+  | 'Placement'
   | 'ServiceDependency'
   | 'UpdateConfig'
   | 'UpdatedSlot'

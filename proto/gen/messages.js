@@ -7483,6 +7483,15 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.log = null;
             TaskSpec.prototype.constraints = $util.emptyArray;
             TaskSpec.prototype.forceUpdate = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            TaskSpec.prototype.placement = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskSpec.prototype, "_placement", {
+                get: $util.oneOfGetter($oneOfFields = ["placement"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             TaskSpec.encode = function (m, w, q) {
                 if (!w)
@@ -7513,6 +7522,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.forceUpdate != null && $Object.hasOwnProperty.call(m, "forceUpdate") && (typeof m.forceUpdate === "object" ? m.forceUpdate.low || m.forceUpdate.high : m.forceUpdate !== 0))
                     w.uint32(72).int64(m.forceUpdate);
+                if (m.placement != null && $Object.hasOwnProperty.call(m, "placement"))
+                    $root.tsswarm.v1.Placement.encode(m.placement, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7610,6 +7621,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.forceUpdate;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.placement = $root.tsswarm.v1.Placement.decode(r, r.size(), $undefined, q + 1, m.placement);
+                            m._placement = "placement";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7697,6 +7715,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.forceUpdate = new $util.LongBits(d.forceUpdate.low >>> 0, d.forceUpdate.high >>> 0).toNumber();
                     }
                 }
+                if (d.placement != null) {
+                    if (!$util.isObject(d.placement))
+                        throw $TypeError(".tsswarm.v1.TaskSpec.placement: object expected");
+                    m.placement = $root.tsswarm.v1.Placement.fromObject(d.placement, q + 1);
+                }
                 return m;
             };
 
@@ -7763,6 +7786,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.forceUpdate = o.longs === $String ? $util.Long.prototype.toString.call(m.forceUpdate) : o.longs === $Number ? new $util.LongBits(m.forceUpdate.low >>> 0, m.forceUpdate.high >>> 0).toNumber() : m.forceUpdate;
                 }
+                if (m.placement != null && $Object.hasOwnProperty.call(m, "placement")) {
+                    d.placement = $root.tsswarm.v1.Placement.toObject(m.placement, o, q + 1);
+                }
                 return d;
             };
 
@@ -7777,6 +7803,164 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return TaskSpec;
+        })();
+
+        v1.Placement = (function() {
+
+            const Placement = function (p) {
+                this.spread = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Placement.prototype.spread = $util.emptyArray;
+            Placement.prototype.maxReplicasPerNode = 0;
+
+            Placement.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spread != null && m.spread.length) {
+                    for (var i = 0; i < m.spread.length; ++i)
+                        w.uint32(10).string(m.spread[i]);
+                }
+                if (m.maxReplicasPerNode != null && $Object.hasOwnProperty.call(m, "maxReplicasPerNode") && m.maxReplicasPerNode !== 0)
+                    w.uint32(16).int32(m.maxReplicasPerNode);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Placement.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Placement();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.spread && m.spread.length))
+                                m.spread = [];
+                            m.spread.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.maxReplicasPerNode = v;
+                            else
+                                delete m.maxReplicasPerNode;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Placement.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Placement)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Placement: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Placement();
+                if (d.spread) {
+                    if (!$Array.isArray(d.spread))
+                        throw $TypeError(".tsswarm.v1.Placement.spread: array expected");
+                    m.spread = $Array(d.spread.length);
+                    for (var i = 0; i < d.spread.length; ++i) {
+                        m.spread[i] = $String(d.spread[i]);
+                    }
+                }
+                if (d.maxReplicasPerNode != null) {
+                    if ($Number(d.maxReplicasPerNode) !== 0) {
+                        m.maxReplicasPerNode = d.maxReplicasPerNode | 0;
+                    }
+                }
+                return m;
+            };
+
+            Placement.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.spread = [];
+                }
+                if (o.defaults) {
+                    d.maxReplicasPerNode = 0;
+                }
+                if (m.spread && m.spread.length) {
+                    d.spread = $Array(m.spread.length);
+                    for (var j = 0; j < m.spread.length; ++j) {
+                        d.spread[j] = m.spread[j];
+                    }
+                }
+                if (m.maxReplicasPerNode != null && $Object.hasOwnProperty.call(m, "maxReplicasPerNode")) {
+                    d.maxReplicasPerNode = m.maxReplicasPerNode;
+                }
+                return d;
+            };
+
+            Placement.prototype.toJSON = function() {
+                return Placement.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Placement.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Placement";
+            };
+
+            return Placement;
         })();
 
         v1.ServiceDependency = (function() {
@@ -12059,6 +12243,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.Volume = (function() {
 
             const Volume = function (p) {
+                this.nodeIds = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -12070,6 +12255,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Volume.prototype.projectId = "";
             Volume.prototype.spec = null;
             Volume.prototype.pendingDelete = false;
+            Volume.prototype.nodeIds = $util.emptyArray;
 
             Volume.encode = function (m, w, q) {
                 if (!w)
@@ -12088,6 +12274,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.VolumeSpec.encode(m.spec, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete") && m.pendingDelete !== false)
                     w.uint32(40).bool(m.pendingDelete);
+                if (m.nodeIds != null && m.nodeIds.length) {
+                    for (var i = 0; i < m.nodeIds.length; ++i)
+                        w.uint32(162).string(m.nodeIds[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12160,6 +12350,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.pendingDelete;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodeIds && m.nodeIds.length))
+                                m.nodeIds = [];
+                            m.nodeIds.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12212,6 +12410,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.pendingDelete = $Boolean(d.pendingDelete);
                     }
                 }
+                if (d.nodeIds) {
+                    if (!$Array.isArray(d.nodeIds))
+                        throw $TypeError(".tsswarm.v1.Volume.nodeIds: array expected");
+                    m.nodeIds = $Array(d.nodeIds.length);
+                    for (var i = 0; i < d.nodeIds.length; ++i) {
+                        m.nodeIds[i] = $String(d.nodeIds[i]);
+                    }
+                }
                 return m;
             };
 
@@ -12223,6 +12429,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodeIds = [];
+                }
                 if (o.defaults) {
                     d.id = "";
                     d.meta = null;
@@ -12244,6 +12453,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete")) {
                     d.pendingDelete = m.pendingDelete;
+                }
+                if (m.nodeIds && m.nodeIds.length) {
+                    d.nodeIds = $Array(m.nodeIds.length);
+                    for (var j = 0; j < m.nodeIds.length; ++j) {
+                        d.nodeIds[j] = m.nodeIds[j];
+                    }
                 }
                 return d;
             };

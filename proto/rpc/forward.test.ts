@@ -6,6 +6,7 @@ import type { Caller } from './caller.ts';
 import { connect } from './client.ts';
 import type { Connection } from './client.ts';
 import { forwarding } from './forward.ts';
+import type { LeaderConnection } from './forward.ts';
 import type { LiveIdentity } from './live-identity.ts';
 import { createRpcServer } from './server.ts';
 import { dispatcherService, tasksService } from './services.ts';
@@ -18,13 +19,15 @@ describe('passing calls on to the leader', () => {
   const closers: (() => void)[] = [];
   const seen: Caller[] = [];
   let gone = Promise.withResolvers<void>();
+  /** What a change does on the leader. */
+  let change: () => Promise<void>;
   /** Which connection each manager takes for the leader's. */
-  let leaderOf: { leader: () => Connection | undefined; follower: () => Connection | undefined };
+  let leaderOf: { leader: () => LeaderConnection | undefined; follower: () => LeaderConnection | undefined };
   let toFollower: Connection;
   /** From the leader to the follower. */
   let back: Connection;
 
-  async function serve(identity: LiveIdentity, leader: () => Connection | undefined): Promise<string> {
+  async function serve(identity: LiveIdentity, leader: () => LeaderConnection | undefined): Promise<string> {
     const server = createRpcServer();
     server.add(
       dispatcherService,
@@ -39,7 +42,7 @@ describe('passing calls on to the leader', () => {
           },
           heartbeat: () => Promise.reject(new TsswarmError('CONFLICT', 'beating: not now', { hint: 'later' })),
           async *assignments() {},
-          updateTaskStatus: () => Promise.resolve({}),
+          updateTaskStatus: () => change().then(() => ({})),
         },
         leader,
       ),
@@ -73,6 +76,7 @@ describe('passing calls on to the leader', () => {
     cluster = await caCluster();
     [worker, follower] = [await cluster.member('worker'), await cluster.member('manager')];
     seen.length = 0;
+    change = () => Promise.resolve();
     gone = Promise.withResolvers();
     const leaderAddress = await serve(cluster.manager, () => leaderOf.leader());
     const followerAddress = await serve(follower, () => leaderOf.follower());
@@ -125,6 +129,32 @@ describe('passing calls on to the leader', () => {
     await assert.rejects(toFollower.service(dispatcherService).updateTaskStatus(update), (error) =>
       isTsswarmError(error, 'NOT_LEADER'),
     );
+  });
+
+  it('brings the answer of a leader that was lost by what it was asked, and does not wait for one that never comes', async () => {
+    const update = { sessionId: 's', nodeId: worker.node.nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
+    const leading = leaderOf.follower();
+    assert.ok(leading !== undefined);
+    let lost = new AbortController();
+    leaderOf.follower = () => ({ ...leading, lost: lost.signal });
+    const answer = Promise.withResolvers<void>();
+    change = () => {
+      // It was demoted: the others hear of that before it has answered.
+      lost.abort();
+      setImmediate(answer.resolve);
+      return answer.promise;
+    };
+    assert.deepEqual(await toFollower.service(dispatcherService).updateTaskStatus(update), {});
+    lost = new AbortController();
+    change = () => {
+      lost.abort();
+      return new Promise(() => undefined);
+    };
+    await assert.rejects(toFollower.service(dispatcherService).updateTaskStatus(update), (error) => {
+      assert.ok(isTsswarmError(error, 'OUTCOME_UNKNOWN'));
+      assert.match(error.message, /the leader was lost before it answered/);
+      return true;
+    });
   });
 
   it('says so while nobody leads', async () => {

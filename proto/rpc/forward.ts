@@ -49,6 +49,8 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
 
 /** How long a reader waits to hear that the leader is another before it asks again. */
 const NEWS_MS = 1_500;
+/** A leader that is lost because it was demoted, or has handed over, still answers what it was asked before. */
+const ANSWER_MS = 1_000;
 /** Methods whose names begin so change nothing, and can be asked twice. */
 const READS = /^(list|get)[A-Z]/;
 
@@ -67,8 +69,10 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote): AnyHandl
       const remote = await find(caller, signal);
       if (remote === undefined) return answer(request, signal, caller);
       const { client, lost } = remote;
+      // What only reads is asked again elsewhere at once. The answer to a change may be on its way.
+      const patience = new Patience(lost, READS.test(name) ? 0 : ANSWER_MS);
       try {
-        return await (client[name]?.(request, either(signal, lost)) as Promise<unknown>);
+        return await (client[name]?.(request, either(signal, patience.over)) as Promise<unknown>);
       } catch (error) {
         if (signal.aborted || lost === undefined) throw error;
         if (READS.test(name) && tries === 0 && (lost.aborted || isTsswarmError(error, 'UNAVAILABLE'))) {
@@ -80,9 +84,38 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote): AnyHandl
           cause: error,
           hint: 'see whether it was done, and repeat it if not',
         });
+      } finally {
+        patience.end();
       }
     }
   };
+}
+
+/** Says when a leader that was lost is no longer waited for. */
+class Patience {
+  readonly #over = new AbortController();
+  readonly #lost: AbortSignal | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #begin: () => void;
+
+  constructor(lost: AbortSignal | undefined, ms: number) {
+    this.#lost = lost;
+    this.#begin = () => {
+      if (ms === 0) this.#over.abort(lost?.reason);
+      else this.#timer = setTimeout(() => this.#over.abort(lost?.reason), ms);
+    };
+    if (lost?.aborted === true) this.#begin();
+    else lost?.addEventListener('abort', this.#begin, { once: true });
+  }
+
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+    this.#lost?.removeEventListener('abort', this.#begin);
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -189,6 +189,16 @@ export interface TaskSpec {
   readonly constraints: readonly string[];
   /** Raised to force a replacement with an otherwise equal spec. */
   readonly forceUpdate: number;
+  /** Absent: no preferences, any number per node. Tasks that wait follow the service's, not their own. */
+  readonly placement?: Placement;
+}
+
+/** How tasks are spread over the nodes that match their constraints. */
+export interface Placement {
+  /** Labels over whose values tasks are spread evenly, the first one first: "node.labels.zone". */
+  readonly spread: readonly string[];
+  /** 0: any number. */
+  readonly maxReplicasPerNode: number;
 }
 
 export type DependencyCondition = 'started' | 'healthy' | 'completed';
@@ -453,6 +463,8 @@ export interface Volume {
   readonly spec: VolumeSpec;
   /** `down -v`: the nodes remove the data once no task uses it, then the object goes. */
   readonly pendingDelete: boolean;
+  /** Nodes on which a task has made it: its data is there. Absent: none yet. */
+  readonly nodeIds?: readonly NodeId[];
 }
 
 export interface SecretSpec {

@@ -1,5 +1,5 @@
 import type { ProjectId, ServiceId, TaskId } from '../../base/ids.ts';
-import type { Meta, Network, Service, ServiceSpec, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { Meta, Network, Node, Service, ServiceSpec, Task, TaskStatus } from '../../proto/types/index.ts';
 import type { ProjectView } from '../../cli/tscompose/project/view.ts';
 import { networkSpec, serviceSpec, taskSpec } from './specs.ts';
 
@@ -106,4 +106,29 @@ export function show(
     removedVolumes: [],
   });
   return view;
+}
+
+/** A ready, active worker with 4 CPUs and 8 GB; `labels` are the node's. */
+export function node(
+  id: string,
+  labels: Readonly<Record<string, string>> = {},
+  change: {
+    readonly spec?: Partial<Node['spec']>;
+    readonly description?: Partial<Node['description']>;
+    readonly status?: Partial<Node['status']>;
+  } = {},
+): Node {
+  return {
+    id: id as Node['id'],
+    meta: meta(),
+    spec: { role: 'worker', availability: 'active', labels, ...change.spec },
+    description: {
+      hostname: id,
+      platform: { os: 'linux', architecture: 'amd64' },
+      resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
+      engine: { version: '1', labels: {} },
+      ...change.description,
+    },
+    status: { state: 'ready', message: '', address: '', ...change.status },
+  };
 }

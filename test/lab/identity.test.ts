@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cfssl } from '../builders/cfssl.ts';
@@ -62,7 +63,9 @@ describe('the identity of a cluster', function () {
     ...flags,
     to,
   ];
-  /** "m0/shop-web-1 4711": every container and its process, on whatever machine. */
+  const seen = (look: () => boolean, what: string): Promise<true> =>
+    eventually(() => (look() ? true : undefined), what);
+  /** "m0/<task id>": a container that is replaced, or started again, is another task. */
   const containers = (): string[] =>
     [0, 1, 2, 3, 4].flatMap((index) =>
       ok('node', 'ps', `m${index}`, '-f', 'desired-state=running', '--no-trunc', '--format', '{{.Node}}/{{.ID}}')
@@ -105,7 +108,10 @@ describe('the identity of a cluster', function () {
     const [root, worker, before] = [ok('ca'), token('worker'), containers()];
     await lab.kill(4);
     await eventually(() => (nodeList('{{.Status}}', '-f', 'name=m4').includes('Down') ? true : undefined), 'm4 down');
-    assert.equal(ok('ca', '--rotate', '--detach'), '');
+    const rotating = lab.machine(0).start('tsswarm', 'ca', '--rotate');
+    let said = '';
+    rotating.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    const ended = once(rotating, 'close');
     for (let count = 0; count < 5; count++)
       lab.machine(count % 3).ok('tsswarm', 'node', 'update', '--label-add', `count=${count}`, 'm1');
     await eventually(() => {
@@ -113,6 +119,11 @@ describe('the identity of a cluster', function () {
       return now.filter((line) => line.endsWith(' Ready')).length === 4 ? true : undefined;
     }, 'new certificates on four nodes');
     assert.deepEqual(nodeList('{{.Hostname}}', '-f', 'name=m4'), ['m4']);
+    await seen(() => said.includes('Certificates of the new root  4/5 nodes\n'), 'what has been done so far');
+    assert.match(said, /Node m4 {2}Down {2}it is down and holds the rotation up: start it, or take it out/);
+    rotating.kill('SIGINT');
+    assert.deepEqual(await ended, [130, null]);
+    assert.match(said, /The rotation goes on: "tsswarm ca" shows how far it is\.\n$/);
     const { stdout, stderr } = lab.machine(1).run('tsswarm', 'ca');
     assert.equal(stdout, root, 'the root that is left');
     assert.match(stderr, /a rotation is under way.*: 4\/5 nodes use the new one\nwaiting for m4: it is down and holds/);

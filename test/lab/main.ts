@@ -1,24 +1,32 @@
 /**
- * `npm run test:lab -- [rounds] [seed] [fault]`: three managers in a lab, clients that write all the time, and one fault after the
+ * `npm run test:lab -- [--etcd] [rounds] [seed] [fault]`: three managers in a lab, clients that write all the time, and one fault after the
  * other, drawn from the seed. After each one the lab is healed and every acknowledged write must be there, asked at every
- * manager. Prints how long no write was accepted after the leader was killed.
+ * manager. Prints how long no write was accepted after the leader was killed. With --etcd the state is in an external etcd of three
+ * members on the same wire, to which things happen too.
  */
 import { seededRandom } from '../../base/random.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { membershipService } from '../../proto/rpc/services.ts';
+import { EtcdCluster } from '../builders/etcd-cluster.ts';
 import { Clocks } from './clocks.ts';
+import { etcdFaults } from './etcd-faults.ts';
 import { FAULTS, mountSmallDisk, unmountSmallDisk } from './faults.ts';
+import type { Fault } from './faults.ts';
 import { Lab } from './lab.ts';
 import { Writers } from './writers.ts';
 
 const HEAL_MS = 45_000;
-const [rounds = '200', seedText = String(Date.now() % 1_000_000), only] = process.argv.slice(2);
+const isOnEtcd = process.argv.includes('--etcd');
+const [rounds = '200', seedText = String(Date.now() % 1_000_000), only] = process.argv
+  .slice(2)
+  .filter((word) => word !== '--etcd');
 const random = seededRandom(Number(seedText));
-const names = Object.keys(FAULTS).filter((name) => only === undefined || name === only);
-if (names.length === 0) throw new Error(`the fault "${only}" is none of ${Object.keys(FAULTS).join(', ')}`);
 
 const clocks = new Clocks(3);
 const lab = Lab.create('tslf', 3, (index) => clocks.environment(index));
+const etcd = isOnEtcd ? await EtcdCluster.start(3, lab.openSwitch()) : undefined;
+const faults: Readonly<Record<string, Fault>> = { ...FAULTS, ...(etcd === undefined ? {} : etcdFaults(etcd)) };
+const names = Object.keys(faults).filter((name) => only === undefined || name === only);
 const sockets = lab.machines.map(({ socket }) => socket);
 const writers = new Writers(sockets, () => random.next());
 const failovers: number[] = [];
@@ -26,8 +34,9 @@ const counts = new Map<string, number>();
 const started = performance.now();
 let failure: unknown;
 try {
+  if (names.length === 0) throw new Error(`the fault "${only}" is none of ${Object.keys(faults).join(', ')}`);
   mountSmallDisk(lab);
-  lab.form(3);
+  lab.form(3, 3, etcd === undefined ? [] : ['--store', `etcd://${etcd.endpoints.join(',')}`]);
   writers.start(['m0', 'm1', 'm2', 'm0']);
   for (let round = 1; round <= Number(rounds); round++) {
     const leader = await healthy();
@@ -35,7 +44,7 @@ try {
     counts.set(name, (counts.get(name) ?? 0) + 1);
     const follower = (leader + 1 + Math.floor(random.next() * 2)) % 3;
     const at = performance.now();
-    const end = await FAULTS[name]?.(lab, { leader, follower, clocks });
+    const end = await faults[name]?.(lab, { leader, follower, clocks });
     const killed = performance.now();
     if (name === 'kill -9 of the leader') failovers.push(await accepted(killed));
     await wait(300 + random.next() * 1500);
@@ -58,6 +67,7 @@ for (const machine of lab.machines.toReversed()) machine.run('tsswarm', 'leave',
 unmountSmallDisk(lab);
 lab.dispose();
 clocks.dispose();
+await etcd?.stop();
 failovers.sort((a, b) => a - b);
 const quantile = (part: number): string =>
   (failovers[Math.min(failovers.length - 1, Math.floor(failovers.length * part))] ?? NaN).toFixed(0);

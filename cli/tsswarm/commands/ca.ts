@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { CaRotationNode, GetCaResponse } from '../../../proto/types/index.ts';
 import { openNode } from '../../local-node/index.ts';
@@ -5,6 +6,8 @@ import type { NodeClient, NodePlace } from '../../local-node/index.ts';
 import { openDisplay } from '../../render/index.ts';
 import type { ProgressRow } from '../../render/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { watchInterrupts } from '../../terminal/interrupts.ts';
+import { ExitCode } from '../../terminal/program.ts';
 import { clusterSettings } from '../cluster-settings.ts';
 import { pemIn, readExternalCas } from '../external-ca.ts';
 
@@ -19,6 +22,8 @@ export interface CaOptions {
 }
 
 const LOOK_EVERY_MS = 250;
+/** 128 + SIGINT. */
+const INTERRUPTED = 130;
 /** How long no manager may answer while a rotation is watched: the leader's own certificate changes too. */
 const PATIENCE_MS = 30_000;
 
@@ -79,9 +84,10 @@ async function rotate(node: NodeClient, options: CaOptions, terminal: Terminal):
   if (options.detach === true) return;
   const mode = options.quiet === true ? 'quiet' : terminal.redraws ? 'tty' : 'plain';
   const display = openDisplay({ mode, stream: process.stderr, style: terminal.errStyle, title: 'Rotating' });
+  const interrupts = watchInterrupts();
   try {
     let last: GetCaResponse['rotation'];
-    for await (const { rotation, rootCertificate: now } of statuses(node)) {
+    for await (const { rotation, rootCertificate: now } of statuses(node, interrupts.first)) {
       if (rotation?.rootCertificate === rootCertificate) {
         last = rotation;
         display.update(rowsOf(rotation.nodes));
@@ -92,22 +98,29 @@ async function rotate(node: NodeClient, options: CaOptions, terminal: Terminal):
           hint: 'see tsswarm ca',
         });
       }
-      display.update(rowsOf((last?.nodes ?? []).map((one) => ({ ...one, done: true }))));
+      // A rotation can be through before anybody has looked.
+      if (last !== undefined) display.update(rowsOf(last.nodes.map((one) => ({ ...one, done: true }))));
       break;
     }
   } finally {
+    interrupts.close();
     display.close();
+  }
+  if (interrupts.first.aborted) {
+    terminal.err('The rotation goes on: "tsswarm ca" shows how far it is.\n');
+    throw new ExitCode(INTERRUPTED);
   }
   if (options.quiet !== true) terminal.out(rootCertificate);
 }
 
-/** How the rotation is, again and again; managers that do not answer for a moment are waited for. */
-async function* statuses(node: NodeClient): AsyncGenerator<GetCaResponse> {
-  for (let answered = performance.now(); ;) {
+/** How the rotation is, again and again, until the user has enough; managers that do not answer for a moment are waited for. */
+async function* statuses(node: NodeClient, enough: AbortSignal): AsyncGenerator<GetCaResponse> {
+  for (let answered = performance.now(); !enough.aborted;) {
     try {
-      yield await node.membership.getCa({});
+      yield await node.membership.getCa({}, enough);
       answered = performance.now();
     } catch (error) {
+      if (enough.aborted) return;
       const waits = isTsswarmError(error) && error.retryable;
       if (!waits || performance.now() - answered > PATIENCE_MS) {
         throw new TsswarmError('UNAVAILABLE', `watching the rotation of the CA: ${messageOf(error)}`, {
@@ -116,7 +129,7 @@ async function* statuses(node: NodeClient): AsyncGenerator<GetCaResponse> {
         });
       }
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    await wait(LOOK_EVERY_MS, undefined, { signal: enough }).catch(() => undefined);
   }
 }
 

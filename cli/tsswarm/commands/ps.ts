@@ -54,9 +54,15 @@ export function renderTasks(tasks: readonly Task[], nodes: readonly Node[], now:
       hostnames.get(task.nodeId) ?? task.nodeId,
       task.desiredState,
       `${stateOf(task)} ${durationWords(now - task.status.timestamp).toLowerCase()} ago`,
-      trunc ? cutTo(task.status.error, ERROR_COLUMNS) : task.status.error,
+      trunc ? cutTo(reasonOf(task), ERROR_COLUMNS) : reasonOf(task),
     ]),
   );
+}
+
+/** Why it failed, or why it does not start. */
+function reasonOf({ status, held }: Task): string {
+  if (status.error !== '' || held || status.state !== 'pending') return status.error;
+  return status.message === 'allocated' ? '' : status.message;
 }
 
 function stateOf({ status, held }: Task): string {

@@ -80,22 +80,12 @@ export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLo
   let pending = new Overlay();
   for (const { content } of frames) pending.apply(decodeBatch(content));
   const journal = new Journal(journalPath, number + frames.length);
-  const bringIn = (): void => {
-    try {
-      root.transactionSync(() => take(pending, journal.number));
-    } catch (cause) {
-      throw new TsswarmError(
-        /no space/i.test(messageOf(cause)) ? 'DISK_FULL' : 'INTERNAL',
-        `opening the log "${path}": ${messageOf(cause)}`,
-        {
-          cause,
-          hint: 'nothing is lost: make room on the disk, or see to it, and start the node again',
-        },
-      );
-    }
-  };
   if (damaged === undefined) {
-    if (frames.length > 0) bringIn();
+    try {
+      if (frames.length > 0) root.transactionSync(() => take(pending, journal.number));
+    } catch (cause) {
+      throw failed('opening', path, cause);
+    }
     pending = new Overlay();
     removeJournal(journalPath);
   }
@@ -132,7 +122,9 @@ export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLo
         await root.flushed;
         taking = undefined;
       } catch (cause) {
-        failure = { cause };
+        // They reject too, and nobody else listens.
+        for (const end of [root.committed, root.flushed]) Promise.resolve(end).catch(() => undefined);
+        failure = { cause: failed('writing', path, await reasonOf(cause)) };
       }
     })();
   };
@@ -234,4 +226,23 @@ export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLo
       await root.close();
     },
   };
+}
+
+/** What LMDB says of a commit that failed is behind a promise. */
+async function reasonOf(cause: unknown): Promise<unknown> {
+  const { commitError } = cause as { commitError?: Promise<never> };
+  return commitError === undefined ? cause : commitError.catch((reason: unknown) => reason);
+}
+
+/** Nothing that was promised is lost with it: the journal has what LMDB has not. */
+function failed(action: string, path: string, cause: unknown): TsswarmError {
+  const reason = messageOf(cause);
+  return new TsswarmError(
+    /no space/i.test(reason) ? 'DISK_FULL' : 'INTERNAL',
+    `${action} the log "${path}": ${reason}`,
+    {
+      cause,
+      hint: 'nothing is lost: make room on the disk, or see to it, and start the node again',
+    },
+  );
 }

@@ -73,6 +73,10 @@ export class Election implements LeadershipSource {
     return this.#options.leaseMs + ELECTION_MS;
   }
 
+  stillLeads(): boolean {
+    return this.isReady;
+  }
+
   trouble(): ReturnType<NonNullable<LeadershipSource['trouble']>> {
     return this.#options.trouble();
   }

@@ -85,7 +85,7 @@ export function answerOf(
   port: number,
 ): Promise<string | undefined> {
   const script = `exec 3<>/dev/${kind}/${address}/${port} || exit 1; echo hello >&3; head -n 1 <&3`;
-  return run(netns, ['timeout', '1', 'bash', '-c', script]);
+  return run(netns, ['timeout', '3', 'bash', '-c', script]);
 }
 
 /** Runs a command in a namespace. @returns its output, trimmed; undefined if it failed or said nothing */

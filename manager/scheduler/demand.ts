@@ -1,0 +1,51 @@
+import { parseSpread } from '../../base/constraint.ts';
+import type { SpreadLabel } from '../../base/constraint.ts';
+import type { PublishedPort, Service, Task } from '../../proto/types/index.ts';
+import { nodeTest } from './constraints.ts';
+import type { NodeTest } from './constraints.ts';
+import { peersKey } from './node-entry.ts';
+import { localVolumesOf } from './volumes.ts';
+
+/** What tasks of one kind ask of a node. */
+export interface Demand {
+  readonly serviceId: string;
+  readonly peersKey: string;
+  readonly tests: readonly NodeTest[];
+  /** The same for equal constraints. */
+  readonly testsKey: string;
+  readonly nanoCpus: number;
+  readonly memoryBytes: number;
+  readonly ports: readonly PublishedPort[];
+  /** 0: any number. */
+  readonly maxReplicasPerNode: number;
+  readonly spread: readonly SpreadLabel[];
+  readonly volumes: readonly string[];
+}
+
+/** Tasks with the same key ask for the same: they are placed together. */
+export function demandKey(task: Task): string {
+  const own = task.oneOff ? `/${task.id}` : '';
+  const node = task.boundNode === undefined ? '' : `@${task.boundNode}`;
+  const ports = task.ports.map(({ hostIp, published, protocol }) => `;${hostIp}:${published}/${protocol}`).join('');
+  return `${peersKey(task)}${own}${node}${ports}`;
+}
+
+/**
+ * @param service as it is now: how tasks are spread may change without them, also for those that wait already
+ */
+export function demandOf(task: Task, service: Service | undefined): Demand {
+  const { constraints, reservations } = task.spec;
+  const placement = task.oneOff ? undefined : (service?.spec.task ?? task.spec).placement;
+  return {
+    serviceId: task.serviceId,
+    peersKey: peersKey(task),
+    tests: constraints.map(nodeTest),
+    testsKey: constraints.join('\n'),
+    nanoCpus: reservations.nanoCpus ?? 0,
+    memoryBytes: reservations.memoryBytes ?? 0,
+    ports: task.ports,
+    maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
+    spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),
+    volumes: localVolumesOf(task),
+  };
+}

@@ -1,0 +1,90 @@
+import type { Node, PublishedPort, Task } from '../../proto/types/index.ts';
+import { portsClash } from '../model/ports.ts';
+import { isLive } from '../model/task-state.ts';
+
+/** Tasks that are spread evenly among themselves: those of one service and one version of its spec. */
+export const peersKey = (task: Pick<Task, 'serviceId' | 'specVersion'>): string =>
+  `${task.serviceId}/${task.specVersion}`;
+
+/** A node and what is reserved, published and run there. */
+export class NodeEntry {
+  node: Node;
+  /** Place among the nodes, oldest first: decides where nothing else does. */
+  readonly order: number;
+  nanoCpus = 0;
+  memoryBytes = 0;
+  /** Tasks that have not ended, of all services. */
+  tasks = 0;
+  /** Live replicas by service, of every version of its spec. */
+  readonly #replicas = new Map<string, number>();
+  /** Live replicas by service and version of its spec. */
+  readonly #peers = new Map<string, number>();
+  readonly #ports: PublishedPort[] = [];
+
+  constructor(node: Node, order: number) {
+    this.node = node;
+    this.order = order;
+  }
+
+  /** Counts a task that has this node and has not ended; its reservations are held until it has. */
+  add(task: Task): void {
+    this.#count(task, 1);
+    this.#ports.push(...task.ports);
+  }
+
+  /** Takes back what {@link add} counted. */
+  subtract(task: Task): void {
+    this.#count(task, -1);
+    for (const port of task.ports) {
+      const at = this.#ports.findIndex((other) => other.published === port.published && portsClash(other, port));
+      if (at >= 0) this.#ports.splice(at, 1);
+    }
+  }
+
+  /** The node as it will be when `tasks` have ended. */
+  without(tasks: readonly Task[]): NodeEntry {
+    const copy = new NodeEntry(this.node, this.order);
+    copy.nanoCpus = this.nanoCpus;
+    copy.memoryBytes = this.memoryBytes;
+    copy.tasks = this.tasks;
+    for (const [key, count] of this.#replicas) copy.#replicas.set(key, count);
+    for (const [key, count] of this.#peers) copy.#peers.set(key, count);
+    copy.#ports.push(...this.#ports);
+    for (const task of tasks) copy.subtract(task);
+    return copy;
+  }
+
+  replicasOf(serviceId: string): number {
+    return this.#replicas.get(serviceId) ?? 0;
+  }
+
+  peersOf(key: string): number {
+    return this.#peers.get(key) ?? 0;
+  }
+
+  publishes(port: PublishedPort): boolean {
+    return this.#ports.some((other) => portsClash(other, port));
+  }
+
+  /** The scarcer one of CPU and memory: the share that is reserved. */
+  get reservedShare(): number {
+    const { nanoCpus, memoryBytes } = this.node.description.resources;
+    return Math.max(this.nanoCpus / Math.max(1, nanoCpus), this.memoryBytes / Math.max(1, memoryBytes));
+  }
+
+  #count(task: Task, sign: 1 | -1): void {
+    this.nanoCpus += sign * (task.spec.reservations.nanoCpus ?? 0);
+    this.memoryBytes += sign * (task.spec.reservations.memoryBytes ?? 0);
+    this.tasks += sign;
+    // One that is on its way out makes room; one that was started by hand is no replica.
+    if (task.oneOff || !isLive(task)) return;
+    increase(this.#replicas, task.serviceId, sign);
+    increase(this.#peers, peersKey(task), sign);
+  }
+}
+
+function increase(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+}

@@ -1,0 +1,438 @@
+import assert from 'node:assert/strict';
+import type { ServiceSpec, Node, Service, Task, TaskSpec, Volume } from '../../proto/types/index.ts';
+import { node, service as newService, task as newTask } from '../../test/builders/objects.ts';
+import { taskSpec } from '../../test/builders/specs.ts';
+import { Scheduler } from './schedule.ts';
+import type { Decision } from './schedule.ts';
+
+const GB = 2 ** 30;
+
+/** A store that keeps what the scheduler decides. */
+class Cluster {
+  readonly scheduler = new Scheduler();
+  nodes: Node[] = [];
+  tasks: Task[] = [];
+  readonly services = new Map<string, Service>();
+  readonly volumes = new Map<string, Volume>();
+
+  constructor(...nodes: Node[]) {
+    this.nodes = nodes;
+  }
+
+  service(name: string, spec: Partial<TaskSpec> = {}, change: Partial<Service> = {}, rest: Partial<ServiceSpec> = {}) {
+    const service = newService(name, change, { task: taskSpec({ networks: [], ...spec }), ...rest });
+    this.services.set(service.id, service);
+    return service;
+  }
+
+  add(of: Service, slot: number, change: Partial<Task> = {}, status: Partial<Task['status']> = {}): Task {
+    const waiting = { state: 'pending', message: 'allocated', containerId: '', ...status } as const;
+    const made = newTask(of, slot, waiting, {
+      id: `${of.id}-${slot}-${this.tasks.length}` as Task['id'],
+      nodeId: '',
+      ...change,
+    });
+    this.tasks.push(made);
+    return made;
+  }
+
+  addMany(of: Service, count: number): void {
+    for (let slot = 1; slot <= count; slot++) this.add(of, slot);
+  }
+
+  decide(limit?: number): Decision {
+    return this.scheduler.decide(
+      {
+        nodes: [...this.nodes],
+        tasks: [...this.tasks],
+        service: (id) => this.services.get(id),
+        volume: (name) => this.volumes.get(name),
+        tasksOf: (id) => this.tasks.filter(({ serviceId }) => serviceId === id),
+      },
+      1,
+      limit,
+    );
+  }
+
+  /** Decides and keeps the result. */
+  run(limit?: number): Decision {
+    const decision = this.decide(limit);
+    const changed = new Map(decision.tasks.map((task) => [task.id, { ...task }]));
+    this.tasks = this.tasks.map((task) => changed.get(task.id) ?? task);
+    for (const volume of decision.volumes) this.volumes.set(volume.spec.name, { ...volume });
+    return decision;
+  }
+
+  set(id: string, change: Partial<Task>, status: Partial<Task['status']> = {}): void {
+    this.tasks = this.tasks.map((task) =>
+      task.id === id ? { ...task, ...change, status: { ...task.status, ...status } } : task,
+    );
+  }
+
+  setNode(changed: Node): void {
+    this.nodes = this.nodes.map((node) => (node.id === changed.id ? changed : node));
+  }
+
+  /** "a:2 b:1" */
+  get spread(): string {
+    const counts = new Map<string, number>(this.nodes.map(({ id }) => [id, 0]));
+    for (const { nodeId } of this.tasks) if (nodeId !== '') counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    return [...counts].map(([id, count]) => `${id}:${count}`).join(' ');
+  }
+
+  message(slot = 1): string | undefined {
+    return this.tasks.find((task) => task.slot === slot)?.status.message;
+  }
+}
+
+const volumeMount = (source: string, driverOptions: Record<string, string> = {}) => ({
+  container: {
+    ...taskSpec().container,
+    mounts: [
+      {
+        type: 'volume' as const,
+        source,
+        target: '/data',
+        readOnly: false,
+        noCopy: false,
+        subpath: '',
+        driver: 'local',
+        driverOptions,
+        labels: {},
+      },
+    ],
+  },
+});
+const volume = (name: string, nodeIds?: string[]): Volume => ({
+  id: `volume-${name}` as Volume['id'],
+  meta: { version: 1, createdAt: 0, updatedAt: 0 },
+  projectId: 'project' as Volume['projectId'],
+  spec: { name, composeName: name, driver: 'local', driverOptions: {}, labels: {} },
+  pendingDelete: false,
+  ...(nodeIds === undefined ? {} : { nodeIds: nodeIds as Node['id'][] }),
+});
+const hostPort = (published: number, hostIp = '') => [
+  { target: 80, published, protocol: 'tcp' as const, mode: 'host' as const, hostIp },
+];
+
+describe('Scheduler', () => {
+  it('gives every node its share, the older ones first', () => {
+    const cluster = new Cluster(node('a'), node('b'), node('c'));
+    cluster.addMany(cluster.service('web'), 7);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:3 b:2 c:2');
+  });
+
+  it('counts the tasks of the service first, then all', () => {
+    const cluster = new Cluster(node('a'), node('b'));
+    cluster.add(cluster.service('db'), 1);
+    cluster.run();
+    cluster.addMany(cluster.service('web'), 1);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:1 b:1');
+    cluster.add(cluster.service('web'), 2);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:2 b:1');
+  });
+
+  it('prefers the node with the smaller share reserved where the counts are equal', () => {
+    const cluster = new Cluster(node('a'), node('b'));
+    cluster.addMany(cluster.service('small', { reservations: { memoryBytes: GB } }), 1);
+    cluster.addMany(cluster.service('big', { reservations: { memoryBytes: 4 * GB } }), 1);
+    cluster.run();
+    cluster.addMany(cluster.service('web'), 1);
+    cluster.run();
+    assert.equal(cluster.tasks.at(-1)?.nodeId, 'a');
+  });
+
+  it('passes by nodes that are down, paused or drained', () => {
+    const cluster = new Cluster(
+      node('a', {}, { status: { state: 'down' } }),
+      node('b', {}, { spec: { availability: 'pause' } }),
+      node('c', {}, { spec: { availability: 'drain' } }),
+      node('d'),
+    );
+    cluster.addMany(cluster.service('web'), 2);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:0 b:0 c:0 d:2');
+  });
+
+  it('says what hinders, the nodes that lack least first', () => {
+    const cluster = new Cluster(
+      ...['a', 'b'].map((id) => node(id, { disk: 'ssd' })),
+      ...['c', 'd', 'e'].map((id) => node(id)),
+    );
+    const full = cluster.service('full', {
+      reservations: { memoryBytes: 7.75 * GB },
+      constraints: ['node.labels.disk==ssd'],
+    });
+    cluster.addMany(full, 2);
+    cluster.run();
+    const web = { reservations: { memoryBytes: GB / 2 }, constraints: ['node.labels.disk == ssd'] };
+    cluster.addMany(cluster.service('web', web), 3);
+    assert.equal(cluster.run().tasks.length, 3);
+    assert.equal(
+      cluster.tasks.at(-1)?.status.message,
+      'no suitable node: 2 of 5 lack 512 MB of memory, 3 do not match node.labels.disk==ssd',
+    );
+    assert.equal(cluster.tasks.at(-1)?.status.state, 'pending');
+    assert.deepEqual(cluster.run().tasks, [], 'what was said is not said again');
+  });
+
+  for (const [name, spec, message] of [
+    ['CPUs', { reservations: { nanoCpus: 4.5e9 } }, '1 of 4 lacks 4.5 CPUs'],
+    ['memory', { reservations: { memoryBytes: 16 * GB } }, '1 of 4 lacks 16 GB of memory'],
+    ['a constraint', { constraints: ['node.role==manager', 'node.id==a'] }, '1 of 4 does not match node.role==manager'],
+  ] as const) {
+    it(`says that nodes are down, paused or drained, and that one lacks ${name}`, () => {
+      const cluster = new Cluster(
+        node('a'),
+        node('b', {}, { status: { state: 'down' } }),
+        node('c', {}, { spec: { availability: 'pause' } }),
+        node('d', {}, { spec: { availability: 'drain' } }),
+      );
+      cluster.addMany(cluster.service('web', spec), 1);
+      cluster.run();
+      assert.equal(cluster.message(), `no suitable node: ${message}, 1 is drained, 1 is paused, 1 is down`);
+    });
+  }
+
+  it('says that there is no node', () => {
+    const cluster = new Cluster();
+    cluster.addMany(cluster.service('web'), 1);
+    cluster.run();
+    assert.equal(cluster.message(), 'no suitable node: the cluster has no node');
+  });
+
+  it('places what waits as soon as something is freed, a node comes or is changed', () => {
+    const cluster = new Cluster(node('a'));
+    const web = cluster.service('web', { reservations: { memoryBytes: 5 * GB } });
+    cluster.addMany(web, 4);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:1');
+    const running = cluster.tasks.find(({ nodeId }) => nodeId === 'a');
+    cluster.set(running?.id ?? '', {}, { state: 'failed' });
+    cluster.run();
+    assert.equal(cluster.tasks.filter(({ status }) => status.state === 'assigned').length, 1);
+    cluster.nodes = [...cluster.nodes, node('b', {}, { spec: { availability: 'pause' } })];
+    cluster.run();
+    assert.equal(cluster.tasks.filter(({ nodeId }) => nodeId === 'b').length, 0);
+    cluster.setNode(node('b'));
+    cluster.run();
+    assert.equal(cluster.tasks.filter(({ nodeId }) => nodeId === 'b').length, 1);
+  });
+
+  it('forgets what was decided and not written', () => {
+    const cluster = new Cluster(node('a'));
+    cluster.addMany(cluster.service('web', { reservations: { memoryBytes: 5 * GB } }), 1);
+    for (let i = 0; i < 3; i++) assert.equal(cluster.decide().tasks[0]?.nodeId, 'a');
+    cluster.tasks = [];
+    assert.deepEqual(cluster.decide().tasks, []);
+    cluster.addMany(cluster.service('db', { reservations: { memoryBytes: 8 * GB } }), 1);
+    assert.equal(cluster.run().tasks[0]?.nodeId, 'a');
+  });
+
+  it('decides on no more than it is asked to, and on the others the next time', () => {
+    const cluster = new Cluster(node('a'), node('b'));
+    cluster.addMany(cluster.service('web'), 5);
+    cluster.addMany(cluster.service('huge', { reservations: { memoryBytes: 100 * GB } }), 5);
+    const counts: number[] = [];
+    for (let i = 0; i < 5; i++) counts.push(cluster.run(3).tasks.length);
+    assert.deepEqual(counts, [3, 3, 3, 1, 0]);
+    assert.equal(cluster.spread, 'a:3 b:2');
+  });
+
+  describe('preferences', () => {
+    const zones = () => [
+      node('a1', { zone: 'a', rack: '1' }),
+      node('a2', { zone: 'a', rack: '1' }),
+      node('a3', { zone: 'a', rack: '2' }),
+      node('b1', { zone: 'b', rack: '1' }),
+      node('x'),
+    ];
+    const spread = (...labels: string[]): Partial<TaskSpec> => ({
+      placement: { spread: labels, maxReplicasPerNode: 0 },
+    });
+
+    it('spreads over the values of a label; nodes without it are a value', () => {
+      const cluster = new Cluster(...zones());
+      cluster.addMany(cluster.service('web', spread('node.labels.zone')), 9);
+      cluster.run();
+      assert.equal(cluster.spread, 'a1:1 a2:1 a3:1 b1:3 x:3');
+    });
+
+    it('spreads over several levels', () => {
+      const cluster = new Cluster(...zones());
+      cluster.addMany(cluster.service('web', spread('node.labels.zone', 'node.labels.rack')), 12);
+      cluster.run();
+      assert.equal(cluster.spread, 'a1:1 a2:1 a3:2 b1:4 x:4');
+    });
+
+    it('counts what runs on nodes that take no more', () => {
+      const cluster = new Cluster(...zones());
+      const web = cluster.service('web', spread('node.labels.zone'));
+      cluster.addMany(web, 3);
+      cluster.run();
+      cluster.setNode(node('b1', { zone: 'b' }, { spec: { availability: 'pause' } }));
+      cluster.nodes = [...cluster.nodes, node('b2', { zone: 'b' })];
+      cluster.add(web, 4);
+      cluster.run();
+      assert.notEqual(cluster.tasks.at(-1)?.nodeId, 'b2');
+    });
+
+    it('fills other values when one has no room', () => {
+      const cluster = new Cluster(...zones());
+      const web = { ...spread('node.labels.zone'), reservations: { memoryBytes: 4 * GB } };
+      cluster.addMany(cluster.service('web', web), 10);
+      cluster.run();
+      assert.equal(cluster.spread, 'a1:2 a2:2 a3:2 b1:2 x:2');
+    });
+
+    it('follows the service as it is now, also for tasks that wait already', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = cluster.service('web', { placement: { spread: [], maxReplicasPerNode: 1 } });
+      cluster.addMany(web, 3);
+      cluster.run();
+      assert.equal(cluster.message(3), 'no suitable node: 2 of 2 have 1 replica, the most allowed per node');
+      cluster.service('web', { placement: { spread: [], maxReplicasPerNode: 2 } });
+      cluster.run();
+      assert.equal(cluster.spread, 'a:2 b:1');
+    });
+  });
+
+  describe('ports of the host', () => {
+    it('gives one node to each replica', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = cluster.service('web');
+      for (const slot of [1, 2, 3]) cluster.add(web, slot, { ports: hostPort(80) });
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:1');
+      assert.equal(cluster.message(3), 'no suitable node: 2 of 2 have port 80/tcp in use');
+    });
+
+    it('lets the same port be on different addresses', () => {
+      const cluster = new Cluster(node('a'));
+      const web = cluster.service('web');
+      cluster.add(web, 1, { ports: hostPort(80, '10.0.0.1') });
+      cluster.add(web, 2, { ports: hostPort(80, '10.0.0.2') });
+      cluster.add(web, 3, { ports: hostPort(80) });
+      cluster.run();
+      assert.equal(cluster.spread, 'a:2');
+    });
+  });
+
+  describe('a slot', () => {
+    it('goes back to where its predecessor ran', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = cluster.service('web');
+      const old = cluster.add(web, 1, { nodeId: 'b' as Task['nodeId'] }, { state: 'failed' });
+      cluster.add(web, 1, { predecessor: old.id });
+      cluster.run();
+      assert.equal(cluster.tasks.at(-1)?.nodeId, 'b');
+    });
+
+    it('may take the room of the task that it waits for, and gives it to no other', () => {
+      const cluster = new Cluster(node('a'));
+      const web = cluster.service('web', { reservations: { memoryBytes: 5 * GB } });
+      cluster.add(web, 1, { ports: hostPort(80) });
+      cluster.run();
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'running' });
+      const newer = { specVersion: 2, ports: hostPort(80) };
+      cluster.add(web, 1, { ...newer, desiredState: 'ready' });
+      cluster.add(web, 2, newer);
+      cluster.run();
+      assert.equal(cluster.tasks[1]?.nodeId, 'a');
+      assert.equal(cluster.tasks[2]?.nodeId, '');
+    });
+
+    it('stays spread while a service is updated one slot at a time', () => {
+      const cluster = new Cluster(node('a'), node('b'), node('c'));
+      const web = cluster.service('web');
+      cluster.addMany(web, 3);
+      cluster.run();
+      for (const slot of [1, 2, 3]) {
+        cluster.add(web, slot, { specVersion: 2, desiredState: 'ready' });
+        cluster.run();
+        const old = cluster.tasks.find((task) => task.slot === slot && task.specVersion === 1);
+        cluster.tasks = cluster.tasks.filter((task) => task !== old);
+      }
+      assert.equal(cluster.spread, 'a:1 b:1 c:1');
+    });
+
+    it('for one node alone goes there or says what hinders', () => {
+      const cluster = new Cluster(node('a'), node('b', {}, { spec: { availability: 'pause' } }));
+      const agent = cluster.service('agent');
+      for (const [slot, id] of ['a', 'b', 'gone'].entries())
+        cluster.add(agent, slot + 1, { boundNode: id as Node['id'] });
+      cluster.run();
+      assert.deepEqual(
+        cluster.tasks.map(({ status }) => [status.state, status.message]),
+        [
+          ['assigned', 'assigned'],
+          ['pending', 'no suitable node: its node is paused'],
+          ['pending', 'no suitable node: its node is gone'],
+        ],
+      );
+    });
+  });
+
+  describe('volumes', () => {
+    it('keeps all replicas where the first one made the volume', () => {
+      const cluster = new Cluster(node('a'), node('b'), node('c'));
+      cluster.addMany(cluster.service('web'), 1);
+      cluster.run();
+      cluster.addMany(cluster.service('db', volumeMount('app_data')), 3);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:3 c:0');
+    });
+
+    it('notes where a container made the volume, once', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      cluster.volumes.set('app_data', volume('app_data'));
+      cluster.add(cluster.service('db', volumeMount('app_data')), 1);
+      assert.equal(cluster.run().volumes.length, 0, 'nothing was made yet');
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'running', containerId: 'c1' });
+      assert.deepEqual(cluster.decide().volumes[0]?.nodeIds, ['a']);
+      assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a'], 'it was not written');
+      assert.equal(cluster.run().volumes.length, 0);
+    });
+
+    it('waits for the node that holds it, and does not start with an empty one elsewhere', () => {
+      const cluster = new Cluster(node('a', {}, { status: { state: 'down' } }), node('b'), node('c'));
+      cluster.volumes.set('app_data', volume('app_data', ['a']));
+      cluster.addMany(cluster.service('db', volumeMount('app_data')), 1);
+      cluster.run();
+      assert.equal(cluster.message(), 'no suitable node: 2 of 3 do not hold volume "app_data", 1 is down');
+      cluster.setNode(node('a'));
+      cluster.run();
+      assert.equal(cluster.tasks[0]?.nodeId, 'a');
+    });
+
+    it('makes it anew when no node that held it is left', () => {
+      const cluster = new Cluster(node('b'));
+      cluster.volumes.set('app_data', volume('app_data', ['a']));
+      cluster.addMany(cluster.service('db', volumeMount('app_data')), 1);
+      cluster.run();
+      assert.equal(cluster.tasks[0]?.nodeId, 'b');
+    });
+
+    it('lets go of a node on which nothing was made', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const db = cluster.service('db', volumeMount('app_data'));
+      cluster.add(db, 1);
+      cluster.run();
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'orphaned' });
+      cluster.setNode(node('a', {}, { status: { state: 'down' } }));
+      cluster.add(db, 1);
+      cluster.run();
+      assert.equal(cluster.tasks[1]?.nodeId, 'b');
+    });
+
+    it('takes a volume on a file server for the same one everywhere', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      cluster.addMany(cluster.service('web', volumeMount('app_share', { type: 'nfs', o: 'addr=fs' })), 2);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:1');
+    });
+  });
+});

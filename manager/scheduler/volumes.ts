@@ -1,0 +1,21 @@
+import type { Task } from '../../proto/types/index.ts';
+import { isFinal, reached } from '../model/task-state.ts';
+
+/** File systems whose data lies on another machine: such a volume is the same one on every node. */
+const REMOTE_TYPES = /^(nfs4?|cifs|smb3?|ceph|glusterfs|9p)$/;
+
+/** Names of the task's volumes whose data lies on one node. Volumes without a name are the task's alone. */
+export function localVolumesOf(task: Task): readonly string[] {
+  const names: string[] = [];
+  for (const mount of task.spec.container.mounts) {
+    if (mount.type !== 'volume' || mount.source === '') continue;
+    if (mount.driver !== 'local' && mount.driver !== 'external') continue;
+    if (REMOTE_TYPES.test(mount.driverOptions['type'] ?? '')) continue;
+    names.push(mount.source);
+  }
+  return names;
+}
+
+/** Whether the task's container was made on its node, and its volumes with it: what the task left there is data. */
+export const madeItsVolumes = (task: Task): boolean =>
+  task.nodeId !== '' && (task.status.containerId !== '' || (reached(task.status.state, 'ready') && !isFinal(task)));
