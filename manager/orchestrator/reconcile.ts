@@ -172,7 +172,7 @@ function keep(
         predecessor: current,
         desiredState,
         attempt: nextAttempt(current),
-        notBefore: now + restartDelayMs(current),
+        notBefore: now + Math.max(restartDelayMs(current), returnDelayMs(current)),
         restartedAt: nextRestarts(current, now),
       });
     }
@@ -195,6 +195,13 @@ function keep(
     plan.update(current, { desiredState: 'running' });
   if (current.desiredState === 'ready' && older.length === 0) plan.update(current, { desiredState: 'running' });
 }
+
+/**
+ * A node that comes back first ends what was given up while it was away: what is made there again in the same slot waits as long as
+ * that may take, so that the two never run beside each other.
+ */
+const returnDelayMs = ({ boundNode, status, spec }: Task): number =>
+  boundNode !== undefined && status.state === 'orphaned' ? spec.container.stopGraceMs : 0;
 
 /** A held task starts when its dependencies are met and ends when one of them failed for good. */
 function release(task: Task, verdict: DependencyVerdict, plan: PlanBuilder, now: number): void {

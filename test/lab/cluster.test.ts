@@ -135,6 +135,36 @@ describe('a cluster of three managers and two workers', function () {
     lab.machine(0).ok('tsswarm', 'node', 'update', '--availability', 'active', 'm4');
   });
 
+  it('runs a global service on each machine, and updates it there', async () => {
+    const yaml = (version: string): string => `services:
+  agent:
+    image: busybox
+    command: [sleep, infinity]
+    stop_grace_period: 100ms
+    environment: { VERSION: "${version}" }
+    deploy: { mode: global, update_config: { parallelism: 2, monitor: 500ms } }
+`;
+    const folder = lab.machine(1).project('agents', { 'compose.yaml': yaml('1') });
+    const agents = (): string =>
+      tasks(0)
+        .filter(({ name, state }) => name.startsWith('agents-') && state.startsWith('running'))
+        .map(({ node }) => node)
+        .sort()
+        .join(' ');
+    lab.machine(1).composeOk(folder, 'up', '-d', '--wait');
+    assert.equal(agents(), 'm0 m1 m2 m3 m4');
+    lab.machine(0).ok('tsswarm', 'node', 'update', '--availability', 'drain', 'm4');
+    await eventually(() => (agents() === 'm0 m1 m2 m3' ? true : undefined), 'the drained machine left');
+    lab.machine(0).ok('tsswarm', 'node', 'update', '--availability', 'active', 'm4');
+    await eventually(() => (agents() === 'm0 m1 m2 m3 m4' ? true : undefined), 'the machine used again');
+    lab.machine(1).project('agents', { 'compose.yaml': yaml('2') });
+    const { code, stderr } = lab.machine(1).compose(folder, 'up', '-d');
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /Service agent {2}Updated/);
+    assert.equal(agents(), 'm0 m1 m2 m3 m4');
+    lab.machine(1).composeOk(folder, 'down');
+  });
+
   it('replaces the tasks of a machine that is cut off, and ends them there when it is back', async () => {
     lab.cut(3);
     await eventually(() => (nodes(0).includes('m3 Down Active') ? true : undefined), 'the node down');

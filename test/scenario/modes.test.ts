@@ -101,6 +101,9 @@ describe('service modes', () => {
       await cluster.clock.advance(20_000);
       assert.deepEqual(placed(), ['one:1:running', 'three:3:running']);
       await two?.returned();
+      await cluster.clock.advance(9000);
+      // Its old container is given the time to end.
+      assert.deepEqual(placed().at(1), 'two:2:assigned');
       await cluster.clock.advance(2000);
       assert.deepEqual(placed(), ['one:1:running', 'two:2:running', 'three:3:running']);
     });
