@@ -14,7 +14,7 @@ import type { ClusterView, Plan } from './plan.ts';
 import { DEPENDENCY_FAILED, nextAttempt, nextRestarts, restartDelayMs, willRestart } from '../model/restart.ts';
 import { slotTargets } from './targets.ts';
 import type { ConstraintMatch, SlotTarget } from './targets.ts';
-import { advanceUpdate, updatesAllowed } from './update.ts';
+import { advanceUpdate, givenUp, updatesAllowed } from './update.ts';
 
 /** A service with its tasks. */
 interface Member {
@@ -127,6 +127,9 @@ function fillSlots(
         }),
       );
     };
+    const superfluous = givenUp(slot, service);
+    for (const task of superfluous) plan.update(task, { desiredState: 'remove' });
+    if (superfluous.length > 0) continue;
     if (current === undefined) make({});
     else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, make);
     else keep(current, slot, service, verdict, plan, now, make);

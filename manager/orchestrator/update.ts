@@ -212,13 +212,25 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
   let busy = 0;
   for (const [number, slot] of slots) {
     const current = currentOf(slot, service);
-    if (current?.specVersion !== service.specVersion) continue;
-    const replaces = slot.some(
-      (task) => task.specVersion !== service.specVersion && task.desiredState !== 'remove' && isLive(task),
-    );
+    // What is being stopped still takes the room of a container.
+    const overlaps = slot.filter(mayRun).length > 1;
+    const isFresh = current?.specVersion === service.specVersion;
+    const replaces = isFresh && isLive(current) && slot.some((task) => task !== current && mayRun(task));
+    const starts = isFresh && isLive(current) && !isServing(current) && !failed.has(number);
     const since = entries.get(number)?.since;
-    if (isLive(current) && (replaces || (!isServing(current) && !failed.has(number)))) busy++;
-    else if (since !== undefined && now < since + delayMs) busy++;
+    const rests = isFresh && since !== undefined && now < since + delayMs;
+    if (overlaps || replaces || starts || rests) busy++;
   }
   return Math.max(0, parallelism - busy);
+}
+
+/**
+ * Tasks of an update that was given up, in a slot that nothing of the present spec is in yet: the one that serves goes on until it is
+ * replaced, those beside it end now, so that a new update never makes a third one run.
+ */
+export function givenUp(slot: Slot, service: Service): readonly Task[] {
+  if (currentOf(slot, service)?.specVersion === service.specVersion) return [];
+  const live = slot.filter(isLive);
+  const kept = live.findLast(isServing) ?? live[0];
+  return live.filter((task) => task !== kept);
 }
