@@ -130,8 +130,11 @@ function fillSlots(
     const superfluous = givenUp(slot, service);
     for (const task of superfluous) plan.update(task, { desiredState: 'remove' });
     if (superfluous.length > 0) continue;
-    if (current === undefined) make({});
-    else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, make);
+    // What is on its way out of the slot goes first.
+    const isLeaving = slot.some((task) => mayRun(task) && !isLive(task));
+    if (current === undefined) {
+      if (!isLeaving) make({});
+    } else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, isLeaving, make);
     else keep(current, slot, service, verdict, plan, now, make);
   }
 }
@@ -139,15 +142,24 @@ function fillSlots(
 type Make = (seed: Partial<TaskSeed>) => void;
 
 /** An outdated slot gets a new task; one that runs keeps running until the new one is prepared (or serves: start-first). */
-function replaceOutdated(current: Task, service: Service, budget: { left: number }, make: Make): void {
+function replaceOutdated(
+  current: Task,
+  service: Service,
+  budget: { left: number },
+  isLeaving: boolean,
+  make: Make,
+): void {
   if (budget.left <= 0) {
     // Nothing of the old spec is ever started: a slot that has lost its task gets one of the new spec, in its turn or not.
     const { state } = current.status;
-    if (isFinal(current) && (willRestart(current) || state === 'shutdown')) make({});
+    if (isFinal(current) && !isLeaving && (willRestart(current) || state === 'shutdown')) make({});
     return;
   }
+  const { order } = updateRules(service);
+  // Of an update before: a third container beside the two would be one too many.
+  if (order === 'start-first' && isLeaving) return;
   budget.left--;
-  const startFirst = updateRules(service).order === 'start-first' || !isLive(current);
+  const startFirst = order === 'start-first' || (!isLive(current) && !isLeaving);
   make({ desiredState: startFirst ? 'running' : 'ready' });
 }
 

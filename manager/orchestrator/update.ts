@@ -215,7 +215,10 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
     // What is being stopped still takes the room of a container.
     const overlaps = slot.filter(mayRun).length > 1;
     const isFresh = current?.specVersion === service.specVersion;
-    const replaces = isFresh && isLive(current) && slot.some((task) => task !== current && mayRun(task));
+    const others = slot.filter((task) => task !== current && mayRun(task));
+    // Beside an old task that goes on serving, a new one that has failed is not tried again.
+    const isLeft = failed.has(number) && current !== undefined && isFinal(current) && others.some(isLive);
+    const replaces = isFresh && others.length > 0 && !isLeft;
     const starts = isFresh && isLive(current) && !isServing(current) && !failed.has(number);
     const since = entries.get(number)?.since;
     const rests = isFresh && since !== undefined && now < since + delayMs;

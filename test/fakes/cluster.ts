@@ -41,10 +41,11 @@ export interface FakeCluster {
 }
 
 /** Starts it; `script` answers for every task that shall run (default: it runs, without a health check), `prepare` for one
- * that shall only get ready. */
+ * that shall only get ready; a running container takes `stopMs` to stop. */
 export async function fakeCluster(
   script: Script = () => ({ state: 'running', health: 'none' }),
   prepare: Script = () => ({ state: 'ready' }),
+  stopMs = 0,
 ): Promise<FakeCluster> {
   const clock = new VirtualClock();
   const store = memoryStore(clock);
@@ -56,7 +57,7 @@ export async function fakeCluster(
   const { handlers } = createDispatcher({ store, clock, random, logger });
   const workers = new Map<string, Worker>();
   const join = async (hostname: string): Promise<Worker> => {
-    const worker = await startWorker(hostname, clock, handlers, script, prepare, life.signal);
+    const worker = await startWorker(hostname, clock, handlers, { script, prepare, stopMs }, life.signal);
     workers.set(worker.nodeId, worker);
     return worker;
   };
@@ -113,8 +114,7 @@ async function startWorker(
   hostname: string,
   clock: VirtualClock,
   handlers: Dispatcher['handlers'],
-  script: Script,
-  prepare: Script,
+  { script, prepare, stopMs }: { readonly script: Script; readonly prepare: Script; readonly stopMs: number },
   life: AbortSignal,
 ): Promise<Worker> {
   const nodeId = `node-${hostname}` as NodeId;
@@ -125,6 +125,8 @@ async function startWorker(
     engine: { version: '1', labels: {} },
   };
   const statuses = new Map<string, TaskStatus>();
+  const wanted = new Map<string, Task>();
+  const stopping = new Set<string>();
   const worker = { assignments: NO_ASSIGNMENTS };
   let sessionId = '';
   let present = new AbortController();
@@ -140,10 +142,17 @@ async function startWorker(
   const act = async (task: Task): Promise<void> => {
     const status = statuses.get(task.id) ?? task.status;
     const over = TASK_STATES[status.state] >= TASK_STATES.complete;
-    if (task.desiredState === 'remove') {
-      if (status.state !== 'remove') await report(task, { state: 'remove' });
-    } else if (task.desiredState === 'shutdown') {
-      if (!over) await report(task, { state: 'shutdown' });
+    if (task.desiredState === 'remove' || task.desiredState === 'shutdown') {
+      if (!over && status.state === 'running' && stopMs > 0) {
+        if (stopping.has(task.id)) return;
+        stopping.add(task.id);
+        clock.startTimer(stopMs, () => {
+          const ended = statuses.get(task.id)?.state === 'running' ? report(task, { state: 'shutdown' }) : undefined;
+          void Promise.resolve(ended).then(() => act(wanted.get(task.id) ?? task));
+        });
+      } else if (task.desiredState === 'remove' ? status.state !== 'remove' : !over) {
+        await report(task, { state: task.desiredState });
+      }
     } else if (task.desiredState === 'ready') {
       if (TASK_STATES[status.state] < TASK_STATES.ready) await report(task, prepare(task));
     } else if (task.notBefore > clock.now()) {
@@ -157,6 +166,7 @@ async function startWorker(
   const receive = async (signal: AbortSignal): Promise<void> => {
     for await (const change of handlers.assignments({ sessionId, nodeId }, signal)) {
       worker.assignments = applyChange(worker.assignments, change);
+      for (const task of change.update.tasks) wanted.set(task.id, task);
       for (const task of change.update.tasks) await act(task);
       const removedNetworks = change.update.networks
         .filter((network) => network.pendingDelete)

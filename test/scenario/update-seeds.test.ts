@@ -4,6 +4,7 @@ import type { Service, TaskStatus, UpdateConfig } from '../../proto/types/index.
 import { isLive } from '../../manager/model/task-state.ts';
 import { project, serviceSpec, taskSpec } from '../builders/specs.ts';
 import { fakeCluster } from '../fakes/cluster.ts';
+import type { Script } from '../fakes/cluster.ts';
 
 const SEEDS = 40;
 const REPLICAS = 4;
@@ -15,11 +16,12 @@ async function run(seed: number): Promise<void> {
   const pick = <T>(...choices: readonly T[]): T => choices[Math.floor(random.next() * choices.length)] as T;
   let calm = false;
   const good: Partial<TaskStatus> = { state: 'running', health: 'healthy' };
-  const cluster = await fakeCluster((task) => {
+  const behave: Script = (task) => {
     const version = task.spec.container.image;
     if (calm || version === 'v0') return good;
     return pick(good, good, { state: 'running', health: 'starting' }, { state: 'failed', exitCode: 1 });
-  });
+  };
+  const cluster = await fakeCluster(behave, () => ({ state: 'ready' }), pick(0, 2000));
   const service = (): Service | undefined => cluster.store.view((tx) => tx.find('service', 'name', 'app_web')[0]);
   const order = pick<UpdateConfig['order']>('stop-first', 'start-first');
   const parallelism = pick(1, 2);

@@ -209,6 +209,26 @@ describe('an update', () => {
     assert.equal(status().message, 'update completed; 3 of 3 failed: container "app-web-1": it ended with exit code 3');
   });
 
+  it('with start-first and continue leaves the old container where the new one never gets healthy, and ends the new one', async () => {
+    await start(({ spec, slot }) => ({
+      state: 'running',
+      health: spec.container.image === 'b' && slot === 2 ? 'starting' : 'healthy',
+    }));
+    const change = { update: rules({ order: 'start-first', failureAction: 'continue' }) };
+    await apply('a', change);
+    await apply('b', change);
+    const hanging = cluster.tasks('web').find(({ spec, slot }) => spec.container.image === 'b' && slot === 2);
+    assert.ok(hanging);
+    await cluster.say(hanging, { health: 'unhealthy', message: 'no answer' });
+    await cluster.clock.advance(10_000);
+    assert.equal(status().state, 'completed');
+    assert.equal(
+      status().message,
+      'update completed; 1 of 3 failed: container "app-web-2": it is unhealthy (no answer)',
+    );
+    assert.equal(images(), 'b a b');
+  });
+
   it('fails when a task is not ready within the progress deadline, and says what it waits for', async () => {
     await start(({ spec }) => ({ state: 'running', health: spec.container.image === 'a' ? 'none' : 'starting' }));
     await apply('a');
@@ -321,6 +341,7 @@ describe('an update', () => {
       await apply('a');
       await cluster.clock.advance(10_000);
       assert.equal(status().state, 'completed');
+      assert.equal(status().total, 1);
       assert.deepEqual(
         live()
           .slice(1)
