@@ -6,6 +6,7 @@ import { runCaLoop } from './ca/loop.ts';
 import type { ManagerGroup } from './cluster/group.ts';
 import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
 import { runStages } from './model/stages/loop.ts';
+import type { Stage } from './model/stages/stage.ts';
 import { orchestratorStage } from './orchestrator/stage.ts';
 import { matchesConstraint } from './scheduler/constraints.ts';
 import { schedulerStage } from './scheduler/stage.ts';
@@ -20,10 +21,17 @@ export interface LeaderOptions {
   readonly group?: ManagerGroup;
 }
 
+/** What decides, in the order of the way of the data. */
+export const leaderStages = (clock: Pick<Clock, 'now'>, random: Random): readonly Stage[] => [
+  orchestratorStage(clock, random, matchesConstraint),
+  allocatorStage(clock),
+  schedulerStage(clock),
+];
+
 /** Runs what decides, on the manager that leads, until `signal` aborts. */
 export async function lead(options: LeaderOptions, signal: AbortSignal): Promise<void> {
   const { store, clock, random, logger } = options;
-  const stages = [orchestratorStage(clock, random, matchesConstraint), allocatorStage(clock), schedulerStage(clock)];
+  const stages = leaderStages(clock, random);
   await Promise.all([
     runStages({ store, clock, logger: logger.child({ component: 'leader' }), stages }, signal),
     runCaLoop(options, signal),

@@ -37,10 +37,11 @@ import { eraseManager, followRole, handOver } from './role.ts';
 import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
 import { late } from './services/late.ts';
-import { lockedError, lockedHandlers } from './services/locked.ts';
+import { lockedError } from './services/locked.ts';
 import { tasksHandlers } from './services/tasks.ts';
 import { storeRequest, storeRequestTaken } from './store-request.ts';
 import { notifySystemd } from './systemd.ts';
+import { waitForKey } from './wait-for-key.ts';
 import { startWork } from './work.ts';
 import type { Work } from './work.ts';
 
@@ -91,7 +92,6 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const storeAsked = flags.store ?? storeRequest(flags.stateDir);
   let manager: Manager | undefined;
   let managerRestarts = false;
-  const unlocked = Promise.withResolvers<void>();
   const answering = Promise.withResolvers<void>();
   const workOf = (nodeId: NodeId): Work =>
     startWork({
@@ -144,7 +144,8 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     await recovering;
     const locked = workOf(own.node.nodeId);
     started.work = locked;
-    const daemon = lockedHandlers({
+    const outcome = await waitForKey({
+      door,
       flags,
       version,
       node: own.node,
@@ -154,20 +155,10 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       startedAt,
       graceMs: locked.graceMs,
       endAgent: () => locked.agent.close(),
-      unlocked: unlocked.resolve,
       stop,
+      answering: announce,
+      stopping: stopping.promise,
     });
-    await door.open((serve) => {
-      serve(daemonService, daemon);
-      for (const definition of [controlService, dispatcherService, membershipService, tasksService, imagesService])
-        serve(definition, late(definition, refuseLocked) as never);
-    });
-    logger.warn('locked: the unlock key is needed', { socket: flags.socket, version, hint: 'tsswarm unlock' });
-    announce();
-    const outcome = await Promise.race([
-      unlocked.promise.then(() => 'unlocked' as const),
-      stopping.promise.then(() => 'stopping' as const),
-    ]);
     if (outcome === 'stopping') return end();
   }
 
@@ -321,10 +312,6 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
 
   await stopping.promise;
   await end();
-}
-
-function refuseLocked(): never {
-  throw lockedError();
 }
 
 function openLogger({ logFile, logLevel }: DaemonFlags): Logger {

@@ -197,7 +197,11 @@ describe('loadProject()', () => {
     command: echo $$HOME "a b"
     ports: ["80-81:80-81"]
     healthcheck: {test: curl -f x, interval: 1m30s, start_interval: 200ms}
-    deploy: {replicas: 2, resources: {limits: {memory: 1.5g, cpus: 0.25}}}
+    deploy:
+      replicas: 2
+      resources: {limits: {memory: 1.5g, cpus: 0.25}}
+      update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
+      rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
     secrets: [{source: s, mode: 0440}]
     stop_grace_period: 1h
     networks: {back: {aliases: [w]}}
@@ -275,6 +279,26 @@ secrets: {s: {file: ./s.txt}}
       'services:\n  a: {image: x}\nsecrets:\n  s: {}\n',
       'compose.yaml:4:3',
       '"secrets.s" has none of file, environment, expected exactly one',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {mode: global, replicas: 2}\n',
+      'compose.yaml:4:38',
+      '"services.a.deploy.replicas" is for replicated services; this one is global',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {mode: global-job, update_config: {delay: 1s}}\n',
+      'compose.yaml:4:32',
+      '"services.a.deploy.update_config" is for services that keep running',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {rollback_config: {failure_action: rollback}}\n',
+      'compose.yaml:4:48',
+      '"services.a.deploy.rollback_config.failure_action" is "rollback", expected pause or continue',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {update_config: {max_failure_ratio: 20}}\n',
+      'compose.yaml:4:49',
+      '"services.a.deploy.update_config.max_failure_ratio" is 20, expected 0 to 1',
     ],
     ['services:\n  a: *nope\n', 'compose.yaml:2:7', 'reading YAML: '],
     [

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Files of one authority and of a certificate that it signed, for servers and clients at 127.0.0.1. */
+/** Files of one authority and of a certificate that it signed, for servers and clients at one address. */
 export interface CertificateFiles {
   readonly ca: string;
   readonly certificate: string;
@@ -15,7 +15,7 @@ export interface CertificateFiles {
 }
 
 /** Makes an authority and a certificate by openssl, as an operator would. */
-export function makeCertificates(): CertificateFiles {
+export function makeCertificates(address = '127.0.0.1'): CertificateFiles {
   const dir = mkdtempSync(join(tmpdir(), 'tsswarm-tls-'));
   const path = (name: string): string => join(dir, name);
   const openssl = (...argv: readonly string[]): void => {
@@ -35,7 +35,7 @@ export function makeCertificates(): CertificateFiles {
     '-days',
     '2',
   );
-  writeFileSync(path('ext'), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n');
+  writeFileSync(path('ext'), `subjectAltName=IP:${address}\nextendedKeyUsage=serverAuth,clientAuth\n`);
   const signer = ['-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-CAcreateserial', '-days', '2'];
   const sign = (name: string, subject: string): void => {
     openssl('req', ...newKey, '-keyout', path(`${name}.key`), '-out', path(`${name}.csr`), '-subj', subject);

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeCertificates } from '../builders/certificates.ts';
+import type { CertificateFiles } from '../builders/certificates.ts';
 import { eventually } from '../e2e/machine.ts';
 import { EtcdCluster } from '../builders/etcd-cluster.ts';
 import { Lab } from './lab.ts';
@@ -178,6 +181,8 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     lab.machine(3).ok('tsswarm', 'node', 'demote', `m${led}`);
     await eventually(() => (nodes(3).includes(`m${led} Ready Active`) ? true : undefined), 'a worker');
     assert.notEqual(leader(3), led);
+    const way = join(lab.machine(led).stateDir, 'manager', 'etcd.json');
+    await eventually(() => (existsSync(way) ? undefined : true), 'a worker that does not know the way to etcd');
     for (const index of [0, 1, 2].filter((other) => other !== led)) lab.machine(index).ok('tsswarm', 'leave');
     await eventually(() => (nodes(3).length === 2 ? true : undefined), 'two nodes less');
     const { code, stderr } = lab.machine(3).run('tsswarm', 'leave');
@@ -190,5 +195,78 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     lab.machine(3).ok('tsswarm', 'leave', '--force');
     const { stdout } = lab.machine(3).run('tsswarm', 'init', '--no-systemd', '--node-name', 'm3', '--store', store);
     assert.match(stdout, /Swarm initialized/);
+  });
+});
+
+describe('a cluster that keeps its state in an etcd with TLS and passwords', function () {
+  let lab: Lab;
+  let etcd: EtcdCluster | undefined;
+  let files: CertificateFiles | undefined;
+  before(async function () {
+    this.timeout(60_000);
+    lab = Lab.create('tstls', 2);
+    const wire = lab.openSwitch();
+    files = makeCertificates(wire.host);
+    etcd = await EtcdCluster.start(1, { ...wire, tls: files });
+    await etcd.call('auth/user/add', { name: 'root', password: 'r' });
+    await etcd.call('auth/role/add', { name: 'root' });
+    await etcd.call('auth/user/grant', { user: 'root', role: 'root' });
+    await etcd.call('auth/role/add', { name: 'swarm' });
+    // From the first to behind the last key that begins with "/own/".
+    const [key, end] = ['/own/', '/own0'].map((text) => Buffer.from(text).toString('base64'));
+    await etcd.call('auth/role/grant', { name: 'swarm', perm: { permType: 'READWRITE', key, range_end: end } });
+    await etcd.call('auth/user/add', { name: 'swarm', password: 'correct horse' });
+    await etcd.call('auth/user/grant', { user: 'swarm', role: 'swarm' });
+    await etcd.call('auth/enable', {});
+  });
+  after(async () => {
+    try {
+      lab.dispose();
+    } finally {
+      await etcd?.stop();
+      files?.remove();
+    }
+  });
+
+  it('needs the way to etcd once: the other manager and later starts have it from the cluster', async () => {
+    const password = join(lab.machine(0).dir, 'password');
+    writeFileSync(password, 'wrong\n');
+    const way = ['--store', `etcds://swarm@${etcd?.endpoints[0] ?? ''}/own`, '--store-password-file', password];
+    const tls = [
+      '--store-cacert',
+      files?.ca ?? '',
+      '--store-cert',
+      files?.certificate ?? '',
+      '--store-key',
+      files?.key ?? '',
+    ];
+    const wrong = lab.machine(0).run('tsswarm', 'init', '--no-systemd', ...way, ...tls);
+    assert.match(wrong.stderr, /invalid user ID or password\nhint: the user or password of the store is wrong/);
+    writeFileSync(password, 'correct horse\n');
+    lab.form(1, 1, [...way, ...tls]);
+    rmSync(password);
+    lab.join(1, lab.machine(0).ok('tsswarm', 'join-token', '-q', 'manager').trim());
+    for (const { stateDir, dir } of lab.machines) {
+      const mode = statSync(join(stateDir, 'manager', 'etcd.json')).mode & 0o777;
+      assert.equal(mode, 0o600);
+      assert.ok(!existsSync(join(stateDir, 'store.json')), dir);
+      assert.ok(!readFileSync(join(stateDir, 'tsswarmd.log'), 'utf8').includes('correct horse'));
+    }
+    for (const index of [0, 1]) {
+      await lab.kill(index);
+      lab.start(index);
+      await eventually(
+        () =>
+          lab.machine(index).run('tsswarm', 'node', 'update', '--label-add', `i=${index}`, 'm0').code === 0
+            ? true
+            : undefined,
+        'a change that is accepted',
+      );
+      const status = lab.machine(index).ok('tsswarm', 'status');
+      assert.match(status, /Store: +etcds:\/\/swarm@10\.77\.0\.200:2379\/own, revision/);
+      assert.doesNotMatch(status, /correct/);
+    }
+    lab.machine(1).ok('tsswarm', 'leave');
+    assert.ok(!existsSync(join(lab.machine(1).stateDir, 'manager', 'etcd.json')), 'nothing of it stays where it left');
   });
 });

@@ -32,6 +32,8 @@ export interface Coverage {
   relists: number;
   dismissals: number;
   returns: number;
+  rollouts: number;
+  containers: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -53,6 +55,8 @@ export const NO_COVERAGE: Coverage = {
   relists: 0,
   dismissals: 0,
   returns: 0,
+  rollouts: 0,
+  containers: 0,
 };
 
 const NO_HOOKS: Hooks = {

@@ -9,6 +9,7 @@ import type { ResumableStore } from '../../manager/store/types.ts';
 import type { Cluster as ClusterObject, Node } from '../../proto/types/index.ts';
 import type { Cluster, Member } from './cluster.ts';
 import { Stored } from './stored.ts';
+import type { Workload } from './workload.ts';
 import type { Life, World } from './world.ts';
 
 const META = { version: 0, createdAt: 0, updatedAt: 0 };
@@ -21,8 +22,10 @@ export class Managers {
   readonly #world: World;
   readonly #cluster: Cluster;
   readonly #policy;
+  readonly #workload: Workload | undefined;
 
-  constructor(world: World, cluster: Cluster) {
+  constructor(world: World, cluster: Cluster, workload: Workload | undefined) {
+    this.#workload = workload;
     this.#world = world;
     this.#cluster = cluster;
     this.#policy = {
@@ -97,6 +100,7 @@ export class Managers {
         if (tx.list('cluster').length > 0) return;
         tx.create('cluster', CLUSTER);
         for (const { id } of founders) tx.create('node', node(id));
+        for (const worker of this.#workload?.nodes(WORKER) ?? []) tx.create('node', worker);
       });
       // A leader that dies never answers.
       await Promise.race([founding.catch(() => undefined), world.sleep(500)]);
@@ -144,6 +148,7 @@ export class Managers {
       leading = new AbortController();
       const { signal } = leading;
       void runRoleLoop({ store, clock, logger, group }, signal);
+      this.#workload?.lead(store, clock, signal);
       void runUpkeepLoop({ store, raft, clock, logger, policy: this.#policy }, signal);
     };
     raft.observe((event) => {
@@ -187,7 +192,8 @@ const CLUSTER: ClusterObject = {
 const node = (id: string): Node => ({
   id: id as NodeId,
   meta: META,
-  spec: { role: 'manager', availability: 'active', labels: {} },
+  // Tasks are for the workers.
+  spec: { role: 'manager', availability: 'pause', labels: {} },
   description: {
     hostname: id,
     platform: { os: 'linux', architecture: 'x86_64' },
@@ -196,3 +202,5 @@ const node = (id: string): Node => ({
   },
   status: { state: 'ready', message: '', address: '' },
 });
+
+const WORKER: Node = { ...node('worker'), spec: { role: 'worker', availability: 'active', labels: {} } };

@@ -65,8 +65,9 @@ export class Reference {
     else if (textOf(expected) !== text)
       this.#fail(`store: version ${tx.version} is\n${text}\nand must be\n${textOf(expected)}`);
     for (const table of TABLE_NAMES) this.#compareIndexes(tx, table);
-    for (const { hash, id } of tx.list('project'))
-      if (tx.get('network', `n-${id}` as never)?.gateway !== hash) this.#fail(`store: "${id}" was written in part`);
+    for (const { spec, id } of tx.list('volume'))
+      if (tx.get('config', `c-${id}` as never)?.spec.composeName !== spec.composeName)
+        this.#fail(`store: "${id}" was written in part`);
     return `${tx.version} ${text}`;
   }
 

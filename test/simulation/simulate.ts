@@ -7,6 +7,7 @@ import { runNemesis } from './nemesis.ts';
 import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
 import type { Profile, ProfileName, Shape } from './profile.ts';
 import { Watcher } from './watchers.ts';
+import { Workload } from './workload.ts';
 import { World } from './world.ts';
 
 /** Simulated ms in which faults happen. */
@@ -15,6 +16,8 @@ const FAULTS_MS = 10_000;
 const SETTLE_MS = 20_000;
 /** In which left-over members go or get their vote, and those that were taken out come back: patience of both, and a join. */
 const UPKEEP_MS = 120_000;
+/** In which everything runs that the service asks for. */
+const WORK_MS = 30_000;
 /** In which whoever watches the store finds a member to watch it at. */
 const WATCH_MS = 2_000;
 const WATCHERS = 3;
@@ -59,10 +62,14 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   clients.run(FAULTS_MS);
   const watchers = Array.from({ length: profile.store === true ? WATCHERS : 0 }, () => new Watcher(world, cluster));
   for (const watcher of watchers) void watcher.run();
-  const managers = profile.store === true ? new Managers(world, cluster) : undefined;
+  // Not always: it fills the log, and what comes of few entries is worth a look too.
+  const workload = profile.store === true && world.chance(0.3) ? new Workload(world, cluster) : undefined;
+  workload?.run(FAULTS_MS);
+  const managers = profile.store === true ? new Managers(world, cluster, workload) : undefined;
   void runNemesis(world, cluster, managers, shape, FAULTS_MS);
   await world.runUntil(FAULTS_MS);
-  if (world.violation === undefined) await settle({ world, cluster, clients, watchers, managers, shape, profile });
+  if (world.violation === undefined)
+    await settle({ world, cluster, clients, watchers, managers, workload, shape, profile });
   if (world.violation === undefined) judge(world, clients);
   return {
     seed,
@@ -82,12 +89,22 @@ interface Running {
   readonly clients: Clients;
   readonly watchers: readonly Watcher[];
   readonly managers: Managers | undefined;
+  readonly workload: Workload | undefined;
   readonly shape: Shape;
   readonly profile: Profile;
 }
 
 /** Liveness: with faults ended there is a leader, it takes writes, and everybody comes to the same state. */
-async function settle({ world, cluster, clients, watchers, managers, shape, profile }: Running): Promise<void> {
+async function settle({
+  world,
+  cluster,
+  clients,
+  watchers,
+  managers,
+  workload,
+  shape,
+  profile,
+}: Running): Promise<void> {
   cluster.profile = { ...profile, ...CALM };
   cluster.network.heal();
   // What was under way may still arrive; every machine is switched on.
@@ -118,6 +135,11 @@ async function settle({ world, cluster, clients, watchers, managers, shape, prof
       return world.fail(
         `liveness: the members of Raft do not become the managers: ${managers.describe()}\n${describe(cluster)}`,
       );
+  }
+  if (workload !== undefined) {
+    await world.runUntil(world.now + WORK_MS, () => workload.settled());
+    if (world.violation !== undefined) return;
+    if (!workload.settled()) return world.fail(`liveness: not what was asked for runs: ${workload.describe()}`);
   }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;

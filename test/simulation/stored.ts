@@ -1,11 +1,10 @@
 import { TsswarmError } from '../../base/errors.ts';
-import type { NetworkId, ProjectId } from '../../base/ids.ts';
+import type { ConfigId, ProjectId, VolumeId } from '../../base/ids.ts';
 import { startRaft } from '../../manager/raft/loop.ts';
 import type { Raft } from '../../manager/raft/types.ts';
 import { replicatedStore } from '../../manager/store/replicated.ts';
 import type { ResumableStore, WriteTransaction } from '../../manager/store/types.ts';
-import type { Network, Project } from '../../proto/types/index.ts';
-import { networkSpec } from '../builders/specs.ts';
+import type { Config, Volume } from '../../proto/types/index.ts';
 import type { Contents, Found, Hooks, MemberOptions, Write } from './contents.ts';
 import type { Reference } from './reference.ts';
 import { slowClock } from './world.ts';
@@ -14,8 +13,8 @@ import type { World } from './world.ts';
 const META = { version: 0, createdAt: 0, updatedAt: 0 };
 
 /**
- * The product's store on the log. A key is a project whose hash is the value, and a network that changes with it: its index
- * by project, its unique name and its gateway follow the value, so that a transaction that was torn apart shows.
+ * The product's store on the log. A key is a volume whose name in compose is the value, and a config that changes with it: its
+ * index by project, its unique name and its data follow the value, so that a transaction that was torn apart shows.
  */
 export class Stored implements Contents {
   readonly #hooks: Hooks;
@@ -52,14 +51,14 @@ export class Stored implements Contents {
   }
 
   get(key: string): Found {
-    const project = this.store?.view((tx) => tx.get('project', key as ProjectId));
-    return { value: project?.hash ?? '', proof: project };
+    const volume = this.store?.view((tx) => tx.get('volume', key as VolumeId));
+    return { value: volume?.spec.composeName ?? '', proof: volume };
   }
 
   async write(writes: readonly Write[]): Promise<void> {
     await this.store?.update((tx) => {
       for (const { operation, seen } of writes) {
-        const found = tx.get('project', operation.key as ProjectId)?.hash ?? '';
+        const found = tx.get('volume', operation.key as VolumeId)?.spec.composeName ?? '';
         // The transaction commits on top of exactly what it saw, or not at all: stronger than a blind write.
         const blind = operation.kind === 'put';
         operation.kind = 'cas';
@@ -83,31 +82,28 @@ export class Stored implements Contents {
 
 /** @param seen what the client read before; undefined: it does not care what is there */
 function put(tx: WriteTransaction, key: string, value: string, seen: Found | undefined): void {
-  const id = key as ProjectId;
-  const project = seen === undefined ? tx.get('project', id) : (seen.proof as Project | undefined);
-  const networkId = `n-${key}` as NetworkId;
+  const id = key as VolumeId;
+  const volume = seen === undefined ? tx.get('volume', id) : (seen.proof as Volume | undefined);
+  const configId = `c-${key}` as ConfigId;
   if (value === '') {
     // Removing has no version: the client looks at what it removes in the same transaction.
-    const present = tx.get('project', id);
-    if (present === undefined || (seen !== undefined && present.meta.version !== project?.meta.version))
+    const present = tx.get('volume', id);
+    if (present === undefined || (seen !== undefined && present.meta.version !== volume?.meta.version))
       throw new TsswarmError('CONFLICT', `removing "${key}": it is not what was read`);
-    tx.remove('project', id);
-    return tx.remove('network', networkId);
+    tx.remove('volume', id);
+    return tx.remove('config', configId);
   }
-  const network = (before: Network | undefined): Network => ({
-    id: networkId,
+  const config = (before: Config | undefined): Config => ({
+    id: configId,
     meta: before?.meta ?? META,
     projectId: `p${value.length % 3}-${Number(value.slice(1)) % 3}` as ProjectId,
-    spec: networkSpec(`${key}-${value}`),
-    subnet: '',
-    gateway: value,
-    pendingDelete: false,
+    spec: { name: `${key}-${value}`, composeName: value, labels: {}, data: Buffer.from(value) },
   });
-  if (project === undefined) {
-    const configFiles = [`/${key}/compose.yaml`];
-    tx.create('project', { id, meta: META, name: key, revision: 1, hash: value, workingDir: '/', configFiles });
-    return tx.create('network', network(undefined));
+  const spec = { name: key, composeName: value, driver: 'local', driverOptions: {}, labels: { written: value } };
+  if (volume === undefined) {
+    tx.create('volume', { id, meta: META, projectId: '', spec, pendingDelete: false });
+    return tx.create('config', config(undefined));
   }
-  tx.update('project', { ...project, revision: project.revision + 1, hash: value });
-  tx.update('network', network(tx.get('network', networkId)));
+  tx.update('volume', { ...volume, spec });
+  tx.update('config', config(tx.get('config', configId)));
 }

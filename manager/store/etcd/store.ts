@@ -75,8 +75,8 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     await load();
     const refused = refusal();
     if (replica.revision >= 0 && refused !== undefined && options.mayWait !== true) throw refused;
-    // Shows whether it may write.
-    if (replica.revision >= 0 && refused === undefined) await presence.announce();
+    // Shows whether it may write. One that may wait does not fail over that.
+    if (replica.revision >= 0 && refused === undefined && options.mayWait !== true) await presence.announce();
   } catch (error) {
     client.close();
     throw error;

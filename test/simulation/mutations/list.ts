@@ -342,4 +342,10 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'ids?.delete(id);',
     replace: 'void ids;',
   },
+  {
+    name: 'orchestrator: a replacement does not wait for what it replaces',
+    file: '../orchestrator/reconcile.ts',
+    find: "startFirst ? 'running' : 'ready'",
+    replace: "startFirst ? 'running' : 'running'",
+  },
 ];

@@ -25,9 +25,13 @@ const RAFT_TESTS = [
   'test/contract/raft/snapshot-store.test.ts',
 ];
 const STORE_TESTS = ['manager/store/*.test.ts', 'test/integration/store/members.test.ts'];
-const ofStore = ({ file }: Mutation): boolean => file.startsWith('../store/');
+const ORCHESTRATOR_TESTS = ['test/scenario/*.test.ts'];
+const testsOf = ({ file }: Mutation): readonly string[] =>
+  file.startsWith('../store/') ? STORE_TESTS : file.startsWith('../') ? ORCHESTRATOR_TESTS : RAFT_TESTS;
+/** Above the log only one profile has anything. */
+const profileOf = ({ file }: Mutation): readonly string[] => (file.startsWith('../') ? ['store'] : []);
 
-const control = run(undefined, ...MOCHA, ...RAFT_TESTS, ...STORE_TESTS);
+const control = run(undefined, ...MOCHA, ...RAFT_TESTS, ...STORE_TESTS, ...ORCHESTRATOR_TESTS);
 if (control.status !== 0) throw new Error(`the directed tests fail without any bug planted:\n${control.stdout}`);
 
 let caught = 0;
@@ -36,8 +40,8 @@ const chosen = MUTATIONS.filter(({ name }) => only === undefined || name.include
 console.log('| planted bug | directed tests | simulation | what caught it |\n| --- | --- | --- | --- |');
 for (const mutation of chosen) {
   const { name, grave } = mutation;
-  const failing = run(name, ...MOCHA, ...(ofStore(mutation) ? STORE_TESTS : RAFT_TESTS)).status !== 0;
-  const simulation = run(name, 'test/simulation/main.ts', seeds, first, ...(ofStore(mutation) ? ['store'] : []));
+  const failing = run(name, ...MOCHA, ...testsOf(mutation)).status !== 0;
+  const simulation = run(name, 'test/simulation/main.ts', seeds, first, ...profileOf(mutation));
   const seed = /^seed (\d+)/m.exec(simulation.stdout)?.[1];
   const after = seed === undefined ? '' : `after ${Number(seed) - Number(first) + 1}`;
   const what = /^at [\d.]+ ms: (?:n\d+: )?([^:\n]+)/m.exec(simulation.stdout)?.[1] ?? '';
