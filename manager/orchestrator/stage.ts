@@ -16,11 +16,14 @@ import { updateDueAt } from './update.ts';
 
 /** Keeps tasks what the services say. */
 export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random, matches: ConstraintMatch): Stage {
+  /** Time goes on between a look and the question when to look again: what fell due in between must not be missed. */
+  let lookedAt = 0;
   return {
     name: 'orchestrator',
     concerns: () => true,
     decide(view) {
-      const plan = reconcile(observe(view), clock.now(), () => newId<TaskId>(random), matches);
+      lookedAt = clock.now();
+      const plan = reconcile(observe(view), lookedAt, () => newId<TaskId>(random), matches);
       return isEmptyPlan(plan) ? undefined : (tx) => applyPlan(tx, plan);
     },
     dueAt(view) {
@@ -30,7 +33,7 @@ export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random, mat
         .flatMap((service) => {
           const tasks = view.find('task', 'service', service.id);
           const numbers = slotTargets(service, tasks, view.list('node'), matches).map(({ slot }) => slot);
-          return updateDueAt(service, slotsOf(tasks), numbers, clock.now()) ?? [];
+          return updateDueAt(service, slotsOf(tasks), numbers, lookedAt) ?? [];
         });
       return times.length === 0 ? undefined : Math.min(...times);
     },

@@ -93,12 +93,13 @@ export function advanceUpdate(
 /**
  * When an update that is under way has something to do although nothing changes: a task has been watched for long enough, a
  * delay or the progress deadline is over.
+ * @param lookedAt when the orchestrator looked last: what was due then has been done
  */
 export function updateDueAt(
   service: Service,
   slots: Slots,
   targets: readonly number[],
-  now: number,
+  lookedAt: number,
 ): number | undefined {
   const status = service.updateStatus;
   if (status === undefined || !isUpdating(service)) return undefined;
@@ -112,7 +113,7 @@ export function updateDueAt(
     const current = currentOf(slots.get(number) ?? [], service);
     if (current?.specVersion === service.specVersion && !isFinal(current)) times.push(deadlineOf(current, status));
   }
-  const ahead = times.filter((time) => time > now);
+  const ahead = times.filter((time) => time > lookedAt);
   return ahead.length === 0 ? undefined : Math.min(...ahead);
 }
 

@@ -199,12 +199,12 @@ export class Scheduler {
     const eligible = this.#index.eligible(demand);
     const candidates = homes.size === 0 ? eligible : eligible.filter((entry) => isAllowed(entry, homes));
     if (tasks.length === 1 && demand.spread.length === 0) {
-      const entry = lightest(candidates, demand.peersKey, fits);
+      const entry = lightest(candidates, this.#index.peersOf(demand.peersKey), fits);
       if (entry === undefined) return placed;
       place(first, entry);
       return placed.add(first.id);
     }
-    const tree = new SpreadTree(candidates, this.#index.entries.values(), demand, fits);
+    const tree = new SpreadTree(candidates, this.#index.branches(demand), this.#index.peersOf(demand.peersKey), fits);
     for (const task of tasks) {
       const entry = tree.next();
       if (entry === undefined || isFull()) break;

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ServiceSpec, Task, UpdateConfig, UpdateStatus } from '../../proto/types/index.ts';
+import { seededRandom } from '../../base/random.ts';
+import { orchestratorStage } from '../../manager/orchestrator/stage.ts';
 import { PROGRESS_DEADLINE_MS } from '../../manager/orchestrator/update.ts';
 import { isLive, mayRun } from '../../manager/model/task-state.ts';
 import { project, serviceSpec, taskSpec } from '../builders/specs.ts';
@@ -104,6 +106,22 @@ describe('an update', () => {
     assert.equal(images(), 'b b a');
     await cluster.clock.advance(10_000);
     assert.equal(images(), 'b b b');
+  });
+
+  it('misses nothing that falls due between a look and the question when to look again', async () => {
+    await start();
+    const change = { update: rules({ delayMs: 10_000, monitorMs: 0 }) };
+    await apply('a', change);
+    await apply('b', change);
+    const due = (status().slots[0]?.since ?? NaN) + 10_000;
+    let now = due - 1;
+    const stage = orchestratorStage({ now: () => now }, seededRandom(1), () => true);
+    cluster.store.view((tx) => {
+      assert.equal(stage.decide(tx), undefined);
+      now = due + 5;
+      assert.equal(stage.dueAt?.(tx), due);
+      assert.notEqual(stage.decide(tx), undefined);
+    });
   });
 
   it('is paused by the first failure, with the reason, and leaves the other slots alone', async () => {

@@ -86,12 +86,13 @@ export function judgeUp(view: ProjectView, plan: UpPlan): UpProgress {
     const update = judgeUpdate(service, plan);
     if (update?.row !== undefined) rows.push(update.row);
     // Who attaches sees the rest in the logs.
-    if (update !== undefined && !(plan.goal === 'created' && isMet)) {
-      finished &&= update.over;
+    const isEnough = isMet && (plan.goal === 'created' || update?.watched === false);
+    if (update?.over === false && !isEnough) {
       // What becomes of a container that failed is the update's to say: it may be rolled back.
-      if (!update.over) continue;
-      if (update.failure !== undefined) own.push(update.failure);
+      finished = false;
+      continue;
     }
+    if (update?.failure !== undefined && !(plan.goal === 'created' && isMet)) own.push(update.failure);
     failures.push(...own);
   }
   return { rows, finished: finished && failures.length === 0, failures };

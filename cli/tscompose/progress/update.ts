@@ -1,3 +1,4 @@
+import { updateRules } from '../../../manager/model/update.ts';
 import type { Service, UpdateState } from '../../../proto/types/index.ts';
 import type { ProgressPhase, ProgressRow } from '../../render/progress.ts';
 import type { UpFailure, UpPlan } from './up.ts';
@@ -8,6 +9,8 @@ export interface ShownUpdate {
   readonly row?: ProgressRow;
   /** Nothing more will come of it by itself. */
   readonly over: boolean;
+  /** It watches containers that serve: what becomes of them is worth waiting for. */
+  readonly watched: boolean;
   readonly failure?: UpFailure;
 }
 
@@ -47,6 +50,7 @@ export function judgeUpdate(service: Service, plan: UpPlan): ShownUpdate | undef
   return {
     ...(isPlain ? {} : { row }),
     over,
+    watched: updateRules(service).monitorMs > 0,
     ...(over && !isGood
       ? {
           failure: {

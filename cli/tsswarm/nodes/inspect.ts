@@ -90,7 +90,7 @@ export function prettyNode({
       : [
           'Certificate:',
           [' Role', Certificate.Role] as const,
-          [' Issued', Certificate.IssuedAt] as const,
+          [' Valid from', Certificate.IssuedAt] as const,
           [' Expires', Certificate.ExpiresAt] as const,
           [' Issuer', Certificate.Issuer] as const,
         ]),

@@ -233,6 +233,21 @@ describe('raft log replication (paper 5.3)', () => {
     assert.equal(group.core('b').commitIndex, group.core('a').log.lastIndex);
   });
 
+  it('tells a follower by heartbeat of no commit that it has not proved to have', () => {
+    const group = led();
+    const { match = 0 } = group.core('a').peers.get('c') ?? {};
+    group.propose('a');
+    group.deliver(group.among('a', 'b'));
+    assert.ok(group.core('a').commitIndex > match);
+    group.now += 60;
+    group.tick('a');
+    const told = group.wire.flatMap((sent) => (sent.kind === 'heartbeat' ? [[sent.to, sent.commitIndex]] : []));
+    assert.deepEqual(told, [
+      ['b', group.core('a').commitIndex],
+      ['c', match],
+    ]);
+  });
+
   it('takes no more proposals than may wait to be committed', () => {
     const group = led({ maxUncommittedBytes: 2 });
     group.hold('a');
