@@ -37,11 +37,12 @@ describe('starting a node', () => {
       systemd: true,
       cgroupParent: 'p',
       nodeName: 'n',
+      engineLabel: ['gpu=yes'],
       addressPool: ['10.1.0.0/16', '10.2.0.0/16'],
     });
     assert.equal(
       flags.join(' '),
-      '--cgroup-parent p --node-name n --address-pool 10.1.0.0/16 --address-pool 10.2.0.0/16',
+      '--cgroup-parent p --node-name n --engine-label gpu=yes --address-pool 10.1.0.0/16 --address-pool 10.2.0.0/16',
     );
   });
   it('quotes words for a unit file', () => {

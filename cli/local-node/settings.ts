@@ -6,6 +6,8 @@ import { TsswarmError } from '../../base/errors.ts';
 export interface NodeSettings {
   readonly nodeName: string;
   readonly cgroupParent: string;
+  /** Labels of the engine, which placement constraints may ask for; absent: none. */
+  readonly engineLabels?: Readonly<Record<string, string>>;
 }
 
 const pathOf = (stateDir: string): string => join(stateDir, 'node.json');
@@ -28,11 +30,11 @@ export function loadSettings(stateDir: string): Partial<NodeSettings> {
 }
 
 /** On disk when it returns; a crash leaves the old file or the new one. */
-export function saveSettings(stateDir: string, { nodeName, cgroupParent }: NodeSettings): void {
+export function saveSettings(stateDir: string, { nodeName, cgroupParent, engineLabels = {} }: NodeSettings): void {
   const path = pathOf(stateDir);
   const file = openSync(`${path}.new`, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify({ nodeName, cgroupParent } satisfies NodeSettings)}\n`);
+    writeSync(file, `${JSON.stringify({ nodeName, cgroupParent, engineLabels } satisfies NodeSettings)}\n`);
     fsyncSync(file);
   } finally {
     closeSync(file);

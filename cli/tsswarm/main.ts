@@ -16,6 +16,7 @@ const terminal = openTerminal();
 addClusterSettings(program.command('init'))
   .description('start a node on this machine, as the first manager of a new cluster')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
+  .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .addOption(
     repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
@@ -50,6 +51,7 @@ program
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--availability <availability>', 'active, pause or drain', 'active')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
+  .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')

@@ -15,6 +15,8 @@ export interface DaemonFlags {
   /** Empty: as before, else the host's. */
   readonly nodeName: string;
   readonly addressPools: readonly string[];
+  /** Undefined: as before, else none. */
+  readonly engineLabels: Readonly<Record<string, string>> | undefined;
   readonly logLevel: LogLevel;
   /** Empty: standard error. */
   readonly logFile: string;
@@ -44,6 +46,7 @@ The daemon of a node. "tsswarm init" starts it.
   --run-dir DIR         what does not (default ${DEFAULT_RUN_DIR})
   --cgroup-parent NAME  cgroup that holds the containers' (default: as before, else tsswarm)
   --node-name NAME      name of this node (default: as before, else the host's)
+  --engine-label K=V    label of this node's engine, for constraints; repeatable, all anew (default: as before)
   --address-pool CIDR   subnets of networks are cut from it; repeatable
   --log-level LEVEL     debug, info, warn or error (default info)
   --log-file FILE       write the log there instead of standard error
@@ -68,6 +71,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         'run-dir': { type: 'string', default: DEFAULT_RUN_DIR },
         'cgroup-parent': { type: 'string', default: '' },
         'node-name': { type: 'string', default: '' },
+        'engine-label': { type: 'string', multiple: true, default: [] },
         'address-pool': { type: 'string', multiple: true, default: [] },
         'log-level': { type: 'string', default: 'info' },
         'log-file': { type: 'string', default: '' },
@@ -102,6 +106,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     cgroupParent: values['cgroup-parent'],
     nodeName: values['node-name'],
     addressPools: values['address-pool'],
+    engineLabels: readLabels(values['engine-label']),
     logLevel: logLevel as LogLevel,
     logFile: values['log-file'],
     socket: values.socket || socketPath(values['run-dir']),
@@ -119,4 +124,16 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
       process.env,
     ),
   };
+}
+
+/** @throws INVALID_INPUT */
+function readLabels(given: readonly string[]): Readonly<Record<string, string>> | undefined {
+  if (given.length === 0) return undefined;
+  return Object.fromEntries(
+    given.map((text) => {
+      const at = text.indexOf('=');
+      if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+      throw new TsswarmError('INVALID_INPUT', `labelling the engine "${text}": expected <key>=<value>`);
+    }),
+  );
 }

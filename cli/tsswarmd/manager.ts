@@ -225,10 +225,18 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       options.learn(await knock(options.managers, life.signal));
       await caughtUp(backEnd, clock, nodeId);
     }
-    const join = (heard: boolean, signal: AbortSignal): Promise<unknown> => {
+    const join = async (heard: boolean, signal: AbortSignal): Promise<unknown> => {
       const caller = { kind: 'node', ...mine.node } as const;
       if (heard) return membership.join({ nodeId, address: advertiseAddr }, signal, caller);
-      return knock([...new Set([...addresses(), ...options.managers])], signal);
+      // A machine that is switched off says nothing for minutes: who answers is asked.
+      const others = group.status().members.filter(({ id, address }) => id !== nodeId && address !== '');
+      const calls = others.map(({ id, address }) =>
+        reach(mine, clock, address, id as NodeId, signal).then(() => address),
+      );
+      const answered = (await Promise.allSettled(calls)).flatMap((call) =>
+        call.status === 'fulfilled' ? [call.value] : [],
+      );
+      return knock(answered.length > 0 ? answered : options.managers, signal);
     };
     void keepPlace({ backEnd, clock, logger: logger.child({ component: 'place' }), join }, life.signal);
   }

@@ -52,6 +52,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const flags = {
     ...given,
     nodeName: given.nodeName || (kept.nodeName ?? ''),
+    engineLabels: given.engineLabels ?? kept.engineLabels ?? {},
     cgroupParent: given.cgroupParent || (kept.cgroupParent ?? 'tsswarm'),
   };
   const clock = systemClock;
@@ -73,7 +74,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     hostname: flags.nodeName || hostname,
     platform,
     resources: { nanoCpus, memoryBytes },
-    engine: { version, labels: {} },
+    engine: { version, labels: flags.engineLabels },
   };
   const managerDir = join(flags.stateDir, 'manager');
   const lock = nodeLock(managerDir, random);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { formatLocation, isTsswarmError } from '../../base/errors.ts';
+import { convertProject } from '../convert/convert.ts';
 import { renderConfig } from '../render/config.ts';
 import type { ComposeProject } from '../types/project.ts';
 import type { FileReader } from './files.ts';
@@ -300,6 +301,31 @@ secrets: {s: {file: ./s.txt}}
       '"services.a.deploy.update_config.max_failure_ratio" is 20, expected 0 to 1',
     ],
     ['services:\n  a: *nope\n', 'compose.yaml:2:7', 'reading YAML: '],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {placement: {constraints: [node.role=manager]}}\n',
+      'compose.yaml:4:40',
+      '"services.a.deploy.placement.constraints[0]" ("node.role=manager") has no operator, expected == or !=',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy:\n      placement: {constraints: [node.id==1, node.labels==x]}\n',
+      'compose.yaml:5:45',
+      '"services.a.deploy.placement.constraints[1]" ("node.labels==x") has the key "node.labels", expected node.id',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {placement: {preferences: [{spread: zone}]}}\n',
+      'compose.yaml:4:49',
+      '"services.a.deploy.placement.preferences[0].spread" spreads over "zone", expected node.labels.<name>',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {placement: {preferences: [{}]}}\n',
+      'compose.yaml:4:40',
+      '"services.a.deploy.placement.preferences[0]" has no "spread"',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {placement: {max_replicas_per_node: -1}}\n',
+      'compose.yaml:4:49',
+      '"services.a.deploy.placement.max_replicas_per_node" is -1, expected 0 or more',
+    ],
   ];
   for (const [yaml, place, message] of refused) {
     it(`refuses ${JSON.stringify(yaml.slice(0, 60))} at ${place}`, async () => {
@@ -311,6 +337,46 @@ secrets: {s: {file: ./s.txt}}
       });
     });
   }
+
+  it('reads where tasks may go, prints it and hands it on', async () => {
+    const yaml = `services:
+  a:
+    image: x
+    deploy:
+      placement:
+        constraints: [node.labels.disk == ssd]
+        preferences:
+          - spread: node.labels.zone
+          - spread: engine.labels.rack
+        max_replicas_per_node: 2
+`;
+    const project = await one(yaml);
+    assert.deepEqual(project.services['a']?.deploy?.placement, {
+      constraints: ['node.labels.disk == ssd'],
+      preferences: [{ spread: 'node.labels.zone' }, { spread: 'engine.labels.rack' }],
+      max_replicas_per_node: 2,
+    });
+    const printed = renderConfig(project, 'yaml');
+    assert.match(printed, /max_replicas_per_node: 2/);
+    assert.deepEqual((await one(printed)).services, project.services);
+    const [service] = convertProject(project, { files: new Map(), scale: {} }).desired.services;
+    assert.deepEqual(service?.task.placement, {
+      spread: ['node.labels.zone', 'engine.labels.rack'],
+      maxReplicasPerNode: 2,
+    });
+    const over =
+      'services: {a: {deploy: {placement: {preferences: [{spread: node.labels.row}], max_replicas_per_node: 3}}}}';
+    const merged = await load(
+      { '/shop/compose.yaml': yaml, '/shop/over.yaml': over },
+      { files: ['compose.yaml', 'over.yaml'] },
+    );
+    const { preferences, max_replicas_per_node } = merged.project.services['a']?.deploy?.placement ?? {};
+    assert.deepEqual(
+      preferences?.map(({ spread }) => spread),
+      ['node.labels.zone', 'engine.labels.rack', 'node.labels.row'],
+    );
+    assert.equal(max_replicas_per_node, 3);
+  });
 
   it('suggests the key that was meant', async () => {
     await assert.rejects(

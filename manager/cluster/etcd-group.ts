@@ -44,11 +44,9 @@ export function etcdGroup(
         });
       }
       if (rest.some(({ reachable }) => reachable)) return;
-      throw new TsswarmError(
-        'CONFLICT',
-        `${action}: none of the ${rest.length} other managers is up, and nobody would lead the cluster`,
-        { hint: 'start one of them, or promote another node, first (tsswarm node ls); --force leaves all the same' },
-      );
+      throw new TsswarmError('CONFLICT', `${action}: no other manager is up, and nobody would lead the cluster`, {
+        hint: 'start one of them, or promote another node, first (tsswarm node ls); --force leaves all the same',
+      });
     },
   };
 }

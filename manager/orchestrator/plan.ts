@@ -28,6 +28,9 @@ export interface Plan {
   readonly removeProjects: readonly ProjectId[];
 }
 
+/** A transaction is limited in size (16 MiB; a task is some kilobytes), and a long one holds up the heartbeats. */
+const MAX_NEW_TASKS = 1000;
+
 /** Gathers a plan; a task that is changed twice is changed once, with both changes. */
 export class PlanBuilder {
   readonly #creates: Task[] = [];
@@ -39,6 +42,11 @@ export class PlanBuilder {
   readonly removeSecrets: SecretId[] = [];
   readonly removeConfigs: ConfigId[] = [];
   readonly removeProjects: ProjectId[] = [];
+
+  /** As many tasks are made as one transaction shall hold: the others are planned at the next look. */
+  get isFull(): boolean {
+    return this.#creates.length >= MAX_NEW_TASKS;
+  }
 
   create(task: Task): void {
     this.#creates.push(task);

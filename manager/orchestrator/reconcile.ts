@@ -114,7 +114,7 @@ function fillSlots(
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);
     const make = (seed: Partial<TaskSeed>): void => {
-      if (!open) return;
+      if (!open || plan.isFull) return;
       plan.create(
         newTask(service, {
           id: newTaskId(),

@@ -15,10 +15,10 @@ export class NodeEntry {
   memoryBytes = 0;
   /** Tasks that have not ended, of all services. */
   tasks = 0;
+  /** The scarcer one of CPU and memory: the share that is reserved. */
+  reservedShare = 0;
   /** Live replicas by service, of every version of its spec. */
   readonly #replicas = new Map<string, number>();
-  /** Live replicas by service and version of its spec. */
-  readonly #peers = new Map<string, number>();
   readonly #ports: PublishedPort[] = [];
 
   constructor(node: Node, order: number) {
@@ -48,7 +48,6 @@ export class NodeEntry {
     copy.memoryBytes = this.memoryBytes;
     copy.tasks = this.tasks;
     for (const [key, count] of this.#replicas) copy.#replicas.set(key, count);
-    for (const [key, count] of this.#peers) copy.#peers.set(key, count);
     copy.#ports.push(...this.#ports);
     for (const task of tasks) copy.subtract(task);
     return copy;
@@ -58,32 +57,25 @@ export class NodeEntry {
     return this.#replicas.get(serviceId) ?? 0;
   }
 
-  peersOf(key: string): number {
-    return this.#peers.get(key) ?? 0;
-  }
-
   publishes(port: PublishedPort): boolean {
     return this.#ports.some((other) => portsClash(other, port));
-  }
-
-  /** The scarcer one of CPU and memory: the share that is reserved. */
-  get reservedShare(): number {
-    const { nanoCpus, memoryBytes } = this.node.description.resources;
-    return Math.max(this.nanoCpus / Math.max(1, nanoCpus), this.memoryBytes / Math.max(1, memoryBytes));
   }
 
   #count(task: Task, sign: 1 | -1): void {
     this.nanoCpus += sign * (task.spec.reservations.nanoCpus ?? 0);
     this.memoryBytes += sign * (task.spec.reservations.memoryBytes ?? 0);
     this.tasks += sign;
-    // One that is on its way out makes room; one that was started by hand is no replica.
-    if (task.oneOff || !isLive(task)) return;
-    increase(this.#replicas, task.serviceId, sign);
-    increase(this.#peers, peersKey(task), sign);
+    const { nanoCpus, memoryBytes } = this.node.description.resources;
+    this.reservedShare = Math.max(this.nanoCpus / Math.max(1, nanoCpus), this.memoryBytes / Math.max(1, memoryBytes));
+    if (isReplica(task)) increase(this.#replicas, task.serviceId, sign);
   }
 }
 
-function increase(counts: Map<string, number>, key: string, by: number): void {
+/** One that is on its way out makes room; one that was started by hand is no replica. */
+export const isReplica = (task: Task): boolean => !task.oneOff && isLive(task);
+
+/** Counts up or down; what is 0 is left out. */
+export function increase<K>(counts: Map<K, number>, key: K, by: number): void {
   const count = (counts.get(key) ?? 0) + by;
   if (count === 0) counts.delete(key);
   else counts.set(key, count);

@@ -3,11 +3,15 @@ import { isFinal, isLive, reached } from '../model/task-state.ts';
 import { demandKey } from './demand.ts';
 import type { Demand } from './demand.ts';
 import { STANDING, applying, passesAll } from './filters.ts';
-import { NodeEntry } from './node-entry.ts';
+import { NodeEntry, increase, isReplica, peersKey } from './node-entry.ts';
+import { branchesOf } from './spread.ts';
+import type { Branches, Peers } from './spread.ts';
 import { localVolumesOf, madeItsVolumes } from './volumes.ts';
 
-/** Lists of nodes by constraints are kept for this many different ones. */
-const MAX_ELIGIBLE_LISTS = 1000;
+/** Lists of nodes are kept for this many different constraints and preferences. */
+const MAX_KEPT_LISTS = 1000;
+
+const NO_PEERS: Peers = new Map();
 
 /** Tasks that wait for a node and ask for the same. */
 export interface WaitingGroup {
@@ -26,7 +30,9 @@ export class NodeIndex {
   readonly #waiting = new Map<string, WaitingGroup>();
   /** How many tasks brought a volume to a node, by volume. */
   readonly #volumes = new Map<string, Map<string, number>>();
+  readonly #peers = new Map<string, Map<NodeEntry, number>>();
   readonly #eligible = new Map<string, readonly NodeEntry[]>();
+  readonly #branches = new Map<string, Branches>();
   #order = 0;
   #freed = 0;
 
@@ -61,12 +67,15 @@ export class NodeIndex {
     }
     const entry = new NodeEntry(node, this.#order++);
     this.#entries.set(node.id, entry);
-    for (const task of this.#tasks.values()) if (task.nodeId === node.id && occupies(task)) entry.add(task);
+    for (const task of this.#tasks.values()) if (task.nodeId === node.id && occupies(task)) this.#count(entry, task, 1);
   }
 
   removeNode(id: string): void {
     this.#changed();
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
     this.#entries.delete(id);
+    for (const peers of this.#peers.values()) peers.delete(entry);
   }
 
   /** Takes over a new task, or a task's new form. */
@@ -77,7 +86,7 @@ export class NodeIndex {
     // It goes on where it is: nobody else gets more room by that.
     if (before !== undefined && holdsTheSame(before, task)) this.#freed = freed;
     this.#tasks.set(task.id, task);
-    if (occupies(task)) this.#entries.get(task.nodeId)?.add(task);
+    if (occupies(task)) this.#count(this.#entries.get(task.nodeId), task, 1);
     if (holdsVolumes(task)) for (const name of localVolumesOf(task)) this.#countVolume(name, task.nodeId, 1);
     if (!waits(task)) return;
     const key = demandKey(task);
@@ -94,7 +103,7 @@ export class NodeIndex {
     if (task === undefined) return;
     this.#tasks.delete(id);
     if (occupies(task)) {
-      this.#entries.get(task.nodeId)?.subtract(task);
+      this.#count(this.#entries.get(task.nodeId), task, -1);
       this.#freed++;
     }
     if (holdsVolumes(task)) for (const name of localVolumesOf(task)) this.#countVolume(name, task.nodeId, -1);
@@ -111,14 +120,43 @@ export class NodeIndex {
     if (known !== undefined) return known;
     const filters = applying(STANDING, demand);
     const found = [...this.#entries.values()].filter((entry) => passesAll(filters, demand, entry));
-    if (this.#eligible.size >= MAX_ELIGIBLE_LISTS) this.#eligible.clear();
+    if (this.#eligible.size >= MAX_KEPT_LISTS) this.#eligible.clear();
     this.#eligible.set(demand.testsKey, found);
     return found;
+  }
+
+  /** Tasks of the same kind, by node. */
+  peersOf(key: string): Peers {
+    return this.#peers.get(key) ?? NO_PEERS;
+  }
+
+  /** All nodes by what the demand is spread over. */
+  branches({ spread }: Demand): Branches {
+    const key = spread.map(({ of, label }) => `${of}/${label}`).join('\n');
+    const known = this.#branches.get(key);
+    if (known !== undefined) return known;
+    if (this.#branches.size >= MAX_KEPT_LISTS) this.#branches.clear();
+    const made = branchesOf(this.#entries.values(), spread);
+    this.#branches.set(key, made);
+    return made;
   }
 
   #changed(): void {
     this.#freed++;
     this.#eligible.clear();
+    this.#branches.clear();
+  }
+
+  #count(entry: NodeEntry | undefined, task: Task, by: 1 | -1): void {
+    if (entry === undefined) return;
+    if (by === 1) entry.add(task);
+    else entry.subtract(task);
+    if (!isReplica(task)) return;
+    const key = peersKey(task);
+    const peers = this.#peers.get(key) ?? new Map<NodeEntry, number>();
+    increase(peers, entry, by);
+    if (peers.size > 0) this.#peers.set(key, peers);
+    else this.#peers.delete(key);
   }
 
   #countVolume(name: string, nodeId: string, by: 1 | -1): void {

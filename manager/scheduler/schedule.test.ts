@@ -325,10 +325,28 @@ describe('Scheduler', () => {
     it('goes back to where its predecessor ran', () => {
       const cluster = new Cluster(node('a'), node('b'));
       const web = cluster.service('web');
-      const old = cluster.add(web, 1, { nodeId: 'b' as Task['nodeId'] }, { state: 'failed' });
+      const old = cluster.add(web, 1, { nodeId: 'b' as Task['nodeId'] }, { state: 'failed', containerId: 'c1' });
       cluster.add(web, 1, { predecessor: old.id });
       cluster.run();
       assert.equal(cluster.tasks.at(-1)?.nodeId, 'b');
+    });
+
+    it('leaves a node that never made its container, once that has failed five times, and goes there last', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = cluster.service('web');
+      const reject = (id: string): void => cluster.set(id, {}, { state: 'rejected', timestamp: 1 });
+      let last = cluster.add(web, 1);
+      const went: string[] = [];
+      for (let i = 0; i < 6; i++) {
+        cluster.run();
+        went.push(cluster.tasks.at(-1)?.nodeId ?? '');
+        reject(last.id);
+        last = cluster.add(web, 1, { predecessor: last.id });
+      }
+      assert.deepEqual(went, ['a', 'a', 'a', 'a', 'a', 'b']);
+      cluster.setNode(node('b', {}, { spec: { availability: 'pause' } }));
+      cluster.run();
+      assert.equal(cluster.tasks.at(-1)?.nodeId, 'a');
     });
 
     it('may take the room of the task that it waits for, and gives it to no other', () => {

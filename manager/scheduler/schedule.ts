@@ -6,6 +6,7 @@ import type { Demand } from './demand.ts';
 import { eachDifference } from './difference.ts';
 import { explain } from './explain.ts';
 import type { VolumeHomes } from './explain.ts';
+import { Failures } from './failures.ts';
 import { ROOM, STANDING, applying, passesAll } from './filters.ts';
 import type { Filter } from './filters.ts';
 import type { NodeEntry } from './node-entry.ts';
@@ -35,6 +36,8 @@ export interface Decision {
 /** One run for tasks that ask for the same. */
 interface Run {
   readonly demand: Demand;
+  /** Wall time, ms. */
+  readonly now: number;
   readonly homes: VolumeHomes;
   readonly standing: readonly Filter[];
   readonly room: readonly Filter[];
@@ -49,6 +52,7 @@ interface Run {
  */
 export class Scheduler {
   readonly #index = new NodeIndex();
+  readonly #failures = new Failures();
   #nodes: readonly Node[] = [];
   #tasks: readonly Task[] = [];
   /** What was decided last, as the store had it before. */
@@ -77,6 +81,7 @@ export class Scheduler {
     const index = this.#index;
     eachDifference(this.#nodes, view.nodes, (node) => index.putNode(node), (id) => index.removeNode(id)); // prettier-ignore
     const put = (task: Task): void => {
+      if (index.task(task.id)?.status.state !== task.status.state) this.#failures.note(task);
       index.putTask(task);
       this.#decided.delete(task.id);
       if (!madeItsVolumes(task)) return;
@@ -115,6 +120,7 @@ export class Scheduler {
     };
     const run: Run = {
       demand,
+      now,
       // A task of a global service has its own volume on every node.
       homes: first.boundNode === undefined ? this.#homesOf(demand, view) : new Map(),
       standing: applying(STANDING, demand),
@@ -186,25 +192,46 @@ export class Scheduler {
   }
 
   /** @returns ids of the tasks that were placed */
-  #placeAnywhere(
-    tasks: readonly Task[],
-    { demand, room, place, isFull }: Run,
-    view: SchedulerView,
-  ): ReadonlySet<string> {
-    const placed = new Set<string>();
-    const fits = (entry: NodeEntry): boolean => passesAll(room, demand, entry);
-    const [first] = tasks;
-    if (first === undefined || isFull()) return placed;
+  #placeAnywhere(tasks: readonly Task[], run: Run, view: SchedulerView): ReadonlySet<string> {
+    const { demand, now } = run;
     const homes = this.#homesOf(demand, view);
     const eligible = this.#index.eligible(demand);
     const candidates = homes.size === 0 ? eligible : eligible.filter((entry) => isAllowed(entry, homes));
-    if (tasks.length === 1 && demand.spread.length === 0) {
-      const entry = lightest(candidates, demand.peersKey, fits);
-      if (entry === undefined) return placed;
-      place(first, entry);
-      return placed.add(first.id);
+    const placed = new Set<string>();
+    if (!this.#failures.has(demand.peersKey)) {
+      this.#placeOn(candidates, tasks, run, placed);
+      return placed;
     }
-    const tree = new SpreadTree(candidates, this.#index.entries.values(), demand, fits);
+    const isFailing = ({ node }: NodeEntry): boolean => this.#failures.isFailing(demand.peersKey, node.id, now);
+    this.#placeOn(
+      candidates.filter((entry) => !isFailing(entry)),
+      tasks,
+      run,
+      placed,
+    );
+    const rest = tasks.filter(({ id }) => !placed.has(id));
+    if (rest.length > 0) this.#placeOn(candidates.filter(isFailing), rest, run, placed);
+    return placed;
+  }
+
+  #placeOn(
+    candidates: readonly NodeEntry[],
+    tasks: readonly Task[],
+    { demand, room, place, isFull }: Run,
+    placed: Set<string>,
+  ): void {
+    const [first] = tasks;
+    if (first === undefined || candidates.length === 0 || isFull()) return;
+    const fits = (entry: NodeEntry): boolean => passesAll(room, demand, entry);
+    const peers = this.#index.peersOf(demand.peersKey);
+    if (tasks.length === 1 && demand.spread.length === 0) {
+      const entry = lightest(candidates, peers, fits);
+      if (entry === undefined) return;
+      place(first, entry);
+      placed.add(first.id);
+      return;
+    }
+    const tree = new SpreadTree(candidates, this.#index.branches(demand), peers, fits);
     for (const task of tasks) {
       const entry = tree.next();
       if (entry === undefined || isFull()) break;
@@ -212,7 +239,6 @@ export class Scheduler {
       tree.placed();
       placed.add(task.id);
     }
-    return placed;
   }
 
   /**
@@ -246,7 +272,10 @@ export class Scheduler {
   /** Where the task's predecessor ran, whose writable layer it takes over. */
   #homeOf(task: Task): NodeEntry | undefined {
     if (task.predecessor === '') return undefined;
-    return this.#index.entries.get(this.#index.task(task.predecessor)?.nodeId ?? '');
+    const predecessor = this.#index.task(task.predecessor);
+    // Without a container there is nothing to go back to: another node may be able to do what that one was not.
+    if (predecessor === undefined || predecessor.status.containerId === '') return undefined;
+    return this.#index.entries.get(predecessor.nodeId);
   }
 
   /** Where the demand's volumes are: where their objects say, else where tasks that have them are. */

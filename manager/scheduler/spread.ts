@@ -1,87 +1,114 @@
+import type { SpreadLabel } from '../../base/constraint.ts';
 import { labelOf } from './constraints.ts';
-import type { Demand } from './demand.ts';
 import type { NodeEntry } from './node-entry.ts';
+
+/** How many tasks of one kind each node has; those without any are left out. */
+export type Peers = ReadonlyMap<NodeEntry, number>;
 
 /** A node that a task may go to. */
 interface Candidate {
   readonly entry: NodeEntry;
   peers: number;
-  readonly branch: Branch;
-}
-
-/** Nodes with the same value of a label; the last level holds the nodes themselves as a heap, the lightest first. */
-interface Branch {
-  readonly parent: Branch | undefined;
-  readonly children: Map<string, Branch>;
-  readonly heap: Candidate[];
-  peers: number;
+  readonly leaf: number;
 }
 
 /** The node with fewer peers, then with fewer tasks, then with a smaller share reserved, then the older one. */
-function isLighter(a: Pick<Candidate, 'entry' | 'peers'>, b: Pick<Candidate, 'entry' | 'peers'>): boolean {
-  if (a.peers !== b.peers) return a.peers < b.peers;
-  if (a.entry.tasks !== b.entry.tasks) return a.entry.tasks < b.entry.tasks;
-  const [left, right] = [a.entry.reservedShare, b.entry.reservedShare];
-  return left === right ? a.entry.order < b.entry.order : left < right;
+function isLighter(a: NodeEntry, aPeers: number, b: NodeEntry, bPeers: number): boolean {
+  if (aPeers !== bPeers) return aPeers < bPeers;
+  if (a.tasks !== b.tasks) return a.tasks < b.tasks;
+  return a.reservedShare === b.reservedShare ? a.order < b.order : a.reservedShare < b.reservedShare;
 }
 
 /** The lightest of `entries` that `fits`, by one look at each: for a single task. */
 export function lightest(
   entries: readonly NodeEntry[],
-  peersKey: string,
+  peers: Peers,
   fits: (entry: NodeEntry) => boolean,
 ): NodeEntry | undefined {
-  let best: { entry: NodeEntry; peers: number } | undefined;
+  let best: NodeEntry | undefined;
+  let bestPeers = 0;
   for (const entry of entries) {
-    const candidate = { entry, peers: entry.peersOf(peersKey) };
-    if ((best === undefined || isLighter(candidate, best)) && fits(entry)) best = candidate;
+    const own = peers.size === 0 ? 0 : (peers.get(entry) ?? 0);
+    if ((best !== undefined && !isLighter(entry, own, best, bestPeers)) || !fits(entry)) continue;
+    best = entry;
+    bestPeers = own;
   }
-  return best?.entry;
+  return best;
+}
+
+/**
+ * Nodes by the values of labels, level by level: branch 0 is all of them, the last level's branches are the leaves. Nodes
+ * without a label are a branch of their own (swarmkit's decision tree).
+ */
+export interface Branches {
+  /** Each branch's; the root's is -1. */
+  readonly parents: readonly number[];
+  readonly children: readonly (readonly number[])[];
+  /** By the order of the nodes. */
+  readonly leafOf: readonly number[];
+}
+
+/** Sorts nodes into branches. */
+export function branchesOf(entries: Iterable<NodeEntry>, labels: readonly SpreadLabel[]): Branches {
+  const parents = [-1];
+  const children: number[][] = [[]];
+  const leafOf: number[] = [];
+  const known = new Map<string, number>();
+  for (const entry of entries) {
+    let branch = 0;
+    for (const label of labels) {
+      const key = `${branch}/${labelOf(label, entry.node)}`;
+      let next = known.get(key);
+      if (next === undefined) {
+        next = parents.length;
+        known.set(key, next);
+        parents.push(branch);
+        children.push([]);
+        children[branch]?.push(next);
+      }
+      branch = next;
+    }
+    leafOf[entry.order] = branch;
+  }
+  return { parents, children, leafOf };
 }
 
 /**
  * Chooses nodes for many tasks of one kind, one after the other. On every level the branch with the fewest tasks of the kind
- * is taken that has room, however many nodes it has (swarmkit's decision tree); nodes without the label are a branch of
- * their own.
+ * is taken that has room, however many nodes it has; a leaf is a heap of its nodes, the lightest first.
  */
 export class SpreadTree {
-  readonly #root: Branch = newBranch(undefined);
+  readonly #branches: Branches;
+  readonly #peers: number[];
+  readonly #heaps: Candidate[][];
+  readonly #full: boolean[];
   readonly #fits: (entry: NodeEntry) => boolean;
   #chosen: Candidate | undefined;
 
   /**
    * @param candidates nodes that may be chosen
-   * @param all nodes whose tasks count in their branch
    * @param fits whether a node has room for one more task; asked again after every placement
    */
-  constructor(
-    candidates: readonly NodeEntry[],
-    all: Iterable<NodeEntry>,
-    { spread, peersKey }: Demand,
-    fits: (entry: NodeEntry) => boolean,
-  ) {
+  constructor(candidates: readonly NodeEntry[], branches: Branches, peers: Peers, fits: (entry: NodeEntry) => boolean) {
     this.#fits = fits;
-    const branchOf = (entry: NodeEntry): Branch => {
-      let branch = this.#root;
-      for (const label of spread) branch = child(branch, labelOf(label, entry.node));
-      return branch;
-    };
+    this.#branches = branches;
+    this.#peers = branches.parents.map(() => 0);
+    this.#full = branches.parents.map(() => false);
+    this.#heaps = branches.parents.map(() => []);
     for (const entry of candidates) {
-      const branch = branchOf(entry);
-      branch.heap.push({ entry, peers: entry.peersOf(peersKey), branch });
+      const leaf = branches.leafOf[entry.order] ?? 0;
+      this.#heaps[leaf]?.push({ entry, peers: peers.get(entry) ?? 0, leaf });
     }
-    if (spread.length > 0) {
-      for (const entry of all) {
-        // What runs on a node that is down serves nobody.
-        if (entry.node.status.state !== 'down') addPeers(branchOf(entry), entry.peersOf(peersKey));
-      }
+    for (const [entry, count] of peers) {
+      // What runs on a node that is down serves nobody.
+      if (entry.node.status.state !== 'down') this.#addPeers(branches.leafOf[entry.order] ?? 0, count);
     }
-    heapify(this.#root);
+    for (const heap of this.#heaps) for (let i = (heap.length >> 1) - 1; i >= 0; i--) sink(heap, i);
   }
 
   /** The node for the next task; undefined when none has room. Call {@link placed} once the task counts there. */
   next(): NodeEntry | undefined {
-    this.#chosen = this.#best(this.#root);
+    this.#chosen = this.#best(0);
     return this.#chosen?.entry;
   }
 
@@ -90,60 +117,55 @@ export class SpreadTree {
     const chosen = this.#chosen;
     if (chosen === undefined) return;
     chosen.peers++;
-    addPeers(chosen.branch, 1);
-    sink(chosen.branch.heap, 0);
+    this.#addPeers(chosen.leaf, 1);
+    sink(this.#heaps[chosen.leaf] ?? [], 0);
     this.#chosen = undefined;
   }
 
-  #best(branch: Branch): Candidate | undefined {
-    if (branch.children.size === 0) {
-      const { heap } = branch;
-      for (;;) {
-        const top = heap[0];
-        if (top === undefined || this.#fits(top.entry)) return top;
-        // Nothing is freed during a run: it need not be asked again.
-        const last = heap.pop();
-        if (last === undefined || last === top) continue;
-        heap[0] = last;
-        sink(heap, 0);
-      }
-    }
+  #best(branch: number): Candidate | undefined {
+    const children = this.#branches.children[branch] ?? [];
+    const best = children.length === 0 ? this.#top(this.#heaps[branch] ?? []) : this.#bestOf(children);
+    // Nothing is freed during a run: it need not be asked again.
+    if (best === undefined) this.#full[branch] = true;
+    return best;
+  }
+
+  #bestOf(children: readonly number[]): Candidate | undefined {
     let best: Candidate | undefined;
     let fewest = Infinity;
-    for (const [value, inner] of branch.children) {
-      if (inner.peers > fewest) continue;
-      const candidate = this.#best(inner);
-      if (candidate === undefined) {
-        branch.children.delete(value);
+    for (const child of children) {
+      const peers = this.#peers[child] ?? 0;
+      if (peers > fewest || this.#full[child] === true) continue;
+      const candidate = this.#best(child);
+      if (candidate === undefined) continue;
+      if (
+        best !== undefined &&
+        peers === fewest &&
+        !isLighter(candidate.entry, candidate.peers, best.entry, best.peers)
+      )
         continue;
-      }
-      if (best !== undefined && inner.peers === fewest && !isLighter(candidate, best)) continue;
       best = candidate;
-      fewest = inner.peers;
+      fewest = peers;
     }
     return best;
   }
-}
 
-function newBranch(parent: Branch | undefined): Branch {
-  return { parent, children: new Map(), heap: [], peers: 0 };
-}
+  #top(heap: Candidate[]): Candidate | undefined {
+    for (;;) {
+      const top = heap[0];
+      if (top === undefined || this.#fits(top.entry)) return top;
+      const last = heap.pop();
+      if (last === undefined || last === top) continue;
+      heap[0] = last;
+      sink(heap, 0);
+    }
+  }
 
-function child(branch: Branch, value: string): Branch {
-  const known = branch.children.get(value);
-  if (known !== undefined) return known;
-  const made = newBranch(branch);
-  branch.children.set(value, made);
-  return made;
-}
-
-function addPeers(branch: Branch, count: number): void {
-  for (let at: Branch | undefined = branch; at !== undefined; at = at.parent) at.peers += count;
-}
-
-function heapify(branch: Branch): void {
-  for (let i = (branch.heap.length >> 1) - 1; i >= 0; i--) sink(branch.heap, i);
-  for (const inner of branch.children.values()) heapify(inner);
+  #addPeers(leaf: number, count: number): void {
+    for (let at = leaf; at >= 0; at = this.#branches.parents[at] ?? -1) {
+      this.#peers[at] = (this.#peers[at] ?? 0) + count;
+    }
+  }
 }
 
 /** Brings the candidate at `from` down to where no lighter one is below it. */
@@ -157,11 +179,11 @@ function sink(heap: Candidate[], from: number): void {
     if (lighter === undefined) break;
     let next = left;
     const right = heap[left + 1];
-    if (right !== undefined && isLighter(right, lighter)) {
+    if (right !== undefined && isLighter(right.entry, right.peers, lighter.entry, lighter.peers)) {
       lighter = right;
       next = left + 1;
     }
-    if (!isLighter(lighter, moving)) break;
+    if (!isLighter(lighter.entry, lighter.peers, moving.entry, moving.peers)) break;
     heap[at] = lighter;
     at = next;
   }

@@ -2,8 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 import type { Stage } from '../model/stages/stage.ts';
 import { Scheduler } from './schedule.ts';
 
-/** Tasks in one transaction: with their whole spec they stay far below what a transaction may hold. */
-const MAX_TASKS_PER_TURN = 2000;
+/** Tasks in one transaction, each with its whole spec: a transaction is limited in size, and a long one holds up the heartbeats. */
+const MAX_TASKS_PER_TURN = 1000;
 
 /** Gives every pending task a node, and notes on which nodes volumes are. */
 export function schedulerStage(clock: Pick<Clock, 'now'>): Stage {

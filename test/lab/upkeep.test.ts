@@ -52,6 +52,13 @@ describe('managers that die for good', function () {
     lab.machine(3).ok('tsswarm', 'node', 'ls');
   });
 
+  it('also when they ran on all the time and were only cut off', async () => {
+    lab.cut(3);
+    await until('m0 Ready Leader,m1 Ready Reachable,m2 Ready Reachable,m3 Down none', 'the one that is cut off is out');
+    lab.heal(3);
+    await until(all, 'it is back, though nobody told it that it was out');
+  });
+
   it('are out of Raft too when their node is removed while they are down', async () => {
     lab.machine(0).ok('tsswarm', 'update', '--remove-dead-managers', '0s');
     await lab.kill(3);

@@ -137,6 +137,13 @@ describe('bringing up, as it is shown', () => {
     assert.deepEqual(told(progress), ['Container app-db-1: Running']);
   });
 
+  it('says of a container that waited for a node that it is started, not started again', () => {
+    const running = task(db, 1);
+    const waiting = { ...running, status: { ...running.status, state: 'pending' as const } };
+    const progress = judge([db], [running], 'started', { before: byId([waiting]) });
+    assert.deepEqual(told(progress), ['Container app-db-1: Started']);
+  });
+
   it('waits for a restart in place', () => {
     const before = task(db, 1);
     const restarting = { ...db, restartCount: 1 };

@@ -166,7 +166,9 @@ function judgeSlot(
       if (status.health === 'unhealthy' && plan.goal === 'healthy') return failed('Unhealthy', status.message);
       return going('Waiting', status.health === 'unhealthy' ? status.message : '', attached);
     }
-    const word = unchanged ? 'Running' : wasThere === undefined ? 'Started' : 'Restarted';
+    // One that waited for a node, or for something else, has not run before.
+    const hasRun = wasThere !== undefined && reached(wasThere.state, 'running');
+    const word = unchanged ? 'Running' : hasRun ? 'Restarted' : 'Started';
     return { row: row(word, 'done'), met: true };
   }
   if (reached(status.state, 'ready')) {

@@ -20,6 +20,7 @@ export interface StartNodeOptions {
   readonly nodeName?: string;
   readonly cgroupParent?: string;
   readonly addressPool?: readonly string[];
+  readonly engineLabel?: readonly string[];
   readonly logLevel?: string;
   readonly advertiseAddr?: string;
   readonly listenAddr?: string;
@@ -214,6 +215,7 @@ export function daemonFlags(options: StartNodeOptions): readonly string[] {
   const flags: string[] = [];
   if (options.cgroupParent !== undefined) flags.push('--cgroup-parent', options.cgroupParent);
   if (options.nodeName !== undefined) flags.push('--node-name', options.nodeName);
+  for (const label of options.engineLabel ?? []) flags.push('--engine-label', label);
   for (const pool of options.addressPool ?? []) flags.push('--address-pool', pool);
   if (options.listenAddr !== undefined) flags.push('--listen-addr', options.listenAddr);
   if (options.advertiseAddr !== undefined) flags.push('--advertise-addr', options.advertiseAddr);

@@ -68,11 +68,12 @@ function caLines({ spec }: Cluster, { rotation }: GetCaResponse): readonly Line[
 }
 
 function settingsOf(cluster: Cluster): string {
-  const { taskHistoryLimit, nodeCertExpiryMs, externalCas = [] } = cluster.spec;
+  const { taskHistoryLimit, nodeCertExpiryMs, removeDeadManagersMs = 0, externalCas = [] } = cluster.spec;
   return [
     `task history ${taskHistoryLimit}`,
     `heartbeat ${spanWords(heartbeatMs(cluster))}`,
     ...(externalCas.length > 0 ? [] : [`certificates for ${spanWords(nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS)}`]),
+    ...(removeDeadManagersMs === 0 ? [] : [`dead managers lose their vote after ${spanWords(removeDeadManagersMs)}`]),
     ...(cluster.spec.autoLock === true ? ['autolock'] : []),
   ].join(', ');
 }

@@ -15,6 +15,7 @@ const OPEN_MS = 10_000;
 /** How long one that can do without waits all the same. */
 const WAIT_MS = 5_000;
 const LOOK_EVERY_MS = 50;
+const REMOVED = 'this node was removed from the cluster: "tsswarm leave --force", then it can join again';
 /** How long `tsswarm status` waits for a member of etcd. */
 const STATUS_MS = 1_000;
 
@@ -101,7 +102,9 @@ export async function openEtcdBackEnd(options: EtcdBackEndOptions): Promise<Back
     async facts() {
       const members = await inspectMembers(access, clock, STATUS_MS);
       const { ready, leaderId } = leadership.status();
-      const trouble = leaderId === '' ? (leadership.trouble?.()?.reason ?? '') : '';
+      const isRemoved = store.view((tx) => tx.list('cluster').length > 0 && tx.get('node', nodeId) === undefined);
+      const silence = leaderId === '' ? (leadership.trouble?.()?.reason ?? '') : '';
+      const trouble = isRemoved ? REMOVED : silence;
       return {
         raftState: ready ? 'leader' : 'follower',
         raftTerm: opened.token(),

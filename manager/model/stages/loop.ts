@@ -17,6 +17,7 @@ export interface StagesOptions {
  * its address and its node with one write to the disk.
  */
 export function runStages({ store, clock, logger, stages }: StagesOptions, signal: AbortSignal): Promise<void> {
+  let busy = false;
   return runLevelTriggered({
     store,
     clock,
@@ -29,12 +30,21 @@ export function runStages({ store, clock, logger, stages }: StagesOptions, signa
         return times.length === 0 ? undefined : Math.min(...times);
       }),
     turn: async () => {
-      const isIdle = store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
+      // After a turn that found something the next one will too: it is not asked first.
+      const isIdle = !busy && store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
+      busy = false;
       if (isIdle) return false;
-      await store.update((tx) => {
-        for (const stage of stages) stage.decide(tx)?.(tx);
+      busy = await store.update((tx) => {
+        let found = false;
+        for (const stage of stages) {
+          const write = stage.decide(tx);
+          if (write === undefined) continue;
+          found = true;
+          write(tx);
+        }
+        return found;
       });
-      return true;
+      return busy;
     },
   });
 }
