@@ -1,6 +1,6 @@
 import type { NodeId } from '../../base/ids.ts';
 import type { Node, Service, Task, Volume } from '../../proto/types/index.ts';
-import { isLive } from '../model/task-state.ts';
+import { mayRun } from '../model/task-state.ts';
 import { demandOf } from './demand.ts';
 import type { Demand } from './demand.ts';
 import { eachDifference } from './difference.ts';
@@ -257,7 +257,7 @@ export class Scheduler {
     );
     return tasks.filter((task) => {
       if (task.desiredState !== 'ready' || task.oneOff || isFull()) return true;
-      const older = (siblings.get(task.slot) ?? []).filter((other) => other.id !== task.id && isLive(other));
+      const older = (siblings.get(task.slot) ?? []).filter((other) => other.id !== task.id && mayRun(other));
       for (const [nodeId, leaving] of Map.groupBy(older, (other) => other.nodeId)) {
         const entry = this.#index.entries.get(nodeId);
         if (entry === undefined || !isAllowed(entry, homes) || !passesAll(standing, demand, entry)) continue;
