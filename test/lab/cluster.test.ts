@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
+import { viewsOf } from './views.ts';
 
 const WEB = `services:
   web:
@@ -10,14 +11,6 @@ const WEB = `services:
     stop_grace_period: 100ms
     deploy: { replicas: 5 }
 `;
-
-/** Lines of a table without its head, as words. */
-const rows = (table: string): string[][] =>
-  table
-    .trim()
-    .split('\n')
-    .slice(1)
-    .map((line) => line.trim().split(/\s{2,}/));
 
 describe('a cluster of three managers and two workers', function () {
   let lab: Lab;
@@ -29,29 +22,7 @@ describe('a cluster of three managers and two workers', function () {
   });
   after(() => lab.dispose());
 
-  /** "m0 Ready Active Leader": every node as a manager shows it. */
-  const nodes = (via = 0): string[] =>
-    rows(lab.machine(via).ok('tsswarm', 'node', 'ls')).map((row) => {
-      const [, name, status, availability, ...rest] = row;
-      return [name, status, availability, ...rest.slice(0, -1)].join(' ');
-    });
-  /** Index of the machine that leads. */
-  const leader = (via: number): number | undefined => {
-    const { code, stdout } = lab.machine(via).run('tsswarm', 'node', 'ls');
-    const found = code === 0 ? /\sm(\d)\s.*Leader/.exec(stdout)?.[1] : undefined;
-    return found === undefined ? undefined : Number(found);
-  };
-  const tasks = (via = 0): { name: string; node: string; state: string }[] =>
-    rows(lab.machine(via).ok('tsswarm', 'ps')).map(([, name = '', , node = '', , state = '']) => ({
-      name,
-      node,
-      state,
-    }));
-  const running = (via: number): string[] =>
-    tasks(via)
-      .filter(({ state }) => state.startsWith('running'))
-      .map(({ node }) => node)
-      .sort();
+  const { nodes, leader, tasks, running } = viewsOf(() => lab);
   const refused = (index: number, message: RegExp, ...argv: readonly string[]): void => {
     const { code, stderr, stdout } = lab.machine(index).run('tsswarm', ...argv);
     assert.notEqual(code, 0, `${argv.join(' ')}: ${stdout}`);

@@ -6,6 +6,7 @@ import type { CertificateFiles } from '../builders/certificates.ts';
 import { eventually } from '../e2e/machine.ts';
 import { EtcdCluster } from '../builders/etcd-cluster.ts';
 import { Lab } from './lab.ts';
+import { viewsOf } from './views.ts';
 
 const WEB = `services:
   web:
@@ -14,13 +15,6 @@ const WEB = `services:
     stop_grace_period: 100ms
     deploy: { replicas: 4 }
 `;
-
-const rows = (table: string): string[][] =>
-  table
-    .trim()
-    .split('\n')
-    .slice(1)
-    .map((line) => line.trim().split(/\s{2,}/));
 
 describe('a cluster of three managers and a worker that keeps its state in etcd', function () {
   let lab: Lab;
@@ -45,21 +39,7 @@ describe('a cluster of three managers and a worker that keeps its state in etcd'
     }
   });
 
-  const nodes = (via = 0): string[] =>
-    rows(lab.machine(via).ok('tsswarm', 'node', 'ls')).map((row) => {
-      const [, name, status, availability, ...rest] = row;
-      return [name, status, availability, ...rest.slice(0, -1)].join(' ');
-    });
-  const leader = (via: number): number | undefined => {
-    const { code, stdout } = lab.machine(via).run('tsswarm', 'node', 'ls');
-    const found = code === 0 ? /\sm(\d)\s.*Leader/.exec(stdout)?.[1] : undefined;
-    return found === undefined ? undefined : Number(found);
-  };
-  const running = (via: number): string[] =>
-    rows(lab.machine(via).ok('tsswarm', 'ps'))
-      .filter(([, , , , , state = '']) => state.startsWith('running'))
-      .map(([, , , node = '']) => node)
-      .sort();
+  const { nodes, leader, running } = viewsOf(() => lab);
   const containers = (index: number): string | undefined =>
     /Containers: +(\d+) running/.exec(lab.machine(index).ok('tsswarm', 'status'))?.[1];
   const changes = (via: number, label: string) =>
