@@ -130,9 +130,11 @@ describe('the identity of a cluster', function () {
     refused(2, /a rotation is under way, 1 of 5 nodes have not renewed/, /m4 \(\w+, down\)/, 'ca', '--rotate');
     lab.start(4);
     await eventually(() => (ok('ca') === root ? undefined : true), 'the end of the rotation');
-    assert.deepEqual(
-      nodeList('{{.Hostname}} {{.Status}} {{.TLSStatus}}'),
-      [0, 1, 2, 3, 4].map((index) => `m${index} Ready Ready`),
+    // Sessions begin anew with the new roots: a node is down for the moment in which the leader has heard the old one's end only.
+    const all = [0, 1, 2, 3, 4].map((index) => `m${index} Ready Ready`).join();
+    await eventually(
+      () => (nodeList('{{.Hostname}} {{.Status}} {{.TLSStatus}}').join() === all ? true : undefined),
+      'five nodes that are ready',
     );
     for (const line of before.filter((one) => !one.startsWith('m4/')))
       assert.ok(containers().includes(line), `${line} runs on`);
