@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { caCluster } from '../../test/builders/ca-cluster.ts';
+import { freePorts } from '../../test/builders/free-ports.ts';
 import { connected, put, range } from './load.ts';
-import { ended, failed, freePorts } from './peers.ts';
+import { ended, failed } from './peers.ts';
 import type { Peer } from './peers.ts';
 
 export interface OwnCluster extends Peer {

@@ -222,7 +222,7 @@ export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLo
         () => true,
         () => false,
       );
-      if (drained) journal.remove();
+      await (drained ? journal.remove() : journal.close());
       await root.close();
     },
   };

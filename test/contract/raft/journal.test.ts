@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import disk, { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededRandom } from '../../../base/random.ts';
@@ -107,5 +108,64 @@ describe('the journal before the log', () => {
     writeFileSync(path, bytes);
     for (let start = 0; start < 2; start++)
       assert.throws(() => openLog(copy), { code: 'CORRUPT', message: /journal.*entry 4.* fails its checksum/ });
+  });
+
+  describe('whose confirmations take long', () => {
+    const { write } = disk;
+    const CONFIRMATION_BYTES = encodeConfirmation(1).length;
+    let held: (() => void)[] | undefined;
+    beforeEach(() => {
+      held = [];
+      disk.write = ((...args: Parameters<typeof write>) => {
+        const bytes = args[1] as unknown as Uint8Array;
+        if (held !== undefined && bytes.length === CONFIRMATION_BYTES) held.push(() => write(...args));
+        else write(...args);
+      }) as typeof write;
+      syncBuiltinESMExports();
+    });
+    afterEach(() => {
+      disk.write = write;
+      syncBuiltinESMExports();
+    });
+    const release = (): void => {
+      for (const go of held?.splice(0) ?? []) go();
+      held = undefined;
+    };
+    const turns = async (): Promise<void> => {
+      for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    };
+
+    it('closes its files after them: the next file that is opened may get their descriptors', async () => {
+      const log = openLog(join(dir, 'log'));
+      await log.write({ entries: range(1, 1, 1) });
+      assert.equal(held?.length, 1, 'a write does not wait for its confirmation');
+      let closed = false;
+      const closing = log.close().then(() => (closed = true));
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      assert.equal(closed, false);
+      release();
+      await closing;
+    });
+
+    it('uses no file again before them: they would land in newer writes', async () => {
+      const log = openLog(join(dir, 'log'));
+      let written = 0;
+      const writing = (async () => {
+        for (let index = 1; index <= 40; index++) {
+          await log.write({ entries: [entry(index, 1, 60_000)] });
+          written = index;
+        }
+      })();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      assert.ok(written > 0 && written < 20, `${written} of 40 writes`);
+      release();
+      await writing;
+      await turns();
+      const again = openLog(image());
+      assert.equal(again.lastIndex, 40);
+      for (const { index, payload } of again.read(1, 40)) assert.ok(payload.every((byte) => byte === (index & 0xff)));
+      await again.close();
+      await log.close();
+    });
   });
 });

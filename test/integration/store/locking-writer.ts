@@ -5,12 +5,12 @@
  * Usage: locking-writer.ts DIR FIRST_NUMBER
  */
 import { systemClock } from '../../../base/clock.ts';
-import type { ProjectId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import { dekFile, openStore } from '../../../manager/store/index.ts';
 import { kekOf, kekThatFits } from './locking-keys.ts';
+import { writeProjects } from './projects.ts';
 
 const [dir = '', first = '0'] = process.argv.slice(2);
 const disk = dekDisk(dekFile(dir), systemRandom);
@@ -41,20 +41,4 @@ async function changeLocks(): Promise<void> {
   }
 }
 void changeLocks();
-
-const meta = { version: 0, createdAt: 0, updatedAt: 0 };
-for (let i = Number(first); ; i++) {
-  const name = `p${i}`;
-  await store.update((tx) =>
-    tx.create('project', {
-      id: name as ProjectId,
-      meta,
-      name,
-      revision: i,
-      hash: '',
-      workingDir: '/',
-      configFiles: [],
-    }),
-  );
-  process.stdout.write(`${name}\n`);
-}
+await writeProjects(store, Number(first));

@@ -33,6 +33,8 @@ export class Journal {
   #current = 0;
   #at = 0;
   #number: number;
+  /** Resolves when no confirmation is under way. */
+  #confirmed: Promise<unknown> = Promise.resolve();
 
   /** @param number of the last frame that was ever written, here or before */
   constructor(path: string, number: number) {
@@ -64,26 +66,36 @@ export class Journal {
   /** Resolves when the content is on disk. It must fit, and one append must end before the next. */
   async append(parts: readonly Uint8Array[]): Promise<void> {
     this.#files ??= [create(`${this.#path}-0`), create(`${this.#path}-1`)];
+    // One that was late would land in what is written over the frame that it confirms.
+    if (this.#at === 0) await this.#confirmed;
     const { synced, unsynced } = this.#files[this.#current as 0 | 1];
     const number = this.#number + 1;
     const frame = encodeFrame(number, parts);
     await write(synced, frame, this.#at);
     const length = frame.readUInt32BE(4);
-    // Nobody waits for this, and nothing is lost without it: see the frame's layout.
-    write(unsynced, encodeConfirmation(number), this.#at + confirmationAt(length)).catch(() => undefined);
+    // The caller does not wait for this, and nothing is lost without it: see the frame's layout.
+    const confirming = write(unsynced, encodeConfirmation(number), this.#at + confirmationAt(length));
+    this.#confirmed = Promise.allSettled([this.#confirmed, confirming]);
     this.#at += frame.length;
     this.#number = number;
   }
 
   /** Takes the files away: everything in them must be safe elsewhere. */
-  remove(): void {
+  async remove(): Promise<void> {
+    await this.close();
+    removeJournal(this.#path);
+  }
+
+  /** Lets go of the files. */
+  async close(): Promise<void> {
+    // The next file that is opened may get the same descriptors.
+    await this.#confirmed;
     for (const { synced, unsynced } of this.#files ?? []) {
       closeSync(synced);
       closeSync(unsynced);
     }
     this.#files = undefined;
     this.#at = 0;
-    removeJournal(this.#path);
   }
 }
 
