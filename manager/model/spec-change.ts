@@ -71,6 +71,8 @@ const CONTAINER: Record<keyof ContainerSpec, Effect> = {
   pullPolicy: 'keep',
   pidMode: 'replace',
   ipcMode: 'replace',
+  postStart: 'replace',
+  preStop: 'replace',
 };
 
 /** How two specs of a service differ. */

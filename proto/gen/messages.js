@@ -1939,6 +1939,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.dns = [];
                 this.dnsSearch = [];
                 this.dnsOptions = [];
+                this.postStart = [];
+                this.preStop = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -1981,6 +1983,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ContainerSpec.prototype.pullPolicy = "";
             ContainerSpec.prototype.pidMode = "";
             ContainerSpec.prototype.ipcMode = "";
+            ContainerSpec.prototype.postStart = $util.emptyArray;
+            ContainerSpec.prototype.preStop = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -2115,6 +2119,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(282).string(m.pidMode);
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode") && m.ipcMode !== "")
                     w.uint32(290).string(m.ipcMode);
+                if (m.postStart != null && m.postStart.length) {
+                    for (var i = 0; i < m.postStart.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.postStart[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.preStop != null && m.preStop.length) {
+                    for (var i = 0; i < m.preStop.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.preStop[i], w.uint32(410).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -2506,6 +2518,22 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipcMode;
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.postStart && m.postStart.length))
+                                m.postStart = [];
+                            m.postStart.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.preStop && m.preStop.length))
+                                m.preStop = [];
+                            m.preStop.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -2789,6 +2817,26 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipcMode = $String(d.ipcMode);
                     }
                 }
+                if (d.postStart) {
+                    if (!$Array.isArray(d.postStart))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: array expected");
+                    m.postStart = $Array(d.postStart.length);
+                    for (var i = 0; i < d.postStart.length; ++i) {
+                        if (!$util.isObject(d.postStart[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: object expected");
+                        m.postStart[i] = $root.tsswarm.v1.Hook.fromObject(d.postStart[i], q + 1);
+                    }
+                }
+                if (d.preStop) {
+                    if (!$Array.isArray(d.preStop))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: array expected");
+                    m.preStop = $Array(d.preStop.length);
+                    for (var i = 0; i < d.preStop.length; ++i) {
+                        if (!$util.isObject(d.preStop[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: object expected");
+                        m.preStop[i] = $root.tsswarm.v1.Hook.fromObject(d.preStop[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -2815,6 +2863,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.dns = [];
                     d.dnsSearch = [];
                     d.dnsOptions = [];
+                    d.postStart = [];
+                    d.preStop = [];
                 }
                 if (o.objects || o.defaults) {
                     d.labels = {};
@@ -3018,6 +3068,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode")) {
                     d.ipcMode = m.ipcMode;
                 }
+                if (m.postStart && m.postStart.length) {
+                    d.postStart = $Array(m.postStart.length);
+                    for (var j = 0; j < m.postStart.length; ++j) {
+                        d.postStart[j] = $root.tsswarm.v1.Hook.toObject(m.postStart[j], o, q + 1);
+                    }
+                }
+                if (m.preStop && m.preStop.length) {
+                    d.preStop = $Array(m.preStop.length);
+                    for (var j = 0; j < m.preStop.length; ++j) {
+                        d.preStop[j] = $root.tsswarm.v1.Hook.toObject(m.preStop[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3032,6 +3094,235 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ContainerSpec;
+        })();
+
+        v1.Hook = (function() {
+
+            const Hook = function (p) {
+                this.command = [];
+                this.env = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Hook.prototype.command = $util.emptyArray;
+            Hook.prototype.user = "";
+            Hook.prototype.privileged = false;
+            Hook.prototype.workingDir = "";
+            Hook.prototype.env = $util.emptyArray;
+
+            Hook.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.command != null && m.command.length) {
+                    for (var i = 0; i < m.command.length; ++i)
+                        w.uint32(10).string(m.command[i]);
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(18).string(m.user);
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged") && m.privileged !== false)
+                    w.uint32(24).bool(m.privileged);
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir") && m.workingDir !== "")
+                    w.uint32(34).string(m.workingDir);
+                if (m.env != null && m.env.length) {
+                    for (var i = 0; i < m.env.length; ++i)
+                        w.uint32(42).string(m.env[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Hook.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Hook();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.command && m.command.length))
+                                m.command = [];
+                            m.command.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.privileged = v;
+                            else
+                                delete m.privileged;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.workingDir = v;
+                            else
+                                delete m.workingDir;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.env && m.env.length))
+                                m.env = [];
+                            m.env.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Hook.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Hook)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Hook: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Hook();
+                if (d.command) {
+                    if (!$Array.isArray(d.command))
+                        throw $TypeError(".tsswarm.v1.Hook.command: array expected");
+                    m.command = $Array(d.command.length);
+                    for (var i = 0; i < d.command.length; ++i) {
+                        m.command[i] = $String(d.command[i]);
+                    }
+                }
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.privileged != null) {
+                    if (d.privileged) {
+                        m.privileged = $Boolean(d.privileged);
+                    }
+                }
+                if (d.workingDir != null) {
+                    if (typeof d.workingDir !== "string" || d.workingDir.length) {
+                        m.workingDir = $String(d.workingDir);
+                    }
+                }
+                if (d.env) {
+                    if (!$Array.isArray(d.env))
+                        throw $TypeError(".tsswarm.v1.Hook.env: array expected");
+                    m.env = $Array(d.env.length);
+                    for (var i = 0; i < d.env.length; ++i) {
+                        m.env[i] = $String(d.env[i]);
+                    }
+                }
+                return m;
+            };
+
+            Hook.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.command = [];
+                    d.env = [];
+                }
+                if (o.defaults) {
+                    d.user = "";
+                    d.privileged = false;
+                    d.workingDir = "";
+                }
+                if (m.command && m.command.length) {
+                    d.command = $Array(m.command.length);
+                    for (var j = 0; j < m.command.length; ++j) {
+                        d.command[j] = m.command[j];
+                    }
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged")) {
+                    d.privileged = m.privileged;
+                }
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir")) {
+                    d.workingDir = m.workingDir;
+                }
+                if (m.env && m.env.length) {
+                    d.env = $Array(m.env.length);
+                    for (var j = 0; j < m.env.length; ++j) {
+                        d.env[j] = m.env[j];
+                    }
+                }
+                return d;
+            };
+
+            Hook.prototype.toJSON = function() {
+                return Hook.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Hook.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Hook";
+            };
+
+            return Hook;
         })();
 
         v1.ResourceLimits = (function() {
@@ -3335,6 +3626,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.ResourceReservations = (function() {
 
             const ResourceReservations = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3343,6 +3635,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ResourceReservations.prototype.nanoCpus = null;
             ResourceReservations.prototype.memoryBytes = null;
+            ResourceReservations.prototype.generic = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -3369,6 +3662,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes"))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3414,6 +3711,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 break;
                             m.memoryBytes = r.int64();
                             m._memoryBytes = "memoryBytes";
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -3463,6 +3768,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.memoryBytes === "object")
                         m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.ResourceReservations.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.ResourceReservations.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -3474,6 +3789,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (m.nanoCpus != null && $Object.hasOwnProperty.call(m, "nanoCpus")) {
                     if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
                         d.nanoCpus = typeof m.nanoCpus === "number" ? $BigInt(m.nanoCpus) : $util.Long.fromBits(m.nanoCpus.low >>> 0, m.nanoCpus.high >>> 0, false).toBigInt();
@@ -3490,6 +3808,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3504,6 +3828,201 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ResourceReservations;
+        })();
+
+        v1.GenericResource = (function() {
+
+            const GenericResource = function (p) {
+                this.names = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GenericResource.prototype.kind = "";
+            GenericResource.prototype.count = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            GenericResource.prototype.names = $util.emptyArray;
+
+            GenericResource.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count") && (typeof m.count === "object" ? m.count.low || m.count.high : m.count !== 0))
+                    w.uint32(16).int64(m.count);
+                if (m.names != null && m.names.length) {
+                    for (var i = 0; i < m.names.length; ++i)
+                        w.uint32(26).string(m.names[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GenericResource.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GenericResource();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.count = v;
+                            else
+                                delete m.count;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.names && m.names.length))
+                                m.names = [];
+                            m.names.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GenericResource.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GenericResource)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GenericResource: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GenericResource();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.count != null) {
+                    if (typeof d.count === "object" ? d.count.low || d.count.high : $Number(d.count) !== 0) {
+                        if ($util.Long)
+                            m.count = $util.Long.fromValue(d.count, false);
+                        else if (typeof d.count === "string")
+                            m.count = $parseInt(d.count, 10);
+                        else if (typeof d.count === "number")
+                            m.count = d.count;
+                        else if (typeof d.count === "object")
+                            m.count = new $util.LongBits(d.count.low >>> 0, d.count.high >>> 0).toNumber();
+                    }
+                }
+                if (d.names) {
+                    if (!$Array.isArray(d.names))
+                        throw $TypeError(".tsswarm.v1.GenericResource.names: array expected");
+                    m.names = $Array(d.names.length);
+                    for (var i = 0; i < d.names.length; ++i) {
+                        m.names[i] = $String(d.names[i]);
+                    }
+                }
+                return m;
+            };
+
+            GenericResource.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.names = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.count = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.count = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.count = typeof m.count === "number" ? $BigInt(m.count) : $util.Long.fromBits(m.count.low >>> 0, m.count.high >>> 0, false).toBigInt();
+                    else if (typeof m.count === "number")
+                        d.count = o.longs === $String ? $String(m.count) : m.count;
+                    else
+                        d.count = o.longs === $String ? $util.Long.prototype.toString.call(m.count) : o.longs === $Number ? new $util.LongBits(m.count.low >>> 0, m.count.high >>> 0).toNumber() : m.count;
+                }
+                if (m.names && m.names.length) {
+                    d.names = $Array(m.names.length);
+                    for (var j = 0; j < m.names.length; ++j) {
+                        d.names[j] = m.names[j];
+                    }
+                }
+                return d;
+            };
+
+            GenericResource.prototype.toJSON = function() {
+                return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GenericResource.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GenericResource";
+            };
+
+            return GenericResource;
         })();
 
         v1.ClusterSpec = (function() {
@@ -5320,6 +5839,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeResources = (function() {
 
             const NodeResources = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -5328,6 +5848,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeResources.prototype.nanoCpus = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             NodeResources.prototype.memoryBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            NodeResources.prototype.generic = $util.emptyArray;
 
             NodeResources.encode = function (m, w, q) {
                 if (!w)
@@ -5340,6 +5861,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes") && (typeof m.memoryBytes === "object" ? m.memoryBytes.low || m.memoryBytes.high : m.memoryBytes !== 0))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5389,6 +5914,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 m.memoryBytes = v;
                             else
                                 delete m.memoryBytes;
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -5442,6 +5975,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.NodeResources.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.NodeResources.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -5453,6 +5996,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (o.defaults) {
                     if ($util.Long) {
                         var n = new $util.Long(0, 0, false);
@@ -5480,6 +6026,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.memoryBytes = o.longs === $String ? $String(m.memoryBytes) : m.memoryBytes;
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
+                }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -10571,6 +11123,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.addresses = [];
                 this.ports = [];
                 this.restartedAt = [];
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -10601,12 +11154,27 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.held = false;
             Task.prototype.boundNode = null;
             Task.prototype.restartedAt = $util.emptyArray;
+            Task.prototype.generic = $util.emptyArray;
+            Task.prototype.service = null;
+            Task.prototype.draining = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_boundNode", {
                 get: $util.oneOfGetter($oneOfFields = ["boundNode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_service", {
+                get: $util.oneOfGetter($oneOfFields = ["service"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_draining", {
+                get: $util.oneOfGetter($oneOfFields = ["draining"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -10670,6 +11238,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.restartedAt != null && m.restartedAt.length) {
                     w.uint32(330).int64s(m.restartedAt);
                 }
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service"))
+                    $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
+                    w.uint32(416).bool(m.draining);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10911,6 +11487,28 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt.push(r.int64());
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            m.service = $root.tsswarm.v1.ServiceAnnotations.decode(r, r.size(), $undefined, q + 1, m.service);
+                            m._service = "service";
+                            continue;
+                        }
+                    case 52: {
+                            if (u !== 0)
+                                break;
+                            m.draining = r.bool();
+                            m._draining = "draining";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11111,6 +11709,24 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt[i] = new $util.LongBits(d.restartedAt[i].low >>> 0, d.restartedAt[i].high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.Task.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.Task.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
+                if (d.service != null) {
+                    if (!$util.isObject(d.service))
+                        throw $TypeError(".tsswarm.v1.Task.service: object expected");
+                    m.service = $root.tsswarm.v1.ServiceAnnotations.fromObject(d.service, q + 1);
+                }
+                if (d.draining != null) {
+                    m.draining = $Boolean(d.draining);
+                }
                 return m;
             };
 
@@ -11126,6 +11742,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.addresses = [];
                     d.ports = [];
                     d.restartedAt = [];
+                    d.generic = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -11280,6 +11897,18 @@ export const tsswarm = $root.tsswarm = (() => {
                             d.restartedAt[j] = o.longs === $String ? $util.Long.prototype.toString.call(m.restartedAt[j]) : o.longs === $Number ? new $util.LongBits(m.restartedAt[j].low >>> 0, m.restartedAt[j].high >>> 0).toNumber() : m.restartedAt[j];
                     }
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = $root.tsswarm.v1.ServiceAnnotations.toObject(m.service, o, q + 1);
+                }
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
+                    d.draining = m.draining;
+                }
                 return d;
             };
 
@@ -11294,6 +11923,198 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Task;
+        })();
+
+        v1.ServiceAnnotations = (function() {
+
+            const ServiceAnnotations = function (p) {
+                this.labels = {};
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ServiceAnnotations.prototype.name = "";
+            ServiceAnnotations.prototype.labels = $util.emptyObject;
+
+            ServiceAnnotations.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.labels != null && $Object.hasOwnProperty.call(m, "labels")) {
+                    for (var ks = $Object.keys(m.labels), i = 0; i < ks.length; ++i) {
+                        w.uint32(18).fork().uint32(10).string(ks[i]).uint32(18).string(m.labels[ks[i]]).ldelim();
+                    }
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ServiceAnnotations.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, k, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ServiceAnnotations();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (m.labels === $util.emptyObject)
+                                m.labels = {};
+                            var c2 = r.size() + r.pos;
+                            if (c2 > r.len)
+                                throw $RangeError("index out of range");
+                            r.len = c2;
+                            k = "";
+                            v = "";
+                            while (r.pos < c2) {
+                                var t2 = r.tag();
+                                u = t2 & 7;
+                                switch (t2 >>>= 3) {
+                                case 1:
+                                    if (u !== 2)
+                                        break;
+                                    k = r.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (u !== 2)
+                                        break;
+                                    v = r.stringVerify();
+                                    continue;
+                                }
+                                r.skipType(u, q, t2);
+                            }
+                            if (r.pos !== c2)
+                                throw $RangeError("index out of range");
+                            r.len = c;
+                            if (k === "__proto__")
+                                $util.makeProp(m.labels, k);
+                            m.labels[k] = v;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ServiceAnnotations.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ServiceAnnotations)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ServiceAnnotations: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ServiceAnnotations();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.labels) {
+                    if (!$util.isObject(d.labels))
+                        throw $TypeError(".tsswarm.v1.ServiceAnnotations.labels: object expected");
+                    m.labels = {};
+                    for (var ks = $Object.keys(d.labels), i = 0; i < ks.length; ++i) {
+                        if (ks[i] === "__proto__")
+                            $util.makeProp(m.labels, ks[i]);
+                        m.labels[ks[i]] = $String(d.labels[ks[i]]);
+                    }
+                }
+                return m;
+            };
+
+            ServiceAnnotations.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.objects || o.defaults) {
+                    d.labels = {};
+                }
+                if (o.defaults) {
+                    d.name = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                var ks2;
+                if (m.labels && (ks2 = $Object.keys(m.labels)).length) {
+                    d.labels = {};
+                    for (var j = 0; j < ks2.length; ++j) {
+                        if (ks2[j] === "__proto__")
+                            $util.makeProp(d.labels, ks2[j]);
+                        d.labels[ks2[j]] = m.labels[ks2[j]];
+                    }
+                }
+                return d;
+            };
+
+            ServiceAnnotations.prototype.toJSON = function() {
+                return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ServiceAnnotations.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ServiceAnnotations";
+            };
+
+            return ServiceAnnotations;
         })();
 
         v1.NetworkSpec = (function() {
@@ -12490,6 +13311,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SecretSpec.prototype.composeName = "";
             SecretSpec.prototype.labels = $util.emptyObject;
             SecretSpec.prototype.data = $util.newBuffer([]);
+            SecretSpec.prototype.templateDriver = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SecretSpec.prototype, "_templateDriver", {
+                get: $util.oneOfGetter($oneOfFields = ["templateDriver"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SecretSpec.encode = function (m, w, q) {
                 if (!w)
@@ -12509,6 +13339,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
                     w.uint32(34).bytes(m.data);
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver"))
+                    w.uint32(162).string(m.templateDriver);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12605,6 +13437,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.data;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.templateDriver = r.stringVerify();
+                            m._templateDriver = "templateDriver";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12660,6 +13499,9 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.data = d.data;
                     }
                 }
+                if (d.templateDriver != null) {
+                    m.templateDriver = $String(d.templateDriver);
+                }
                 return m;
             };
 
@@ -12702,6 +13544,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver")) {
+                    d.templateDriver = m.templateDriver;
                 }
                 return d;
             };
@@ -15751,6 +16596,15 @@ export const tsswarm = $root.tsswarm = (() => {
             AssignmentChange.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             AssignmentChange.prototype.update = null;
             AssignmentChange.prototype.remove = null;
+            AssignmentChange.prototype.acknowledge = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(AssignmentChange.prototype, "_acknowledge", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledge"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             AssignmentChange.encode = function (m, w, q) {
                 if (!w)
@@ -15767,6 +16621,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.AssignmentSet.encode(m.update, w.uint32(26).fork(), q + 1).ldelim();
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove"))
                     $root.tsswarm.v1.AssignmentRemoval.encode(m.remove, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge"))
+                    w.uint32(160).bool(m.acknowledge);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -15830,6 +16686,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.remove = $root.tsswarm.v1.AssignmentRemoval.decode(r, r.size(), $undefined, q + 1, m.remove);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledge = r.bool();
+                            m._acknowledge = "acknowledge";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15884,6 +16747,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.AssignmentChange.remove: object expected");
                     m.remove = $root.tsswarm.v1.AssignmentRemoval.fromObject(d.remove, q + 1);
                 }
+                if (d.acknowledge != null) {
+                    m.acknowledge = $Boolean(d.acknowledge);
+                }
                 return m;
             };
 
@@ -15922,6 +16788,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove")) {
                     d.remove = $root.tsswarm.v1.AssignmentRemoval.toObject(m.remove, o, q + 1);
                 }
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge")) {
+                    d.acknowledge = m.acknowledge;
+                }
                 return d;
             };
 
@@ -15949,6 +16818,15 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
+            SessionRequest.prototype.acknowledges = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledges"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionRequest.encode = function (m, w, q) {
                 if (!w)
@@ -15961,6 +16839,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
+                    w.uint32(160).bool(m.acknowledges);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16009,6 +16889,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledges = r.bool();
+                            m._acknowledges = "acknowledges";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16046,6 +16933,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.description: object expected");
                     m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
                 }
+                if (d.acknowledges != null) {
+                    m.acknowledges = $Boolean(d.acknowledges);
+                }
                 return m;
             };
 
@@ -16066,6 +16956,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
                     d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
+                    d.acknowledges = m.acknowledges;
                 }
                 return d;
             };
@@ -16424,6 +17317,283 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return AssignmentsRequest;
+        })();
+
+        v1.AcknowledgeRequest = (function() {
+
+            const AcknowledgeRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeRequest.prototype.sessionId = "";
+            AcknowledgeRequest.prototype.nodeId = "";
+            AcknowledgeRequest.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            AcknowledgeRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId") && m.sessionId !== "")
+                    w.uint32(10).string(m.sessionId);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(18).string(m.nodeId);
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence") && (typeof m.sequence === "object" ? m.sequence.low || m.sequence.high : m.sequence !== 0))
+                    w.uint32(24).int64(m.sequence);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.sessionId = v;
+                            else
+                                delete m.sessionId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.sequence = v;
+                            else
+                                delete m.sequence;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.AcknowledgeRequest();
+                if (d.sessionId != null) {
+                    if (typeof d.sessionId !== "string" || d.sessionId.length) {
+                        m.sessionId = $String(d.sessionId);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.sequence != null) {
+                    if (typeof d.sequence === "object" ? d.sequence.low || d.sequence.high : $Number(d.sequence) !== 0) {
+                        if ($util.Long)
+                            m.sequence = $util.Long.fromValue(d.sequence, false);
+                        else if (typeof d.sequence === "string")
+                            m.sequence = $parseInt(d.sequence, 10);
+                        else if (typeof d.sequence === "number")
+                            m.sequence = d.sequence;
+                        else if (typeof d.sequence === "object")
+                            m.sequence = new $util.LongBits(d.sequence.low >>> 0, d.sequence.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            AcknowledgeRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.sessionId = "";
+                    d.nodeId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.sequence = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.sequence = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId")) {
+                    d.sessionId = m.sessionId;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.sequence = typeof m.sequence === "number" ? $BigInt(m.sequence) : $util.Long.fromBits(m.sequence.low >>> 0, m.sequence.high >>> 0, false).toBigInt();
+                    else if (typeof m.sequence === "number")
+                        d.sequence = o.longs === $String ? $String(m.sequence) : m.sequence;
+                    else
+                        d.sequence = o.longs === $String ? $util.Long.prototype.toString.call(m.sequence) : o.longs === $Number ? new $util.LongBits(m.sequence.low >>> 0, m.sequence.high >>> 0).toNumber() : m.sequence;
+                }
+                return d;
+            };
+
+            AcknowledgeRequest.prototype.toJSON = function() {
+                return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeRequest";
+            };
+
+            return AcknowledgeRequest;
+        })();
+
+        v1.AcknowledgeResponse = (function() {
+
+            const AcknowledgeResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.AcknowledgeResponse();
+            };
+
+            AcknowledgeResponse.toObject = function () {
+                return {};
+            };
+
+            AcknowledgeResponse.prototype.toJSON = function() {
+                return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeResponse";
+            };
+
+            return AcknowledgeResponse;
         })();
 
         v1.HeartbeatRequest = (function() {

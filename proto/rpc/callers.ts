@@ -47,6 +47,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     session: OWN_NODE,
     heartbeat: OWN_NODE,
     assignments: OWN_NODE,
+    acknowledge: OWN_NODE,
     updateTaskStatus: OWN_NODE,
   }),
   ...rights(tasksService, {

@@ -1,6 +1,7 @@
 /** The gRPC services as typed definitions: method path, kind, and the messages of each side. */
 import type { MessageName } from '../gen/messages.js';
 import type {
+  AcknowledgeRequest,
   ApplyProjectRequest,
   ApplyProjectResponse,
   AssignmentChange,
@@ -161,6 +162,7 @@ export const dispatcherService = {
     'AssignmentsRequest',
     'AssignmentChange',
   ),
+  acknowledge: unary<AcknowledgeRequest, Empty>('Dispatcher/Acknowledge', 'AcknowledgeRequest', 'AcknowledgeResponse'),
   updateTaskStatus: unary<UpdateTaskStatusRequest, Empty>(
     'Dispatcher/UpdateTaskStatus',
     'UpdateTaskStatusRequest',

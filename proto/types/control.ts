@@ -167,6 +167,14 @@ export interface LeaveRequest {
 export interface SessionRequest {
   readonly nodeId: string;
   readonly description: NodeDescription;
+  /** The node acknowledges assignments that ask for it; who does not is never waited for. */
+  readonly acknowledges?: boolean;
+}
+export interface AcknowledgeRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  /** Everything up to and with the message of that number is true on the node. */
+  readonly sequence: number;
 }
 export interface SessionMessage {
   readonly sessionId: string;

@@ -10,7 +10,14 @@ import type {
   TaskId,
   VolumeId,
 } from '../../base/ids.ts';
-import type { ContainerSpec, Labels, LogConfig, ResourceLimits, ResourceReservations } from './container.ts';
+import type {
+  ContainerSpec,
+  GenericResource,
+  Labels,
+  LogConfig,
+  ResourceLimits,
+  ResourceReservations,
+} from './container.ts';
 
 /** Every stored object: spec (the user's, never rewritten), status (observed), desired state (decided by the manager). */
 export interface Meta {
@@ -122,7 +129,12 @@ export interface NodeDescription {
   readonly hostname: string;
   /** GOOS/GOARCH names: "linux", "amd64". */
   readonly platform: { readonly os: string; readonly architecture: string };
-  readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
+  readonly resources: {
+    readonly nanoCpus: number;
+    readonly memoryBytes: number;
+    /** What the node has beside them, as it was started with; absent: nothing. */
+    readonly generic?: readonly GenericResource[];
+  };
   readonly engine: { readonly version: string; readonly labels: Labels };
 }
 
@@ -414,6 +426,12 @@ export interface Task {
   readonly boundNode?: NodeId;
   /** When the slot was restarted before, wall time, ms, as far back as the restart policy's window asks for. */
   readonly restartedAt?: readonly number[];
+  /** What the scheduler has set aside on its node, with names where the node tells them apart. */
+  readonly generic?: readonly GenericResource[];
+  /** For templates in secrets and configs; absent: the task has none of these. */
+  readonly service?: { readonly name: string; readonly labels: Labels };
+  /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
+  readonly draining?: boolean;
 }
 
 // ---------------------------------------------------------------------------------------------- resources
@@ -473,6 +491,8 @@ export interface SecretSpec {
   readonly labels: Labels;
   /** 1 B to 500 KiB. */
   readonly data: Uint8Array;
+  /** The content is a template, expanded for each container; absent: it is not. */
+  readonly templateDriver?: 'golang';
 }
 
 export interface Secret {
