@@ -41,6 +41,12 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     runTask: ADMINISTRATOR,
     stopTask: ADMINISTRATOR,
     watchTask: ADMINISTRATOR,
+    createService: ADMINISTRATOR,
+    updateService: ADMINISTRATOR,
+    rollbackService: ADMINISTRATOR,
+    removeService: ADMINISTRATOR,
+    listRevisions: ADMINISTRATOR,
+    rollbackProject: ADMINISTRATOR,
   }),
   ...rights(daemonService, { status: LOCAL, leave: LOCAL, unlock: LOCAL, forceNewCluster: LOCAL }),
   ...rights(dispatcherService, {

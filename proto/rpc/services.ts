@@ -3,6 +3,15 @@ import type { MessageName } from '../gen/messages.js';
 import type {
   AcknowledgeRequest,
   ApplyProjectRequest,
+  CreateServiceRequest,
+  CreateServiceResponse,
+  ListRevisionsRequest,
+  ListRevisionsResponse,
+  RemoveServiceRequest,
+  RollbackProjectRequest,
+  RollbackServiceRequest,
+  UpdateServiceRequest,
+  UpdateServiceResponse,
   ApplyProjectResponse,
   AssignmentChange,
   AssignmentsRequest,
@@ -134,6 +143,36 @@ export const controlService = {
   ),
   runTask: unary<RunTaskRequest, RunTaskResponse>('Control/RunTask', 'RunTaskRequest', 'RunTaskResponse'),
   stopTask: unary<StopTaskRequest, Empty>('Control/StopTask', 'StopTaskRequest', 'StopTaskResponse'),
+  createService: unary<CreateServiceRequest, CreateServiceResponse>(
+    'Control/CreateService',
+    'CreateServiceRequest',
+    'CreateServiceResponse',
+  ),
+  updateService: unary<UpdateServiceRequest, UpdateServiceResponse>(
+    'Control/UpdateService',
+    'UpdateServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  rollbackService: unary<RollbackServiceRequest, UpdateServiceResponse>(
+    'Control/RollbackService',
+    'RollbackServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  removeService: unary<RemoveServiceRequest, Empty>(
+    'Control/RemoveService',
+    'RemoveServiceRequest',
+    'RemoveServiceResponse',
+  ),
+  listRevisions: unary<ListRevisionsRequest, ListRevisionsResponse>(
+    'Control/ListRevisions',
+    'ListRevisionsRequest',
+    'ListRevisionsResponse',
+  ),
+  rollbackProject: unary<RollbackProjectRequest, ApplyProjectResponse>(
+    'Control/RollbackProject',
+    'RollbackProjectRequest',
+    'ApplyProjectResponse',
+  ),
   watchTask: streaming<WatchTaskRequest, WatchTaskEvent>('Control/WatchTask', 'WatchTaskRequest', 'WatchTaskEvent'),
 } as const;
 

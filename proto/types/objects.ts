@@ -5,6 +5,7 @@ import type {
   NetworkId,
   NodeId,
   ProjectId,
+  RevisionId,
   SecretId,
   ServiceId,
   TaskId,
@@ -18,6 +19,7 @@ import type {
   ResourceLimits,
   ResourceReservations,
 } from './container.ts';
+import type { DesiredProject, ProjectChange } from './project.ts';
 
 /** Every stored object: spec (the user's, never rewritten), status (observed), desired state (decided by the manager). */
 export interface Meta {
@@ -88,6 +90,8 @@ export interface ClusterSpec {
   readonly autoLock?: boolean;
   /** Services that sign certificates in place of the managers, for the root that each names. */
   readonly externalCas?: readonly ExternalCa[];
+  /** Revisions kept of each project and of each service of no project, the newest included; absent: 10. */
+  readonly revisionLimit?: number;
 }
 
 export interface ExternalCa {
@@ -309,7 +313,9 @@ export interface ServiceSpec {
 export interface Service {
   readonly id: ServiceId;
   readonly meta: Meta;
-  readonly projectId: ProjectId;
+  /** Empty for a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for a service of no project. */
   readonly projectName: string;
   readonly spec: ServiceSpec;
   /** Raised whenever `spec.task`, ports or names change: tasks of an older one are replaced. */
@@ -391,7 +397,7 @@ export interface Task {
   readonly id: TaskId;
   readonly meta: Meta;
   readonly serviceId: ServiceId;
-  readonly projectId: ProjectId;
+  readonly projectId: ProjectId | '';
   /** From 1. One-off tasks (`tscompose run`) have 0. */
   readonly slot: number;
   /** Container name: "shop-web-1", "shop-web-run-0123456789ab". */
@@ -507,6 +513,35 @@ export interface Config {
   readonly meta: Meta;
   readonly projectId: ProjectId | '';
   readonly spec: SecretSpec;
+}
+
+/** Who asked for a change, in the words of the one who asked: nobody checks them. */
+export interface Author {
+  /** Name of the user on the machine. */
+  readonly user: string;
+  /** "tscompose up", "tsswarm service update". */
+  readonly command: string;
+}
+
+/**
+ * What a project, or a service of no project, was from some change on: kept to be compared with and gone back to.
+ * Secrets are named in it, without their bytes.
+ */
+export interface Revision {
+  readonly id: RevisionId;
+  readonly meta: Meta;
+  /** Empty for one of a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for one of a project. */
+  readonly serviceId: ServiceId | '';
+  /** Grows with every change; one that changed no spec leaves a gap. */
+  readonly number: number;
+  readonly author?: Author;
+  readonly desired: DesiredProject;
+  /** The configs' bytes were too many to keep. */
+  readonly withoutContents: boolean;
+  /** What was changed to get here. */
+  readonly changes: readonly ProjectChange[];
 }
 
 export type { ContainerId };
