@@ -100,6 +100,7 @@ export function createManagers(options: ManagersOptions): Managers {
       session,
       heartbeat: (request, signal) => demand().heartbeat(request, signal),
       assignments: (request, signal) => demand().assignments(request, signal),
+      acknowledge: (request, signal) => demand().acknowledge(request, signal),
       updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
     },
     connection,
