@@ -37,18 +37,29 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSe
   };
 }
 
+/** The set with those of its tasks marked that shall stop and must not yet. */
+export function withDraining(set: AssignmentSet, mustWait: (task: Task) => boolean): AssignmentSet {
+  const isLeaving = ({ desiredState, oneOff, status }: Task): boolean =>
+    (desiredState === 'shutdown' || desiredState === 'remove') && !oneOff && status.state === 'running';
+  if (!set.tasks.some(isLeaving)) return set;
+  return {
+    ...set,
+    tasks: set.tasks.map((task) => (isLeaving(task) && mustWait(task) ? { ...task, draining: true } : task)),
+  };
+}
+
 /** Where nothing is known of its nodes, or none of them is left, every node looks. */
 function mayHold(tx: ReadTransaction, { nodeIds = [] }: Volume, nodeId: NodeId): boolean {
   return nodeIds.includes(nodeId) || !nodeIds.some((id) => tx.get('node', id) !== undefined);
 }
 
-/** Serving tasks on the networks, with every name that finds them. */
+/** Serving tasks on the networks, with every name that finds them; one that shall stop is found no longer. */
 function endpoints(tx: ReadTransaction, networks: readonly Network[]): NetworkEndpoint[] {
   const byId = new Map(networks.map((network) => [network.id, network]));
   const found: NetworkEndpoint[] = [];
   if (byId.size === 0) return found;
   for (const task of tx.list('task')) {
-    if (task.nodeId === '' || !isServing(task)) continue;
+    if (task.nodeId === '' || task.desiredState !== 'running' || !isServing(task)) continue;
     const service = tx.get('service', task.serviceId);
     for (const { networkId, ipv4 } of task.addresses) {
       const network = byId.get(networkId);

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
-import type { NodeId } from '../../base/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { sleep } from '../../base/async.ts';
@@ -9,16 +9,19 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type {
   AssignmentChange,
+  AssignmentSet,
   AssignmentsRequest,
   Node,
   SessionRequest,
+  Task,
   UpdateTaskStatusRequest,
 } from '../../proto/types/index.ts';
 import { heartbeatMs } from '../cluster/spec.ts';
-import type { Store, WriteTransaction } from '../store/types.ts';
-import { assignmentSet } from './assignment-set.ts';
-import { completeChange, difference } from './difference.ts';
+import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { assignmentSet, withDraining } from './assignment-set.ts';
+import { completeChange, difference, withdraws } from './difference.ts';
 import { withStatus } from './status.ts';
+import { Withdrawals } from './withdrawals.ts';
 
 /** A node that is silent for so many heartbeats is down. */
 const GRACE = 3;
@@ -30,6 +33,8 @@ interface Session {
   readonly nodeId: NodeId;
   readonly end: AbortController;
   deadline: Timer;
+  /** It says when it has taken something away. */
+  readonly acknowledges: boolean;
 }
 
 export interface DispatcherOptions {
@@ -64,6 +69,7 @@ export interface Dispatcher {
 export function createDispatcher({ store, clock, random, logger: parent, managers }: DispatcherOptions): Dispatcher {
   const logger = parent.child({ component: 'dispatcher' });
   const sessions = new Map<NodeId, Session>();
+  const withdrawals = new Withdrawals();
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
 
@@ -90,9 +96,11 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         nodeId,
         end: new AbortController(),
         deadline: clock.startTimer(0, () => undefined),
+        acknowledges: request.acknowledges ?? false,
       };
       session.deadline = arm(session);
       sessions.set(nodeId, session);
+      if (session.acknowledges) withdrawals.open(session.id);
       await store.update((tx) => registerNode(tx, request, clock.now()));
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
@@ -109,6 +117,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       } finally {
         session.deadline.cancel();
         session.end.abort(new TsswarmError('UNAVAILABLE', 'the session is over'));
+        withdrawals.close(session.id);
         if (sessions.get(nodeId) === session) {
           sessions.delete(nodeId);
           await markDown(nodeId, messageOf(signal.reason)).catch((error: unknown) =>
@@ -131,6 +140,14 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       const session = demand(request);
       yield* stream(session, AbortSignal.any([gone, session.end.signal]));
     },
+    acknowledge(request) {
+      try {
+        withdrawals.acknowledged(demand(request).id, request.sequence);
+        return Promise.resolve({});
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
+    },
     async updateTaskStatus(request) {
       demand(request);
       await takeReports(request);
@@ -138,28 +155,56 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     },
   };
 
-  async function* stream({ nodeId }: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
-    const { result: first, watch } = store.viewAndWatch((tx) => assignmentSet(tx, nodeId));
+  /** What a node shall know now, and the version of the store that says so. */
+  const look = (tx: ReadTransaction, { nodeId, id }: Session): { set: AssignmentSet; version: number } => {
+    const mustWait = (task: Task): boolean => {
+      const isPublic = tx.get('service', task.serviceId)?.ports.some(({ mode }) => mode === 'ingress') ?? false;
+      return withdrawals.mustWait(task, id, isPublic, clock.now());
+    };
+    return { set: withDraining(assignmentSet(tx, nodeId), mustWait), version: tx.version };
+  };
+
+  async function* stream(session: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
+    const { result: first, watch } = store.viewAndWatch((tx) => look(tx, session));
     const stop = (): void => watch.close();
     signal.addEventListener('abort', stop, { once: true });
-    let sent = first;
+    let sent = first.set;
     let sequence = 0;
     let dirty = false;
     let open = true;
     let wake: () => void = () => undefined;
+    let limit: Timer | undefined;
+    const lookAgain = (): void => {
+      dirty = true;
+      wake();
+    };
     const watching = (async () => {
       for await (const { changes } of watch) {
         if (changes.every(({ table }) => table === 'node' || table === 'cluster' || table === 'project')) continue;
-        dirty = true;
-        wake();
+        lookAgain();
       }
     })();
     watching.then(
       () => ((open = false), wake()),
       () => ((open = false), wake()),
     );
+    const draining = (): readonly Task[] => sent.tasks.filter((task) => task.draining === true);
+    const unlisten = withdrawals.onProgress(() => {
+      if (!dirty && draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) lookAgain();
+    });
+    const shown = (version: number, change: AssignmentChange | undefined): void => {
+      const networks = new Set<NetworkId>(sent.networks.map(({ id }) => id));
+      withdrawals.shown(session.id, version, networks, change?.acknowledge === true ? change.sequence : undefined);
+      limit?.cancel();
+      const times = draining().flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
+      if (times.length > 0) limit = clock.startTimer(Math.max(0, Math.min(...times) - clock.now()), lookAgain);
+    };
+    const asking = (change: AssignmentChange, asks: boolean): AssignmentChange =>
+      asks && session.acknowledges ? { ...change, acknowledge: true } : change;
     try {
-      yield completeChange(sent, sequence++);
+      const complete = asking(completeChange(sent, sequence++), true);
+      shown(first.version, complete);
+      yield complete;
       while (open && !signal.aborted) {
         if (!dirty) {
           await new Promise<void>((resolve) => (wake = resolve));
@@ -167,15 +212,20 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         }
         await sleep(clock, GATHER_MS, signal).catch(() => undefined);
         dirty = false;
-        const now = store.view((tx) => assignmentSet(tx, nodeId));
-        const change = difference(sent, now, sequence);
-        sent = now;
+        const now = store.view((tx) => look(tx, session));
+        const found = difference(sent, now.set, sequence);
+        const change = found === undefined ? undefined : asking(found, withdraws(sent, found));
+        for (const id of change?.remove.tasks ?? []) withdrawals.forget(id as TaskId);
+        sent = now.set;
+        shown(now.version, change);
         if (change === undefined) continue;
         sequence++;
         yield change;
       }
     } finally {
       signal.removeEventListener('abort', stop);
+      limit?.cancel();
+      unlisten();
       watch.close();
     }
     await watching;

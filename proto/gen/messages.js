@@ -1939,6 +1939,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.dns = [];
                 this.dnsSearch = [];
                 this.dnsOptions = [];
+                this.postStart = [];
+                this.preStop = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -1981,6 +1983,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ContainerSpec.prototype.pullPolicy = "";
             ContainerSpec.prototype.pidMode = "";
             ContainerSpec.prototype.ipcMode = "";
+            ContainerSpec.prototype.postStart = $util.emptyArray;
+            ContainerSpec.prototype.preStop = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -2115,6 +2119,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(282).string(m.pidMode);
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode") && m.ipcMode !== "")
                     w.uint32(290).string(m.ipcMode);
+                if (m.postStart != null && m.postStart.length) {
+                    for (var i = 0; i < m.postStart.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.postStart[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.preStop != null && m.preStop.length) {
+                    for (var i = 0; i < m.preStop.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.preStop[i], w.uint32(410).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -2506,6 +2518,22 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipcMode;
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.postStart && m.postStart.length))
+                                m.postStart = [];
+                            m.postStart.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.preStop && m.preStop.length))
+                                m.preStop = [];
+                            m.preStop.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -2789,6 +2817,26 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipcMode = $String(d.ipcMode);
                     }
                 }
+                if (d.postStart) {
+                    if (!$Array.isArray(d.postStart))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: array expected");
+                    m.postStart = $Array(d.postStart.length);
+                    for (var i = 0; i < d.postStart.length; ++i) {
+                        if (!$util.isObject(d.postStart[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: object expected");
+                        m.postStart[i] = $root.tsswarm.v1.Hook.fromObject(d.postStart[i], q + 1);
+                    }
+                }
+                if (d.preStop) {
+                    if (!$Array.isArray(d.preStop))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: array expected");
+                    m.preStop = $Array(d.preStop.length);
+                    for (var i = 0; i < d.preStop.length; ++i) {
+                        if (!$util.isObject(d.preStop[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: object expected");
+                        m.preStop[i] = $root.tsswarm.v1.Hook.fromObject(d.preStop[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -2815,6 +2863,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.dns = [];
                     d.dnsSearch = [];
                     d.dnsOptions = [];
+                    d.postStart = [];
+                    d.preStop = [];
                 }
                 if (o.objects || o.defaults) {
                     d.labels = {};
@@ -3018,6 +3068,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode")) {
                     d.ipcMode = m.ipcMode;
                 }
+                if (m.postStart && m.postStart.length) {
+                    d.postStart = $Array(m.postStart.length);
+                    for (var j = 0; j < m.postStart.length; ++j) {
+                        d.postStart[j] = $root.tsswarm.v1.Hook.toObject(m.postStart[j], o, q + 1);
+                    }
+                }
+                if (m.preStop && m.preStop.length) {
+                    d.preStop = $Array(m.preStop.length);
+                    for (var j = 0; j < m.preStop.length; ++j) {
+                        d.preStop[j] = $root.tsswarm.v1.Hook.toObject(m.preStop[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3032,6 +3094,235 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ContainerSpec;
+        })();
+
+        v1.Hook = (function() {
+
+            const Hook = function (p) {
+                this.command = [];
+                this.env = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Hook.prototype.command = $util.emptyArray;
+            Hook.prototype.user = "";
+            Hook.prototype.privileged = false;
+            Hook.prototype.workingDir = "";
+            Hook.prototype.env = $util.emptyArray;
+
+            Hook.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.command != null && m.command.length) {
+                    for (var i = 0; i < m.command.length; ++i)
+                        w.uint32(10).string(m.command[i]);
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(18).string(m.user);
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged") && m.privileged !== false)
+                    w.uint32(24).bool(m.privileged);
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir") && m.workingDir !== "")
+                    w.uint32(34).string(m.workingDir);
+                if (m.env != null && m.env.length) {
+                    for (var i = 0; i < m.env.length; ++i)
+                        w.uint32(42).string(m.env[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Hook.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Hook();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.command && m.command.length))
+                                m.command = [];
+                            m.command.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.privileged = v;
+                            else
+                                delete m.privileged;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.workingDir = v;
+                            else
+                                delete m.workingDir;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.env && m.env.length))
+                                m.env = [];
+                            m.env.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Hook.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Hook)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Hook: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Hook();
+                if (d.command) {
+                    if (!$Array.isArray(d.command))
+                        throw $TypeError(".tsswarm.v1.Hook.command: array expected");
+                    m.command = $Array(d.command.length);
+                    for (var i = 0; i < d.command.length; ++i) {
+                        m.command[i] = $String(d.command[i]);
+                    }
+                }
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.privileged != null) {
+                    if (d.privileged) {
+                        m.privileged = $Boolean(d.privileged);
+                    }
+                }
+                if (d.workingDir != null) {
+                    if (typeof d.workingDir !== "string" || d.workingDir.length) {
+                        m.workingDir = $String(d.workingDir);
+                    }
+                }
+                if (d.env) {
+                    if (!$Array.isArray(d.env))
+                        throw $TypeError(".tsswarm.v1.Hook.env: array expected");
+                    m.env = $Array(d.env.length);
+                    for (var i = 0; i < d.env.length; ++i) {
+                        m.env[i] = $String(d.env[i]);
+                    }
+                }
+                return m;
+            };
+
+            Hook.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.command = [];
+                    d.env = [];
+                }
+                if (o.defaults) {
+                    d.user = "";
+                    d.privileged = false;
+                    d.workingDir = "";
+                }
+                if (m.command && m.command.length) {
+                    d.command = $Array(m.command.length);
+                    for (var j = 0; j < m.command.length; ++j) {
+                        d.command[j] = m.command[j];
+                    }
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged")) {
+                    d.privileged = m.privileged;
+                }
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir")) {
+                    d.workingDir = m.workingDir;
+                }
+                if (m.env && m.env.length) {
+                    d.env = $Array(m.env.length);
+                    for (var j = 0; j < m.env.length; ++j) {
+                        d.env[j] = m.env[j];
+                    }
+                }
+                return d;
+            };
+
+            Hook.prototype.toJSON = function() {
+                return Hook.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Hook.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Hook";
+            };
+
+            return Hook;
         })();
 
         v1.ResourceLimits = (function() {
@@ -3335,6 +3626,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.ResourceReservations = (function() {
 
             const ResourceReservations = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3343,6 +3635,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ResourceReservations.prototype.nanoCpus = null;
             ResourceReservations.prototype.memoryBytes = null;
+            ResourceReservations.prototype.generic = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -3369,6 +3662,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes"))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3414,6 +3711,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 break;
                             m.memoryBytes = r.int64();
                             m._memoryBytes = "memoryBytes";
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -3463,6 +3768,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.memoryBytes === "object")
                         m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.ResourceReservations.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.ResourceReservations.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -3474,6 +3789,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (m.nanoCpus != null && $Object.hasOwnProperty.call(m, "nanoCpus")) {
                     if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
                         d.nanoCpus = typeof m.nanoCpus === "number" ? $BigInt(m.nanoCpus) : $util.Long.fromBits(m.nanoCpus.low >>> 0, m.nanoCpus.high >>> 0, false).toBigInt();
@@ -3490,6 +3808,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3504,6 +3828,201 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ResourceReservations;
+        })();
+
+        v1.GenericResource = (function() {
+
+            const GenericResource = function (p) {
+                this.names = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GenericResource.prototype.kind = "";
+            GenericResource.prototype.count = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            GenericResource.prototype.names = $util.emptyArray;
+
+            GenericResource.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count") && (typeof m.count === "object" ? m.count.low || m.count.high : m.count !== 0))
+                    w.uint32(16).int64(m.count);
+                if (m.names != null && m.names.length) {
+                    for (var i = 0; i < m.names.length; ++i)
+                        w.uint32(26).string(m.names[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GenericResource.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GenericResource();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.count = v;
+                            else
+                                delete m.count;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.names && m.names.length))
+                                m.names = [];
+                            m.names.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GenericResource.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GenericResource)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GenericResource: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GenericResource();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.count != null) {
+                    if (typeof d.count === "object" ? d.count.low || d.count.high : $Number(d.count) !== 0) {
+                        if ($util.Long)
+                            m.count = $util.Long.fromValue(d.count, false);
+                        else if (typeof d.count === "string")
+                            m.count = $parseInt(d.count, 10);
+                        else if (typeof d.count === "number")
+                            m.count = d.count;
+                        else if (typeof d.count === "object")
+                            m.count = new $util.LongBits(d.count.low >>> 0, d.count.high >>> 0).toNumber();
+                    }
+                }
+                if (d.names) {
+                    if (!$Array.isArray(d.names))
+                        throw $TypeError(".tsswarm.v1.GenericResource.names: array expected");
+                    m.names = $Array(d.names.length);
+                    for (var i = 0; i < d.names.length; ++i) {
+                        m.names[i] = $String(d.names[i]);
+                    }
+                }
+                return m;
+            };
+
+            GenericResource.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.names = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.count = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.count = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.count = typeof m.count === "number" ? $BigInt(m.count) : $util.Long.fromBits(m.count.low >>> 0, m.count.high >>> 0, false).toBigInt();
+                    else if (typeof m.count === "number")
+                        d.count = o.longs === $String ? $String(m.count) : m.count;
+                    else
+                        d.count = o.longs === $String ? $util.Long.prototype.toString.call(m.count) : o.longs === $Number ? new $util.LongBits(m.count.low >>> 0, m.count.high >>> 0).toNumber() : m.count;
+                }
+                if (m.names && m.names.length) {
+                    d.names = $Array(m.names.length);
+                    for (var j = 0; j < m.names.length; ++j) {
+                        d.names[j] = m.names[j];
+                    }
+                }
+                return d;
+            };
+
+            GenericResource.prototype.toJSON = function() {
+                return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GenericResource.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GenericResource";
+            };
+
+            return GenericResource;
         })();
 
         v1.ClusterSpec = (function() {
@@ -3528,6 +4047,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.autoLock = null;
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
+            ClusterSpec.prototype.revisionLimit = null;
 
             let $oneOfFields;
 
@@ -3567,6 +4087,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_revisionLimit", {
+                get: $util.oneOfGetter($oneOfFields = ["revisionLimit"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -3600,6 +4126,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.externalCas.length; ++i)
                         $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(210).fork(), q + 1).ldelim();
                 }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
+                    w.uint32(216).int32(m.revisionLimit);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3718,6 +4246,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalCas.push($root.tsswarm.v1.ExternalCa.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 27: {
+                            if (u !== 0)
+                                break;
+                            m.revisionLimit = r.int32();
+                            m._revisionLimit = "revisionLimit";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3817,6 +4352,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalCas[i] = $root.tsswarm.v1.ExternalCa.fromObject(d.externalCas[i], q + 1);
                     }
                 }
+                if (d.revisionLimit != null) {
+                    m.revisionLimit = d.revisionLimit | 0;
+                }
                 return m;
             };
 
@@ -3890,6 +4428,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.externalCas.length; ++j) {
                         d.externalCas[j] = $root.tsswarm.v1.ExternalCa.toObject(m.externalCas[j], o, q + 1);
                     }
+                }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
+                    d.revisionLimit = m.revisionLimit;
                 }
                 return d;
             };
@@ -5320,6 +5861,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeResources = (function() {
 
             const NodeResources = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -5328,6 +5870,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeResources.prototype.nanoCpus = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             NodeResources.prototype.memoryBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            NodeResources.prototype.generic = $util.emptyArray;
 
             NodeResources.encode = function (m, w, q) {
                 if (!w)
@@ -5340,6 +5883,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes") && (typeof m.memoryBytes === "object" ? m.memoryBytes.low || m.memoryBytes.high : m.memoryBytes !== 0))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5389,6 +5936,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 m.memoryBytes = v;
                             else
                                 delete m.memoryBytes;
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -5442,6 +5997,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.NodeResources.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.NodeResources.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -5453,6 +6018,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (o.defaults) {
                     if ($util.Long) {
                         var n = new $util.Long(0, 0, false);
@@ -5480,6 +6048,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.memoryBytes = o.longs === $String ? $String(m.memoryBytes) : m.memoryBytes;
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
+                }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -10571,6 +11145,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.addresses = [];
                 this.ports = [];
                 this.restartedAt = [];
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -10601,12 +11176,27 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.held = false;
             Task.prototype.boundNode = null;
             Task.prototype.restartedAt = $util.emptyArray;
+            Task.prototype.generic = $util.emptyArray;
+            Task.prototype.service = null;
+            Task.prototype.draining = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_boundNode", {
                 get: $util.oneOfGetter($oneOfFields = ["boundNode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_service", {
+                get: $util.oneOfGetter($oneOfFields = ["service"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_draining", {
+                get: $util.oneOfGetter($oneOfFields = ["draining"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -10670,6 +11260,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.restartedAt != null && m.restartedAt.length) {
                     w.uint32(330).int64s(m.restartedAt);
                 }
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service"))
+                    $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
+                    w.uint32(416).bool(m.draining);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10911,6 +11509,28 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt.push(r.int64());
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            m.service = $root.tsswarm.v1.ServiceAnnotations.decode(r, r.size(), $undefined, q + 1, m.service);
+                            m._service = "service";
+                            continue;
+                        }
+                    case 52: {
+                            if (u !== 0)
+                                break;
+                            m.draining = r.bool();
+                            m._draining = "draining";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11111,6 +11731,24 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt[i] = new $util.LongBits(d.restartedAt[i].low >>> 0, d.restartedAt[i].high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.Task.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.Task.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
+                if (d.service != null) {
+                    if (!$util.isObject(d.service))
+                        throw $TypeError(".tsswarm.v1.Task.service: object expected");
+                    m.service = $root.tsswarm.v1.ServiceAnnotations.fromObject(d.service, q + 1);
+                }
+                if (d.draining != null) {
+                    m.draining = $Boolean(d.draining);
+                }
                 return m;
             };
 
@@ -11126,6 +11764,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.addresses = [];
                     d.ports = [];
                     d.restartedAt = [];
+                    d.generic = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -11280,6 +11919,18 @@ export const tsswarm = $root.tsswarm = (() => {
                             d.restartedAt[j] = o.longs === $String ? $util.Long.prototype.toString.call(m.restartedAt[j]) : o.longs === $Number ? new $util.LongBits(m.restartedAt[j].low >>> 0, m.restartedAt[j].high >>> 0).toNumber() : m.restartedAt[j];
                     }
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = $root.tsswarm.v1.ServiceAnnotations.toObject(m.service, o, q + 1);
+                }
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
+                    d.draining = m.draining;
+                }
                 return d;
             };
 
@@ -11294,6 +11945,198 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Task;
+        })();
+
+        v1.ServiceAnnotations = (function() {
+
+            const ServiceAnnotations = function (p) {
+                this.labels = {};
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ServiceAnnotations.prototype.name = "";
+            ServiceAnnotations.prototype.labels = $util.emptyObject;
+
+            ServiceAnnotations.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.labels != null && $Object.hasOwnProperty.call(m, "labels")) {
+                    for (var ks = $Object.keys(m.labels), i = 0; i < ks.length; ++i) {
+                        w.uint32(18).fork().uint32(10).string(ks[i]).uint32(18).string(m.labels[ks[i]]).ldelim();
+                    }
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ServiceAnnotations.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, k, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ServiceAnnotations();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (m.labels === $util.emptyObject)
+                                m.labels = {};
+                            var c2 = r.size() + r.pos;
+                            if (c2 > r.len)
+                                throw $RangeError("index out of range");
+                            r.len = c2;
+                            k = "";
+                            v = "";
+                            while (r.pos < c2) {
+                                var t2 = r.tag();
+                                u = t2 & 7;
+                                switch (t2 >>>= 3) {
+                                case 1:
+                                    if (u !== 2)
+                                        break;
+                                    k = r.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (u !== 2)
+                                        break;
+                                    v = r.stringVerify();
+                                    continue;
+                                }
+                                r.skipType(u, q, t2);
+                            }
+                            if (r.pos !== c2)
+                                throw $RangeError("index out of range");
+                            r.len = c;
+                            if (k === "__proto__")
+                                $util.makeProp(m.labels, k);
+                            m.labels[k] = v;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ServiceAnnotations.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ServiceAnnotations)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ServiceAnnotations: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ServiceAnnotations();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.labels) {
+                    if (!$util.isObject(d.labels))
+                        throw $TypeError(".tsswarm.v1.ServiceAnnotations.labels: object expected");
+                    m.labels = {};
+                    for (var ks = $Object.keys(d.labels), i = 0; i < ks.length; ++i) {
+                        if (ks[i] === "__proto__")
+                            $util.makeProp(m.labels, ks[i]);
+                        m.labels[ks[i]] = $String(d.labels[ks[i]]);
+                    }
+                }
+                return m;
+            };
+
+            ServiceAnnotations.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.objects || o.defaults) {
+                    d.labels = {};
+                }
+                if (o.defaults) {
+                    d.name = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                var ks2;
+                if (m.labels && (ks2 = $Object.keys(m.labels)).length) {
+                    d.labels = {};
+                    for (var j = 0; j < ks2.length; ++j) {
+                        if (ks2[j] === "__proto__")
+                            $util.makeProp(d.labels, ks2[j]);
+                        d.labels[ks2[j]] = m.labels[ks2[j]];
+                    }
+                }
+                return d;
+            };
+
+            ServiceAnnotations.prototype.toJSON = function() {
+                return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ServiceAnnotations.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ServiceAnnotations";
+            };
+
+            return ServiceAnnotations;
         })();
 
         v1.NetworkSpec = (function() {
@@ -12490,6 +13333,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SecretSpec.prototype.composeName = "";
             SecretSpec.prototype.labels = $util.emptyObject;
             SecretSpec.prototype.data = $util.newBuffer([]);
+            SecretSpec.prototype.templateDriver = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SecretSpec.prototype, "_templateDriver", {
+                get: $util.oneOfGetter($oneOfFields = ["templateDriver"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SecretSpec.encode = function (m, w, q) {
                 if (!w)
@@ -12509,6 +13361,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
                     w.uint32(34).bytes(m.data);
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver"))
+                    w.uint32(162).string(m.templateDriver);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12605,6 +13459,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.data;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.templateDriver = r.stringVerify();
+                            m._templateDriver = "templateDriver";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12660,6 +13521,9 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.data = d.data;
                     }
                 }
+                if (d.templateDriver != null) {
+                    m.templateDriver = $String(d.templateDriver);
+                }
                 return m;
             };
 
@@ -12702,6 +13566,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver")) {
+                    d.templateDriver = m.templateDriver;
                 }
                 return d;
             };
@@ -13479,6 +14346,476 @@ export const tsswarm = $root.tsswarm = (() => {
             return DesiredProject;
         })();
 
+        v1.Author = (function() {
+
+            const Author = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Author.prototype.user = "";
+            Author.prototype.command = "";
+
+            Author.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(10).string(m.user);
+                if (m.command != null && $Object.hasOwnProperty.call(m, "command") && m.command !== "")
+                    w.uint32(18).string(m.command);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Author.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Author();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.command = v;
+                            else
+                                delete m.command;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Author.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Author)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Author: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Author();
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.command != null) {
+                    if (typeof d.command !== "string" || d.command.length) {
+                        m.command = $String(d.command);
+                    }
+                }
+                return m;
+            };
+
+            Author.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.user = "";
+                    d.command = "";
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.command != null && $Object.hasOwnProperty.call(m, "command")) {
+                    d.command = m.command;
+                }
+                return d;
+            };
+
+            Author.prototype.toJSON = function() {
+                return Author.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Author.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Author";
+            };
+
+            return Author;
+        })();
+
+        v1.Revision = (function() {
+
+            const Revision = function (p) {
+                this.changes = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Revision.prototype.id = "";
+            Revision.prototype.meta = null;
+            Revision.prototype.projectId = "";
+            Revision.prototype.serviceId = "";
+            Revision.prototype.number = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            Revision.prototype.author = null;
+            Revision.prototype.desired = null;
+            Revision.prototype.withoutContents = false;
+            Revision.prototype.changes = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Revision.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            Revision.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.meta != null && $Object.hasOwnProperty.call(m, "meta"))
+                    $root.tsswarm.v1.Meta.encode(m.meta, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.projectId != null && $Object.hasOwnProperty.call(m, "projectId") && m.projectId !== "")
+                    w.uint32(26).string(m.projectId);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(34).string(m.serviceId);
+                if (m.number != null && $Object.hasOwnProperty.call(m, "number") && (typeof m.number === "object" ? m.number.low || m.number.high : m.number !== 0))
+                    w.uint32(40).int64(m.number);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(50).fork(), q + 1).ldelim();
+                if (m.desired != null && $Object.hasOwnProperty.call(m, "desired"))
+                    $root.tsswarm.v1.DesiredProject.encode(m.desired, w.uint32(58).fork(), q + 1).ldelim();
+                if (m.withoutContents != null && $Object.hasOwnProperty.call(m, "withoutContents") && m.withoutContents !== false)
+                    w.uint32(64).bool(m.withoutContents);
+                if (m.changes != null && m.changes.length) {
+                    for (var i = 0; i < m.changes.length; ++i)
+                        $root.tsswarm.v1.ProjectChange.encode(m.changes[i], w.uint32(74).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Revision.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Revision();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.meta = $root.tsswarm.v1.Meta.decode(r, r.size(), $undefined, q + 1, m.meta);
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.projectId = v;
+                            else
+                                delete m.projectId;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.number = v;
+                            else
+                                delete m.number;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            m.desired = $root.tsswarm.v1.DesiredProject.decode(r, r.size(), $undefined, q + 1, m.desired);
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.withoutContents = v;
+                            else
+                                delete m.withoutContents;
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.changes && m.changes.length))
+                                m.changes = [];
+                            m.changes.push($root.tsswarm.v1.ProjectChange.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Revision.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Revision)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Revision: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Revision();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.meta != null) {
+                    if (!$util.isObject(d.meta))
+                        throw $TypeError(".tsswarm.v1.Revision.meta: object expected");
+                    m.meta = $root.tsswarm.v1.Meta.fromObject(d.meta, q + 1);
+                }
+                if (d.projectId != null) {
+                    if (typeof d.projectId !== "string" || d.projectId.length) {
+                        m.projectId = $String(d.projectId);
+                    }
+                }
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.number != null) {
+                    if (typeof d.number === "object" ? d.number.low || d.number.high : $Number(d.number) !== 0) {
+                        if ($util.Long)
+                            m.number = $util.Long.fromValue(d.number, false);
+                        else if (typeof d.number === "string")
+                            m.number = $parseInt(d.number, 10);
+                        else if (typeof d.number === "number")
+                            m.number = d.number;
+                        else if (typeof d.number === "object")
+                            m.number = new $util.LongBits(d.number.low >>> 0, d.number.high >>> 0).toNumber();
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.Revision.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                if (d.desired != null) {
+                    if (!$util.isObject(d.desired))
+                        throw $TypeError(".tsswarm.v1.Revision.desired: object expected");
+                    m.desired = $root.tsswarm.v1.DesiredProject.fromObject(d.desired, q + 1);
+                }
+                if (d.withoutContents != null) {
+                    if (d.withoutContents) {
+                        m.withoutContents = $Boolean(d.withoutContents);
+                    }
+                }
+                if (d.changes) {
+                    if (!$Array.isArray(d.changes))
+                        throw $TypeError(".tsswarm.v1.Revision.changes: array expected");
+                    m.changes = $Array(d.changes.length);
+                    for (var i = 0; i < d.changes.length; ++i) {
+                        if (!$util.isObject(d.changes[i]))
+                            throw $TypeError(".tsswarm.v1.Revision.changes: object expected");
+                        m.changes[i] = $root.tsswarm.v1.ProjectChange.fromObject(d.changes[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            Revision.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.changes = [];
+                }
+                if (o.defaults) {
+                    d.id = "";
+                    d.meta = null;
+                    d.projectId = "";
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.number = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.number = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.desired = null;
+                    d.withoutContents = false;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.meta != null && $Object.hasOwnProperty.call(m, "meta")) {
+                    d.meta = $root.tsswarm.v1.Meta.toObject(m.meta, o, q + 1);
+                }
+                if (m.projectId != null && $Object.hasOwnProperty.call(m, "projectId")) {
+                    d.projectId = m.projectId;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.number != null && $Object.hasOwnProperty.call(m, "number")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.number = typeof m.number === "number" ? $BigInt(m.number) : $util.Long.fromBits(m.number.low >>> 0, m.number.high >>> 0, false).toBigInt();
+                    else if (typeof m.number === "number")
+                        d.number = o.longs === $String ? $String(m.number) : m.number;
+                    else
+                        d.number = o.longs === $String ? $util.Long.prototype.toString.call(m.number) : o.longs === $Number ? new $util.LongBits(m.number.low >>> 0, m.number.high >>> 0).toNumber() : m.number;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                if (m.desired != null && $Object.hasOwnProperty.call(m, "desired")) {
+                    d.desired = $root.tsswarm.v1.DesiredProject.toObject(m.desired, o, q + 1);
+                }
+                if (m.withoutContents != null && $Object.hasOwnProperty.call(m, "withoutContents")) {
+                    d.withoutContents = m.withoutContents;
+                }
+                if (m.changes && m.changes.length) {
+                    d.changes = $Array(m.changes.length);
+                    for (var j = 0; j < m.changes.length; ++j) {
+                        d.changes[j] = $root.tsswarm.v1.ProjectChange.toObject(m.changes[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            Revision.prototype.toJSON = function() {
+                return Revision.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Revision.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Revision";
+            };
+
+            return Revision;
+        })();
+
         v1.ProjectChange = (function() {
 
             const ProjectChange = function (p) {
@@ -13697,11 +15034,12 @@ export const tsswarm = $root.tsswarm = (() => {
             StoredObject.prototype.volume = null;
             StoredObject.prototype.secret = null;
             StoredObject.prototype.config = null;
+            StoredObject.prototype.revision = null;
 
             let $oneOfFields;
 
             $Object.defineProperty(StoredObject.prototype, "object", {
-                get: $util.oneOfGetter($oneOfFields = ["cluster", "node", "project", "service", "task", "network", "volume", "secret", "config"]),
+                get: $util.oneOfGetter($oneOfFields = ["cluster", "node", "project", "service", "task", "network", "volume", "secret", "config", "revision"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -13730,6 +15068,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.Secret.encode(m.secret, w.uint32(66).fork(), q + 1).ldelim();
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
                     $root.tsswarm.v1.Config.encode(m.config, w.uint32(74).fork(), q + 1).ldelim();
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision"))
+                    $root.tsswarm.v1.Revision.encode(m.revision, w.uint32(82).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -13826,6 +15166,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.object = "config";
                             continue;
                         }
+                    case 10: {
+                            if (u !== 2)
+                                break;
+                            m.revision = $root.tsswarm.v1.Revision.decode(r, r.size(), $undefined, q + 1, m.revision);
+                            m.object = "revision";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -13898,6 +15245,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StoredObject.config: object expected");
                     m.config = $root.tsswarm.v1.Config.fromObject(d.config, q + 1);
                 }
+                if (d.revision != null) {
+                    if (!$util.isObject(d.revision))
+                        throw $TypeError(".tsswarm.v1.StoredObject.revision: object expected");
+                    m.revision = $root.tsswarm.v1.Revision.fromObject(d.revision, q + 1);
+                }
                 return m;
             };
 
@@ -13953,6 +15305,11 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.config = $root.tsswarm.v1.Config.toObject(m.config, o, q + 1);
                     if (o.oneofs)
                         d.object = "config";
+                }
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision")) {
+                    d.revision = $root.tsswarm.v1.Revision.toObject(m.revision, o, q + 1);
+                    if (o.oneofs)
+                        d.object = "revision";
                 }
                 return d;
             };
@@ -15751,6 +17108,15 @@ export const tsswarm = $root.tsswarm = (() => {
             AssignmentChange.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             AssignmentChange.prototype.update = null;
             AssignmentChange.prototype.remove = null;
+            AssignmentChange.prototype.acknowledge = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(AssignmentChange.prototype, "_acknowledge", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledge"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             AssignmentChange.encode = function (m, w, q) {
                 if (!w)
@@ -15767,6 +17133,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.AssignmentSet.encode(m.update, w.uint32(26).fork(), q + 1).ldelim();
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove"))
                     $root.tsswarm.v1.AssignmentRemoval.encode(m.remove, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge"))
+                    w.uint32(160).bool(m.acknowledge);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -15830,6 +17198,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.remove = $root.tsswarm.v1.AssignmentRemoval.decode(r, r.size(), $undefined, q + 1, m.remove);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledge = r.bool();
+                            m._acknowledge = "acknowledge";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15884,6 +17259,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.AssignmentChange.remove: object expected");
                     m.remove = $root.tsswarm.v1.AssignmentRemoval.fromObject(d.remove, q + 1);
                 }
+                if (d.acknowledge != null) {
+                    m.acknowledge = $Boolean(d.acknowledge);
+                }
                 return m;
             };
 
@@ -15922,6 +17300,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove")) {
                     d.remove = $root.tsswarm.v1.AssignmentRemoval.toObject(m.remove, o, q + 1);
                 }
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge")) {
+                    d.acknowledge = m.acknowledge;
+                }
                 return d;
             };
 
@@ -15949,6 +17330,15 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
+            SessionRequest.prototype.acknowledges = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledges"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionRequest.encode = function (m, w, q) {
                 if (!w)
@@ -15961,6 +17351,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
+                    w.uint32(160).bool(m.acknowledges);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16009,6 +17401,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledges = r.bool();
+                            m._acknowledges = "acknowledges";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16046,6 +17445,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.description: object expected");
                     m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
                 }
+                if (d.acknowledges != null) {
+                    m.acknowledges = $Boolean(d.acknowledges);
+                }
                 return m;
             };
 
@@ -16066,6 +17468,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
                     d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
+                    d.acknowledges = m.acknowledges;
                 }
                 return d;
             };
@@ -16424,6 +17829,283 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return AssignmentsRequest;
+        })();
+
+        v1.AcknowledgeRequest = (function() {
+
+            const AcknowledgeRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeRequest.prototype.sessionId = "";
+            AcknowledgeRequest.prototype.nodeId = "";
+            AcknowledgeRequest.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            AcknowledgeRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId") && m.sessionId !== "")
+                    w.uint32(10).string(m.sessionId);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(18).string(m.nodeId);
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence") && (typeof m.sequence === "object" ? m.sequence.low || m.sequence.high : m.sequence !== 0))
+                    w.uint32(24).int64(m.sequence);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.sessionId = v;
+                            else
+                                delete m.sessionId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.sequence = v;
+                            else
+                                delete m.sequence;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.AcknowledgeRequest();
+                if (d.sessionId != null) {
+                    if (typeof d.sessionId !== "string" || d.sessionId.length) {
+                        m.sessionId = $String(d.sessionId);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.sequence != null) {
+                    if (typeof d.sequence === "object" ? d.sequence.low || d.sequence.high : $Number(d.sequence) !== 0) {
+                        if ($util.Long)
+                            m.sequence = $util.Long.fromValue(d.sequence, false);
+                        else if (typeof d.sequence === "string")
+                            m.sequence = $parseInt(d.sequence, 10);
+                        else if (typeof d.sequence === "number")
+                            m.sequence = d.sequence;
+                        else if (typeof d.sequence === "object")
+                            m.sequence = new $util.LongBits(d.sequence.low >>> 0, d.sequence.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            AcknowledgeRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.sessionId = "";
+                    d.nodeId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.sequence = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.sequence = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId")) {
+                    d.sessionId = m.sessionId;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.sequence = typeof m.sequence === "number" ? $BigInt(m.sequence) : $util.Long.fromBits(m.sequence.low >>> 0, m.sequence.high >>> 0, false).toBigInt();
+                    else if (typeof m.sequence === "number")
+                        d.sequence = o.longs === $String ? $String(m.sequence) : m.sequence;
+                    else
+                        d.sequence = o.longs === $String ? $util.Long.prototype.toString.call(m.sequence) : o.longs === $Number ? new $util.LongBits(m.sequence.low >>> 0, m.sequence.high >>> 0).toNumber() : m.sequence;
+                }
+                return d;
+            };
+
+            AcknowledgeRequest.prototype.toJSON = function() {
+                return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeRequest";
+            };
+
+            return AcknowledgeRequest;
+        })();
+
+        v1.AcknowledgeResponse = (function() {
+
+            const AcknowledgeResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.AcknowledgeResponse();
+            };
+
+            AcknowledgeResponse.toObject = function () {
+                return {};
+            };
+
+            AcknowledgeResponse.prototype.toJSON = function() {
+                return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeResponse";
+            };
+
+            return AcknowledgeResponse;
         })();
 
         v1.HeartbeatRequest = (function() {
@@ -17211,6 +18893,15 @@ export const tsswarm = $root.tsswarm = (() => {
             ApplyProjectRequest.prototype.onlyServices = $util.emptyArray;
             ApplyProjectRequest.prototype.noRecreate = false;
             ApplyProjectRequest.prototype.noStart = false;
+            ApplyProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ApplyProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ApplyProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -17237,6 +18928,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(48).bool(m.noRecreate);
                 if (m.noStart != null && $Object.hasOwnProperty.call(m, "noStart") && m.noStart !== false)
                     w.uint32(56).bool(m.noStart);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17328,6 +19021,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.noStart;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17396,6 +19096,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.noStart = $Boolean(d.noStart);
                     }
                 }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.ApplyProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
                 return m;
             };
 
@@ -17444,6 +19149,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.noStart != null && $Object.hasOwnProperty.call(m, "noStart")) {
                     d.noStart = m.noStart;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
                 }
                 return d;
             };
@@ -17701,6 +19409,15 @@ export const tsswarm = $root.tsswarm = (() => {
             RemoveProjectRequest.prototype.removeVolumes = false;
             RemoveProjectRequest.prototype.services = $util.emptyArray;
             RemoveProjectRequest.prototype.graceOverrideMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RemoveProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RemoveProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             RemoveProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -17719,6 +19436,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.graceOverrideMs != null && $Object.hasOwnProperty.call(m, "graceOverrideMs") && (typeof m.graceOverrideMs === "object" ? m.graceOverrideMs.low || m.graceOverrideMs.high : m.graceOverrideMs !== 0))
                     w.uint32(32).int64(m.graceOverrideMs);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17787,6 +19506,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.graceOverrideMs;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17844,6 +19570,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.graceOverrideMs = new $util.LongBits(d.graceOverrideMs.low >>> 0, d.graceOverrideMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
                 return m;
             };
 
@@ -17886,6 +19617,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.graceOverrideMs = o.longs === $String ? $String(m.graceOverrideMs) : m.graceOverrideMs;
                     else
                         d.graceOverrideMs = o.longs === $String ? $util.Long.prototype.toString.call(m.graceOverrideMs) : o.longs === $Number ? new $util.LongBits(m.graceOverrideMs.low >>> 0, m.graceOverrideMs.high >>> 0).toNumber() : m.graceOverrideMs;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
                 }
                 return d;
             };
@@ -21005,6 +22739,1669 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return WatchTaskEvent;
+        })();
+
+        v1.CreateServiceRequest = (function() {
+
+            const CreateServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateServiceRequest.prototype.spec = null;
+            CreateServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(CreateServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CreateServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.ServiceSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateServiceRequest();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.CreateServiceRequest.spec: object expected");
+                    m.spec = $root.tsswarm.v1.ServiceSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.CreateServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            CreateServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.ServiceSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            CreateServiceRequest.prototype.toJSON = function() {
+                return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateServiceRequest";
+            };
+
+            return CreateServiceRequest;
+        })();
+
+        v1.CreateServiceResponse = (function() {
+
+            const CreateServiceResponse = function (p) {
+                this.warnings = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateServiceResponse.prototype.serviceId = "";
+            CreateServiceResponse.prototype.warnings = $util.emptyArray;
+
+            CreateServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(18).string(m.warnings[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateServiceResponse();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.CreateServiceResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
+                return m;
+            };
+
+            CreateServiceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.warnings = [];
+                }
+                if (o.defaults) {
+                    d.serviceId = "";
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
+                }
+                return d;
+            };
+
+            CreateServiceResponse.prototype.toJSON = function() {
+                return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateServiceResponse";
+            };
+
+            return CreateServiceResponse;
+        })();
+
+        v1.UpdateServiceRequest = (function() {
+
+            const UpdateServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateServiceRequest.prototype.serviceId = "";
+            UpdateServiceRequest.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdateServiceRequest.prototype.spec = null;
+            UpdateServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            UpdateServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && (typeof m.version === "object" ? m.version.low || m.version.high : m.version !== 0))
+                    w.uint32(16).int64(m.version);
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.ServiceSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version === "object" ? d.version.low || d.version.high : $Number(d.version) !== 0) {
+                        if ($util.Long)
+                            m.version = $util.Long.fromValue(d.version, false);
+                        else if (typeof d.version === "string")
+                            m.version = $parseInt(d.version, 10);
+                        else if (typeof d.version === "number")
+                            m.version = d.version;
+                        else if (typeof d.version === "object")
+                            m.version = new $util.LongBits(d.version.low >>> 0, d.version.high >>> 0).toNumber();
+                    }
+                }
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceRequest.spec: object expected");
+                    m.spec = $root.tsswarm.v1.ServiceSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            UpdateServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.version = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.version = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.spec = null;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.version = typeof m.version === "number" ? $BigInt(m.version) : $util.Long.fromBits(m.version.low >>> 0, m.version.high >>> 0, false).toBigInt();
+                    else if (typeof m.version === "number")
+                        d.version = o.longs === $String ? $String(m.version) : m.version;
+                    else
+                        d.version = o.longs === $String ? $util.Long.prototype.toString.call(m.version) : o.longs === $Number ? new $util.LongBits(m.version.low >>> 0, m.version.high >>> 0).toNumber() : m.version;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.ServiceSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            UpdateServiceRequest.prototype.toJSON = function() {
+                return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateServiceRequest";
+            };
+
+            return UpdateServiceRequest;
+        })();
+
+        v1.UpdateServiceResponse = (function() {
+
+            const UpdateServiceResponse = function (p) {
+                this.fields = [];
+                this.warnings = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateServiceResponse.prototype.fields = $util.emptyArray;
+            UpdateServiceResponse.prototype.replaces = false;
+            UpdateServiceResponse.prototype.warnings = $util.emptyArray;
+
+            UpdateServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.fields != null && m.fields.length) {
+                    for (var i = 0; i < m.fields.length; ++i)
+                        w.uint32(10).string(m.fields[i]);
+                }
+                if (m.replaces != null && $Object.hasOwnProperty.call(m, "replaces") && m.replaces !== false)
+                    w.uint32(16).bool(m.replaces);
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(26).string(m.warnings[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.fields && m.fields.length))
+                                m.fields = [];
+                            m.fields.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.replaces = v;
+                            else
+                                delete m.replaces;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateServiceResponse();
+                if (d.fields) {
+                    if (!$Array.isArray(d.fields))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceResponse.fields: array expected");
+                    m.fields = $Array(d.fields.length);
+                    for (var i = 0; i < d.fields.length; ++i) {
+                        m.fields[i] = $String(d.fields[i]);
+                    }
+                }
+                if (d.replaces != null) {
+                    if (d.replaces) {
+                        m.replaces = $Boolean(d.replaces);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
+                return m;
+            };
+
+            UpdateServiceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.fields = [];
+                    d.warnings = [];
+                }
+                if (o.defaults) {
+                    d.replaces = false;
+                }
+                if (m.fields && m.fields.length) {
+                    d.fields = $Array(m.fields.length);
+                    for (var j = 0; j < m.fields.length; ++j) {
+                        d.fields[j] = m.fields[j];
+                    }
+                }
+                if (m.replaces != null && $Object.hasOwnProperty.call(m, "replaces")) {
+                    d.replaces = m.replaces;
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
+                }
+                return d;
+            };
+
+            UpdateServiceResponse.prototype.toJSON = function() {
+                return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateServiceResponse";
+            };
+
+            return UpdateServiceResponse;
+        })();
+
+        v1.RollbackServiceRequest = (function() {
+
+            const RollbackServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RollbackServiceRequest.prototype.serviceId = "";
+            RollbackServiceRequest.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RollbackServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RollbackServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RollbackServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && (typeof m.version === "object" ? m.version.low || m.version.high : m.version !== 0))
+                    w.uint32(16).int64(m.version);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RollbackServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RollbackServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RollbackServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RollbackServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RollbackServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RollbackServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version === "object" ? d.version.low || d.version.high : $Number(d.version) !== 0) {
+                        if ($util.Long)
+                            m.version = $util.Long.fromValue(d.version, false);
+                        else if (typeof d.version === "string")
+                            m.version = $parseInt(d.version, 10);
+                        else if (typeof d.version === "number")
+                            m.version = d.version;
+                        else if (typeof d.version === "object")
+                            m.version = new $util.LongBits(d.version.low >>> 0, d.version.high >>> 0).toNumber();
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RollbackServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RollbackServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.version = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.version = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.version = typeof m.version === "number" ? $BigInt(m.version) : $util.Long.fromBits(m.version.low >>> 0, m.version.high >>> 0, false).toBigInt();
+                    else if (typeof m.version === "number")
+                        d.version = o.longs === $String ? $String(m.version) : m.version;
+                    else
+                        d.version = o.longs === $String ? $util.Long.prototype.toString.call(m.version) : o.longs === $Number ? new $util.LongBits(m.version.low >>> 0, m.version.high >>> 0).toNumber() : m.version;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RollbackServiceRequest.prototype.toJSON = function() {
+                return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RollbackServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RollbackServiceRequest";
+            };
+
+            return RollbackServiceRequest;
+        })();
+
+        v1.RemoveServiceRequest = (function() {
+
+            const RemoveServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveServiceRequest.prototype.serviceId = "";
+            RemoveServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RemoveServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RemoveServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemoveServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RemoveServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RemoveServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RemoveServiceRequest.prototype.toJSON = function() {
+                return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveServiceRequest";
+            };
+
+            return RemoveServiceRequest;
+        })();
+
+        v1.RemoveServiceResponse = (function() {
+
+            const RemoveServiceResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.RemoveServiceResponse();
+            };
+
+            RemoveServiceResponse.toObject = function () {
+                return {};
+            };
+
+            RemoveServiceResponse.prototype.toJSON = function() {
+                return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveServiceResponse";
+            };
+
+            return RemoveServiceResponse;
+        })();
+
+        v1.ListRevisionsRequest = (function() {
+
+            const ListRevisionsRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListRevisionsRequest.prototype.project = "";
+            ListRevisionsRequest.prototype.serviceId = "";
+
+            ListRevisionsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
+                    w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(18).string(m.serviceId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListRevisionsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListRevisionsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.project = v;
+                            else
+                                delete m.project;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListRevisionsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListRevisionsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListRevisionsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListRevisionsRequest();
+                if (d.project != null) {
+                    if (typeof d.project !== "string" || d.project.length) {
+                        m.project = $String(d.project);
+                    }
+                }
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                return m;
+            };
+
+            ListRevisionsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.project = "";
+                    d.serviceId = "";
+                }
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
+                    d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                return d;
+            };
+
+            ListRevisionsRequest.prototype.toJSON = function() {
+                return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListRevisionsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListRevisionsRequest";
+            };
+
+            return ListRevisionsRequest;
+        })();
+
+        v1.ListRevisionsResponse = (function() {
+
+            const ListRevisionsResponse = function (p) {
+                this.revisions = [];
+                this.departed = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListRevisionsResponse.prototype.revisions = $util.emptyArray;
+            ListRevisionsResponse.prototype.departed = $util.emptyArray;
+
+            ListRevisionsResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.revisions != null && m.revisions.length) {
+                    for (var i = 0; i < m.revisions.length; ++i)
+                        $root.tsswarm.v1.Revision.encode(m.revisions[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.departed != null && m.departed.length) {
+                    for (var i = 0; i < m.departed.length; ++i)
+                        w.uint32(18).string(m.departed[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListRevisionsResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListRevisionsResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.revisions && m.revisions.length))
+                                m.revisions = [];
+                            m.revisions.push($root.tsswarm.v1.Revision.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.departed && m.departed.length))
+                                m.departed = [];
+                            m.departed.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListRevisionsResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListRevisionsResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListRevisionsResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListRevisionsResponse();
+                if (d.revisions) {
+                    if (!$Array.isArray(d.revisions))
+                        throw $TypeError(".tsswarm.v1.ListRevisionsResponse.revisions: array expected");
+                    m.revisions = $Array(d.revisions.length);
+                    for (var i = 0; i < d.revisions.length; ++i) {
+                        if (!$util.isObject(d.revisions[i]))
+                            throw $TypeError(".tsswarm.v1.ListRevisionsResponse.revisions: object expected");
+                        m.revisions[i] = $root.tsswarm.v1.Revision.fromObject(d.revisions[i], q + 1);
+                    }
+                }
+                if (d.departed) {
+                    if (!$Array.isArray(d.departed))
+                        throw $TypeError(".tsswarm.v1.ListRevisionsResponse.departed: array expected");
+                    m.departed = $Array(d.departed.length);
+                    for (var i = 0; i < d.departed.length; ++i) {
+                        m.departed[i] = $String(d.departed[i]);
+                    }
+                }
+                return m;
+            };
+
+            ListRevisionsResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.revisions = [];
+                    d.departed = [];
+                }
+                if (m.revisions && m.revisions.length) {
+                    d.revisions = $Array(m.revisions.length);
+                    for (var j = 0; j < m.revisions.length; ++j) {
+                        d.revisions[j] = $root.tsswarm.v1.Revision.toObject(m.revisions[j], o, q + 1);
+                    }
+                }
+                if (m.departed && m.departed.length) {
+                    d.departed = $Array(m.departed.length);
+                    for (var j = 0; j < m.departed.length; ++j) {
+                        d.departed[j] = m.departed[j];
+                    }
+                }
+                return d;
+            };
+
+            ListRevisionsResponse.prototype.toJSON = function() {
+                return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListRevisionsResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListRevisionsResponse";
+            };
+
+            return ListRevisionsResponse;
+        })();
+
+        v1.RollbackProjectRequest = (function() {
+
+            const RollbackProjectRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RollbackProjectRequest.prototype.project = "";
+            RollbackProjectRequest.prototype.revision = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RollbackProjectRequest.prototype.dryRun = false;
+            RollbackProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RollbackProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RollbackProjectRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
+                    w.uint32(10).string(m.project);
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision") && (typeof m.revision === "object" ? m.revision.low || m.revision.high : m.revision !== 0))
+                    w.uint32(16).int64(m.revision);
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun") && m.dryRun !== false)
+                    w.uint32(24).bool(m.dryRun);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RollbackProjectRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RollbackProjectRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.project = v;
+                            else
+                                delete m.project;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.revision = v;
+                            else
+                                delete m.revision;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.dryRun = v;
+                            else
+                                delete m.dryRun;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RollbackProjectRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RollbackProjectRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RollbackProjectRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RollbackProjectRequest();
+                if (d.project != null) {
+                    if (typeof d.project !== "string" || d.project.length) {
+                        m.project = $String(d.project);
+                    }
+                }
+                if (d.revision != null) {
+                    if (typeof d.revision === "object" ? d.revision.low || d.revision.high : $Number(d.revision) !== 0) {
+                        if ($util.Long)
+                            m.revision = $util.Long.fromValue(d.revision, false);
+                        else if (typeof d.revision === "string")
+                            m.revision = $parseInt(d.revision, 10);
+                        else if (typeof d.revision === "number")
+                            m.revision = d.revision;
+                        else if (typeof d.revision === "object")
+                            m.revision = new $util.LongBits(d.revision.low >>> 0, d.revision.high >>> 0).toNumber();
+                    }
+                }
+                if (d.dryRun != null) {
+                    if (d.dryRun) {
+                        m.dryRun = $Boolean(d.dryRun);
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RollbackProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RollbackProjectRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.project = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.revision = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.revision = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.dryRun = false;
+                }
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
+                    d.project = m.project;
+                }
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.revision = typeof m.revision === "number" ? $BigInt(m.revision) : $util.Long.fromBits(m.revision.low >>> 0, m.revision.high >>> 0, false).toBigInt();
+                    else if (typeof m.revision === "number")
+                        d.revision = o.longs === $String ? $String(m.revision) : m.revision;
+                    else
+                        d.revision = o.longs === $String ? $util.Long.prototype.toString.call(m.revision) : o.longs === $Number ? new $util.LongBits(m.revision.low >>> 0, m.revision.high >>> 0).toNumber() : m.revision;
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RollbackProjectRequest.prototype.toJSON = function() {
+                return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RollbackProjectRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RollbackProjectRequest";
+            };
+
+            return RollbackProjectRequest;
         })();
 
         v1.DaemonStatusRequest = (function() {
@@ -35421,6 +38818,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.unlockKey = null;
             UpdateClusterRequest.prototype.removeDeadManagersMs = null;
             UpdateClusterRequest.prototype.externalCas = null;
+            UpdateClusterRequest.prototype.revisionLimit = null;
 
             let $oneOfFields;
 
@@ -35478,6 +38876,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_revisionLimit", {
+                get: $util.oneOfGetter($oneOfFields = ["revisionLimit"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             UpdateClusterRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -35503,6 +38907,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
                     $root.tsswarm.v1.ExternalCaList.encode(m.externalCas, w.uint32(74).fork(), q + 1).ldelim();
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
+                    w.uint32(80).int32(m.revisionLimit);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -35599,6 +39005,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._externalCas = "externalCas";
                             continue;
                         }
+                    case 10: {
+                            if (u !== 0)
+                                break;
+                            m.revisionLimit = r.int32();
+                            m._revisionLimit = "revisionLimit";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -35676,6 +39089,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateClusterRequest.externalCas: object expected");
                     m.externalCas = $root.tsswarm.v1.ExternalCaList.fromObject(d.externalCas, q + 1);
                 }
+                if (d.revisionLimit != null) {
+                    m.revisionLimit = d.revisionLimit | 0;
+                }
                 return m;
             };
 
@@ -35728,6 +39144,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas")) {
                     d.externalCas = $root.tsswarm.v1.ExternalCaList.toObject(m.externalCas, o, q + 1);
+                }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
+                    d.revisionLimit = m.revisionLimit;
                 }
                 return d;
             };

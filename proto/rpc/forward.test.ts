@@ -42,6 +42,7 @@ describe('passing calls on to the leader', () => {
           },
           heartbeat: () => Promise.reject(new TsswarmError('CONFLICT', 'beating: not now', { hint: 'later' })),
           async *assignments() {},
+          acknowledge: () => Promise.resolve({}),
           updateTaskStatus: () => change().then(() => ({})),
         },
         leader,

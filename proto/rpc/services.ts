@@ -1,7 +1,17 @@
 /** The gRPC services as typed definitions: method path, kind, and the messages of each side. */
 import type { MessageName } from '../gen/messages.js';
 import type {
+  AcknowledgeRequest,
   ApplyProjectRequest,
+  CreateServiceRequest,
+  CreateServiceResponse,
+  ListRevisionsRequest,
+  ListRevisionsResponse,
+  RemoveServiceRequest,
+  RollbackProjectRequest,
+  RollbackServiceRequest,
+  UpdateServiceRequest,
+  UpdateServiceResponse,
   ApplyProjectResponse,
   AssignmentChange,
   AssignmentsRequest,
@@ -148,6 +158,36 @@ export const controlService = {
   ),
   runTask: unary<RunTaskRequest, RunTaskResponse>('Control/RunTask', 'RunTaskRequest', 'RunTaskResponse'),
   stopTask: unary<StopTaskRequest, Empty>('Control/StopTask', 'StopTaskRequest', 'StopTaskResponse'),
+  createService: unary<CreateServiceRequest, CreateServiceResponse>(
+    'Control/CreateService',
+    'CreateServiceRequest',
+    'CreateServiceResponse',
+  ),
+  updateService: unary<UpdateServiceRequest, UpdateServiceResponse>(
+    'Control/UpdateService',
+    'UpdateServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  rollbackService: unary<RollbackServiceRequest, UpdateServiceResponse>(
+    'Control/RollbackService',
+    'RollbackServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  removeService: unary<RemoveServiceRequest, Empty>(
+    'Control/RemoveService',
+    'RemoveServiceRequest',
+    'RemoveServiceResponse',
+  ),
+  listRevisions: unary<ListRevisionsRequest, ListRevisionsResponse>(
+    'Control/ListRevisions',
+    'ListRevisionsRequest',
+    'ListRevisionsResponse',
+  ),
+  rollbackProject: unary<RollbackProjectRequest, ApplyProjectResponse>(
+    'Control/RollbackProject',
+    'RollbackProjectRequest',
+    'ApplyProjectResponse',
+  ),
   watchTask: streaming<WatchTaskRequest, WatchTaskEvent>('Control/WatchTask', 'WatchTaskRequest', 'WatchTaskEvent'),
 } as const;
 
@@ -176,6 +216,7 @@ export const dispatcherService = {
     'AssignmentsRequest',
     'AssignmentChange',
   ),
+  acknowledge: unary<AcknowledgeRequest, Empty>('Dispatcher/Acknowledge', 'AcknowledgeRequest', 'AcknowledgeResponse'),
   updateTaskStatus: unary<UpdateTaskStatusRequest, Empty>(
     'Dispatcher/UpdateTaskStatus',
     'UpdateTaskStatusRequest',

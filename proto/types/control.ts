@@ -1,13 +1,16 @@
 /** Requests and answers of the control, daemon, task, image and dispatcher services; see the .proto files for meanings. */
 import type { DesiredProject, ProjectChange } from './project.ts';
 import type {
+  Author,
   Cluster,
   Network,
   Node,
   NodeDescription,
   Project,
   PublishedPort,
+  Revision,
   Service,
+  ServiceSpec,
   Task,
   TaskSpec,
   Volume,
@@ -22,6 +25,8 @@ export interface ApplyProjectRequest {
   readonly onlyServices: readonly string[];
   readonly noRecreate: boolean;
   readonly noStart: boolean;
+  /** Who asks, for the history. */
+  readonly author?: Author;
 }
 export interface ApplyProjectResponse {
   readonly projectId: string;
@@ -34,9 +39,62 @@ export interface RemoveProjectRequest {
   readonly removeVolumes: boolean;
   readonly services: readonly string[];
   readonly graceOverrideMs: number;
+  readonly author?: Author;
 }
 export interface RemoveProjectResponse {
   readonly found: boolean;
+}
+/** A service of no project. */
+export interface CreateServiceRequest {
+  readonly spec: ServiceSpec;
+  readonly author?: Author;
+}
+export interface CreateServiceResponse {
+  readonly serviceId: string;
+  readonly warnings: readonly string[];
+}
+export interface UpdateServiceRequest {
+  readonly serviceId: string;
+  /** `meta.version` of the service that the spec was made from. */
+  readonly version: number;
+  readonly spec: ServiceSpec;
+  readonly author?: Author;
+}
+export interface UpdateServiceResponse {
+  /** Paths of the spec fields that changed; none: it was so already. */
+  readonly fields: readonly string[];
+  /** Whether tasks are replaced. */
+  readonly replaces: boolean;
+  readonly warnings: readonly string[];
+}
+export interface RollbackServiceRequest {
+  readonly serviceId: string;
+  readonly version: number;
+  readonly author?: Author;
+}
+export interface RemoveServiceRequest {
+  readonly serviceId: string;
+  readonly author?: Author;
+}
+/** Exactly one is not empty. */
+export interface ListRevisionsRequest {
+  /** Name of a project. */
+  readonly project: string;
+  /** Id of a service of no project. */
+  readonly serviceId: string;
+}
+export interface ListRevisionsResponse {
+  /** The newest first; the bytes of configs are left out. */
+  readonly revisions: readonly Revision[];
+  /** Compose names of services that are not what the newest revision says: an update of them was rolled back. */
+  readonly departed: readonly string[];
+}
+export interface RollbackProjectRequest {
+  readonly project: string;
+  /** 0: the one before the newest. */
+  readonly revision: number;
+  readonly dryRun: boolean;
+  readonly author?: Author;
 }
 export type Empty = Record<never, never>;
 export interface GetClusterResponse {
@@ -167,6 +225,14 @@ export interface LeaveRequest {
 export interface SessionRequest {
   readonly nodeId: string;
   readonly description: NodeDescription;
+  /** The node acknowledges assignments that ask for it; who does not is never waited for. */
+  readonly acknowledges?: boolean;
+}
+export interface AcknowledgeRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  /** Everything up to and with the message of that number is true on the node. */
+  readonly sequence: number;
 }
 export interface SessionMessage {
   readonly sessionId: string;

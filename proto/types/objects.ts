@@ -5,12 +5,21 @@ import type {
   NetworkId,
   NodeId,
   ProjectId,
+  RevisionId,
   SecretId,
   ServiceId,
   TaskId,
   VolumeId,
 } from '../../base/ids.ts';
-import type { ContainerSpec, Labels, LogConfig, ResourceLimits, ResourceReservations } from './container.ts';
+import type {
+  ContainerSpec,
+  GenericResource,
+  Labels,
+  LogConfig,
+  ResourceLimits,
+  ResourceReservations,
+} from './container.ts';
+import type { DesiredProject, ProjectChange } from './project.ts';
 
 /** Every stored object: spec (the user's, never rewritten), status (observed), desired state (decided by the manager). */
 export interface Meta {
@@ -81,6 +90,8 @@ export interface ClusterSpec {
   readonly autoLock?: boolean;
   /** Services that sign certificates in place of the managers, for the root that each names. */
   readonly externalCas?: readonly ExternalCa[];
+  /** Revisions kept of each project and of each service of no project, the newest included; absent: 10. */
+  readonly revisionLimit?: number;
 }
 
 export interface ExternalCa {
@@ -122,7 +133,12 @@ export interface NodeDescription {
   readonly hostname: string;
   /** GOOS/GOARCH names: "linux", "amd64". */
   readonly platform: { readonly os: string; readonly architecture: string };
-  readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
+  readonly resources: {
+    readonly nanoCpus: number;
+    readonly memoryBytes: number;
+    /** What the node has beside them, as it was started with; absent: nothing. */
+    readonly generic?: readonly GenericResource[];
+  };
   readonly engine: { readonly version: string; readonly labels: Labels };
 }
 
@@ -297,7 +313,9 @@ export interface ServiceSpec {
 export interface Service {
   readonly id: ServiceId;
   readonly meta: Meta;
-  readonly projectId: ProjectId;
+  /** Empty for a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for a service of no project. */
   readonly projectName: string;
   readonly spec: ServiceSpec;
   /** Raised whenever `spec.task`, ports or names change: tasks of an older one are replaced. */
@@ -379,7 +397,7 @@ export interface Task {
   readonly id: TaskId;
   readonly meta: Meta;
   readonly serviceId: ServiceId;
-  readonly projectId: ProjectId;
+  readonly projectId: ProjectId | '';
   /** From 1. One-off tasks (`tscompose run`) have 0. */
   readonly slot: number;
   /** Container name: "shop-web-1", "shop-web-run-0123456789ab". */
@@ -414,6 +432,12 @@ export interface Task {
   readonly boundNode?: NodeId;
   /** When the slot was restarted before, wall time, ms, as far back as the restart policy's window asks for. */
   readonly restartedAt?: readonly number[];
+  /** What the scheduler has set aside on its node, with names where the node tells them apart. */
+  readonly generic?: readonly GenericResource[];
+  /** For templates in secrets and configs; absent: the task has none of these. */
+  readonly service?: { readonly name: string; readonly labels: Labels };
+  /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
+  readonly draining?: boolean;
 }
 
 // ---------------------------------------------------------------------------------------------- resources
@@ -473,6 +497,8 @@ export interface SecretSpec {
   readonly labels: Labels;
   /** 1 B to 500 KiB. */
   readonly data: Uint8Array;
+  /** The content is a template, expanded for each container; absent: it is not. */
+  readonly templateDriver?: 'golang';
 }
 
 export interface Secret {
@@ -487,6 +513,35 @@ export interface Config {
   readonly meta: Meta;
   readonly projectId: ProjectId | '';
   readonly spec: SecretSpec;
+}
+
+/** Who asked for a change, in the words of the one who asked: nobody checks them. */
+export interface Author {
+  /** Name of the user on the machine. */
+  readonly user: string;
+  /** "tscompose up", "tsswarm service update". */
+  readonly command: string;
+}
+
+/**
+ * What a project, or a service of no project, was from some change on: kept to be compared with and gone back to.
+ * Secrets are named in it, without their bytes.
+ */
+export interface Revision {
+  readonly id: RevisionId;
+  readonly meta: Meta;
+  /** Empty for one of a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for one of a project. */
+  readonly serviceId: ServiceId | '';
+  /** Grows with every change; one that changed no spec leaves a gap. */
+  readonly number: number;
+  readonly author?: Author;
+  readonly desired: DesiredProject;
+  /** The configs' bytes were too many to keep. */
+  readonly withoutContents: boolean;
+  /** What was changed to get here. */
+  readonly changes: readonly ProjectChange[];
 }
 
 export type { ContainerId };

@@ -20,6 +20,8 @@ export interface ManagersOptions {
   readonly learn: (addresses: readonly string[]) => void;
   /** The dispatcher of this node, while it is a manager itself. */
   readonly local: () => ServiceClient<typeof dispatcherService> | undefined;
+  /** Connects to an address; absent: by gRPC, with the node's certificate. */
+  readonly connect?: (address: string) => Connection;
 }
 
 /** A node's way to the managers: one of them at a time, the next one when it fails. */
@@ -41,7 +43,9 @@ export interface Managers {
 }
 
 /** Connects nowhere before it is used. */
-export function createManagers({ identity, clock, addresses, learn, local }: ManagersOptions): Managers {
+export function createManagers(options: ManagersOptions): Managers {
+  const { identity, clock, addresses, learn, local } = options;
+  const reach = options.connect ?? ((address: string) => connect(address, nodeCredentials(identity())));
   let open: { readonly address: string; readonly connection: Connection } | undefined;
   let turn = 0;
   let problem = '';
@@ -53,7 +57,7 @@ export function createManagers({ identity, clock, addresses, learn, local }: Man
       throw new TsswarmError('UNAVAILABLE', 'looking for a manager: this node knows of none', {
         hint: 'join anew: tsswarm leave --force, then tsswarm join',
       });
-    open = { address, connection: connect(address, nodeCredentials(identity())) };
+    open = { address, connection: reach(address) };
     return open.connection;
   };
   const next = (): void => {
@@ -105,6 +109,7 @@ export function createManagers({ identity, clock, addresses, learn, local }: Man
       session,
       heartbeat: (request, signal) => demand().heartbeat(request, signal),
       assignments: (request, signal) => demand().assignments(request, signal),
+      acknowledge: (request, signal) => demand().acknowledge(request, signal),
       updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
     },
     connection,
