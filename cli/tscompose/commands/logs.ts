@@ -57,7 +57,7 @@ export async function logs(context: Context, names: readonly string[], options: 
     const write = (stream: 'stdout' | 'stderr', text: string): void => {
       if (text !== '') (stream === 'stdout' ? out : err)(text);
     };
-    if (options.follow !== true) return await showOnce(node, tasks, query, lines, write);
+    if (options.follow !== true) return await showOnce(node, tasks, query, lines, write, context.warn);
     const interrupts = watchInterrupts();
     try {
       followLogs({
@@ -98,24 +98,39 @@ async function showOnce(
   query: { readonly tail: number; readonly since: number; readonly until: number },
   lines: LogLines,
   write: (stream: 'stdout' | 'stderr', text: string) => void,
+  warn: (message: string) => void,
 ): Promise<void> {
+  const missed = new Set<string>();
+  const miss = (task: Task, reason: string): void => {
+    missed.add(task.name);
+    warn(`the log of ${task.name}: ${reason}`);
+  };
   const withLog = tasks.filter(({ status }) => status.containerId !== '' && status.state !== 'remove');
-  const streams = withLog.map((task) => label(node.tasks.logs({ taskId: task.id, follow: false, ...query }), task));
+  const streams = withLog.map((task) =>
+    label(node.tasks.logs({ taskId: task.id, follow: false, ...query }), task, miss),
+  );
   for await (const { entry, task } of mergeByTime(streams, (one) => one.entry.time)) {
     write(entry.stream, lines.take(sourceOf(task), entry.stream, entry.time, entry.data));
   }
   for (const task of withLog) write('stdout', lines.finish(sourceOf(task)));
+  if (missed.size === 0) return;
+  throw new TsswarmError('NODE_UNREACHABLE', `showing logs: not all are there, without ${[...missed].join(', ')}`, {
+    hint: 'see "tsswarm node ls"',
+  });
 }
 
 async function* label(
   entries: AsyncIterable<LogEntry>,
   task: Task,
+  miss: (task: Task, reason: string) => void,
 ): AsyncIterable<{ readonly entry: LogEntry; readonly task: Task }> {
   try {
     for await (const entry of entries) yield { entry, task };
   } catch (error) {
+    // The others are shown all the same.
+    if (isTsswarmError(error, 'NODE_UNREACHABLE')) miss(task, error.message);
     // Removed meanwhile: what it said is gone with it.
-    if (!isTsswarmError(error, 'NOT_FOUND')) throw error;
+    else if (!isTsswarmError(error, 'NOT_FOUND')) throw error;
   }
 }
 

@@ -8,6 +8,7 @@ import type { ProjectWatch } from '../project/watch.ts';
 import { sourceOf } from './source.ts';
 
 const RETRY_MS = 200;
+const UNREACHABLE_RETRY_MS = 2_000;
 
 export interface FollowOptions {
   readonly tasks: NodeClient['tasks'];
@@ -69,9 +70,13 @@ export function followLogs(options: FollowOptions): LogFollower {
     }
   };
 
+  /** Whether the task is there still, and is to run: one that was replaced has no more to say that could be had. */
+  const isWanted = ({ id }: Task): boolean => watch.view.tasks.get(id)?.desiredState === 'running';
+
   const follow = async ({ task }: Run): Promise<void> => {
     const source = sourceOf(task);
     const history = options.history(task);
+    let missed = false;
     for (;;) {
       const last = lastShown.get(task.name);
       const query =
@@ -81,15 +86,22 @@ export function followLogs(options: FollowOptions): LogFollower {
       try {
         for await (const entry of options.tasks.logs({ taskId: task.id, follow: true, until: 0, ...query }, signal)) {
           if (last !== undefined && entry.time <= last) continue;
+          missed = false;
           lastShown.set(task.name, entry.time);
           options.write(entry.stream, lines.take(source, entry.stream, entry.time, entry.data));
         }
         break;
       } catch (error) {
         if (signal.aborted) break;
-        // The node is being restarted: containers run on, and so does this.
+        // The node is being restarted, or the way to it goes through another manager now: containers run on, and so does this.
         if (isTsswarmError(error, 'UNAVAILABLE') || isTsswarmError(error, 'CANCELLED')) {
           await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+          continue;
+        }
+        if (isTsswarmError(error, 'NODE_UNREACHABLE') && isWanted(task)) {
+          if (!missed) options.warn(`the log of ${task.name}: ${error.message}`);
+          missed = true;
+          await new Promise((resolve) => setTimeout(resolve, UNREACHABLE_RETRY_MS));
           continue;
         }
         if (!isTsswarmError(error, 'NOT_FOUND')) options.warn(`the log of ${task.name}: ${messageOf(error)}`);
