@@ -75,7 +75,8 @@ function sendAppend(core: Core, server: { id: string; address: string; voter: bo
 function worthAMessage({ config, log, uncommittedBytes }: Core, to: Progress): boolean {
   if (to.inflight.length < config.maxPartialMessages) return true;
   return (
-    log.lastIndex - to.next + 1 >= config.maxAppendEntries || uncommittedBytes - to.inflightBytes >= config.maxAppendBytes
+    log.lastIndex - to.next + 1 >= config.maxAppendEntries ||
+    uncommittedBytes - to.inflightBytes >= config.maxAppendBytes
   );
 }
 

@@ -108,7 +108,10 @@ describe('the journal before the log', () => {
     bytes[place + 100] = 0xff;
     writeFileSync(path, bytes);
     for (let start = 0; start < 2; start++)
-      assert.throws(() => openLog(copy, systemClock), { code: 'CORRUPT', message: /journal.*entry 4.* fails its checksum/ });
+      assert.throws(() => openLog(copy, systemClock), {
+        code: 'CORRUPT',
+        message: /journal.*entry 4.* fails its checksum/,
+      });
   });
 
   describe('whose confirmations take long', () => {

@@ -22,12 +22,20 @@ interface Subject {
 const implementations: Readonly<Record<string, () => Subject>> = {
   'on LMDB': () => {
     const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
-    return { open: () => openLog(dir, systemClock), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
+    return {
+      open: () => openLog(dir, systemClock),
+      settle: (work) => work,
+      dispose: () => rmSync(dir, { recursive: true }),
+    };
   },
   'on LMDB, sealed': () => {
     const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
     const vault = openVault(dekDisk(join(dir, 'dek.json'), systemRandom), undefined, systemRandom);
-    return { open: () => openLog(dir, systemClock, vault), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
+    return {
+      open: () => openLog(dir, systemClock, vault),
+      settle: (work) => work,
+      dispose: () => rmSync(dir, { recursive: true }),
+    };
   },
   simulated: () => {
     const world = new World(1);
