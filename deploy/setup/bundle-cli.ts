@@ -104,8 +104,8 @@ await build({
   format: 'esm',
   splitting: true,
   bundle: true,
-  // It looks for its native part beside itself.
-  external: ['lmdb'],
+  // They look for files of theirs beside themselves.
+  external: ['lmdb', 'etcd3'],
   banner: {
     js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
   },
