@@ -138,7 +138,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const sessionsEnd = (): void => dispatcher.close();
       signal.addEventListener('abort', sessionsEnd, { once: true });
       await Promise.all([
-        lead({ store, clock, random, logger, group }, signal),
+        lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
         backEnd.lead?.(signal),
         dispatcher.takeOver(signal),
       ]);

@@ -6456,6 +6456,15 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeStatus.prototype.state = "";
             NodeStatus.prototype.message = "";
             NodeStatus.prototype.address = "";
+            NodeStatus.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeStatus.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NodeStatus.encode = function (m, w, q) {
                 if (!w)
@@ -6470,6 +6479,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.message);
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
                     w.uint32(26).string(m.address);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(160).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6530,6 +6541,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.address;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6572,6 +6590,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.address = $String(d.address);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -6596,6 +6624,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
                     d.address = m.address;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -8058,12 +8094,19 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.constraints = $util.emptyArray;
             TaskSpec.prototype.forceUpdate = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             TaskSpec.prototype.placement = null;
+            TaskSpec.prototype.fencing = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskSpec.prototype, "_placement", {
                 get: $util.oneOfGetter($oneOfFields = ["placement"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskSpec.prototype, "_fencing", {
+                get: $util.oneOfGetter($oneOfFields = ["fencing"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -8098,6 +8141,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(72).int64(m.forceUpdate);
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement"))
                     $root.tsswarm.v1.Placement.encode(m.placement, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing"))
+                    w.uint32(482).string(m.fencing);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8202,6 +8247,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._placement = "placement";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.fencing = r.stringVerify();
+                            m._fencing = "fencing";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8294,6 +8346,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.TaskSpec.placement: object expected");
                     m.placement = $root.tsswarm.v1.Placement.fromObject(d.placement, q + 1);
                 }
+                if (d.fencing != null) {
+                    m.fencing = $String(d.fencing);
+                }
                 return m;
             };
 
@@ -8362,6 +8417,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement")) {
                     d.placement = $root.tsswarm.v1.Placement.toObject(m.placement, o, q + 1);
+                }
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing")) {
+                    d.fencing = m.fencing;
                 }
                 return d;
             };
@@ -9219,12 +9277,19 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateStatus.prototype.slots = $util.emptyArray;
             UpdateStatus.prototype.reason = "";
             UpdateStatus.prototype.config = null;
+            UpdateStatus.prototype.kind = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(UpdateStatus.prototype, "_config", {
                 get: $util.oneOfGetter($oneOfFields = ["config"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateStatus.prototype, "_kind", {
+                get: $util.oneOfGetter($oneOfFields = ["kind"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9258,6 +9323,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(74).string(m.reason);
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
                     $root.tsswarm.v1.UpdateConfig.encode(m.config, w.uint32(82).fork(), q + 1).ldelim();
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind"))
+                    w.uint32(482).string(m.kind);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9383,6 +9450,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._config = "config";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.kind = r.stringVerify();
+                            m._kind = "kind";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -9489,6 +9563,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateStatus.config: object expected");
                     m.config = $root.tsswarm.v1.UpdateConfig.fromObject(d.config, q + 1);
                 }
+                if (d.kind != null) {
+                    m.kind = $String(d.kind);
+                }
                 return m;
             };
 
@@ -9575,6 +9652,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config")) {
                     d.config = $root.tsswarm.v1.UpdateConfig.toObject(m.config, o, q + 1);
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
                 }
                 return d;
             };
@@ -9776,6 +9856,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ServiceSpec.prototype.containerName = "";
             ServiceSpec.prototype.rollback = null;
             ServiceSpec.prototype.mode = null;
+            ServiceSpec.prototype.rebalance = null;
 
             let $oneOfFields;
 
@@ -9788,6 +9869,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ServiceSpec.prototype, "_mode", {
                 get: $util.oneOfGetter($oneOfFields = ["mode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_rebalance", {
+                get: $util.oneOfGetter($oneOfFields = ["rebalance"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9827,6 +9914,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.UpdateConfig.encode(m.rollback, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode"))
                     w.uint32(170).string(m.mode);
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance"))
+                    w.uint32(482).string(m.rebalance);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9974,6 +10063,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._mode = "mode";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.rebalance = r.stringVerify();
+                            m._rebalance = "rebalance";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -10069,6 +10165,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.mode != null) {
                     m.mode = $String(d.mode);
                 }
+                if (d.rebalance != null) {
+                    m.rebalance = $String(d.rebalance);
+                }
                 return m;
             };
 
@@ -10139,6 +10238,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
                     d.mode = m.mode;
+                }
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance")) {
+                    d.rebalance = m.rebalance;
                 }
                 return d;
             };
@@ -17331,12 +17433,19 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
             SessionRequest.prototype.acknowledges = null;
+            SessionRequest.prototype.leaseMs = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
                 get: $util.oneOfGetter($oneOfFields = ["acknowledges"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -17351,6 +17460,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
                     w.uint32(160).bool(m.acknowledges);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
@@ -17408,6 +17519,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._acknowledges = "acknowledges";
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17448,6 +17566,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.acknowledges != null) {
                     m.acknowledges = $Boolean(d.acknowledges);
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -17468,6 +17596,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
                     d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
                     d.acknowledges = m.acknowledges;
@@ -17501,6 +17637,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionMessage.prototype.sessionId = "";
             SessionMessage.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             SessionMessage.prototype.managers = $util.emptyArray;
+            SessionMessage.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionMessage.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionMessage.encode = function (m, w, q) {
                 if (!w)
@@ -17517,6 +17662,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.managers.length; ++i)
                         w.uint32(26).string(m.managers[i]);
                 }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(32).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17576,6 +17723,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.managers.push(r.stringVerify());
                             continue;
                         }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17628,6 +17782,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.managers[i] = $String(d.managers[i]);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -17666,6 +17830,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.managers.length; ++j) {
                         d.managers[j] = m.managers[j];
                     }
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -18119,6 +18291,22 @@ export const tsswarm = $root.tsswarm = (() => {
 
             HeartbeatRequest.prototype.sessionId = "";
             HeartbeatRequest.prototype.nodeId = "";
+            HeartbeatRequest.prototype.leaseMs = null;
+            HeartbeatRequest.prototype.goodbye = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_goodbye", {
+                get: $util.oneOfGetter($oneOfFields = ["goodbye"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatRequest.encode = function (m, w, q) {
                 if (!w)
@@ -18131,6 +18319,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.sessionId);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
                     w.uint32(18).string(m.nodeId);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye"))
+                    w.uint32(32).bool(m.goodbye);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18182,6 +18374,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.nodeId;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.goodbye = r.bool();
+                            m._goodbye = "goodbye";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18219,6 +18425,19 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.nodeId = $String(d.nodeId);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
+                if (d.goodbye != null) {
+                    m.goodbye = $Boolean(d.goodbye);
+                }
                 return m;
             };
 
@@ -18239,6 +18458,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
+                }
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye")) {
+                    d.goodbye = m.goodbye;
                 }
                 return d;
             };
@@ -18266,6 +18496,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             HeartbeatResponse.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            HeartbeatResponse.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatResponse.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatResponse.encode = function (m, w, q) {
                 if (!w)
@@ -18276,6 +18515,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.heartbeatMs != null && $Object.hasOwnProperty.call(m, "heartbeatMs") && (typeof m.heartbeatMs === "object" ? m.heartbeatMs.low || m.heartbeatMs.high : m.heartbeatMs !== 0))
                     w.uint32(8).int64(m.heartbeatMs);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(16).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18318,6 +18559,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.heartbeatMs;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18357,6 +18605,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.heartbeatMs = new $util.LongBits(d.heartbeatMs.low >>> 0, d.heartbeatMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -18382,6 +18640,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.heartbeatMs = o.longs === $String ? $String(m.heartbeatMs) : m.heartbeatMs;
                     else
                         d.heartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.heartbeatMs) : o.longs === $Number ? new $util.LongBits(m.heartbeatMs.low >>> 0, m.heartbeatMs.high >>> 0).toNumber() : m.heartbeatMs;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -22182,6 +22448,691 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return RunTaskResponse;
+        })();
+
+        v1.RebalanceRequest = (function() {
+
+            const RebalanceRequest = function (p) {
+                this.services = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceRequest.prototype.services = $util.emptyArray;
+            RebalanceRequest.prototype.dryRun = false;
+
+            RebalanceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.services != null && m.services.length) {
+                    for (var i = 0; i < m.services.length; ++i)
+                        w.uint32(10).string(m.services[i]);
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun") && m.dryRun !== false)
+                    w.uint32(16).bool(m.dryRun);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.services && m.services.length))
+                                m.services = [];
+                            m.services.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.dryRun = v;
+                            else
+                                delete m.dryRun;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceRequest();
+                if (d.services) {
+                    if (!$Array.isArray(d.services))
+                        throw $TypeError(".tsswarm.v1.RebalanceRequest.services: array expected");
+                    m.services = $Array(d.services.length);
+                    for (var i = 0; i < d.services.length; ++i) {
+                        m.services[i] = $String(d.services[i]);
+                    }
+                }
+                if (d.dryRun != null) {
+                    if (d.dryRun) {
+                        m.dryRun = $Boolean(d.dryRun);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.services = [];
+                }
+                if (o.defaults) {
+                    d.dryRun = false;
+                }
+                if (m.services && m.services.length) {
+                    d.services = $Array(m.services.length);
+                    for (var j = 0; j < m.services.length; ++j) {
+                        d.services[j] = m.services[j];
+                    }
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
+                return d;
+            };
+
+            RebalanceRequest.prototype.toJSON = function() {
+                return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceRequest";
+            };
+
+            return RebalanceRequest;
+        })();
+
+        v1.RebalanceMove = (function() {
+
+            const RebalanceMove = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceMove.prototype.service = "";
+            RebalanceMove.prototype.slot = 0;
+            RebalanceMove.prototype.task = "";
+            RebalanceMove.prototype.from = "";
+            RebalanceMove.prototype.to = "";
+
+            RebalanceMove.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot") && m.slot !== 0)
+                    w.uint32(16).int32(m.slot);
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task") && m.task !== "")
+                    w.uint32(26).string(m.task);
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from") && m.from !== "")
+                    w.uint32(34).string(m.from);
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to") && m.to !== "")
+                    w.uint32(42).string(m.to);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceMove.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceMove();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.slot = v;
+                            else
+                                delete m.slot;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.task = v;
+                            else
+                                delete m.task;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.from = v;
+                            else
+                                delete m.from;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.to = v;
+                            else
+                                delete m.to;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceMove.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceMove)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceMove: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceMove();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.slot != null) {
+                    if ($Number(d.slot) !== 0) {
+                        m.slot = d.slot | 0;
+                    }
+                }
+                if (d.task != null) {
+                    if (typeof d.task !== "string" || d.task.length) {
+                        m.task = $String(d.task);
+                    }
+                }
+                if (d.from != null) {
+                    if (typeof d.from !== "string" || d.from.length) {
+                        m.from = $String(d.from);
+                    }
+                }
+                if (d.to != null) {
+                    if (typeof d.to !== "string" || d.to.length) {
+                        m.to = $String(d.to);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceMove.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.slot = 0;
+                    d.task = "";
+                    d.from = "";
+                    d.to = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot")) {
+                    d.slot = m.slot;
+                }
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task")) {
+                    d.task = m.task;
+                }
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from")) {
+                    d.from = m.from;
+                }
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to")) {
+                    d.to = m.to;
+                }
+                return d;
+            };
+
+            RebalanceMove.prototype.toJSON = function() {
+                return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceMove.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceMove";
+            };
+
+            return RebalanceMove;
+        })();
+
+        v1.RebalanceSkip = (function() {
+
+            const RebalanceSkip = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceSkip.prototype.service = "";
+            RebalanceSkip.prototype.reason = "";
+
+            RebalanceSkip.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceSkip.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceSkip();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceSkip.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceSkip)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceSkip: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceSkip();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceSkip.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.reason = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            RebalanceSkip.prototype.toJSON = function() {
+                return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceSkip.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceSkip";
+            };
+
+            return RebalanceSkip;
+        })();
+
+        v1.RebalanceResponse = (function() {
+
+            const RebalanceResponse = function (p) {
+                this.moves = [];
+                this.skipped = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceResponse.prototype.moves = $util.emptyArray;
+            RebalanceResponse.prototype.skipped = $util.emptyArray;
+
+            RebalanceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.moves != null && m.moves.length) {
+                    for (var i = 0; i < m.moves.length; ++i)
+                        $root.tsswarm.v1.RebalanceMove.encode(m.moves[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.skipped != null && m.skipped.length) {
+                    for (var i = 0; i < m.skipped.length; ++i)
+                        $root.tsswarm.v1.RebalanceSkip.encode(m.skipped[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.moves && m.moves.length))
+                                m.moves = [];
+                            m.moves.push($root.tsswarm.v1.RebalanceMove.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.skipped && m.skipped.length))
+                                m.skipped = [];
+                            m.skipped.push($root.tsswarm.v1.RebalanceSkip.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceResponse();
+                if (d.moves) {
+                    if (!$Array.isArray(d.moves))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: array expected");
+                    m.moves = $Array(d.moves.length);
+                    for (var i = 0; i < d.moves.length; ++i) {
+                        if (!$util.isObject(d.moves[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: object expected");
+                        m.moves[i] = $root.tsswarm.v1.RebalanceMove.fromObject(d.moves[i], q + 1);
+                    }
+                }
+                if (d.skipped) {
+                    if (!$Array.isArray(d.skipped))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: array expected");
+                    m.skipped = $Array(d.skipped.length);
+                    for (var i = 0; i < d.skipped.length; ++i) {
+                        if (!$util.isObject(d.skipped[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: object expected");
+                        m.skipped[i] = $root.tsswarm.v1.RebalanceSkip.fromObject(d.skipped[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.moves = [];
+                    d.skipped = [];
+                }
+                if (m.moves && m.moves.length) {
+                    d.moves = $Array(m.moves.length);
+                    for (var j = 0; j < m.moves.length; ++j) {
+                        d.moves[j] = $root.tsswarm.v1.RebalanceMove.toObject(m.moves[j], o, q + 1);
+                    }
+                }
+                if (m.skipped && m.skipped.length) {
+                    d.skipped = $Array(m.skipped.length);
+                    for (var j = 0; j < m.skipped.length; ++j) {
+                        d.skipped[j] = $root.tsswarm.v1.RebalanceSkip.toObject(m.skipped[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            RebalanceResponse.prototype.toJSON = function() {
+                return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceResponse";
+            };
+
+            return RebalanceResponse;
         })();
 
         v1.StopTaskRequest = (function() {

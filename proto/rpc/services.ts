@@ -27,6 +27,7 @@ import type {
   ForceNewClusterResponse,
   GetRootCertificateResponse,
   GetUnlockKeyResponse,
+  HeartbeatRequest,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -206,7 +207,7 @@ export const daemonService = {
 /** Callers: worker, manager (now: the local socket). */
 export const dispatcherService = {
   session: streaming<SessionRequest, SessionMessage>('Dispatcher/Session', 'SessionRequest', 'SessionMessage'),
-  heartbeat: unary<AssignmentsRequest, HeartbeatResponse>(
+  heartbeat: unary<HeartbeatRequest, HeartbeatResponse>(
     'Dispatcher/Heartbeat',
     'HeartbeatRequest',
     'HeartbeatResponse',

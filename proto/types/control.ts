@@ -225,6 +225,8 @@ export interface LeaveRequest {
 export interface SessionRequest {
   readonly nodeId: string;
   readonly description: NodeDescription;
+  /** The lease it is under now, ms; 0: one without end; absent: none. */
+  readonly leaseMs?: number;
   /** The node acknowledges assignments that ask for it; who does not is never waited for. */
   readonly acknowledges?: boolean;
 }
@@ -239,6 +241,16 @@ export interface SessionMessage {
   readonly heartbeatMs: number;
   /** Where managers are reached now, "host:port"; said again when they change. */
   readonly managers: readonly string[];
+  /** The node's lease from when it sent the request, ms; 0 or absent: without end. Only the first message gives one. */
+  readonly leaseMs?: number;
+}
+export interface HeartbeatRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  /** As in the session's request. */
+  readonly leaseMs?: number;
+  /** The last one: the daemon ends in an orderly way. It renews no lease. */
+  readonly goodbye?: boolean;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;
@@ -246,6 +258,8 @@ export interface AssignmentsRequest {
 }
 export interface HeartbeatResponse {
   readonly heartbeatMs: number;
+  /** The node's lease from when it sent the heartbeat, ms; 0 or absent: without end. */
+  readonly leaseMs?: number;
 }
 export interface UpdateTaskStatusRequest {
   readonly sessionId: string;
@@ -441,4 +455,29 @@ export interface BuildImageRequest {
   readonly names: readonly string[];
   readonly noCache: boolean;
   readonly pull: boolean;
+}
+
+export interface RebalanceRequest {
+  /** Names of services ("shop_web", or "web" where only one project has it); empty: all. */
+  readonly services: readonly string[];
+  readonly dryRun: boolean;
+}
+/** A task that leaves its node for another one. */
+export interface RebalanceMove {
+  readonly service: string;
+  readonly slot: number;
+  /** Name of its container. */
+  readonly task: string;
+  /** Names of nodes. `to` is what the counts ask for: the scheduler decides when the task's turn comes. */
+  readonly from: string;
+  readonly to: string;
+}
+/** A service of which nothing moves, and why. */
+export interface RebalanceSkip {
+  readonly service: string;
+  readonly reason: string;
+}
+export interface RebalanceResponse {
+  readonly moves: readonly RebalanceMove[];
+  readonly skipped: readonly RebalanceSkip[];
 }
