@@ -18,6 +18,8 @@ export interface LeadershipOptions {
   readonly logger: Logger;
   /** Does what a leader does until `signal` aborts. */
   readonly lead: (signal: AbortSignal) => Promise<void>;
+  /** Connects to another manager; absent: by gRPC, with the node's certificate. */
+  readonly connect?: (address: string, id: NodeId) => LeaderConnection;
 }
 
 export interface Leadership {
@@ -30,7 +32,10 @@ export interface Leadership {
 }
 
 /** Follows who leads: runs the leader's loops here while that is this manager, else keeps a connection to whom it is. */
-export function followLeadership({ source, clock, identity, logger, lead }: LeadershipOptions): Leadership {
+export function followLeadership(options: LeadershipOptions): Leadership {
+  const { source, clock, identity, logger, lead } = options;
+  const reach =
+    options.connect ?? ((address: string, nodeId: NodeId) => connect(address, nodeCredentials(identity(), { nodeId })));
   let leading: { readonly life: AbortController; readonly done: Promise<void> } | undefined;
   let ending: Promise<void> = Promise.resolve();
   let leaderId = source.status().leaderId;
@@ -127,7 +132,7 @@ export function followLeadership({ source, clock, identity, logger, lead }: Lead
       if (remote?.address !== address || remote.id !== id) {
         forget();
         const lost = new AbortController();
-        const connection = connect(address, nodeCredentials(identity(), { nodeId: id as NodeId }));
+        const connection = reach(address, id as NodeId);
         remote = { id, address, lost, connection: { ...connection, lost: lost.signal } };
       }
       return remote.connection;

@@ -49,6 +49,7 @@ function observe(tx: ReadTransaction): ClusterView {
     volumes: tx.list('volume'),
     secrets: tx.list('secret'),
     configs: tx.list('config'),
+    revisions: tx.list('revision'),
     nodes: tx.list('node'),
     historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY_LIMIT,
   };
@@ -64,4 +65,5 @@ function applyPlan(tx: WriteTransaction, plan: Plan): void {
   for (const id of plan.removeSecrets) tx.remove('secret', id);
   for (const id of plan.removeConfigs) tx.remove('config', id);
   for (const id of plan.removeProjects) tx.remove('project', id);
+  for (const id of plan.removeRevisions) tx.remove('revision', id);
 }

@@ -1,3 +1,6 @@
+import { sleep } from '../../base/async.ts';
+import { systemClock } from '../../base/clock.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import type { Caller } from './caller.ts';
 import type { Connection, DuplexCall } from './client.ts';
@@ -20,12 +23,14 @@ export interface LeaderConnection extends Connection {
  * @param here what answers on the leader
  * @param leader a connection to the leader; undefined: this manager leads. What it throws (nobody leads now) ends the call; it may
  *   wait for a leader as long as the call is wanted
+ * @param clock on which a lost leader is waited for
  * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER
  */
 export function forwarding<S extends Readonly<Record<string, object>>>(
   definition: S,
   here: ServiceHandlers<S>,
   leader: (signal: AbortSignal) => LeaderConnection | undefined | Promise<LeaderConnection | undefined>,
+  clock: Clock = systemClock,
 ): ServiceHandlers<S> {
   const handlers = Object.entries(definition).map(([name, value]) => {
     const method = value as AnyMethod;
@@ -42,7 +47,10 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
         `calling "${name}": passed on by "${caller.via}" to a manager that does not lead`,
       );
     };
-    return [name, method.responseStream ? passStream(name, method, answer, remote) : passUnary(name, answer, remote)];
+    return [
+      name,
+      method.responseStream ? passStream(name, method, answer, remote) : passUnary(name, answer, remote, clock),
+    ];
   });
   return Object.fromEntries(handlers) as ServiceHandlers<S>;
 }
@@ -63,20 +71,20 @@ type FindRemote = (caller: Caller, signal: AbortSignal) => Promise<Remote | unde
 const either = (signal: AbortSignal, lost: AbortSignal | undefined): AbortSignal =>
   lost === undefined ? signal : AbortSignal.any([signal, lost]);
 
-function passUnary(name: string, answer: AnyHandler, find: FindRemote): AnyHandler {
+function passUnary(name: string, answer: AnyHandler, find: FindRemote, clock: Clock): AnyHandler {
   return async (request, signal, caller) => {
     for (let tries = 0; ; tries++) {
       const remote = await find(caller, signal);
       if (remote === undefined) return answer(request, signal, caller);
       const { client, lost } = remote;
       // What only reads is asked again elsewhere at once. The answer to a change may be on its way.
-      const patience = new Patience(lost, READS.test(name) ? 0 : ANSWER_MS);
+      const patience = new Patience(lost, READS.test(name) ? 0 : ANSWER_MS, clock);
       try {
         return await (client[name]?.(request, either(signal, patience.over)) as Promise<unknown>);
       } catch (error) {
         if (signal.aborted || lost === undefined) throw error;
         if (READS.test(name) && tries === 0 && (lost.aborted || isTsswarmError(error, 'UNAVAILABLE'))) {
-          await aborted(AbortSignal.any([signal, lost, AbortSignal.timeout(NEWS_MS)]));
+          await sleep(clock, NEWS_MS, AbortSignal.any([signal, lost])).catch(() => undefined);
           continue;
         }
         if (!lost.aborted) throw error;
@@ -95,14 +103,14 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote): AnyHandl
 class Patience {
   readonly #over = new AbortController();
   readonly #lost: AbortSignal | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
   readonly #begin: () => void;
 
-  constructor(lost: AbortSignal | undefined, ms: number) {
+  constructor(lost: AbortSignal | undefined, ms: number, clock: Clock) {
     this.#lost = lost;
     this.#begin = () => {
       if (ms === 0) this.#over.abort(lost?.reason);
-      else this.#timer = setTimeout(() => this.#over.abort(lost?.reason), ms);
+      else this.#timer = clock.startTimer(ms, () => this.#over.abort(lost?.reason));
     };
     if (lost?.aborted === true) this.#begin();
     else lost?.addEventListener('abort', this.#begin, { once: true });
@@ -113,14 +121,9 @@ class Patience {
   }
 
   end(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     this.#lost?.removeEventListener('abort', this.#begin);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function passStream(name: string, method: AnyMethod, answer: AnyHandler, find: FindRemote): AnyHandler {

@@ -23,6 +23,28 @@ export interface AgentDisk {
 const assignmentCodec = codec<AssignmentSet>('AssignmentSet');
 const statusCodec = codec<{ readonly updates: readonly TaskStatusUpdate[] }>('UpdateTaskStatusRequest');
 
+/** What stands in the file, in parts that follow each other. */
+export function encodeAgentState({ assignments, statuses }: AgentState): readonly Uint8Array[] {
+  const first = assignmentCodec.encode({ ...assignments, secrets: [], configs: [] });
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(first.length);
+  return [length, first, statusCodec.encode({ updates: statuses })];
+}
+
+/** @param path for the message @throws CORRUPT */
+export function decodeAgentState(bytes: Buffer, path: string): AgentState {
+  if (bytes.length < 4 || bytes.readUInt32BE(0) + 4 > bytes.length) {
+    throw new TsswarmError('CORRUPT', `reading the agent's state "${path}": the file is cut short`, {
+      hint: 'remove the file: the agent asks the manager for its assignments again',
+    });
+  }
+  const split = 4 + bytes.readUInt32BE(0);
+  return {
+    assignments: assignmentCodec.decode(bytes.subarray(4, split)),
+    statuses: statusCodec.decode(bytes.subarray(split)).updates,
+  };
+}
+
 /** @param path of the file; its folder is made */
 export function agentDisk(path: string): AgentDisk {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -35,25 +57,13 @@ export function agentDisk(path: string): AgentDisk {
         if (errnoOf(error) === 'ENOENT') return undefined;
         throw error;
       }
-      if (bytes.length < 4 || bytes.readUInt32BE(0) + 4 > bytes.length) {
-        throw new TsswarmError('CORRUPT', `reading the agent's state "${path}": the file is cut short`, {
-          hint: 'remove the file: the agent asks the manager for its assignments again',
-        });
-      }
-      const split = 4 + bytes.readUInt32BE(0);
-      return {
-        assignments: assignmentCodec.decode(bytes.subarray(4, split)),
-        statuses: statusCodec.decode(bytes.subarray(split)).updates,
-      };
+      return decodeAgentState(bytes, path);
     },
-    save({ assignments, statuses }) {
-      const first = assignmentCodec.encode({ ...assignments, secrets: [], configs: [] });
-      const length = Buffer.alloc(4);
-      length.writeUInt32BE(first.length);
+    save(state) {
       const temporary = `${path}.new`;
       const file = openSync(temporary, 'w', 0o600);
       try {
-        for (const part of [length, first, statusCodec.encode({ updates: statuses })]) writeSync(file, part);
+        for (const part of encodeAgentState(state)) writeSync(file, part);
         fsyncSync(file);
       } finally {
         closeSync(file);

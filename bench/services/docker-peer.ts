@@ -1,0 +1,149 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { memoryOf, middle, sum } from './memory.ts';
+import type { Peer } from './peer.ts';
+import { Wire } from './wire.ts';
+
+const NODES = 3;
+/** Longest that anything asked of Docker may take. */
+const PATIENCE_MS = 120_000;
+const LOOK_EVERY_MS = 5;
+
+/** Three real dockerds, all managers of one swarm, each in a network namespace and folders of its own. */
+export class DockerPeer implements Peer {
+  readonly #wire = new Wire(`tsbd${process.pid}n`, NODES);
+  readonly #dir = mkdtempSync(join(tmpdir(), 'tsbench-swarm-'));
+  readonly #daemons: ChildProcess[] = [];
+
+  /** @returns undefined where Docker's daemon is not installed */
+  static async start(archive: string): Promise<DockerPeer | undefined> {
+    if (spawnSync('sh', ['-c', 'command -v dockerd']).status !== 0) return undefined;
+    const peer = new DockerPeer();
+    try {
+      for (let node = 0; node < NODES; node++) peer.#startDaemon(node);
+      for (let node = 0; node < NODES; node++) await until(() => peer.#answers(node), `dockerd ${node} to answer`);
+      for (let node = 0; node < NODES; node++) peer.#docker(node, 'load', '-i', archive);
+      peer.#docker(0, 'swarm', 'init', '--advertise-addr', peer.#wire.address(0));
+      const token = peer.#docker(0, 'swarm', 'join-token', '-q', 'manager').trim();
+      for (let node = 1; node < NODES; node++) {
+        const addresses = ['--advertise-addr', peer.#wire.address(node), `${peer.#wire.address(0)}:2377`];
+        peer.#docker(node, 'swarm', 'join', '--token', token, ...addresses);
+      }
+      const ready = async (): Promise<boolean> => {
+        const nodes = (await peer.#get('/nodes')) as readonly { readonly Status: { readonly State: string } }[];
+        return nodes.filter(({ Status }) => Status.State === 'ready').length === NODES;
+      };
+      await until(ready, 'three nodes to be ready');
+      return peer;
+    } catch (error) {
+      await peer.stop();
+      throw error;
+    }
+  }
+
+  async create(replicas: number, onFirst: boolean): Promise<number> {
+    const { Swarm } = (await this.#get('/info')) as { readonly Swarm: { readonly NodeID: string } };
+    const placement = onFirst ? ['--constraint', `node.id==${Swarm.NodeID}`] : [];
+    const flags = ['--detach', '--no-resolve-image', '--stop-grace-period', '0s', '--replicas', String(replicas)];
+    const started = performance.now();
+    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, ...placement, 'busybox', 'sleep', '100000');
+    const running = async (): Promise<boolean> => {
+      const tasks = (await this.#get('/tasks')) as readonly { readonly Status: { readonly State: string } }[];
+      return tasks.filter(({ Status }) => Status.State === 'running').length >= replicas;
+    };
+    await until(running, `${replicas} tasks to run`);
+    return performance.now() - started;
+  }
+
+  async remove(): Promise<void> {
+    this.#docker(0, 'service', 'rm', 'bench');
+    const gone = async (): Promise<boolean> => {
+      if (((await this.#get('/tasks')) as readonly unknown[]).length > 0) return false;
+      return this.#nodes().every((node) => this.#docker(node, 'ps', '-aq').trim() === '');
+    };
+    await until(gone, 'the containers to end');
+  }
+
+  memory(): ReturnType<Peer['memory']> {
+    const mine = (command: string): boolean => command.includes(`${this.#dir}/0/`);
+    const isDaemon = (command: string): boolean => /^\S*(dockerd|containerd) /.test(command);
+    return {
+      daemons: sum(memoryOf((command) => mine(command) && isDaemon(command))),
+      container: middle(memoryOf((command) => mine(command) && command.includes('containerd-shim'))),
+    };
+  }
+
+  async stop(): Promise<void> {
+    for (const node of this.#nodes()) spawnSync('docker', ['-H', this.#host(node), 'swarm', 'leave', '--force'], QUIET);
+    for (const daemon of this.#daemons) {
+      if (daemon.exitCode !== null) continue;
+      const ended = new Promise((resolve) => daemon.once('exit', resolve));
+      daemon.kill('SIGTERM');
+      const timer = setTimeout(() => daemon.kill('SIGKILL'), 20_000);
+      await ended;
+      clearTimeout(timer);
+    }
+    spawnSync('sh', ['-c', `grep -o "${this.#dir}[^ ]*" /proc/mounts | sort -ru | xargs -r umount -l`], QUIET);
+    this.#wire.remove();
+    rmSync(this.#dir, { recursive: true, force: true });
+    spawnSync('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${this.#cgroup}*`, '-delete'], QUIET);
+  }
+
+  get #cgroup(): string {
+    return `tsbench${process.pid}`;
+  }
+
+  #nodes(): readonly number[] {
+    return [...Array(NODES).keys()];
+  }
+
+  #startDaemon(node: number): void {
+    const dir = join(this.#dir, String(node));
+    const folders = ['--data-root', `${dir}/data`, '--exec-root', `${dir}/exec`, '-p', `${dir}/docker.pid`];
+    const flags = [...folders, '-H', this.#host(node), '--cgroup-parent', `/${this.#cgroup}`];
+    const namespace = `--net=/var/run/netns/${this.#wire.namespace(node)}`;
+    this.#daemons.push(spawn('nsenter', [namespace, 'dockerd', ...flags], { stdio: 'ignore' }));
+  }
+
+  #host(node: number): string {
+    return `unix://${this.#dir}/${node}.sock`;
+  }
+
+  #answers(node: number): boolean {
+    return spawnSync('docker', ['-H', this.#host(node), 'info'], { stdio: 'ignore', timeout: 10_000 }).status === 0;
+  }
+
+  #docker(node: number, ...args: readonly string[]): string {
+    const argv = ['-H', this.#host(node), ...args];
+    return execFileSync('docker', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS });
+  }
+
+  /** An answer of the first node's API: looking costs less than a command would. */
+  #get(path: string): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const socketPath = `${this.#dir}/0.sock`;
+      const call = request({ socketPath, path: `/v1.41${path}`, timeout: PATIENCE_MS }, (answer) => {
+        const chunks: Buffer[] = [];
+        answer.on('data', (chunk: Buffer) => chunks.push(chunk));
+        answer.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString())));
+        answer.on('error', reject);
+      });
+      call.on('error', reject);
+      call.end();
+    });
+  }
+}
+
+const QUIET = { stdio: 'ignore', timeout: 30_000 } as const;
+
+async function until(look: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  while (!(await look())) {
+    if (performance.now() > deadline) throw new Error(`waiting for ${what}: not within ${PATIENCE_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+  }
+}
