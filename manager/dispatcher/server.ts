@@ -25,8 +25,9 @@ import { completeChange, difference, withdraws } from './difference.ts';
 import { withStatus } from './status.ts';
 import { Withdrawals } from './withdrawals.ts';
 
-/** Commits that follow each other closely are sent as one difference. */
+/** Commits that follow each other closely are sent as one difference: the first at once, what follows it this closely together. */
 const GATHER_MS = 1;
+const CLOSELY_MS = 10;
 
 interface Session {
   readonly id: string;
@@ -203,6 +204,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     signal.addEventListener('abort', stop, { once: true });
     let sent = first.set;
     let sequence = 0;
+    let sentMs = -Infinity;
     let dirty = false;
     let open = true;
     let wake: () => void = () => undefined;
@@ -244,7 +246,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
           await new Promise<void>((resolve) => (wake = resolve));
           continue;
         }
-        await sleep(clock, GATHER_MS, signal).catch(() => undefined);
+        if (clock.monotonic() - sentMs < CLOSELY_MS) await sleep(clock, GATHER_MS, signal).catch(() => undefined);
         dirty = false;
         const now = store.view((tx) => look(tx, session));
         const found = difference(sent, now.set, sequence);
@@ -254,6 +256,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         shown(now.version, change);
         if (change === undefined) continue;
         sequence++;
+        sentMs = clock.monotonic();
         yield change;
       }
     } finally {
