@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { fileSystemOf, isLocalPath, isLocalType } from './file-systems.ts';
+import { fileSystemsOf, isLocalPath, isLocalType } from './file-systems.ts';
 
 const MOUNTINFO = `22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 22 0:41 / /srv/shared rw,relatime shared:9 - nfs4 10.0.0.1:/export rw,vers=4.2
@@ -20,10 +20,15 @@ describe('the file system of a path', () => {
     ['/data/x', 'xfs', true],
   ] as const) {
     it(`${path} is on ${type}, ${isLocal ? "this machine's alone" : "others' too"}`, () => {
-      assert.equal(fileSystemOf(path, MOUNTINFO), type);
+      assert.equal(fileSystemsOf(path, MOUNTINFO)[0], type);
       assert.equal(isLocalType(type), isLocal);
     });
   }
+
+  it('is also what is mounted below', () => {
+    assert.deepEqual(fileSystemsOf('/srv', MOUNTINFO), ['ext4', 'nfs4', 'tmpfs']);
+    assert.ok(fileSystemsOf('/', MOUNTINFO).includes('fuse.sshfs'));
+  });
 
   it('is that of the folder of what is not there yet', () => {
     assert.equal(isLocalPath('/proc/no/such/folder'), true);

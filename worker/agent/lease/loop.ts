@@ -67,8 +67,6 @@ export function keepLease({ lease, clock, logger, onChange }: LeaseKeeperOptions
     lease?.set(next);
     end = next;
   };
-  // A first life of this boot: containers of an older version are not tied to a lease at all.
-  if (kept === undefined) set(end);
   watch();
 
   return {
@@ -81,6 +79,8 @@ export function keepLease({ lease, clock, logger, onChange }: LeaseKeeperOptions
       const before = stage();
       const wasEndless = end === Infinity;
       const mayStart = isGiven && before === 'held';
+      // It has run out, perhaps while this process was stopped: that must not be overlooked.
+      if (before === 'over') onChange();
       try {
         set(lengthMs === 0 ? Infinity : sentAt + lengthMs);
       } catch (error) {
