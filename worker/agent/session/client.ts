@@ -66,12 +66,17 @@ export function createSession(options: SessionOptions): Session {
     },
     async goodbye() {
       if (current === undefined) return;
+      const sessionId = current;
       const enough = new AbortController();
       const late = sleep(clock, GOODBYE_MS, enough.signal).catch(() => undefined);
-      const said = dispatcher
-        .heartbeat({ sessionId: current, nodeId, ...claimOf(options.lease), goodbye: true }, enough.signal)
-        .catch((error: unknown) => logger.debug('no goodbye', { reason: messageOf(error) }));
-      await Promise.race([said, late]);
+      const say = async (): Promise<void> => {
+        try {
+          await dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(options.lease), goodbye: true }, enough.signal);
+        } catch (error) {
+          logger.debug('no goodbye', { reason: messageOf(error) });
+        }
+      };
+      await Promise.race([say(), late]);
       enough.abort(new Error('enough'));
     },
     async run(signal) {
