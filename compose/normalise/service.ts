@@ -8,6 +8,7 @@ import type {
   ComposeHealthCheck,
   ComposeService,
 } from '../types/project.ts';
+import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
 import { absolute, readMounts } from './mounts.ts';
 import { readPorts } from './ports.ts';
@@ -374,12 +375,6 @@ function readFiles(
     }) as ComposeFileReference;
   });
 }
-
-const LOG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  'json-file': ['max-size', 'max-file'],
-  local: ['max-size', 'max-file'],
-  none: [],
-};
 
 function readLogging(reader: Reader): ComposeService['logging'] {
   if (!reader.exists) return undefined;

@@ -19405,6 +19405,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListObjectsRequest.prototype.project = "";
+            ListObjectsRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListObjectsRequest.encode = function (m, w, q) {
                 if (!w)
@@ -19415,6 +19424,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19457,6 +19468,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19489,6 +19507,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -19505,6 +19526,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -19793,6 +19817,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             WatchProjectRequest.prototype.project = "";
+            WatchProjectRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(WatchProjectRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             WatchProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -19803,6 +19836,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19845,6 +19880,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19877,6 +19919,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -19893,6 +19938,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
