@@ -195,6 +195,35 @@ export interface Containers {
   logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
 }
 
+/** What a container uses: counters since its start, but for memory and processes, which are of the moment. */
+export interface ContainerUsage {
+  readonly cpuNs: number;
+  /** Without the page cache that the kernel gives up first (inactive_file), as Docker counts. */
+  readonly memoryBytes: number;
+  /** The machine's memory where the container has no limit. */
+  readonly memoryLimitBytes: number;
+  /** Of all its cards but lo; 0 where it uses the node's network. */
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+  readonly blockReadBytes: number;
+  readonly blockWrittenBytes: number;
+  readonly processes: number;
+}
+
+/** Processes as `ps -ef` lists them. */
+export interface ProcessTable {
+  readonly titles: readonly string[];
+  readonly processes: readonly { readonly values: readonly string[] }[];
+}
+
+/** Looks into containers from outside. */
+export interface Inspection {
+  /** @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
+  usage(id: ContainerId): ContainerUsage;
+  /** Processes of a container, with their ids on the node. @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
+  processes(id: ContainerId): ProcessTable;
+}
+
 // ---------------------------------------------------------------------------------------------- images
 
 /** Progress of a pull, load or build, shaped for rendering: one line per `id`. */
@@ -361,6 +390,11 @@ export interface EngineInfo {
   readonly memoryBytes: number;
   readonly kernel: string;
   readonly cgroup: 'v1' | 'v2' | 'hybrid';
+}
+
+/** The engine with what only people at a node ask for. */
+export interface InspectableEngine extends Engine {
+  readonly inspection: Inspection;
 }
 
 export interface Engine {

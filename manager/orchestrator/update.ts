@@ -229,11 +229,15 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
 
 /**
  * Tasks of an update that was given up, in a slot that nothing of the present spec is in yet: the one that serves goes on until it is
- * replaced, those beside it end now, so that a new update never makes a third one run.
+ * replaced, those beside it end now, so that a new update never makes a third one run. So does one that was not let start yet:
+ * nobody lets it start any more, and the slot, with nothing in it, would wait for its turn, in a paused update for ever.
  */
 export function givenUp(slot: Slot, service: Service): readonly Task[] {
   if (currentOf(slot, service)?.specVersion === service.specVersion) return [];
   const live = slot.filter(isLive);
-  const kept = live.findLast(isServing) ?? live[0];
+  const kept = live.findLast(isServing) ?? live.find((task) => !isWaiting(task));
   return live.filter((task) => task !== kept);
 }
+
+/** It waits for the task before it or for a dependency, and runs only when the orchestrator says so. */
+const isWaiting = ({ desiredState, held }: Task): boolean => desiredState === 'ready' || held;

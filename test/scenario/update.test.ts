@@ -387,6 +387,54 @@ describe('an update', () => {
         'a',
       );
     });
+
+    it('leaves no slot to a task of an update before that was never let start', async () => {
+      let broken = ['bad'];
+      await start(
+        (task) => breaking(...broken)(task),
+        ({ spec }) => ({ state: spec.container.image === 'bad' ? 'ready' : 'preparing' }),
+      );
+      const task = taskSpec({ restart: always });
+      await apply('a', { replicas: 1, task });
+      await apply('b', { replicas: 1, task });
+      const served = cluster.tasks('web').find(({ spec }) => spec.container.image === 'a');
+      assert.ok(served);
+      // What "b" was to replace fails at the moment in which "b" is given up: the orchestrator sees both at once.
+      const failing = cluster.store.update((tx) => {
+        const found = tx.get('task', served.id);
+        assert.ok(found);
+        tx.update('task', { ...found, status: { ...found.status, state: 'failed', exitCode: 1 } });
+      });
+      await Promise.all([failing, apply('c', { replicas: 1, task })]);
+      // Slots that are new are filled at once, and take the turn of the first one.
+      await apply('bad', { replicas: 3, task });
+      assert.equal(status().state, 'paused');
+      broken = [];
+      await cluster.clock.advance(120_000);
+      assert.deepEqual(
+        live().map(({ slot, desiredState, status: { state } }) => `${slot} ${state}/${desiredState}`),
+        ['1 running/running', '2 running/running', '3 running/running'],
+      );
+    });
+
+    it('leaves no slot to a task of the version before that waits for a dependency', async () => {
+      await start(({ name, spec }) =>
+        name.includes('db') ? { state: 'running', health: 'starting' } : breaking('bad')({ spec } as Task),
+      );
+      const dependsOn = [{ service: 'db', condition: 'healthy', required: true, restart: false } as const];
+      const web = (image: string) => {
+        const task = taskSpec({ restart: always });
+        const container = { ...task.container, image };
+        return serviceSpec('web', { replicas: 2, update: rules(), dependsOn, task: { ...task, container } });
+      };
+      await cluster.apply(project([serviceSpec('db'), web('a')]));
+      await cluster.apply(project([serviceSpec('db'), web('bad')]));
+      const [db] = cluster.tasks('db');
+      assert.ok(db);
+      await cluster.say(db, { health: 'healthy' });
+      assert.equal(status().state, 'paused');
+      assert.equal(images(), 'bad bad');
+    });
   });
 
   it('supersedes one that is under way: no slot stays with what was given up', async () => {

@@ -93,6 +93,8 @@ export function startAgent(options: AgentOptions): Agent {
   const onlookers = new Map<string, Set<() => void>>();
   let assignments: Assignments = NO_ASSIGNMENTS;
   let portTroubles = new Map<string, string>();
+  /** What the port table was made from last is true in the kernel. */
+  let portsHold = true;
   let flushTimer: Timer | undefined;
   let saveTimer: Timer | undefined;
   let flushing = false;
@@ -157,13 +159,21 @@ export function startAgent(options: AgentOptions): Agent {
     const forwards = portForwards(assignments.ingress.values(), controllers.values());
     try {
       const failures = await engine.networks.setPorts(forwards);
+      portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
       );
     } catch (error) {
+      portsHold = false;
       logger.error('published ports', { reason: messageOf(error) });
     }
   });
+
+  /** Names lead to what serves, but not to what is being stopped here. */
+  const nameEndpoints = (): void => {
+    const endpoints = [...assignments.endpoints.values()];
+    options.resolver.setEndpoints(endpoints.filter(({ taskId }) => controllers.get(taskId)?.leaving !== true));
+  };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
@@ -213,6 +223,10 @@ export function startAgent(options: AgentOptions): Agent {
           tell(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
+        withdraw: async (wanted) => {
+          nameEndpoints();
+          if (publishes(wanted.id)) await portTable.run();
+        },
       }),
     );
   };
@@ -254,11 +268,16 @@ export function startAgent(options: AgentOptions): Agent {
   const accept = async (change: AssignmentChange): Promise<void> => {
     const before = assignments;
     assignments = applyChange(before, change);
-    if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    if (assignments.endpoints !== before.endpoints) nameEndpoints();
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
+    if (change.acknowledge === true && portsHold) {
+      session
+        .acknowledge(change.sequence)
+        .catch((error: unknown) => logger.debug('not acknowledged', { reason: messageOf(error) }));
+    }
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);

@@ -1,4 +1,5 @@
 /* tsrun: starts one container and stays as its supervisor; executes in it; reaps in it. */
+#include "archive.h"
 #include "failure.h"
 #include "modes.h"
 #include "state.h"
@@ -15,6 +16,10 @@ static const char USAGE[] =
     "                 [--seccomp-bpf FILE] [--stdin] [--no-pivot]\n"
     "       tsrun exec --run-dir DIR --process FILE [--tty] [--seccomp-bpf FILE]\n"
     "       tsrun kill-all --run-dir DIR\n"
+    "       tsrun stat ROOT --path PATH [--follow]\n"
+    "       tsrun pack ROOT --path PATH --name NAME [--follow]\n"
+    "       tsrun unpack ROOT --path PATH [--owners]\n"
+    "         ROOT: --run-dir DIR | --config FILE --stage DIR | --root DIR\n"
     "       tsrun init -- COMMAND [ARGUMENT…]\n";
 
 static _Noreturn void usage(const char *word) {
@@ -42,6 +47,7 @@ static const char *absolute(const char *path) {
 struct options {
   const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process;
   bool with_stdin, no_pivot, terminal;
+  struct archive_options archive;
 };
 
 static struct options read_options(char **argv) {
@@ -59,7 +65,14 @@ static struct options read_options(char **argv) {
                {"--process", &o.process, NULL},
                {"--stdin", NULL, &o.with_stdin},
                {"--no-pivot", NULL, &o.no_pivot},
-               {"--tty", NULL, &o.terminal}};
+               {"--tty", NULL, &o.terminal},
+               {"--config", &o.archive.config, NULL},
+               {"--stage", &o.archive.stage, NULL},
+               {"--root", &o.archive.root, NULL},
+               {"--path", &o.archive.path, NULL},
+               {"--name", &o.archive.name, NULL},
+               {"--follow", NULL, &o.archive.follow},
+               {"--owners", NULL, &o.archive.owners}};
   for (; *argv; argv++) {
     size_t i = 0;
     while (i < sizeof known / sizeof *known && strcmp(*argv, known[i].name)) i++;
@@ -118,6 +131,12 @@ int main(int argc, char **argv) {
     struct exec_options options = {o.run_dir, o.process, o.seccomp, o.terminal};
     return exec_in(&options);
   }
+  struct archive_options *archive = &o.archive;
+  archive->run_dir = o.run_dir;
+  bool one_root = !!archive->run_dir + (archive->config && archive->stage) + !!archive->root == 1;
+  if (!strcmp(mode, "stat") && one_root && archive->path) return archive_stat(archive);
+  if (!strcmp(mode, "pack") && one_root && archive->path && archive->name) return archive_pack(archive);
+  if (!strcmp(mode, "unpack") && one_root && archive->path) return archive_unpack(archive);
   if (!strcmp(mode, "kill-all") && o.run_dir) return kill_all(o.run_dir);
   usage(mode);
 }

@@ -36,6 +36,8 @@ export interface SessionOptions {
 export interface Session {
   /** Sends a report in the running session. @throws UNAVAILABLE when there is none */
   send(report: Report): Promise<void>;
+  /** Says that everything up to and with the message of that number is true here. @throws UNAVAILABLE when there is no session */
+  acknowledge(sequence: number): Promise<void>;
   /** Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -48,6 +50,10 @@ export function createSession(options: SessionOptions): Session {
     async send(report) {
       if (current === undefined) return Promise.reject(new Error('no session with a manager'));
       await dispatcher.updateTaskStatus({ sessionId: current, nodeId, ...report });
+    },
+    async acknowledge(sequence) {
+      if (current === undefined) return Promise.reject(new Error('no session with a manager'));
+      await dispatcher.acknowledge({ sessionId: current, nodeId, sequence });
     },
     async run(signal) {
       for (let failures = 0; !signal.aborted; failures++) {
@@ -73,7 +79,9 @@ async function once(options: SessionOptions, outer: AbortSignal, opened: (id: st
   const { dispatcher, nodeId, describe, clock, logger } = options;
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
-  const stream = dispatcher.session({ nodeId, description: describe() }, signal)[Symbol.asyncIterator]();
+  const stream = dispatcher
+    .session({ nodeId, description: describe(), acknowledges: true }, signal)
+    [Symbol.asyncIterator]();
   try {
     const first = await stream.next();
     if (first.done === true) throw new Error('the manager ended the session at once');

@@ -37,6 +37,8 @@ export interface TaskSurroundings {
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
   readonly runningChanged: () => void;
+  /** Resolves when nobody on this node is led to the task any more. */
+  readonly withdraw: (task: Task) => Promise<void>;
 }
 
 /** Makes one task true and says what becomes of it. */
@@ -45,8 +47,10 @@ export interface TaskController {
   update(task: Task): void;
   readonly status: TaskStatus;
   readonly task: Task;
-  /** The container runs. */
+  /** The container runs, and is not about to be stopped. */
   readonly running: boolean;
+  /** The container is about to be stopped: nobody shall be led to it. */
+  readonly leaving: boolean;
   /** Ends the controller; the container stays as it is. */
   close(): void;
 }
@@ -69,6 +73,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let watched: ContainerInfo['startedAt'] | undefined;
   let monitor: AbortController | undefined;
   let attempts = 0;
+  /** It is about to be stopped: nobody is led to it. */
+  let leaving = false;
   /** A stop under way: when it began, and the timer of a grace that was shortened meanwhile. */
   let stopping: { readonly since: number; hurry: Timer | undefined } | undefined;
 
@@ -158,12 +164,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     start: () => around.starting.use(() => begin()),
     async restart({ graceMs }) {
       monitor?.abort(new Error('restarting'));
-      if (engine.containers.inspect(id)?.state === 'running') await engine.containers.stop(id, { graceMs });
+      if (engine.containers.inspect(id)?.state === 'running') {
+        await leave();
+        await engine.containers.stop(id, { graceMs });
+      }
       await around.starting.use(() => begin());
       say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
     },
     async stop({ graceMs }) {
       if (!givenUp) monitor?.abort(new Error('stopping'));
+      await leave();
       stopping = { since: clock.monotonic(), hurry: undefined };
       try {
         await engine.containers.stop(id, { graceMs });
@@ -191,9 +201,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     await engine.containers.leaveNetworks(id);
   };
 
+  /** Before anything is said to the process, nobody new comes to it. */
+  const leave = async (): Promise<void> => {
+    leaving = true;
+    await around.withdraw(task);
+  };
+
   const begin = async (): Promise<void> => {
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
+    leaving = false;
     watch(container);
     around.runningChanged();
   };
@@ -268,7 +285,10 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       return task;
     },
     get running() {
-      return engine.containers.inspect(id)?.state === 'running';
+      return !leaving && engine.containers.inspect(id)?.state === 'running';
+    },
+    get leaving() {
+      return leaving;
     },
     close() {
       life.abort(new Error('the agent lets go'));

@@ -47,6 +47,9 @@ export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK
  */
 export function nextStep(seen: TaskObservation): Step {
   const { task, status, container } = seen;
+  if (container?.state === 'running' && task.draining === true && !seen.givenUp) {
+    return { action: 'wait', for: 'the other nodes to lead nobody to it any more' };
+  }
   if (task.desiredState === 'remove') return removing(seen);
   if (isFinal(status.state)) {
     return container?.state === 'running'
