@@ -17,12 +17,12 @@ export interface RollbackOptions {
 /** Makes a project what it was at an earlier revision: the one before the newest, or the one that is named. */
 export async function rollback(
   context: Context,
-  revision: string | undefined,
+  asked: string | undefined,
   { detach, dryRun = false }: RollbackOptions,
 ): Promise<void> {
-  if (revision !== undefined && !/^[1-9]\d{0,14}$/.test(revision))
-    throw new TsswarmError('INVALID_INPUT', `rolling back to revision "${revision}": expected a number`);
-  const number = Number(revision ?? 0);
+  if (asked !== undefined && !/^[1-9]\d{0,14}$/.test(asked))
+    throw new TsswarmError('INVALID_INPUT', `rolling back to revision "${asked}": expected a number`);
+  const number = Number(asked ?? 0);
   const project = await context.projectName();
   const node = await context.openNode();
   const watch = await watchProject(node.control, project);
@@ -36,10 +36,11 @@ export async function rollback(
       ),
     );
     const present = new Map([...view.services.values()].map(({ spec }) => [spec.composeName, spec]));
-    const author = authorOf(context.command ?? 'tscompose rollback');
     const { revisions } = await node.control.listRevisions({ project, serviceId: '' });
-    const answer = await node.control.rollbackProject({ project, revision: number, dryRun, author });
     const target = number === 0 ? revisions[1] : revisions.find((one) => one.number === number);
+    const author = authorOf(`${context.command ?? 'tscompose rollback'} ${target?.number ?? number}`);
+    const revision = target?.number ?? number;
+    const answer = await node.control.rollbackProject({ project, revision, dryRun, author });
     const { out, err, outStyle } = context.terminal;
     if (dryRun) {
       const lines = changeLines(answer.changes, present, specsOf(target), outStyle);

@@ -37,6 +37,8 @@ export function changeSummary(changes: readonly ProjectChange[], before: SpecsBy
     if (action === 'none' || action === 'orphan') return [];
     if (action === 'create') return [`+${what}`];
     if (action === 'remove') return [`-${what}`];
+    const isService = kind === 'service';
+    if (!isService) return [`${what}: ${change.fields.map(partOf).join(', ')}`];
     const fields = shownFields(change, before.get(name), after.get(name)).map((path) => {
       const short = path === 'replicas' || path === 'task.container.image';
       const [old, fresh] = [valueAt(before.get(name), path), valueAt(after.get(name), path)];
@@ -79,9 +81,7 @@ export function changeLines(
         const fields = isService ? shownFields(change, before.get(name), after.get(name)) : change.fields;
         if (isService && fields.length === 0) return [style('yellow', `~ ${what}`) + ' (started again)'];
         const lines = fields.flatMap((path) =>
-          isService
-            ? fieldLines(path, before.get(name), after.get(name), style)
-            : [`    ${path === 'data' ? 'contents' : path}`],
+          isService ? fieldLines(path, before.get(name), after.get(name), style) : [`    ${partOf(path)}`],
         );
         return [style('yellow', `~ ${what}`) + effect, ...lines];
       }
@@ -128,11 +128,33 @@ function fieldLines(
 /** Entries of a list or map as texts to compare; undefined: it is none. */
 function entriesOf(value: unknown): readonly string[] | undefined {
   if (value === undefined) return [];
-  if (Array.isArray(value)) return value.map((one) => (typeof one === 'string' ? one : canonical(one)));
+  if (Array.isArray(value)) return value.map((one) => (typeof one === 'string' ? one : itemText(one as Item)));
   if (typeof value !== 'object' || value === null) return undefined;
   return Object.entries(value as Readonly<Record<string, unknown>>)
     .filter(([key, one]) => one !== undefined && !DERIVED_LABELS.test(key))
     .map(([key, one]) => `${key}=${typeof one === 'string' ? one : canonical(one)}`);
+}
+
+/** A network, volume, secret or config has no fields that people see, but its bytes. */
+const partOf = (field: string): string => (field === 'data' ? 'contents' : field);
+
+type Item = Readonly<Record<string, unknown>>;
+
+/** An item of a list of objects, shortly where its kind is known. */
+function itemText(item: Item): string {
+  const word = (key: string): string => String(item[key]);
+  if ('published' in item && 'target' in item) {
+    const mode = item['mode'] === 'host' ? ' (host)' : '';
+    return `${word('published')}:${word('target')}/${word('protocol')}${mode}`;
+  }
+  if ('condition' in item && 'service' in item) return `${word('service')} (${word('condition')})`;
+  if ('network' in item) return word('network');
+  if ('type' in item && 'target' in item) {
+    const source = item['source'] === undefined ? word('type') : word('source');
+    return `${source}:${word('target')}${item['readOnly'] === true ? ':ro' : ''}`;
+  }
+  if ('name' in item && 'target' in item) return `${word('name')}:${word('target')}`;
+  return canonical(item);
 }
 
 const text = (value: unknown): string =>

@@ -44,7 +44,7 @@ export function judgeUpdate(service: Service, plan: UpPlan): ShownUpdate | undef
     label: `Service ${composeName}`,
     status: word,
     phase: isAsked && status.state === 'rollback_completed' ? 'done' : phase,
-    detail: over ? '' : status.message.replace(/^update in progress/, '').replace(/^[;\s]+/, ''),
+    detail: over ? '' : status.message.replace(/^(update in progress|rolling back)/, '').replace(/^[:;\s]+/, ''),
     quiet: phase === 'working',
   };
   const isGood = status.state === (isAsked ? 'rollback_completed' : 'completed') && status.failed.length === 0;

@@ -2,7 +2,7 @@ import { isGlobal, isJob, currentOf, slotNumbers, slotsOf } from '../../../manag
 import { willRestart } from '../../../manager/model/restart.ts';
 import { isFinal, isServing, mayRun } from '../../../manager/model/task-state.ts';
 import { isPaused, isUpdating, updateRules } from '../../../manager/model/update.ts';
-import type { Service, Task } from '../../../proto/types/index.ts';
+import type { Service, Task, TaskState } from '../../../proto/types/index.ts';
 import type { ProgressRow } from '../../render/progress.ts';
 import { capital } from '../nodes/words.ts';
 import { taskName } from './find.ts';
@@ -82,7 +82,7 @@ interface JudgedSlot {
 function judgeSlot(service: Service, task: Task | undefined, slot: number, job: boolean): JudgedSlot {
   const name = task === undefined ? `${service.spec.name}.${isGlobal(service) ? '…' : slot}` : taskName(task, service);
   if (task === undefined) return { row: row(name, 'New', 'working', ''), met: false };
-  if (task.specVersion !== service.specVersion) return { row: row(name, 'Old', 'waiting', ''), met: false };
+  if (task.specVersion !== service.specVersion) return { row: row(name, 'Waiting', 'waiting', ''), met: false };
   const { status } = task;
   if (job && status.state === 'complete') return { row: row(name, 'Complete', 'done', ''), met: true };
   if (!job && isServing(task)) {
@@ -97,11 +97,15 @@ function judgeSlot(service: Service, task: Task | undefined, slot: number, job: 
   }
   const failing = again && isFinal(task) && task.attempt + 1 >= MOST_FAILURES;
   return {
-    row: row(name, isFinal(task) ? `${capital(status.state)}, restarting` : capital(status.state), 'working', reason),
+    row: row(name, isFinal(task) ? `${capital(status.state)}, restarting` : stepOf(status.state), 'working', reason),
     met: false,
     ...(failing ? { failure: `${name}: it has failed ${task.attempt + 1} times in a row: ${reason}` } : {}),
   };
 }
+
+/** States that pass in an instant are one. */
+const stepOf = (state: TaskState): string =>
+  ['assigned', 'accepted', 'preparing', 'ready'].includes(state) ? 'Preparing' : capital(state);
 
 /** Why a task has failed, or what it waits for. */
 function reasonOf({ status, held }: Task): string {
@@ -136,7 +140,7 @@ function judgeUpdate(service: Service, wish: Wish): JudgedUpdate | undefined {
     label,
     status: text,
     phase,
-    detail: isUpdating(service) ? status.message.replace(/^update in progress[;\s]*/, '') : '',
+    detail: isUpdating(service) ? status.message.replace(/^(update in progress|rolling back)[:;\s]*/, '') : '',
     quiet: phase === 'working',
   });
   if (isUpdating(service)) {

@@ -77,7 +77,7 @@ async function untilConverged(
     if (judged.done !== furthest.done) furthest = { done: judged.done, at: now };
     thereSince = judged.isThere ? (thereSince ?? now) : undefined;
     const left = thereSince === undefined ? undefined : thereSince + judged.watchMs - now;
-    show([...judged.rows, summary(judged, name, left)]);
+    show(judged.failure === undefined ? [...judged.rows, summary(judged, name, left)] : judged.rows);
     if (judged.isThere && left !== undefined && left <= 0) return { failure: judged.failure };
     if (judged.failure !== undefined && !judged.isThere) return { failure: judged.failure };
     const isLate = thereSince === undefined && now - furthest.at > PATIENCE_MS;
@@ -93,7 +93,7 @@ async function untilConverged(
   }
 }
 
-function summary({ done, wanted, failure }: Convergence, name: string, leftMs: number | undefined): ProgressRow {
+function summary({ done, wanted }: Convergence, name: string, leftMs: number | undefined): ProgressRow {
   const make = (status: string, phase: ProgressRow['phase'], detail = ''): ProgressRow => ({
     key: 'overall',
     label: `Service ${name}`,
@@ -102,7 +102,6 @@ function summary({ done, wanted, failure }: Convergence, name: string, leftMs: n
     detail,
     quiet: true,
   });
-  if (failure !== undefined) return make('Not converged', 'error');
   if (leftMs === undefined) return make(`${done} of ${wanted} tasks`, 'working');
   if (leftMs <= 0) return make('Converged', 'done');
   return make('Verifying', 'working', `the tasks are watched for ${Math.ceil(leftMs / 1000)} more s`);

@@ -67,6 +67,7 @@ function replicaWords(service: Service, tasks: readonly Task[]): string {
   }
   const most = service.spec.task.placement?.maxReplicasPerNode ?? 0;
   const words = `${running}/${wanted}`;
+  if (service.pendingDelete) return `${words} (removing)`;
   if (service.stopped) return `${words} (stopped)`;
   return most > 0 ? `${words} (max ${most} per node)` : words;
 }

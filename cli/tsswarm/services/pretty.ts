@@ -7,7 +7,7 @@ import { modeWords } from './list.ts';
 export function prettyService(service: Service, now: number): string {
   const lines: string[] = [];
   const add = (label: string, value: string | number): void => {
-    lines.push(`${`${label}:`.padEnd(label.startsWith(' ') ? 18 : 16)}${value}`.trimEnd());
+    lines.push(`${`${label}: `.padEnd(label.startsWith(' ') ? 18 : 16)}${value}`.trimEnd());
   };
   const list = (label: string, values: readonly string[]): void => {
     if (values.length > 0) add(label, values.join(' '));

@@ -115,7 +115,13 @@ export async function configStack(
 /** `tsswarm stack rm`: takes stacks down in the reverse order of their dependencies, and waits; volumes stay. */
 export async function removeStacks(place: PlaceOptions, names: readonly string[], terminal: Terminal): Promise<void> {
   const { down } = await import('../../tscompose/commands/down.ts');
-  for (const name of names) await down(bareContext(place, name, 'stack rm', terminal), [], {});
+  for (const name of names) {
+    const context = bareContext(place, name, 'stack rm', terminal);
+    const node = await context.openNode();
+    const { services, networks } = await node.control.listObjects({ project: name }).finally(() => node.close());
+    if (services.length + networks.length === 0) terminal.err(`Nothing found in stack: ${name}\n`);
+    else await down(context, [], {});
+  }
 }
 
 const COLUMNS = [
