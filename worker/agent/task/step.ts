@@ -11,6 +11,8 @@ export interface StepArguments {
   /** Make bundle, writable layer and sandbox. */
   readonly create: { readonly imageId: string };
   readonly start: Record<never, never>;
+  /** Run what shall be run when the container has started. */
+  readonly postStart: Record<never, never>;
   /** Stop and start in place: the writable layer stays. */
   readonly restart: { readonly graceMs: number };
   readonly stop: { readonly graceMs: number };
@@ -30,13 +32,17 @@ export interface TaskObservation {
   readonly container: ContainerInfo | undefined;
   /** The image as resolved for this task; undefined before `prepare`. */
   readonly imageId: string | undefined;
-  /** The health monitor has given the container up and its restart policy wants it replaced. */
-  readonly givenUp: boolean;
+  /** The container has been started and its post_start hooks have ended well. */
+  readonly hooked: boolean;
+  /** Why the container is stopped although it is wanted: it is unhealthy, or a hook failed; empty: it is not. */
+  readonly givenUp: string;
   /** Wall time, ms. */
   readonly now: number;
 }
 
-const reached = (status: TaskStatus, state: TaskState): boolean => TASK_STATES[status.state] >= TASK_STATES[state];
+/** Whether what was said of a task is at or beyond a state. */
+export const reached = (status: TaskStatus, state: TaskState): boolean =>
+  TASK_STATES[status.state] >= TASK_STATES[state];
 
 /** Whether a task in this state never runs again. */
 export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK_STATES.complete;
@@ -47,7 +53,7 @@ export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK
  */
 export function nextStep(seen: TaskObservation): Step {
   const { task, status, container } = seen;
-  if (container?.state === 'running' && task.draining === true && !seen.givenUp) {
+  if (container?.state === 'running' && task.draining === true && seen.givenUp === '') {
     return { action: 'wait', for: 'the other nodes to lead nobody to it any more' };
   }
   if (task.desiredState === 'remove') return removing(seen);
@@ -75,10 +81,13 @@ export function nextStep(seen: TaskObservation): Step {
 }
 
 /** A task whose container runs. */
-function running({ task, status, givenUp }: TaskObservation): Step {
-  if (givenUp) return { action: 'stop', graceMs: graceOf(task) };
+function running({ task, status, givenUp, hooked }: TaskObservation): Step {
+  if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
-  if (!reached(status, 'running')) return { action: 'report', state: 'running', message: 'started' };
+  if (!reached(status, 'running')) {
+    const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;
+    return waits ? { action: 'postStart' } : { action: 'report', state: 'running', message: 'started' };
+  }
   return { action: 'wait', for: 'the container to end' };
 }
 
@@ -88,7 +97,7 @@ function ended({ task, status, givenUp }: TaskObservation, code: number): Step {
   if (task.restartCount > status.restartCount && reached(status, 'running')) {
     return { action: 'restart', graceMs: graceOf(task) };
   }
-  if (givenUp) return { action: 'report', state: 'failed', message: 'unhealthy' };
+  if (givenUp !== '') return { action: 'report', state: 'failed', message: givenUp };
   return code === 0
     ? { action: 'report', state: 'complete', message: 'finished' }
     : { action: 'report', state: 'failed', message: `exited (${code})` };
