@@ -17,6 +17,7 @@ const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
   rollback: 'keep',
   // Refused before: it cannot change.
   mode: 'replace',
+  rebalance: 'keep',
 };
 
 const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
@@ -31,6 +32,8 @@ const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
   forceUpdate: 'replace',
   // Tells where to put a task, not what it is: those that run stay where they are.
   placement: 'keep',
+  // The container is told when it starts.
+  fencing: 'replace',
 };
 
 const CONTAINER: Record<keyof ContainerSpec, Effect> = {

@@ -6456,6 +6456,15 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeStatus.prototype.state = "";
             NodeStatus.prototype.message = "";
             NodeStatus.prototype.address = "";
+            NodeStatus.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeStatus.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NodeStatus.encode = function (m, w, q) {
                 if (!w)
@@ -6470,6 +6479,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.message);
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
                     w.uint32(26).string(m.address);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(160).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6530,6 +6541,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.address;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6572,6 +6590,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.address = $String(d.address);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -6596,6 +6624,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
                     d.address = m.address;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -8058,12 +8094,19 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.constraints = $util.emptyArray;
             TaskSpec.prototype.forceUpdate = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             TaskSpec.prototype.placement = null;
+            TaskSpec.prototype.fencing = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskSpec.prototype, "_placement", {
                 get: $util.oneOfGetter($oneOfFields = ["placement"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskSpec.prototype, "_fencing", {
+                get: $util.oneOfGetter($oneOfFields = ["fencing"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -8098,6 +8141,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(72).int64(m.forceUpdate);
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement"))
                     $root.tsswarm.v1.Placement.encode(m.placement, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing"))
+                    w.uint32(482).string(m.fencing);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8202,6 +8247,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._placement = "placement";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.fencing = r.stringVerify();
+                            m._fencing = "fencing";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8294,6 +8346,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.TaskSpec.placement: object expected");
                     m.placement = $root.tsswarm.v1.Placement.fromObject(d.placement, q + 1);
                 }
+                if (d.fencing != null) {
+                    m.fencing = $String(d.fencing);
+                }
                 return m;
             };
 
@@ -8362,6 +8417,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement")) {
                     d.placement = $root.tsswarm.v1.Placement.toObject(m.placement, o, q + 1);
+                }
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing")) {
+                    d.fencing = m.fencing;
                 }
                 return d;
             };
@@ -9219,12 +9277,19 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateStatus.prototype.slots = $util.emptyArray;
             UpdateStatus.prototype.reason = "";
             UpdateStatus.prototype.config = null;
+            UpdateStatus.prototype.kind = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(UpdateStatus.prototype, "_config", {
                 get: $util.oneOfGetter($oneOfFields = ["config"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateStatus.prototype, "_kind", {
+                get: $util.oneOfGetter($oneOfFields = ["kind"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9258,6 +9323,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(74).string(m.reason);
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
                     $root.tsswarm.v1.UpdateConfig.encode(m.config, w.uint32(82).fork(), q + 1).ldelim();
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind"))
+                    w.uint32(482).string(m.kind);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9383,6 +9450,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._config = "config";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.kind = r.stringVerify();
+                            m._kind = "kind";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -9489,6 +9563,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateStatus.config: object expected");
                     m.config = $root.tsswarm.v1.UpdateConfig.fromObject(d.config, q + 1);
                 }
+                if (d.kind != null) {
+                    m.kind = $String(d.kind);
+                }
                 return m;
             };
 
@@ -9575,6 +9652,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config")) {
                     d.config = $root.tsswarm.v1.UpdateConfig.toObject(m.config, o, q + 1);
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
                 }
                 return d;
             };
@@ -9776,6 +9856,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ServiceSpec.prototype.containerName = "";
             ServiceSpec.prototype.rollback = null;
             ServiceSpec.prototype.mode = null;
+            ServiceSpec.prototype.rebalance = null;
 
             let $oneOfFields;
 
@@ -9788,6 +9869,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ServiceSpec.prototype, "_mode", {
                 get: $util.oneOfGetter($oneOfFields = ["mode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_rebalance", {
+                get: $util.oneOfGetter($oneOfFields = ["rebalance"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9827,6 +9914,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.UpdateConfig.encode(m.rollback, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode"))
                     w.uint32(170).string(m.mode);
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance"))
+                    w.uint32(482).string(m.rebalance);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9974,6 +10063,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._mode = "mode";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.rebalance = r.stringVerify();
+                            m._rebalance = "rebalance";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -10069,6 +10165,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.mode != null) {
                     m.mode = $String(d.mode);
                 }
+                if (d.rebalance != null) {
+                    m.rebalance = $String(d.rebalance);
+                }
                 return m;
             };
 
@@ -10139,6 +10238,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
                     d.mode = m.mode;
+                }
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance")) {
+                    d.rebalance = m.rebalance;
                 }
                 return d;
             };
@@ -17331,12 +17433,19 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
             SessionRequest.prototype.acknowledges = null;
+            SessionRequest.prototype.leaseMs = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
                 get: $util.oneOfGetter($oneOfFields = ["acknowledges"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -17351,6 +17460,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
                     w.uint32(160).bool(m.acknowledges);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
@@ -17408,6 +17519,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._acknowledges = "acknowledges";
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17448,6 +17566,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.acknowledges != null) {
                     m.acknowledges = $Boolean(d.acknowledges);
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -17468,6 +17596,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
                     d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
                     d.acknowledges = m.acknowledges;
@@ -17501,6 +17637,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionMessage.prototype.sessionId = "";
             SessionMessage.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             SessionMessage.prototype.managers = $util.emptyArray;
+            SessionMessage.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionMessage.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionMessage.encode = function (m, w, q) {
                 if (!w)
@@ -17517,6 +17662,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.managers.length; ++i)
                         w.uint32(26).string(m.managers[i]);
                 }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(32).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17576,6 +17723,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.managers.push(r.stringVerify());
                             continue;
                         }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17628,6 +17782,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.managers[i] = $String(d.managers[i]);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -17666,6 +17830,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.managers.length; ++j) {
                         d.managers[j] = m.managers[j];
                     }
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -18119,6 +18291,22 @@ export const tsswarm = $root.tsswarm = (() => {
 
             HeartbeatRequest.prototype.sessionId = "";
             HeartbeatRequest.prototype.nodeId = "";
+            HeartbeatRequest.prototype.leaseMs = null;
+            HeartbeatRequest.prototype.goodbye = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_goodbye", {
+                get: $util.oneOfGetter($oneOfFields = ["goodbye"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatRequest.encode = function (m, w, q) {
                 if (!w)
@@ -18131,6 +18319,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.sessionId);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
                     w.uint32(18).string(m.nodeId);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye"))
+                    w.uint32(32).bool(m.goodbye);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18182,6 +18374,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.nodeId;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.goodbye = r.bool();
+                            m._goodbye = "goodbye";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18219,6 +18425,19 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.nodeId = $String(d.nodeId);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
+                if (d.goodbye != null) {
+                    m.goodbye = $Boolean(d.goodbye);
+                }
                 return m;
             };
 
@@ -18239,6 +18458,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
+                }
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye")) {
+                    d.goodbye = m.goodbye;
                 }
                 return d;
             };
@@ -18266,6 +18496,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             HeartbeatResponse.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            HeartbeatResponse.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatResponse.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatResponse.encode = function (m, w, q) {
                 if (!w)
@@ -18276,6 +18515,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.heartbeatMs != null && $Object.hasOwnProperty.call(m, "heartbeatMs") && (typeof m.heartbeatMs === "object" ? m.heartbeatMs.low || m.heartbeatMs.high : m.heartbeatMs !== 0))
                     w.uint32(8).int64(m.heartbeatMs);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(16).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18318,6 +18559,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.heartbeatMs;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18357,6 +18605,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.heartbeatMs = new $util.LongBits(d.heartbeatMs.low >>> 0, d.heartbeatMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -18382,6 +18640,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.heartbeatMs = o.longs === $String ? $String(m.heartbeatMs) : m.heartbeatMs;
                     else
                         d.heartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.heartbeatMs) : o.longs === $Number ? new $util.LongBits(m.heartbeatMs.low >>> 0, m.heartbeatMs.high >>> 0).toNumber() : m.heartbeatMs;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -22182,6 +22448,691 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return RunTaskResponse;
+        })();
+
+        v1.RebalanceRequest = (function() {
+
+            const RebalanceRequest = function (p) {
+                this.services = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceRequest.prototype.services = $util.emptyArray;
+            RebalanceRequest.prototype.dryRun = false;
+
+            RebalanceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.services != null && m.services.length) {
+                    for (var i = 0; i < m.services.length; ++i)
+                        w.uint32(10).string(m.services[i]);
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun") && m.dryRun !== false)
+                    w.uint32(16).bool(m.dryRun);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.services && m.services.length))
+                                m.services = [];
+                            m.services.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.dryRun = v;
+                            else
+                                delete m.dryRun;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceRequest();
+                if (d.services) {
+                    if (!$Array.isArray(d.services))
+                        throw $TypeError(".tsswarm.v1.RebalanceRequest.services: array expected");
+                    m.services = $Array(d.services.length);
+                    for (var i = 0; i < d.services.length; ++i) {
+                        m.services[i] = $String(d.services[i]);
+                    }
+                }
+                if (d.dryRun != null) {
+                    if (d.dryRun) {
+                        m.dryRun = $Boolean(d.dryRun);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.services = [];
+                }
+                if (o.defaults) {
+                    d.dryRun = false;
+                }
+                if (m.services && m.services.length) {
+                    d.services = $Array(m.services.length);
+                    for (var j = 0; j < m.services.length; ++j) {
+                        d.services[j] = m.services[j];
+                    }
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
+                return d;
+            };
+
+            RebalanceRequest.prototype.toJSON = function() {
+                return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceRequest";
+            };
+
+            return RebalanceRequest;
+        })();
+
+        v1.RebalanceMove = (function() {
+
+            const RebalanceMove = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceMove.prototype.service = "";
+            RebalanceMove.prototype.slot = 0;
+            RebalanceMove.prototype.task = "";
+            RebalanceMove.prototype.from = "";
+            RebalanceMove.prototype.to = "";
+
+            RebalanceMove.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot") && m.slot !== 0)
+                    w.uint32(16).int32(m.slot);
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task") && m.task !== "")
+                    w.uint32(26).string(m.task);
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from") && m.from !== "")
+                    w.uint32(34).string(m.from);
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to") && m.to !== "")
+                    w.uint32(42).string(m.to);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceMove.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceMove();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.slot = v;
+                            else
+                                delete m.slot;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.task = v;
+                            else
+                                delete m.task;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.from = v;
+                            else
+                                delete m.from;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.to = v;
+                            else
+                                delete m.to;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceMove.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceMove)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceMove: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceMove();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.slot != null) {
+                    if ($Number(d.slot) !== 0) {
+                        m.slot = d.slot | 0;
+                    }
+                }
+                if (d.task != null) {
+                    if (typeof d.task !== "string" || d.task.length) {
+                        m.task = $String(d.task);
+                    }
+                }
+                if (d.from != null) {
+                    if (typeof d.from !== "string" || d.from.length) {
+                        m.from = $String(d.from);
+                    }
+                }
+                if (d.to != null) {
+                    if (typeof d.to !== "string" || d.to.length) {
+                        m.to = $String(d.to);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceMove.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.slot = 0;
+                    d.task = "";
+                    d.from = "";
+                    d.to = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot")) {
+                    d.slot = m.slot;
+                }
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task")) {
+                    d.task = m.task;
+                }
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from")) {
+                    d.from = m.from;
+                }
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to")) {
+                    d.to = m.to;
+                }
+                return d;
+            };
+
+            RebalanceMove.prototype.toJSON = function() {
+                return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceMove.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceMove";
+            };
+
+            return RebalanceMove;
+        })();
+
+        v1.RebalanceSkip = (function() {
+
+            const RebalanceSkip = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceSkip.prototype.service = "";
+            RebalanceSkip.prototype.reason = "";
+
+            RebalanceSkip.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceSkip.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceSkip();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceSkip.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceSkip)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceSkip: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceSkip();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceSkip.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.reason = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            RebalanceSkip.prototype.toJSON = function() {
+                return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceSkip.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceSkip";
+            };
+
+            return RebalanceSkip;
+        })();
+
+        v1.RebalanceResponse = (function() {
+
+            const RebalanceResponse = function (p) {
+                this.moves = [];
+                this.skipped = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceResponse.prototype.moves = $util.emptyArray;
+            RebalanceResponse.prototype.skipped = $util.emptyArray;
+
+            RebalanceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.moves != null && m.moves.length) {
+                    for (var i = 0; i < m.moves.length; ++i)
+                        $root.tsswarm.v1.RebalanceMove.encode(m.moves[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.skipped != null && m.skipped.length) {
+                    for (var i = 0; i < m.skipped.length; ++i)
+                        $root.tsswarm.v1.RebalanceSkip.encode(m.skipped[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.moves && m.moves.length))
+                                m.moves = [];
+                            m.moves.push($root.tsswarm.v1.RebalanceMove.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.skipped && m.skipped.length))
+                                m.skipped = [];
+                            m.skipped.push($root.tsswarm.v1.RebalanceSkip.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceResponse();
+                if (d.moves) {
+                    if (!$Array.isArray(d.moves))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: array expected");
+                    m.moves = $Array(d.moves.length);
+                    for (var i = 0; i < d.moves.length; ++i) {
+                        if (!$util.isObject(d.moves[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: object expected");
+                        m.moves[i] = $root.tsswarm.v1.RebalanceMove.fromObject(d.moves[i], q + 1);
+                    }
+                }
+                if (d.skipped) {
+                    if (!$Array.isArray(d.skipped))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: array expected");
+                    m.skipped = $Array(d.skipped.length);
+                    for (var i = 0; i < d.skipped.length; ++i) {
+                        if (!$util.isObject(d.skipped[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: object expected");
+                        m.skipped[i] = $root.tsswarm.v1.RebalanceSkip.fromObject(d.skipped[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.moves = [];
+                    d.skipped = [];
+                }
+                if (m.moves && m.moves.length) {
+                    d.moves = $Array(m.moves.length);
+                    for (var j = 0; j < m.moves.length; ++j) {
+                        d.moves[j] = $root.tsswarm.v1.RebalanceMove.toObject(m.moves[j], o, q + 1);
+                    }
+                }
+                if (m.skipped && m.skipped.length) {
+                    d.skipped = $Array(m.skipped.length);
+                    for (var j = 0; j < m.skipped.length; ++j) {
+                        d.skipped[j] = $root.tsswarm.v1.RebalanceSkip.toObject(m.skipped[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            RebalanceResponse.prototype.toJSON = function() {
+                return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceResponse";
+            };
+
+            return RebalanceResponse;
         })();
 
         v1.StopTaskRequest = (function() {
@@ -28193,11 +29144,14 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.ListContainersRequest = (function() {
 
             const ListContainersRequest = function (p) {
+                this.taskIds = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
                             this[ks[i]] = p[ks[i]];
             };
+
+            ListContainersRequest.prototype.taskIds = $util.emptyArray;
 
             ListContainersRequest.encode = function (m, w, q) {
                 if (!w)
@@ -28206,6 +29160,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
+                if (m.taskIds != null && m.taskIds.length) {
+                    for (var i = 0; i < m.taskIds.length; ++i)
+                        w.uint32(10).string(m.taskIds[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -28237,7 +29195,18 @@ export const tsswarm = $root.tsswarm = (() => {
                         z = $undefined;
                         break;
                     }
-                    r.skipType(t & 7, q, t);
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.taskIds && m.taskIds.length))
+                                m.taskIds = [];
+                            m.taskIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
                     if (!r.discardUnknown) {
                         $util.makeProp(m, "$unknowns", false);
                         (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
@@ -28262,11 +29231,36 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                return new $root.tsswarm.v1.ListContainersRequest();
+                var m = new $root.tsswarm.v1.ListContainersRequest();
+                if (d.taskIds) {
+                    if (!$Array.isArray(d.taskIds))
+                        throw $TypeError(".tsswarm.v1.ListContainersRequest.taskIds: array expected");
+                    m.taskIds = $Array(d.taskIds.length);
+                    for (var i = 0; i < d.taskIds.length; ++i) {
+                        m.taskIds[i] = $String(d.taskIds[i]);
+                    }
+                }
+                return m;
             };
 
-            ListContainersRequest.toObject = function () {
-                return {};
+            ListContainersRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.taskIds = [];
+                }
+                if (m.taskIds && m.taskIds.length) {
+                    d.taskIds = $Array(m.taskIds.length);
+                    for (var j = 0; j < m.taskIds.length; ++j) {
+                        d.taskIds[j] = m.taskIds[j];
+                    }
+                }
+                return d;
             };
 
             ListContainersRequest.prototype.toJSON = function() {
@@ -28572,10 +29566,159 @@ export const tsswarm = $root.tsswarm = (() => {
             return ContainerSummary;
         })();
 
+        v1.UnreachableNode = (function() {
+
+            const UnreachableNode = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnreachableNode.prototype.nodeId = "";
+            UnreachableNode.prototype.reason = "";
+
+            UnreachableNode.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnreachableNode.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnreachableNode();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnreachableNode.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnreachableNode)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnreachableNode: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UnreachableNode();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            UnreachableNode.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.reason = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            UnreachableNode.prototype.toJSON = function() {
+                return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnreachableNode.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnreachableNode";
+            };
+
+            return UnreachableNode;
+        })();
+
         v1.ListContainersResponse = (function() {
 
             const ListContainersResponse = function (p) {
                 this.containers = [];
+                this.unreachable = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -28583,6 +29726,7 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListContainersResponse.prototype.containers = $util.emptyArray;
+            ListContainersResponse.prototype.unreachable = $util.emptyArray;
 
             ListContainersResponse.encode = function (m, w, q) {
                 if (!w)
@@ -28594,6 +29738,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.containers != null && m.containers.length) {
                     for (var i = 0; i < m.containers.length; ++i)
                         $root.tsswarm.v1.ContainerSummary.encode(m.containers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.unreachable != null && m.unreachable.length) {
+                    for (var i = 0; i < m.unreachable.length; ++i)
+                        $root.tsswarm.v1.UnreachableNode.encode(m.unreachable[i], w.uint32(18).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -28636,6 +29784,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.containers.push($root.tsswarm.v1.ContainerSummary.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.unreachable && m.unreachable.length))
+                                m.unreachable = [];
+                            m.unreachable.push($root.tsswarm.v1.UnreachableNode.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -28673,6 +29829,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.containers[i] = $root.tsswarm.v1.ContainerSummary.fromObject(d.containers[i], q + 1);
                     }
                 }
+                if (d.unreachable) {
+                    if (!$Array.isArray(d.unreachable))
+                        throw $TypeError(".tsswarm.v1.ListContainersResponse.unreachable: array expected");
+                    m.unreachable = $Array(d.unreachable.length);
+                    for (var i = 0; i < d.unreachable.length; ++i) {
+                        if (!$util.isObject(d.unreachable[i]))
+                            throw $TypeError(".tsswarm.v1.ListContainersResponse.unreachable: object expected");
+                        m.unreachable[i] = $root.tsswarm.v1.UnreachableNode.fromObject(d.unreachable[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -28686,11 +29852,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.containers = [];
+                    d.unreachable = [];
                 }
                 if (m.containers && m.containers.length) {
                     d.containers = $Array(m.containers.length);
                     for (var j = 0; j < m.containers.length; ++j) {
                         d.containers[j] = $root.tsswarm.v1.ContainerSummary.toObject(m.containers[j], o, q + 1);
+                    }
+                }
+                if (m.unreachable && m.unreachable.length) {
+                    d.unreachable = $Array(m.unreachable.length);
+                    for (var j = 0; j < m.unreachable.length; ++j) {
+                        d.unreachable[j] = $root.tsswarm.v1.UnreachableNode.toObject(m.unreachable[j], o, q + 1);
                     }
                 }
                 return d;
@@ -28707,6 +29880,2326 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ListContainersResponse;
+        })();
+
+        v1.TopRequest = (function() {
+
+            const TopRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopRequest.prototype.taskId = "";
+
+            TopRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                return m;
+            };
+
+            TopRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                return d;
+            };
+
+            TopRequest.prototype.toJSON = function() {
+                return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopRequest";
+            };
+
+            return TopRequest;
+        })();
+
+        v1.TopProcess = (function() {
+
+            const TopProcess = function (p) {
+                this.values = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopProcess.prototype.values = $util.emptyArray;
+
+            TopProcess.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.values != null && m.values.length) {
+                    for (var i = 0; i < m.values.length; ++i)
+                        w.uint32(10).string(m.values[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopProcess.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopProcess();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.values && m.values.length))
+                                m.values = [];
+                            m.values.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopProcess.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopProcess)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopProcess: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopProcess();
+                if (d.values) {
+                    if (!$Array.isArray(d.values))
+                        throw $TypeError(".tsswarm.v1.TopProcess.values: array expected");
+                    m.values = $Array(d.values.length);
+                    for (var i = 0; i < d.values.length; ++i) {
+                        m.values[i] = $String(d.values[i]);
+                    }
+                }
+                return m;
+            };
+
+            TopProcess.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.values = [];
+                }
+                if (m.values && m.values.length) {
+                    d.values = $Array(m.values.length);
+                    for (var j = 0; j < m.values.length; ++j) {
+                        d.values[j] = m.values[j];
+                    }
+                }
+                return d;
+            };
+
+            TopProcess.prototype.toJSON = function() {
+                return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopProcess.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopProcess";
+            };
+
+            return TopProcess;
+        })();
+
+        v1.TopResponse = (function() {
+
+            const TopResponse = function (p) {
+                this.titles = [];
+                this.processes = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopResponse.prototype.titles = $util.emptyArray;
+            TopResponse.prototype.processes = $util.emptyArray;
+
+            TopResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.titles != null && m.titles.length) {
+                    for (var i = 0; i < m.titles.length; ++i)
+                        w.uint32(10).string(m.titles[i]);
+                }
+                if (m.processes != null && m.processes.length) {
+                    for (var i = 0; i < m.processes.length; ++i)
+                        $root.tsswarm.v1.TopProcess.encode(m.processes[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.titles && m.titles.length))
+                                m.titles = [];
+                            m.titles.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.processes && m.processes.length))
+                                m.processes = [];
+                            m.processes.push($root.tsswarm.v1.TopProcess.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopResponse();
+                if (d.titles) {
+                    if (!$Array.isArray(d.titles))
+                        throw $TypeError(".tsswarm.v1.TopResponse.titles: array expected");
+                    m.titles = $Array(d.titles.length);
+                    for (var i = 0; i < d.titles.length; ++i) {
+                        m.titles[i] = $String(d.titles[i]);
+                    }
+                }
+                if (d.processes) {
+                    if (!$Array.isArray(d.processes))
+                        throw $TypeError(".tsswarm.v1.TopResponse.processes: array expected");
+                    m.processes = $Array(d.processes.length);
+                    for (var i = 0; i < d.processes.length; ++i) {
+                        if (!$util.isObject(d.processes[i]))
+                            throw $TypeError(".tsswarm.v1.TopResponse.processes: object expected");
+                        m.processes[i] = $root.tsswarm.v1.TopProcess.fromObject(d.processes[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            TopResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.titles = [];
+                    d.processes = [];
+                }
+                if (m.titles && m.titles.length) {
+                    d.titles = $Array(m.titles.length);
+                    for (var j = 0; j < m.titles.length; ++j) {
+                        d.titles[j] = m.titles[j];
+                    }
+                }
+                if (m.processes && m.processes.length) {
+                    d.processes = $Array(m.processes.length);
+                    for (var j = 0; j < m.processes.length; ++j) {
+                        d.processes[j] = $root.tsswarm.v1.TopProcess.toObject(m.processes[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            TopResponse.prototype.toJSON = function() {
+                return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopResponse";
+            };
+
+            return TopResponse;
+        })();
+
+        v1.StatsRequest = (function() {
+
+            const StatsRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatsRequest.prototype.taskId = "";
+            StatsRequest.prototype.intervalMs = 0;
+
+            StatsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.intervalMs != null && $Object.hasOwnProperty.call(m, "intervalMs") && m.intervalMs !== 0)
+                    w.uint32(16).uint32(m.intervalMs);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.intervalMs = v;
+                            else
+                                delete m.intervalMs;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatsRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.intervalMs != null) {
+                    if ($Number(d.intervalMs) !== 0) {
+                        m.intervalMs = d.intervalMs >>> 0;
+                    }
+                }
+                return m;
+            };
+
+            StatsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.intervalMs = 0;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.intervalMs != null && $Object.hasOwnProperty.call(m, "intervalMs")) {
+                    d.intervalMs = m.intervalMs;
+                }
+                return d;
+            };
+
+            StatsRequest.prototype.toJSON = function() {
+                return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatsRequest";
+            };
+
+            return StatsRequest;
+        })();
+
+        v1.StatsSample = (function() {
+
+            const StatsSample = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatsSample.prototype.atMs = 0;
+            StatsSample.prototype.cpuNs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.memoryBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.memoryLimitBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.networkReceivedBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.networkSentBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.blockReadBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.blockWrittenBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.processes = 0;
+
+            StatsSample.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.atMs != null && $Object.hasOwnProperty.call(m, "atMs") && !$Object.is(m.atMs, 0))
+                    w.uint32(9).double(m.atMs);
+                if (m.cpuNs != null && $Object.hasOwnProperty.call(m, "cpuNs") && (typeof m.cpuNs === "object" ? m.cpuNs.low || m.cpuNs.high : m.cpuNs !== 0))
+                    w.uint32(16).int64(m.cpuNs);
+                if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes") && (typeof m.memoryBytes === "object" ? m.memoryBytes.low || m.memoryBytes.high : m.memoryBytes !== 0))
+                    w.uint32(24).int64(m.memoryBytes);
+                if (m.memoryLimitBytes != null && $Object.hasOwnProperty.call(m, "memoryLimitBytes") && (typeof m.memoryLimitBytes === "object" ? m.memoryLimitBytes.low || m.memoryLimitBytes.high : m.memoryLimitBytes !== 0))
+                    w.uint32(32).int64(m.memoryLimitBytes);
+                if (m.networkReceivedBytes != null && $Object.hasOwnProperty.call(m, "networkReceivedBytes") && (typeof m.networkReceivedBytes === "object" ? m.networkReceivedBytes.low || m.networkReceivedBytes.high : m.networkReceivedBytes !== 0))
+                    w.uint32(40).int64(m.networkReceivedBytes);
+                if (m.networkSentBytes != null && $Object.hasOwnProperty.call(m, "networkSentBytes") && (typeof m.networkSentBytes === "object" ? m.networkSentBytes.low || m.networkSentBytes.high : m.networkSentBytes !== 0))
+                    w.uint32(48).int64(m.networkSentBytes);
+                if (m.blockReadBytes != null && $Object.hasOwnProperty.call(m, "blockReadBytes") && (typeof m.blockReadBytes === "object" ? m.blockReadBytes.low || m.blockReadBytes.high : m.blockReadBytes !== 0))
+                    w.uint32(56).int64(m.blockReadBytes);
+                if (m.blockWrittenBytes != null && $Object.hasOwnProperty.call(m, "blockWrittenBytes") && (typeof m.blockWrittenBytes === "object" ? m.blockWrittenBytes.low || m.blockWrittenBytes.high : m.blockWrittenBytes !== 0))
+                    w.uint32(64).int64(m.blockWrittenBytes);
+                if (m.processes != null && $Object.hasOwnProperty.call(m, "processes") && m.processes !== 0)
+                    w.uint32(72).uint32(m.processes);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatsSample.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatsSample();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 1)
+                                break;
+                            if (!$Object.is(v = r.double(), 0))
+                                m.atMs = v;
+                            else
+                                delete m.atMs;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.cpuNs = v;
+                            else
+                                delete m.cpuNs;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.memoryBytes = v;
+                            else
+                                delete m.memoryBytes;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.memoryLimitBytes = v;
+                            else
+                                delete m.memoryLimitBytes;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.networkReceivedBytes = v;
+                            else
+                                delete m.networkReceivedBytes;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.networkSentBytes = v;
+                            else
+                                delete m.networkSentBytes;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.blockReadBytes = v;
+                            else
+                                delete m.blockReadBytes;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.blockWrittenBytes = v;
+                            else
+                                delete m.blockWrittenBytes;
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.processes = v;
+                            else
+                                delete m.processes;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatsSample.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatsSample)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatsSample: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatsSample();
+                if (d.atMs != null) {
+                    if (!$Object.is($Number(d.atMs), 0)) {
+                        m.atMs = $Number(d.atMs);
+                    }
+                }
+                if (d.cpuNs != null) {
+                    if (typeof d.cpuNs === "object" ? d.cpuNs.low || d.cpuNs.high : $Number(d.cpuNs) !== 0) {
+                        if ($util.Long)
+                            m.cpuNs = $util.Long.fromValue(d.cpuNs, false);
+                        else if (typeof d.cpuNs === "string")
+                            m.cpuNs = $parseInt(d.cpuNs, 10);
+                        else if (typeof d.cpuNs === "number")
+                            m.cpuNs = d.cpuNs;
+                        else if (typeof d.cpuNs === "object")
+                            m.cpuNs = new $util.LongBits(d.cpuNs.low >>> 0, d.cpuNs.high >>> 0).toNumber();
+                    }
+                }
+                if (d.memoryBytes != null) {
+                    if (typeof d.memoryBytes === "object" ? d.memoryBytes.low || d.memoryBytes.high : $Number(d.memoryBytes) !== 0) {
+                        if ($util.Long)
+                            m.memoryBytes = $util.Long.fromValue(d.memoryBytes, false);
+                        else if (typeof d.memoryBytes === "string")
+                            m.memoryBytes = $parseInt(d.memoryBytes, 10);
+                        else if (typeof d.memoryBytes === "number")
+                            m.memoryBytes = d.memoryBytes;
+                        else if (typeof d.memoryBytes === "object")
+                            m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.memoryLimitBytes != null) {
+                    if (typeof d.memoryLimitBytes === "object" ? d.memoryLimitBytes.low || d.memoryLimitBytes.high : $Number(d.memoryLimitBytes) !== 0) {
+                        if ($util.Long)
+                            m.memoryLimitBytes = $util.Long.fromValue(d.memoryLimitBytes, false);
+                        else if (typeof d.memoryLimitBytes === "string")
+                            m.memoryLimitBytes = $parseInt(d.memoryLimitBytes, 10);
+                        else if (typeof d.memoryLimitBytes === "number")
+                            m.memoryLimitBytes = d.memoryLimitBytes;
+                        else if (typeof d.memoryLimitBytes === "object")
+                            m.memoryLimitBytes = new $util.LongBits(d.memoryLimitBytes.low >>> 0, d.memoryLimitBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.networkReceivedBytes != null) {
+                    if (typeof d.networkReceivedBytes === "object" ? d.networkReceivedBytes.low || d.networkReceivedBytes.high : $Number(d.networkReceivedBytes) !== 0) {
+                        if ($util.Long)
+                            m.networkReceivedBytes = $util.Long.fromValue(d.networkReceivedBytes, false);
+                        else if (typeof d.networkReceivedBytes === "string")
+                            m.networkReceivedBytes = $parseInt(d.networkReceivedBytes, 10);
+                        else if (typeof d.networkReceivedBytes === "number")
+                            m.networkReceivedBytes = d.networkReceivedBytes;
+                        else if (typeof d.networkReceivedBytes === "object")
+                            m.networkReceivedBytes = new $util.LongBits(d.networkReceivedBytes.low >>> 0, d.networkReceivedBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.networkSentBytes != null) {
+                    if (typeof d.networkSentBytes === "object" ? d.networkSentBytes.low || d.networkSentBytes.high : $Number(d.networkSentBytes) !== 0) {
+                        if ($util.Long)
+                            m.networkSentBytes = $util.Long.fromValue(d.networkSentBytes, false);
+                        else if (typeof d.networkSentBytes === "string")
+                            m.networkSentBytes = $parseInt(d.networkSentBytes, 10);
+                        else if (typeof d.networkSentBytes === "number")
+                            m.networkSentBytes = d.networkSentBytes;
+                        else if (typeof d.networkSentBytes === "object")
+                            m.networkSentBytes = new $util.LongBits(d.networkSentBytes.low >>> 0, d.networkSentBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.blockReadBytes != null) {
+                    if (typeof d.blockReadBytes === "object" ? d.blockReadBytes.low || d.blockReadBytes.high : $Number(d.blockReadBytes) !== 0) {
+                        if ($util.Long)
+                            m.blockReadBytes = $util.Long.fromValue(d.blockReadBytes, false);
+                        else if (typeof d.blockReadBytes === "string")
+                            m.blockReadBytes = $parseInt(d.blockReadBytes, 10);
+                        else if (typeof d.blockReadBytes === "number")
+                            m.blockReadBytes = d.blockReadBytes;
+                        else if (typeof d.blockReadBytes === "object")
+                            m.blockReadBytes = new $util.LongBits(d.blockReadBytes.low >>> 0, d.blockReadBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.blockWrittenBytes != null) {
+                    if (typeof d.blockWrittenBytes === "object" ? d.blockWrittenBytes.low || d.blockWrittenBytes.high : $Number(d.blockWrittenBytes) !== 0) {
+                        if ($util.Long)
+                            m.blockWrittenBytes = $util.Long.fromValue(d.blockWrittenBytes, false);
+                        else if (typeof d.blockWrittenBytes === "string")
+                            m.blockWrittenBytes = $parseInt(d.blockWrittenBytes, 10);
+                        else if (typeof d.blockWrittenBytes === "number")
+                            m.blockWrittenBytes = d.blockWrittenBytes;
+                        else if (typeof d.blockWrittenBytes === "object")
+                            m.blockWrittenBytes = new $util.LongBits(d.blockWrittenBytes.low >>> 0, d.blockWrittenBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.processes != null) {
+                    if ($Number(d.processes) !== 0) {
+                        m.processes = d.processes >>> 0;
+                    }
+                }
+                return m;
+            };
+
+            StatsSample.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.atMs = 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.cpuNs = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.cpuNs = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.memoryBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.memoryBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.memoryLimitBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.memoryLimitBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.networkReceivedBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.networkReceivedBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.networkSentBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.networkSentBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.blockReadBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.blockReadBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.blockWrittenBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.blockWrittenBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.processes = 0;
+                }
+                if (m.atMs != null && $Object.hasOwnProperty.call(m, "atMs")) {
+                    d.atMs = o.json && !$isFinite(m.atMs) ? $String(m.atMs) : m.atMs;
+                }
+                if (m.cpuNs != null && $Object.hasOwnProperty.call(m, "cpuNs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.cpuNs = typeof m.cpuNs === "number" ? $BigInt(m.cpuNs) : $util.Long.fromBits(m.cpuNs.low >>> 0, m.cpuNs.high >>> 0, false).toBigInt();
+                    else if (typeof m.cpuNs === "number")
+                        d.cpuNs = o.longs === $String ? $String(m.cpuNs) : m.cpuNs;
+                    else
+                        d.cpuNs = o.longs === $String ? $util.Long.prototype.toString.call(m.cpuNs) : o.longs === $Number ? new $util.LongBits(m.cpuNs.low >>> 0, m.cpuNs.high >>> 0).toNumber() : m.cpuNs;
+                }
+                if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.memoryBytes = typeof m.memoryBytes === "number" ? $BigInt(m.memoryBytes) : $util.Long.fromBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.memoryBytes === "number")
+                        d.memoryBytes = o.longs === $String ? $String(m.memoryBytes) : m.memoryBytes;
+                    else
+                        d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
+                }
+                if (m.memoryLimitBytes != null && $Object.hasOwnProperty.call(m, "memoryLimitBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.memoryLimitBytes = typeof m.memoryLimitBytes === "number" ? $BigInt(m.memoryLimitBytes) : $util.Long.fromBits(m.memoryLimitBytes.low >>> 0, m.memoryLimitBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.memoryLimitBytes === "number")
+                        d.memoryLimitBytes = o.longs === $String ? $String(m.memoryLimitBytes) : m.memoryLimitBytes;
+                    else
+                        d.memoryLimitBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryLimitBytes) : o.longs === $Number ? new $util.LongBits(m.memoryLimitBytes.low >>> 0, m.memoryLimitBytes.high >>> 0).toNumber() : m.memoryLimitBytes;
+                }
+                if (m.networkReceivedBytes != null && $Object.hasOwnProperty.call(m, "networkReceivedBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.networkReceivedBytes = typeof m.networkReceivedBytes === "number" ? $BigInt(m.networkReceivedBytes) : $util.Long.fromBits(m.networkReceivedBytes.low >>> 0, m.networkReceivedBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.networkReceivedBytes === "number")
+                        d.networkReceivedBytes = o.longs === $String ? $String(m.networkReceivedBytes) : m.networkReceivedBytes;
+                    else
+                        d.networkReceivedBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.networkReceivedBytes) : o.longs === $Number ? new $util.LongBits(m.networkReceivedBytes.low >>> 0, m.networkReceivedBytes.high >>> 0).toNumber() : m.networkReceivedBytes;
+                }
+                if (m.networkSentBytes != null && $Object.hasOwnProperty.call(m, "networkSentBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.networkSentBytes = typeof m.networkSentBytes === "number" ? $BigInt(m.networkSentBytes) : $util.Long.fromBits(m.networkSentBytes.low >>> 0, m.networkSentBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.networkSentBytes === "number")
+                        d.networkSentBytes = o.longs === $String ? $String(m.networkSentBytes) : m.networkSentBytes;
+                    else
+                        d.networkSentBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.networkSentBytes) : o.longs === $Number ? new $util.LongBits(m.networkSentBytes.low >>> 0, m.networkSentBytes.high >>> 0).toNumber() : m.networkSentBytes;
+                }
+                if (m.blockReadBytes != null && $Object.hasOwnProperty.call(m, "blockReadBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.blockReadBytes = typeof m.blockReadBytes === "number" ? $BigInt(m.blockReadBytes) : $util.Long.fromBits(m.blockReadBytes.low >>> 0, m.blockReadBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.blockReadBytes === "number")
+                        d.blockReadBytes = o.longs === $String ? $String(m.blockReadBytes) : m.blockReadBytes;
+                    else
+                        d.blockReadBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.blockReadBytes) : o.longs === $Number ? new $util.LongBits(m.blockReadBytes.low >>> 0, m.blockReadBytes.high >>> 0).toNumber() : m.blockReadBytes;
+                }
+                if (m.blockWrittenBytes != null && $Object.hasOwnProperty.call(m, "blockWrittenBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.blockWrittenBytes = typeof m.blockWrittenBytes === "number" ? $BigInt(m.blockWrittenBytes) : $util.Long.fromBits(m.blockWrittenBytes.low >>> 0, m.blockWrittenBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.blockWrittenBytes === "number")
+                        d.blockWrittenBytes = o.longs === $String ? $String(m.blockWrittenBytes) : m.blockWrittenBytes;
+                    else
+                        d.blockWrittenBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.blockWrittenBytes) : o.longs === $Number ? new $util.LongBits(m.blockWrittenBytes.low >>> 0, m.blockWrittenBytes.high >>> 0).toNumber() : m.blockWrittenBytes;
+                }
+                if (m.processes != null && $Object.hasOwnProperty.call(m, "processes")) {
+                    d.processes = m.processes;
+                }
+                return d;
+            };
+
+            StatsSample.prototype.toJSON = function() {
+                return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatsSample.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatsSample";
+            };
+
+            return StatsSample;
+        })();
+
+        v1.FileStat = (function() {
+
+            const FileStat = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            FileStat.prototype.name = "";
+            FileStat.prototype.sizeBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            FileStat.prototype.mode = 0;
+            FileStat.prototype.modifiedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            FileStat.prototype.linkTarget = "";
+
+            FileStat.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.sizeBytes != null && $Object.hasOwnProperty.call(m, "sizeBytes") && (typeof m.sizeBytes === "object" ? m.sizeBytes.low || m.sizeBytes.high : m.sizeBytes !== 0))
+                    w.uint32(16).int64(m.sizeBytes);
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode") && m.mode !== 0)
+                    w.uint32(24).uint32(m.mode);
+                if (m.modifiedAt != null && $Object.hasOwnProperty.call(m, "modifiedAt") && (typeof m.modifiedAt === "object" ? m.modifiedAt.low || m.modifiedAt.high : m.modifiedAt !== 0))
+                    w.uint32(32).int64(m.modifiedAt);
+                if (m.linkTarget != null && $Object.hasOwnProperty.call(m, "linkTarget") && m.linkTarget !== "")
+                    w.uint32(42).string(m.linkTarget);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            FileStat.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.FileStat();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.sizeBytes = v;
+                            else
+                                delete m.sizeBytes;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.mode = v;
+                            else
+                                delete m.mode;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.modifiedAt = v;
+                            else
+                                delete m.modifiedAt;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.linkTarget = v;
+                            else
+                                delete m.linkTarget;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            FileStat.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.FileStat)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.FileStat: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.FileStat();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.sizeBytes != null) {
+                    if (typeof d.sizeBytes === "object" ? d.sizeBytes.low || d.sizeBytes.high : $Number(d.sizeBytes) !== 0) {
+                        if ($util.Long)
+                            m.sizeBytes = $util.Long.fromValue(d.sizeBytes, false);
+                        else if (typeof d.sizeBytes === "string")
+                            m.sizeBytes = $parseInt(d.sizeBytes, 10);
+                        else if (typeof d.sizeBytes === "number")
+                            m.sizeBytes = d.sizeBytes;
+                        else if (typeof d.sizeBytes === "object")
+                            m.sizeBytes = new $util.LongBits(d.sizeBytes.low >>> 0, d.sizeBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.mode != null) {
+                    if ($Number(d.mode) !== 0) {
+                        m.mode = d.mode >>> 0;
+                    }
+                }
+                if (d.modifiedAt != null) {
+                    if (typeof d.modifiedAt === "object" ? d.modifiedAt.low || d.modifiedAt.high : $Number(d.modifiedAt) !== 0) {
+                        if ($util.Long)
+                            m.modifiedAt = $util.Long.fromValue(d.modifiedAt, false);
+                        else if (typeof d.modifiedAt === "string")
+                            m.modifiedAt = $parseInt(d.modifiedAt, 10);
+                        else if (typeof d.modifiedAt === "number")
+                            m.modifiedAt = d.modifiedAt;
+                        else if (typeof d.modifiedAt === "object")
+                            m.modifiedAt = new $util.LongBits(d.modifiedAt.low >>> 0, d.modifiedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.linkTarget != null) {
+                    if (typeof d.linkTarget !== "string" || d.linkTarget.length) {
+                        m.linkTarget = $String(d.linkTarget);
+                    }
+                }
+                return m;
+            };
+
+            FileStat.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.name = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.sizeBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.sizeBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.mode = 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.modifiedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.modifiedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.linkTarget = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                if (m.sizeBytes != null && $Object.hasOwnProperty.call(m, "sizeBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.sizeBytes = typeof m.sizeBytes === "number" ? $BigInt(m.sizeBytes) : $util.Long.fromBits(m.sizeBytes.low >>> 0, m.sizeBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.sizeBytes === "number")
+                        d.sizeBytes = o.longs === $String ? $String(m.sizeBytes) : m.sizeBytes;
+                    else
+                        d.sizeBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.sizeBytes) : o.longs === $Number ? new $util.LongBits(m.sizeBytes.low >>> 0, m.sizeBytes.high >>> 0).toNumber() : m.sizeBytes;
+                }
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
+                    d.mode = m.mode;
+                }
+                if (m.modifiedAt != null && $Object.hasOwnProperty.call(m, "modifiedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.modifiedAt = typeof m.modifiedAt === "number" ? $BigInt(m.modifiedAt) : $util.Long.fromBits(m.modifiedAt.low >>> 0, m.modifiedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.modifiedAt === "number")
+                        d.modifiedAt = o.longs === $String ? $String(m.modifiedAt) : m.modifiedAt;
+                    else
+                        d.modifiedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.modifiedAt) : o.longs === $Number ? new $util.LongBits(m.modifiedAt.low >>> 0, m.modifiedAt.high >>> 0).toNumber() : m.modifiedAt;
+                }
+                if (m.linkTarget != null && $Object.hasOwnProperty.call(m, "linkTarget")) {
+                    d.linkTarget = m.linkTarget;
+                }
+                return d;
+            };
+
+            FileStat.prototype.toJSON = function() {
+                return FileStat.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            FileStat.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.FileStat";
+            };
+
+            return FileStat;
+        })();
+
+        v1.StatPathRequest = (function() {
+
+            const StatPathRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatPathRequest.prototype.taskId = "";
+            StatPathRequest.prototype.path = "";
+            StatPathRequest.prototype.followLink = false;
+
+            StatPathRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
+                    w.uint32(24).bool(m.followLink);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatPathRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatPathRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.followLink = v;
+                            else
+                                delete m.followLink;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatPathRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatPathRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatPathRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatPathRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.followLink != null) {
+                    if (d.followLink) {
+                        m.followLink = $Boolean(d.followLink);
+                    }
+                }
+                return m;
+            };
+
+            StatPathRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.followLink = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
+                    d.followLink = m.followLink;
+                }
+                return d;
+            };
+
+            StatPathRequest.prototype.toJSON = function() {
+                return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatPathRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatPathRequest";
+            };
+
+            return StatPathRequest;
+        })();
+
+        v1.StatPathResponse = (function() {
+
+            const StatPathResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatPathResponse.prototype.stat = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_stat", {
+                get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            StatPathResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
+                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatPathResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatPathResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
+                            m._stat = "stat";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatPathResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatPathResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatPathResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatPathResponse();
+                if (d.stat != null) {
+                    if (!$util.isObject(d.stat))
+                        throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
+                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
+                }
+                return m;
+            };
+
+            StatPathResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
+                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                return d;
+            };
+
+            StatPathResponse.prototype.toJSON = function() {
+                return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatPathResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatPathResponse";
+            };
+
+            return StatPathResponse;
+        })();
+
+        v1.CopyFromRequest = (function() {
+
+            const CopyFromRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyFromRequest.prototype.taskId = "";
+            CopyFromRequest.prototype.path = "";
+            CopyFromRequest.prototype.followLink = false;
+
+            CopyFromRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
+                    w.uint32(24).bool(m.followLink);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyFromRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyFromRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.followLink = v;
+                            else
+                                delete m.followLink;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyFromRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyFromRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyFromRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyFromRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.followLink != null) {
+                    if (d.followLink) {
+                        m.followLink = $Boolean(d.followLink);
+                    }
+                }
+                return m;
+            };
+
+            CopyFromRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.followLink = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
+                    d.followLink = m.followLink;
+                }
+                return d;
+            };
+
+            CopyFromRequest.prototype.toJSON = function() {
+                return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyFromRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyFromRequest";
+            };
+
+            return CopyFromRequest;
+        })();
+
+        v1.CopyFromChunk = (function() {
+
+            const CopyFromChunk = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyFromChunk.prototype.stat = null;
+            CopyFromChunk.prototype.data = $util.newBuffer([]);
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(CopyFromChunk.prototype, "_stat", {
+                get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CopyFromChunk.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
+                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
+                    w.uint32(18).bytes(m.data);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyFromChunk.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyFromChunk();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
+                            m._stat = "stat";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.bytes()).length)
+                                m.data = v;
+                            else
+                                delete m.data;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyFromChunk.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyFromChunk)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyFromChunk: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyFromChunk();
+                if (d.stat != null) {
+                    if (!$util.isObject(d.stat))
+                        throw $TypeError(".tsswarm.v1.CopyFromChunk.stat: object expected");
+                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
+                }
+                if (d.data != null) {
+                    if (d.data.length) {
+                        if (typeof d.data === "string")
+                            $util.base64.decode(d.data, m.data = $util.newBuffer($util.base64.length(d.data)), 0);
+                        else if (d.data.length >= 0)
+                            m.data = d.data;
+                    }
+                }
+                return m;
+            };
+
+            CopyFromChunk.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if (o.bytes === $String)
+                        d.data = "";
+                    else {
+                        d.data = [];
+                        if (o.bytes !== $Array)
+                            d.data = $util.newBuffer(d.data);
+                    }
+                }
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
+                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
+                    d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                return d;
+            };
+
+            CopyFromChunk.prototype.toJSON = function() {
+                return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyFromChunk.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyFromChunk";
+            };
+
+            return CopyFromChunk;
+        })();
+
+        v1.CopyToStart = (function() {
+
+            const CopyToStart = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToStart.prototype.taskId = "";
+            CopyToStart.prototype.path = "";
+            CopyToStart.prototype.keepOwners = false;
+
+            CopyToStart.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.keepOwners != null && $Object.hasOwnProperty.call(m, "keepOwners") && m.keepOwners !== false)
+                    w.uint32(24).bool(m.keepOwners);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToStart.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToStart();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.keepOwners = v;
+                            else
+                                delete m.keepOwners;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToStart.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToStart)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToStart: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToStart();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.keepOwners != null) {
+                    if (d.keepOwners) {
+                        m.keepOwners = $Boolean(d.keepOwners);
+                    }
+                }
+                return m;
+            };
+
+            CopyToStart.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.keepOwners = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.keepOwners != null && $Object.hasOwnProperty.call(m, "keepOwners")) {
+                    d.keepOwners = m.keepOwners;
+                }
+                return d;
+            };
+
+            CopyToStart.prototype.toJSON = function() {
+                return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToStart.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToStart";
+            };
+
+            return CopyToStart;
+        })();
+
+        v1.CopyToInput = (function() {
+
+            const CopyToInput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToInput.prototype.start = null;
+            CopyToInput.prototype.data = null;
+
+            let $oneOfFields;
+
+            $Object.defineProperty(CopyToInput.prototype, "input", {
+                get: $util.oneOfGetter($oneOfFields = ["start", "data"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CopyToInput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.start != null && $Object.hasOwnProperty.call(m, "start"))
+                    $root.tsswarm.v1.CopyToStart.encode(m.start, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data"))
+                    w.uint32(18).bytes(m.data);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToInput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToInput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.start = $root.tsswarm.v1.CopyToStart.decode(r, r.size(), $undefined, q + 1, m.start);
+                            m.input = "start";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.data = r.bytes();
+                            m.input = "data";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToInput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToInput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToInput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToInput();
+                if (d.start != null) {
+                    if (!$util.isObject(d.start))
+                        throw $TypeError(".tsswarm.v1.CopyToInput.start: object expected");
+                    m.start = $root.tsswarm.v1.CopyToStart.fromObject(d.start, q + 1);
+                }
+                if (d.data != null) {
+                    if (typeof d.data === "string")
+                        $util.base64.decode(d.data, m.data = $util.newBuffer($util.base64.length(d.data)), 0);
+                    else if (d.data.length >= 0)
+                        m.data = d.data;
+                }
+                return m;
+            };
+
+            CopyToInput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.start != null && $Object.hasOwnProperty.call(m, "start")) {
+                    d.start = $root.tsswarm.v1.CopyToStart.toObject(m.start, o, q + 1);
+                    if (o.oneofs)
+                        d.input = "start";
+                }
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
+                    d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                    if (o.oneofs)
+                        d.input = "data";
+                }
+                return d;
+            };
+
+            CopyToInput.prototype.toJSON = function() {
+                return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToInput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToInput";
+            };
+
+            return CopyToInput;
+        })();
+
+        v1.CopyToResult = (function() {
+
+            const CopyToResult = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToResult.prototype.bytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            CopyToResult.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.bytes != null && $Object.hasOwnProperty.call(m, "bytes") && (typeof m.bytes === "object" ? m.bytes.low || m.bytes.high : m.bytes !== 0))
+                    w.uint32(8).int64(m.bytes);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToResult.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToResult();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.bytes = v;
+                            else
+                                delete m.bytes;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToResult.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToResult)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToResult: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToResult();
+                if (d.bytes != null) {
+                    if (typeof d.bytes === "object" ? d.bytes.low || d.bytes.high : $Number(d.bytes) !== 0) {
+                        if ($util.Long)
+                            m.bytes = $util.Long.fromValue(d.bytes, false);
+                        else if (typeof d.bytes === "string")
+                            m.bytes = $parseInt(d.bytes, 10);
+                        else if (typeof d.bytes === "number")
+                            m.bytes = d.bytes;
+                        else if (typeof d.bytes === "object")
+                            m.bytes = new $util.LongBits(d.bytes.low >>> 0, d.bytes.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            CopyToResult.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.bytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.bytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.bytes != null && $Object.hasOwnProperty.call(m, "bytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.bytes = typeof m.bytes === "number" ? $BigInt(m.bytes) : $util.Long.fromBits(m.bytes.low >>> 0, m.bytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.bytes === "number")
+                        d.bytes = o.longs === $String ? $String(m.bytes) : m.bytes;
+                    else
+                        d.bytes = o.longs === $String ? $util.Long.prototype.toString.call(m.bytes) : o.longs === $Number ? new $util.LongBits(m.bytes.low >>> 0, m.bytes.high >>> 0).toNumber() : m.bytes;
+                }
+                return d;
+            };
+
+            CopyToResult.prototype.toJSON = function() {
+                return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToResult.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToResult";
+            };
+
+            return CopyToResult;
         })();
 
         v1.ImageSummary = (function() {
@@ -38079,6 +41572,956 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return GetCaResponse;
+        })();
+
+        v1.RelayListenRequest = (function() {
+
+            const RelayListenRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayListenRequest.prototype.nodeId = "";
+
+            RelayListenRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayListenRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayListenRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayListenRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayListenRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayListenRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayListenRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                return m;
+            };
+
+            RelayListenRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                return d;
+            };
+
+            RelayListenRequest.prototype.toJSON = function() {
+                return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayListenRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayListenRequest";
+            };
+
+            return RelayListenRequest;
+        })();
+
+        v1.RelayCall = (function() {
+
+            const RelayCall = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayCall.prototype.callId = "";
+            RelayCall.prototype.method = "";
+            RelayCall.prototype.request = $util.newBuffer([]);
+
+            RelayCall.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId") && m.callId !== "")
+                    w.uint32(10).string(m.callId);
+                if (m.method != null && $Object.hasOwnProperty.call(m, "method") && m.method !== "")
+                    w.uint32(18).string(m.method);
+                if (m.request != null && $Object.hasOwnProperty.call(m, "request") && m.request.length)
+                    w.uint32(26).bytes(m.request);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayCall.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayCall();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.callId = v;
+                            else
+                                delete m.callId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.method = v;
+                            else
+                                delete m.method;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.bytes()).length)
+                                m.request = v;
+                            else
+                                delete m.request;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayCall.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayCall)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayCall: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayCall();
+                if (d.callId != null) {
+                    if (typeof d.callId !== "string" || d.callId.length) {
+                        m.callId = $String(d.callId);
+                    }
+                }
+                if (d.method != null) {
+                    if (typeof d.method !== "string" || d.method.length) {
+                        m.method = $String(d.method);
+                    }
+                }
+                if (d.request != null) {
+                    if (d.request.length) {
+                        if (typeof d.request === "string")
+                            $util.base64.decode(d.request, m.request = $util.newBuffer($util.base64.length(d.request)), 0);
+                        else if (d.request.length >= 0)
+                            m.request = d.request;
+                    }
+                }
+                return m;
+            };
+
+            RelayCall.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.callId = "";
+                    d.method = "";
+                    if (o.bytes === $String)
+                        d.request = "";
+                    else {
+                        d.request = [];
+                        if (o.bytes !== $Array)
+                            d.request = $util.newBuffer(d.request);
+                    }
+                }
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId")) {
+                    d.callId = m.callId;
+                }
+                if (m.method != null && $Object.hasOwnProperty.call(m, "method")) {
+                    d.method = m.method;
+                }
+                if (m.request != null && $Object.hasOwnProperty.call(m, "request")) {
+                    d.request = o.bytes === $String ? $util.base64.encode(m.request, 0, m.request.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.request) : m.request;
+                }
+                return d;
+            };
+
+            RelayCall.prototype.toJSON = function() {
+                return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayCall.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayCall";
+            };
+
+            return RelayCall;
+        })();
+
+        v1.RelayOutput = (function() {
+
+            const RelayOutput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayOutput.prototype.nodeId = "";
+            RelayOutput.prototype.callId = "";
+            RelayOutput.prototype.message = null;
+            RelayOutput.prototype.failure = null;
+            RelayOutput.prototype.done = false;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayOutput.prototype, "_message", {
+                get: $util.oneOfGetter($oneOfFields = ["message"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayOutput.prototype, "_failure", {
+                get: $util.oneOfGetter($oneOfFields = ["failure"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RelayOutput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId") && m.callId !== "")
+                    w.uint32(18).string(m.callId);
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message"))
+                    w.uint32(26).bytes(m.message);
+                if (m.failure != null && $Object.hasOwnProperty.call(m, "failure"))
+                    w.uint32(34).bytes(m.failure);
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done") && m.done !== false)
+                    w.uint32(40).bool(m.done);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayOutput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayOutput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.callId = v;
+                            else
+                                delete m.callId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.message = r.bytes();
+                            m._message = "message";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.failure = r.bytes();
+                            m._failure = "failure";
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.done = v;
+                            else
+                                delete m.done;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayOutput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayOutput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayOutput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayOutput();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.callId != null) {
+                    if (typeof d.callId !== "string" || d.callId.length) {
+                        m.callId = $String(d.callId);
+                    }
+                }
+                if (d.message != null) {
+                    if (typeof d.message === "string")
+                        $util.base64.decode(d.message, m.message = $util.newBuffer($util.base64.length(d.message)), 0);
+                    else if (d.message.length >= 0)
+                        m.message = d.message;
+                }
+                if (d.failure != null) {
+                    if (typeof d.failure === "string")
+                        $util.base64.decode(d.failure, m.failure = $util.newBuffer($util.base64.length(d.failure)), 0);
+                    else if (d.failure.length >= 0)
+                        m.failure = d.failure;
+                }
+                if (d.done != null) {
+                    if (d.done) {
+                        m.done = $Boolean(d.done);
+                    }
+                }
+                return m;
+            };
+
+            RelayOutput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.callId = "";
+                    d.done = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId")) {
+                    d.callId = m.callId;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = o.bytes === $String ? $util.base64.encode(m.message, 0, m.message.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.message) : m.message;
+                }
+                if (m.failure != null && $Object.hasOwnProperty.call(m, "failure")) {
+                    d.failure = o.bytes === $String ? $util.base64.encode(m.failure, 0, m.failure.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.failure) : m.failure;
+                }
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done")) {
+                    d.done = m.done;
+                }
+                return d;
+            };
+
+            RelayOutput.prototype.toJSON = function() {
+                return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayOutput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayOutput";
+            };
+
+            return RelayOutput;
+        })();
+
+        v1.RelayInput = (function() {
+
+            const RelayInput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayInput.prototype.message = null;
+            RelayInput.prototype.end = false;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayInput.prototype, "_message", {
+                get: $util.oneOfGetter($oneOfFields = ["message"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RelayInput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message"))
+                    w.uint32(10).bytes(m.message);
+                if (m.end != null && $Object.hasOwnProperty.call(m, "end") && m.end !== false)
+                    w.uint32(16).bool(m.end);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayInput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayInput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.message = r.bytes();
+                            m._message = "message";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.end = v;
+                            else
+                                delete m.end;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayInput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayInput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayInput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayInput();
+                if (d.message != null) {
+                    if (typeof d.message === "string")
+                        $util.base64.decode(d.message, m.message = $util.newBuffer($util.base64.length(d.message)), 0);
+                    else if (d.message.length >= 0)
+                        m.message = d.message;
+                }
+                if (d.end != null) {
+                    if (d.end) {
+                        m.end = $Boolean(d.end);
+                    }
+                }
+                return m;
+            };
+
+            RelayInput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.end = false;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = o.bytes === $String ? $util.base64.encode(m.message, 0, m.message.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.message) : m.message;
+                }
+                if (m.end != null && $Object.hasOwnProperty.call(m, "end")) {
+                    d.end = m.end;
+                }
+                return d;
+            };
+
+            RelayInput.prototype.toJSON = function() {
+                return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayInput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayInput";
+            };
+
+            return RelayInput;
+        })();
+
+        v1.RelayHoldsRequest = (function() {
+
+            const RelayHoldsRequest = function (p) {
+                this.nodeIds = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayHoldsRequest.prototype.nodeIds = $util.emptyArray;
+
+            RelayHoldsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeIds != null && m.nodeIds.length) {
+                    for (var i = 0; i < m.nodeIds.length; ++i)
+                        w.uint32(10).string(m.nodeIds[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayHoldsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayHoldsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodeIds && m.nodeIds.length))
+                                m.nodeIds = [];
+                            m.nodeIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayHoldsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayHoldsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayHoldsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayHoldsRequest();
+                if (d.nodeIds) {
+                    if (!$Array.isArray(d.nodeIds))
+                        throw $TypeError(".tsswarm.v1.RelayHoldsRequest.nodeIds: array expected");
+                    m.nodeIds = $Array(d.nodeIds.length);
+                    for (var i = 0; i < d.nodeIds.length; ++i) {
+                        m.nodeIds[i] = $String(d.nodeIds[i]);
+                    }
+                }
+                return m;
+            };
+
+            RelayHoldsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodeIds = [];
+                }
+                if (m.nodeIds && m.nodeIds.length) {
+                    d.nodeIds = $Array(m.nodeIds.length);
+                    for (var j = 0; j < m.nodeIds.length; ++j) {
+                        d.nodeIds[j] = m.nodeIds[j];
+                    }
+                }
+                return d;
+            };
+
+            RelayHoldsRequest.prototype.toJSON = function() {
+                return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayHoldsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayHoldsRequest";
+            };
+
+            return RelayHoldsRequest;
+        })();
+
+        v1.RelayHoldsResponse = (function() {
+
+            const RelayHoldsResponse = function (p) {
+                this.nodeIds = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayHoldsResponse.prototype.nodeIds = $util.emptyArray;
+
+            RelayHoldsResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeIds != null && m.nodeIds.length) {
+                    for (var i = 0; i < m.nodeIds.length; ++i)
+                        w.uint32(10).string(m.nodeIds[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayHoldsResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayHoldsResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodeIds && m.nodeIds.length))
+                                m.nodeIds = [];
+                            m.nodeIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayHoldsResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayHoldsResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayHoldsResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayHoldsResponse();
+                if (d.nodeIds) {
+                    if (!$Array.isArray(d.nodeIds))
+                        throw $TypeError(".tsswarm.v1.RelayHoldsResponse.nodeIds: array expected");
+                    m.nodeIds = $Array(d.nodeIds.length);
+                    for (var i = 0; i < d.nodeIds.length; ++i) {
+                        m.nodeIds[i] = $String(d.nodeIds[i]);
+                    }
+                }
+                return m;
+            };
+
+            RelayHoldsResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodeIds = [];
+                }
+                if (m.nodeIds && m.nodeIds.length) {
+                    d.nodeIds = $Array(m.nodeIds.length);
+                    for (var j = 0; j < m.nodeIds.length; ++j) {
+                        d.nodeIds[j] = m.nodeIds[j];
+                    }
+                }
+                return d;
+            };
+
+            RelayHoldsResponse.prototype.toJSON = function() {
+                return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayHoldsResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayHoldsResponse";
+            };
+
+            return RelayHoldsResponse;
         })();
 
         return v1;

@@ -48,10 +48,12 @@ describe('passing calls on to the leader', () => {
         leader,
       ),
     );
+    const { containers, logs, exec, attach } = tasksService;
+    const served = { containers, logs, exec, attach };
     server.add(
-      tasksService,
+      served,
       forwarding(
-        tasksService,
+        served,
         {
           containers: () => Promise.resolve({ containers: [] }),
           async *logs() {},

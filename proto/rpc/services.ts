@@ -16,6 +16,9 @@ import type {
   AssignmentChange,
   AssignmentsRequest,
   BuildImageRequest,
+  CopyFromChunk,
+  CopyToInput,
+  CopyToResult,
   DaemonStatusResponse,
   Empty,
   FindImageResponse,
@@ -24,6 +27,7 @@ import type {
   ForceNewClusterResponse,
   GetRootCertificateResponse,
   GetUnlockKeyResponse,
+  HeartbeatRequest,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -35,6 +39,7 @@ import type {
   LeaveClusterRequest,
   LeaveRequest,
   LeaveResponse,
+  ListContainersRequest,
   ListContainersResponse,
   ListImagesResponse,
   ListManagersResponse,
@@ -43,10 +48,16 @@ import type {
   LoadImageRequest,
   LogEntry,
   LogsRequest,
+  PathRequest,
   ProcessInput,
   ProcessOutput,
   ProjectRequest,
   RaftPingResponse,
+  RelayCall,
+  RelayInput,
+  RelayListenRequest,
+  RelayNodes,
+  RelayOutput,
   RemoveNodeRequest,
   RemoveNodeResponse,
   RemoveProjectRequest,
@@ -61,7 +72,12 @@ import type {
   ServicesResponse,
   SessionMessage,
   SessionRequest,
+  StatPathResponse,
+  StatsRequest,
+  StatsSample,
   StopTaskRequest,
+  TaskRequest,
+  TopResponse,
   UnlockRequest,
   StoreAccessResponse,
   UpdateClusterRequest,
@@ -191,7 +207,7 @@ export const daemonService = {
 /** Callers: worker, manager (now: the local socket). */
 export const dispatcherService = {
   session: streaming<SessionRequest, SessionMessage>('Dispatcher/Session', 'SessionRequest', 'SessionMessage'),
-  heartbeat: unary<AssignmentsRequest, HeartbeatResponse>(
+  heartbeat: unary<HeartbeatRequest, HeartbeatResponse>(
     'Dispatcher/Heartbeat',
     'HeartbeatRequest',
     'HeartbeatResponse',
@@ -209,9 +225,9 @@ export const dispatcherService = {
   ),
 } as const;
 
-/** Callers: the local socket. */
+/** Tasks of the node that is asked; of every node, where that is a manager. Callers: the local socket, managers. */
 export const tasksService = {
-  containers: unary<Empty, ListContainersResponse>(
+  containers: unary<ListContainersRequest, ListContainersResponse>(
     'Tasks/Containers',
     'ListContainersRequest',
     'ListContainersResponse',
@@ -219,6 +235,18 @@ export const tasksService = {
   logs: streaming<LogsRequest, LogEntry>('Tasks/Logs', 'LogsRequest', 'LogEntry'),
   exec: both<ProcessInput, ProcessOutput>('Tasks/Exec', 'ProcessInput', 'ProcessOutput'),
   attach: both<ProcessInput, ProcessOutput>('Tasks/Attach', 'ProcessInput', 'ProcessOutput'),
+  top: unary<TaskRequest, TopResponse>('Tasks/Top', 'TopRequest', 'TopResponse'),
+  stats: streaming<StatsRequest, StatsSample>('Tasks/Stats', 'StatsRequest', 'StatsSample'),
+  statPath: unary<PathRequest, StatPathResponse>('Tasks/StatPath', 'StatPathRequest', 'StatPathResponse'),
+  copyFrom: streaming<PathRequest, CopyFromChunk>('Tasks/CopyFrom', 'CopyFromRequest', 'CopyFromChunk'),
+  copyTo: both<CopyToInput, CopyToResult>('Tasks/CopyTo', 'CopyToInput', 'CopyToResult'),
+} as const;
+
+/** Calls of managers at nodes that listen on no port. Callers: each node for itself; `holds`: managers. */
+export const relayService = {
+  listen: streaming<RelayListenRequest, RelayCall>('Relay/Listen', 'RelayListenRequest', 'RelayCall'),
+  answer: both<RelayOutput, RelayInput>('Relay/Answer', 'RelayOutput', 'RelayInput'),
+  holds: unary<RelayNodes, RelayNodes>('Relay/Holds', 'RelayHoldsRequest', 'RelayHoldsResponse'),
 } as const;
 
 /** Callers: the local socket. */

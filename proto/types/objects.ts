@@ -112,7 +112,13 @@ export interface Node {
   readonly meta: Meta;
   readonly spec: { readonly role: NodeRole; readonly availability: NodeAvailability; readonly labels: Labels };
   readonly description: NodeDescription;
-  readonly status: { readonly state: NodeState; readonly message: string; readonly address: string };
+  readonly status: {
+    readonly state: NodeState;
+    readonly message: string;
+    readonly address: string;
+    /** The longest lease that a manager may have promised it, ms; 0: one without end; absent: none yet. */
+    readonly leaseMs?: number;
+  };
   /** The certificate it was given last; absent: it has none yet. */
   readonly certificate?: NodeCertificate;
 }
@@ -207,7 +213,15 @@ export interface TaskSpec {
   readonly forceUpdate: number;
   /** Absent: no preferences, any number per node. Tasks that wait follow the service's, not their own. */
   readonly placement?: Placement;
+  /** What becomes of it on a node that is cut off; absent: `auto`. */
+  readonly fencing?: FencingPolicy;
 }
+
+/**
+ * `auto`: a task that can be replaced elsewhere and writes what another machine may write too ends when its node's lease does;
+ * `always`: also when it writes nothing of the kind: at most one task in a slot; `never`: it runs on.
+ */
+export type FencingPolicy = 'auto' | 'always' | 'never';
 
 /** How tasks are spread over the nodes that match their constraints. */
 export interface Placement {
@@ -280,6 +294,8 @@ export interface UpdateStatus {
   readonly reason: string;
   /** How a rollback goes: `rollback` of the spec that failed. */
   readonly config?: UpdateConfig;
+  /** It moves tasks and changes nothing of them: a failure pauses it, there is nothing to go back to. Absent: a change of the spec. */
+  readonly kind?: 'rebalance';
 }
 
 /** A spec that a service had before, to roll back to. */
@@ -308,6 +324,8 @@ export interface ServiceSpec {
   readonly rollback?: UpdateConfig;
   /** Absent: replicated. */
   readonly mode?: ServiceMode;
+  /** `auto`: tasks move by themselves when nodes come; absent: only when somebody says so. */
+  readonly rebalance?: 'auto';
 }
 
 export interface Service {

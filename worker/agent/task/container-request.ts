@@ -21,6 +21,7 @@ export const TASK_ID_LABEL = 'com.docker.swarm.task.id';
  * What the engine is asked to make for a task.
  * @param adopt the stopped container of the task's predecessor, when this node has it; '' otherwise
  * @param node what this node is
+ * @param fenced it does not outlive the node's lease
  * @throws NOT_FOUND when a network, secret or config of the task has not been assigned, INVALID_INPUT for a template that cannot be
  *   expanded
  */
@@ -30,6 +31,7 @@ export function containerRequest(
   assignments: Assignments,
   adopt: ContainerId | '',
   node: NodeDescription,
+  fenced: boolean,
 ): ContainerCreate {
   const { spec } = task;
   const expand = expander(task, assignments, node);
@@ -45,6 +47,7 @@ export function containerRequest(
     configs: files(spec.container.configs, assignments.configs, 'config', expand),
     labels: { [TASK_ID_LABEL]: task.id },
     adopt,
+    ...(fenced ? { fenced } : {}),
   };
 }
 

@@ -36,6 +36,12 @@ export interface TaskSurroundings {
   /** The sandbox exists: names can be resolved from now on. */
   readonly attachResolver: (task: Task, id: ContainerId) => Promise<void>;
   readonly detachResolver: (id: ContainerId) => Promise<void>;
+  /** It does not outlive the lease of the node. */
+  readonly isFenced: (task: Task) => boolean;
+  /** Absent: what is fenced may run. Else how long it may take to end, ms. */
+  readonly fencedMs: () => number | undefined;
+  /** Whether what is fenced may be started. */
+  readonly mayStart: () => boolean;
   /** Says a status to the manager. */
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
@@ -74,6 +80,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let hooked = false;
   /** Hooks that run now. */
   let hooks: AbortController | undefined;
+  const isFenced = around.isFenced(first);
+  let wasFenced = false;
   let wake: () => void = () => undefined;
   let timer: Timer | undefined;
   let watched: ContainerInfo['startedAt'] | undefined;
@@ -165,8 +173,11 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         const before = task.predecessor === '' ? undefined : engine.containers.inspect(containerIdOf(task.predecessor));
         const adopt = before !== undefined && before.state !== 'running' ? before.id : '';
         if (adopt !== '') await around.detachResolver(adopt);
-        const request = containerRequest(task, step.imageId, around.assignments(), adopt, around.describe());
-        await engine.containers.create(request, life.signal);
+        const assignments = around.assignments();
+        await engine.containers.create(
+          containerRequest(task, step.imageId, assignments, adopt, around.describe(), isFenced),
+          life.signal,
+        );
         say({ containerId: id });
       }),
     start: () => around.starting.use(() => begin()),
@@ -191,6 +202,14 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         stopping.hurry?.cancel();
         stopping = undefined;
       }
+      around.runningChanged();
+    },
+    async fence({ graceMs }) {
+      // No hooks: there is no time for them, and its supervisor kills it when there is none left.
+      monitor?.abort(new Error('fenced'));
+      wasFenced = true;
+      logger.warn('stopped with the lease of the node', { graceMs });
+      await engine.containers.stop(id, { graceMs });
       around.runningChanged();
     },
     async remove() {
@@ -276,13 +295,18 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       around.runningChanged();
     }
     while (!life.signal.aborted) {
+      const container = engine.containers.inspect(id);
+      const fencedMs = isFenced ? around.fencedMs() : undefined;
       const step = nextStep({
         task,
         status,
-        container: engine.containers.inspect(id),
+        container,
         imageId,
         hooked,
         givenUp,
+        mayStart: !isFenced || around.mayStart(),
+        wasFenced: wasFenced || container?.exit?.leaseOver === true,
+        ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
       });
       try {
@@ -300,9 +324,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   const failed = async (step: Step, error: unknown): Promise<void> => {
     const reason = messageOf(error);
     logger.warn('step failed', { action: step.action, reason });
-    const mustHappen = step.action === 'stop' || step.action === 'remove' || step.action === 'report';
+    const mustHappen =
+      step.action === 'fence' || step.action === 'stop' || step.action === 'remove' || step.action === 'report';
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
+    // The lease ran out while it was being started: it waits for the next one.
+    if (isFenced && !mustHappen && !around.mayStart()) return;
     if (!mustHappen && !mayPass) {
       if (isFinal(status.state)) return;
       await leaveNetworks().catch((cause: unknown) => logger.warn('networks', { reason: messageOf(cause) }));
