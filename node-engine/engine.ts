@@ -130,7 +130,7 @@ async function openEngine(
       random: systemRandom,
       architecture: ARCHITECTURES[arch()] ?? arch(),
     }),
-    inspection: createInspection({ containers, cgroups, cgroupParent }),
+    inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
     volumes,
     info: () => ({
