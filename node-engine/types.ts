@@ -59,6 +59,8 @@ export interface ContainerCreate {
   readonly labels: Labels;
   /** A stopped container whose writable layer and anonymous volumes move to this one; it is removed by that. */
   readonly adopt: ContainerId | '';
+  /** It is killed when the node's lease is over, whether or not the engine runs; absent: it is not. */
+  readonly fenced?: boolean;
 }
 
 export type ContainerState = 'created' | 'running' | 'exited';
@@ -104,6 +106,8 @@ export interface ExitStatus {
   readonly oomKilled: boolean;
   /** ms since the epoch. */
   readonly at: number;
+  /** Its supervisor killed it because the node's lease was over. */
+  readonly leaseOver?: true;
 }
 
 export interface ExecRequest {
@@ -443,12 +447,26 @@ export interface InspectableEngine extends Engine {
   readonly inspection: Inspection;
 }
 
+/** The node's lease, as the supervisors of fenced containers see it: they kill them when it is over, also when nobody is there to ask. */
+export interface NodeLease {
+  /** Milliseconds since the boot, in which a lease is counted: they go on while the machine is suspended. */
+  now(): number;
+  /** Its end, Infinity for none; undefined: nothing was set since the boot. */
+  read(): number | undefined;
+  /** Moves its end. A lease without end that gets one is seen within a second. @throws a system error */
+  set(end: number): void;
+}
+
 export interface Engine {
   readonly containers: Containers;
   readonly images: Images;
   readonly builder: Builder;
   readonly networks: Networks;
   readonly volumes: Volumes;
+  /** Absent: fenced containers are not made. */
+  readonly lease?: NodeLease;
+  /** Whether a folder or file is seen by this machine alone, as far as the kind of its file system tells; absent: it always is. */
+  isLocalPath?(path: string): boolean;
   info(): EngineInfo;
   /**
    * Takes running containers up again and collects what a crash left behind: mounts, sandboxes, cgroups, half-made

@@ -17,6 +17,12 @@ addClusterSettings(program.command('init'))
   .description('start a node on this machine, as the first manager of a new cluster')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
+  .addOption(
+    repeatable(
+      '--generic-resource <kind=value>',
+      'what the node has beside CPUs and memory: gpu=2, gpu=UUID1,UUID2; repeatable',
+    ),
+  )
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .addOption(
     repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
@@ -52,6 +58,12 @@ program
   .option('--availability <availability>', 'active, pause or drain', 'active')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
+  .addOption(
+    repeatable(
+      '--generic-resource <kind=value>',
+      'what the node has beside CPUs and memory: gpu=2, gpu=UUID1,UUID2; repeatable',
+    ),
+  )
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')

@@ -16,6 +16,7 @@ import type {
 } from '../../proto/types/index.ts';
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
+import { annotations, expandVolumes } from '../model/templates.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { applyProject } from './apply.ts';
@@ -209,7 +210,7 @@ function oneOffTask(
 ): Task {
   const { spec } = request;
   const labels = { ...spec.container.labels, ...taskLabels(service, 0, id, true) };
-  return {
+  const task: Task = {
     id,
     meta: { version: 0, createdAt: now, updatedAt: now },
     serviceId: service.id,
@@ -243,7 +244,9 @@ function oneOffTask(
     restartCount: 0,
     held: false,
     graceOverrideMs: -1,
+    ...annotations(service, spec.container),
   };
+  return expandVolumes(task, service);
 }
 
 /** Resolves when none of the named services is on its way out. */

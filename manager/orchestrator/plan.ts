@@ -11,6 +11,13 @@ import type {
   Volume,
 } from '../../proto/types/index.ts';
 
+/** Wall time, ms, by the clock of the one that leads now. What other leaders wrote down is by their clocks: it can be hours off. */
+export interface LeaderTime {
+  readonly now: number;
+  /** When this one began to lead. */
+  readonly ledSince: number;
+}
+
 /** What the orchestrator sees of the store. */
 export interface ClusterView {
   readonly projects: readonly Project[];

@@ -18,22 +18,25 @@ import { updateDueAt } from './update.ts';
 export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random, matches: ConstraintMatch): Stage {
   /** Time goes on between a look and the question when to look again: what fell due in between must not be missed. */
   let lookedAt = 0;
+  let ledSince: number | undefined;
   return {
     name: 'orchestrator',
     concerns: () => true,
     decide(view) {
       lookedAt = clock.now();
-      const plan = reconcile(observe(view), lookedAt, () => newId<TaskId>(random), matches);
+      ledSince ??= lookedAt;
+      const plan = reconcile(observe(view), { now: lookedAt, ledSince }, () => newId<TaskId>(random), matches);
       return isEmptyPlan(plan) ? undefined : (tx) => applyPlan(tx, plan);
     },
     dueAt(view) {
+      const time = { now: lookedAt, ledSince: ledSince ?? lookedAt };
       const times = view
         .list('service')
         .filter((service) => isUpdating(service) && !service.stopped && !service.pendingDelete)
         .flatMap((service) => {
           const tasks = view.find('task', 'service', service.id);
           const numbers = slotTargets(service, tasks, view.list('node'), matches).map(({ slot }) => slot);
-          return updateDueAt(service, slotsOf(tasks), numbers, lookedAt) ?? [];
+          return updateDueAt(service, slotsOf(tasks), numbers, time) ?? [];
         });
       return times.length === 0 ? undefined : Math.min(...times);
     },

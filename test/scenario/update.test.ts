@@ -240,6 +240,39 @@ describe('an update', () => {
     assert.match(status().message, /"app-web-1": not ready after 10 minutes: its health check has not passed$/);
   });
 
+  describe('that another leader takes over, whose clock is an hour off', () => {
+    const HOUR = 3_600_000;
+
+    it('is given up only when that one has seen for the whole time that nothing goes on', async () => {
+      await start(({ spec }) => ({ state: 'running', health: spec.container.image === 'a' ? 'none' : 'starting' }));
+      await apply('a');
+      await apply('b');
+      const since = cluster.clock.now() + HOUR;
+      let now = since;
+      const stage = orchestratorStage({ now: () => now }, seededRandom(1), () => true);
+      cluster.store.view((tx) => {
+        assert.equal(stage.decide(tx), undefined);
+        assert.equal(stage.dueAt?.(tx), since + PROGRESS_DEADLINE_MS);
+        now = since + PROGRESS_DEADLINE_MS;
+        assert.notEqual(stage.decide(tx), undefined);
+      });
+    });
+
+    it('does not wait for an hour before it goes on', async () => {
+      await start();
+      const change = { update: rules({ delayMs: 10_000, monitorMs: 20_000 }) };
+      await apply('a', change);
+      await apply('b', change);
+      const now = cluster.clock.now() - HOUR;
+      const stage = orchestratorStage({ now: () => now }, seededRandom(1), () => true);
+      await cluster.store.update((tx) => {
+        stage.decide(tx)?.(tx);
+        assert.equal(stage.decide(tx), undefined);
+        assert.equal(stage.dueAt?.(tx), now + 10_000);
+      });
+    });
+  });
+
   it('says while it lasts that no node fits', async () => {
     await start();
     await apply('a');

@@ -183,7 +183,8 @@ export class Cluster {
       },
     };
     const { electionTimeoutMs, heartbeatMs, preVote, maxAppendEntries, maxAppendBytes } = this.#shape;
-    const { maxInflightMessages, maxInflightBytes, snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
+    const { maxInflightMessages, maxInflightBytes, maxPartialMessages } = this.#shape;
+    const { snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
     const options = {
       id: member.id,
       address: this.server(member).address,
@@ -201,6 +202,7 @@ export class Cluster {
       maxAppendBytes,
       maxInflightMessages,
       maxInflightBytes,
+      maxPartialMessages,
       snapshotEvery,
       trailing,
       snapshotChunkBytes,
