@@ -31467,6 +31467,7 @@ export const tsswarm = $root.tsswarm = (() => {
             CopyFromRequest.prototype.taskId = "";
             CopyFromRequest.prototype.path = "";
             CopyFromRequest.prototype.followLink = false;
+            CopyFromRequest.prototype.name = "";
 
             CopyFromRequest.encode = function (m, w, q) {
                 if (!w)
@@ -31481,6 +31482,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.path);
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
                     w.uint32(24).bool(m.followLink);
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(34).string(m.name);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31541,6 +31544,15 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.followLink;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -31583,6 +31595,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.followLink = $Boolean(d.followLink);
                     }
                 }
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
                 return m;
             };
 
@@ -31598,6 +31615,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.taskId = "";
                     d.path = "";
                     d.followLink = false;
+                    d.name = "";
                 }
                 if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
                     d.taskId = m.taskId;
@@ -31607,6 +31625,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
                     d.followLink = m.followLink;
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
                 }
                 return d;
             };
@@ -31633,16 +31654,7 @@ export const tsswarm = $root.tsswarm = (() => {
                             this[ks[i]] = p[ks[i]];
             };
 
-            CopyFromChunk.prototype.stat = null;
             CopyFromChunk.prototype.data = $util.newBuffer([]);
-
-            let $oneOfFields;
-
-            // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(CopyFromChunk.prototype, "_stat", {
-                get: $util.oneOfGetter($oneOfFields = ["stat"]),
-                set: $util.oneOfSetter($oneOfFields)
-            });
 
             CopyFromChunk.encode = function (m, w, q) {
                 if (!w)
@@ -31651,10 +31663,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
-                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
-                    w.uint32(18).bytes(m.data);
+                    w.uint32(10).bytes(m.data);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31691,13 +31701,6 @@ export const tsswarm = $root.tsswarm = (() => {
                     case 1: {
                             if (u !== 2)
                                 break;
-                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
-                            m._stat = "stat";
-                            continue;
-                        }
-                    case 2: {
-                            if (u !== 2)
-                                break;
                             if ((v = r.bytes()).length)
                                 m.data = v;
                             else
@@ -31731,11 +31734,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var m = new $root.tsswarm.v1.CopyFromChunk();
-                if (d.stat != null) {
-                    if (!$util.isObject(d.stat))
-                        throw $TypeError(".tsswarm.v1.CopyFromChunk.stat: object expected");
-                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
-                }
                 if (d.data != null) {
                     if (d.data.length) {
                         if (typeof d.data === "string")
@@ -31763,9 +31761,6 @@ export const tsswarm = $root.tsswarm = (() => {
                         if (o.bytes !== $Array)
                             d.data = $util.newBuffer(d.data);
                     }
-                }
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
-                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
