@@ -113,7 +113,7 @@ describe('services and stacks', function () {
   });
 
   it('a job is waited for until it has completed', () => {
-    create('job', '--mode', 'replicated-job', '--replicas', '2', 'busybox', 'true');
+    ok('service', 'create', '--name', 'job', '--mode', 'replicated-job', '--replicas', '2', 'busybox', 'true');
     assert.match(ok('service', 'ls'), /job +replicated job +0\/0 \(2\/2 completed\)/);
     ok('service', 'rm', 'job');
   });
