@@ -28,6 +28,11 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   startTimer(delayMs, fire) {
+    // A timeout takes a millisecond at least.
+    if (delayMs === 0) {
+      const immediate = setImmediate(fire);
+      return { cancel: () => clearImmediate(immediate) };
+    }
     let handle: NodeJS.Timeout;
     const arm = (restMs: number): void => {
       const step = Math.min(restMs, LONGEST_DELAY_MS);

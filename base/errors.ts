@@ -20,6 +20,12 @@ export const ERROR_CATALOGUE = {
   // the cluster
   LOCKED: { grpc: 9, exit: 1, retryable: false, about: 'the manager is locked: it needs its unlock key' },
   UNAVAILABLE: { grpc: 14, exit: 1, retryable: true, about: 'the daemon, leader or peer cannot be reached now' },
+  NODE_UNREACHABLE: {
+    grpc: 14,
+    exit: 1,
+    retryable: true,
+    about: 'the node that has the task is down, or has no connection to a manager',
+  },
   NOT_LEADER: { grpc: 14, exit: 1, retryable: true, about: 'this manager does not lead; the leader answers' },
   OUTCOME_UNKNOWN: {
     grpc: 14,

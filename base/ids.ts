@@ -13,6 +13,7 @@ export type NetworkId = Id<'network'>;
 export type VolumeId = Id<'volume'>;
 export type SecretId = Id<'secret'>;
 export type ConfigId = Id<'config'>;
+export type RevisionId = Id<'revision'>;
 /** 64 hexadecimal digits, as Docker's. */
 export type ContainerId = Id<'container'>;
 

@@ -8,9 +8,21 @@ export interface Random {
   bytes(length: number): Uint8Array;
 }
 
-/** The kernel's randomness, fit for keys and ids. */
+/** A number takes this much of the pool: Raft draws one for each message, and a call for each would cost more than the rest. */
+const NUMBER_BYTES = 6;
+let pool = Buffer.alloc(0);
+let at = 0;
+
+/** The kernel's randomness; its bytes are fit for keys and ids. */
 export const systemRandom: Random = {
-  next: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+  next() {
+    if (at === pool.length) {
+      pool = randomBytes(NUMBER_BYTES * 512);
+      at = 0;
+    }
+    at += NUMBER_BYTES;
+    return pool.readUIntBE(at - NUMBER_BYTES, NUMBER_BYTES) / 2 ** (8 * NUMBER_BYTES);
+  },
   bytes: (length) => new Uint8Array(randomBytes(length)),
 };
 

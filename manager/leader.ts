@@ -5,6 +5,7 @@ import { allocatorStage } from './allocator/stage.ts';
 import { runCaLoop } from './ca/loop.ts';
 import type { ManagerGroup } from './cluster/group.ts';
 import { runNodeLoop, runRoleLoop } from './cluster/loop.ts';
+import type { Leases } from './model/lease.ts';
 import { runStages } from './model/stages/loop.ts';
 import type { Stage } from './model/stages/stage.ts';
 import { orchestratorStage } from './orchestrator/stage.ts';
@@ -17,6 +18,8 @@ export interface LeaderOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Of the dispatcher on the same clock. */
+  readonly leases: Pick<Leases, 'isOver'>;
   /** Absent: the manager is not one of several. */
   readonly group?: ManagerGroup;
 }
@@ -35,7 +38,7 @@ export async function lead(options: LeaderOptions, signal: AbortSignal): Promise
   await Promise.all([
     runStages({ store, clock, logger: logger.child({ component: 'leader' }), stages }, signal),
     runCaLoop(options, signal),
-    runNodeLoop(options, signal),
+    runNodeLoop({ ...options, matches: matchesConstraint }, signal),
     ...(options.group === undefined ? [] : [runRoleLoop({ ...options, group: options.group }, signal)]),
   ]);
 }

@@ -8,6 +8,7 @@ import type { Logger } from '../base/log.ts';
 import { systemRandom } from '../base/random.ts';
 import { createBuilder, openBuildCache } from './build/index.ts';
 import { createImageStore } from './image/index.ts';
+import { createInspection } from './inspection/index.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
 import { readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
@@ -17,10 +18,12 @@ import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
 import { recoverContainers } from './runtime/recovery.ts';
+import { openNodeLease } from './runtime/node-lease.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { CompiledPrograms } from './seccomp/index.ts';
 import { createWritableLayers } from './snapshot/index.ts';
-import type { Engine } from './types.ts';
+import type { InspectableEngine } from './types.ts';
+import { isLocalPath } from './volume/file-systems.ts';
 import { VolumeStore } from './volume/volumes.ts';
 
 export interface EngineOptions {
@@ -42,7 +45,7 @@ export interface EngineOptions {
  * Opens the engine of a node. Nothing runs and nothing is removed before `recover`.
  * @throws IN_USE when another process has it open, CORRUPT, INVALID_INPUT, or a system error when the folders cannot be made
  */
-export async function createEngine(options: EngineOptions): Promise<Engine> {
+export async function createEngine(options: EngineOptions): Promise<InspectableEngine> {
   const state = join(options.stateDir, 'engine');
   const run = join(options.runDir, 'engine');
   for (const folder of [state, run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
@@ -60,7 +63,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   }
 }
 
-async function openEngine(options: EngineOptions, state: string, run: string, unlock: () => void): Promise<Engine> {
+async function openEngine(
+  options: EngineOptions,
+  state: string,
+  run: string,
+  unlock: () => void,
+): Promise<InspectableEngine> {
   const { logger, clock, launcherPath = LAUNCHER_PROGRAM, version = '0.0.0' } = options;
   const cgroupParent = normaliseParent(options.cgroupParent);
   const cgroups = cgroupMounts();
@@ -92,6 +100,7 @@ async function openEngine(options: EngineOptions, state: string, run: string, un
     seccomp: new CompiledPrograms(join(run, 'seccomp')),
     logFiles: { read: readLog },
     launcherPath,
+    leasePath: join(run, 'lease'),
     cgroupParent: `/${cgroupParent}`,
     cgroups,
     nodeHostname: hostname(),
@@ -124,8 +133,11 @@ async function openEngine(options: EngineOptions, state: string, run: string, un
       random: systemRandom,
       architecture: ARCHITECTURES[arch()] ?? arch(),
     }),
+    inspection: createInspection({ containers, cgroups, cgroupParent }),
     networks: network.networks,
     volumes,
+    lease: openNodeLease(parts.leasePath, native.bootTime),
+    isLocalPath,
     info: () => ({
       version,
       hostname: hostname(),

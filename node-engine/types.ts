@@ -59,6 +59,8 @@ export interface ContainerCreate {
   readonly labels: Labels;
   /** A stopped container whose writable layer and anonymous volumes move to this one; it is removed by that. */
   readonly adopt: ContainerId | '';
+  /** It is killed when the node's lease is over, whether or not the engine runs; absent: it is not. */
+  readonly fenced?: boolean;
 }
 
 export type ContainerState = 'created' | 'running' | 'exited';
@@ -104,6 +106,8 @@ export interface ExitStatus {
   readonly oomKilled: boolean;
   /** ms since the epoch. */
   readonly at: number;
+  /** Its supervisor killed it because the node's lease was over. */
+  readonly leaseOver?: true;
 }
 
 export interface ExecRequest {
@@ -193,6 +197,35 @@ export interface Containers {
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
   logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
+}
+
+/** What a container uses: counters since its start, but for memory and processes, which are of the moment. */
+export interface ContainerUsage {
+  readonly cpuNs: number;
+  /** Without the page cache that the kernel gives up first (inactive_file), as Docker counts. */
+  readonly memoryBytes: number;
+  /** The machine's memory where the container has no limit. */
+  readonly memoryLimitBytes: number;
+  /** Of all its cards but lo; 0 where it uses the node's network. */
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+  readonly blockReadBytes: number;
+  readonly blockWrittenBytes: number;
+  readonly processes: number;
+}
+
+/** Processes as `ps -ef` lists them. */
+export interface ProcessTable {
+  readonly titles: readonly string[];
+  readonly processes: readonly { readonly values: readonly string[] }[];
+}
+
+/** Looks into containers from outside. */
+export interface Inspection {
+  /** @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
+  usage(id: ContainerId): ContainerUsage;
+  /** Processes of a container, with their ids on the node. @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
+  processes(id: ContainerId): ProcessTable;
 }
 
 // ---------------------------------------------------------------------------------------------- images
@@ -363,12 +396,31 @@ export interface EngineInfo {
   readonly cgroup: 'v1' | 'v2' | 'hybrid';
 }
 
+/** The engine with what only people at a node ask for. */
+export interface InspectableEngine extends Engine {
+  readonly inspection: Inspection;
+}
+
+/** The node's lease, as the supervisors of fenced containers see it: they kill them when it is over, also when nobody is there to ask. */
+export interface NodeLease {
+  /** Milliseconds since the boot, in which a lease is counted: they go on while the machine is suspended. */
+  now(): number;
+  /** Its end, Infinity for none; undefined: nothing was set since the boot. */
+  read(): number | undefined;
+  /** Moves its end. A lease without end that gets one is seen within a second. @throws a system error */
+  set(end: number): void;
+}
+
 export interface Engine {
   readonly containers: Containers;
   readonly images: Images;
   readonly builder: Builder;
   readonly networks: Networks;
   readonly volumes: Volumes;
+  /** Absent: fenced containers are not made. */
+  readonly lease?: NodeLease;
+  /** Whether a folder or file is seen by this machine alone, as far as the kind of its file system tells; absent: it always is. */
+  isLocalPath?(path: string): boolean;
   info(): EngineInfo;
   /**
    * Takes running containers up again and collects what a crash left behind: mounts, sandboxes, cgroups, half-made

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { systemRandom } from '../../base/random.ts';
+import { systemClock } from '../../base/clock.ts';
 import { openLog } from '../../manager/raft/log/disk.ts';
 import type { SealedLogStore } from '../../manager/raft/log/types.ts';
 import { KEY_BYTES, sealer } from '../../manager/raft/seal/index.ts';
@@ -26,8 +27,8 @@ export async function measureSealing(dir: string, entriesPerTurn: number): Promi
   console.log(`${PAYLOAD_BYTES}-byte entries, ${TURNS} turns of ${entriesPerTurn} for each log; per entry:`);
   for (const batch of BATCHES) {
     const logs = {
-      plain: openLog(join(dir, `plain-${batch}`)),
-      sealed: openLog(join(dir, `sealed-${batch}`), sealer(key, systemRandom)),
+      plain: openLog(join(dir, `plain-${batch}`), systemClock),
+      sealed: openLog(join(dir, `sealed-${batch}`), systemClock, sealer(key, systemRandom)),
     };
     const costs = { plain: [] as Cost[], sealed: [] as Cost[] };
     // The first turn warms up.

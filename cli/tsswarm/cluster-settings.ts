@@ -8,6 +8,7 @@ import type { ClusterSettings } from '../../manager/cluster/spec.ts';
 export interface ClusterSettingOptions {
   readonly certExpiry?: string;
   readonly taskHistoryLimit?: string;
+  readonly revisionLimit?: string;
   readonly dispatcherHeartbeat?: string;
   readonly snapshotInterval?: string;
   readonly maxSnapshots?: string;
@@ -19,6 +20,7 @@ export function addClusterSettings(command: Command): Command {
   return command
     .option('--cert-expiry <duration>', 'lifetime of node certificates, from their next renewal on (2160h)')
     .option('--task-history-limit <number>', 'tasks kept per slot, the live one included (5)')
+    .option('--revision-limit <number>', 'revisions kept of each stack and service, for history and rollback (10)')
     .option(
       '--dispatcher-heartbeat <duration>',
       'how often nodes say that they are there; silent for three, down (1.5s)',
@@ -36,6 +38,7 @@ export function clusterSettings(options: ClusterSettingOptions): ClusterSettings
   const given: readonly (readonly [string, keyof ClusterSettings, string | undefined])[] = [
     ['--cert-expiry', 'nodeCertExpiryMs', options.certExpiry],
     ['--task-history-limit', 'taskHistoryLimit', options.taskHistoryLimit],
+    ['--revision-limit', 'revisionLimit', options.revisionLimit],
     ['--dispatcher-heartbeat', 'dispatcherHeartbeatMs', options.dispatcherHeartbeat],
     ['--snapshot-interval', 'snapshotInterval', options.snapshotInterval],
     ['--max-snapshots', 'maxSnapshots', options.maxSnapshots],

@@ -15,9 +15,11 @@ import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
+import { createTaskRouter } from '../../manager/tasks/server.ts';
 import { forwarding } from '../../proto/rpc/forward.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import { createRelayHub } from '../../proto/rpc/relay/hub.ts';
 import { createRpcServer } from '../../proto/rpc/server.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import {
@@ -26,6 +28,8 @@ import {
   dispatcherService,
   membershipService,
   raftService,
+  relayService,
+  tasksService,
 } from '../../proto/rpc/services.ts';
 import type { EtcdAccess, ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
@@ -38,6 +42,7 @@ import { newClusterIsForced, newClusterWasForced } from './force-new-cluster.ts'
 import { followLeadership } from './leadership.ts';
 import type { NodeLock } from './lock.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
+import { managerConnections } from './manager-connections.ts';
 
 export interface ManagerOptions {
   readonly nodeId: NodeId;
@@ -48,6 +53,9 @@ export interface ManagerOptions {
   readonly identity: LiveIdentity | undefined;
   readonly disk: IdentityDisk;
   readonly lock: NodeLock;
+  /** What answers for the tasks of this node, and whether the container of a task is here. */
+  readonly tasks: ServiceHandlers<typeof tasksService>;
+  readonly hasTask: (taskId: string) => boolean;
   /** "host:port" to bind; and whether it may go without when the port is taken, because nobody asked for it. */
   readonly listenAddr: string;
   readonly mayGoUnheard: boolean;
@@ -74,6 +82,8 @@ export interface Manager {
   readonly dispatcher: ServiceHandlers<typeof dispatcherService>;
   readonly membership: ServiceHandlers<typeof membershipService>;
   readonly ca: ServiceHandlers<typeof caService>;
+  /** The tasks of every node. */
+  readonly tasks: ServiceHandlers<typeof tasksService>;
   /**
    * Gets this manager into the group where it is new, or its new address known; resolves when the state of the cluster is here. It
    * answers from before that on: the others call it a manager as soon as it is let in.
@@ -128,7 +138,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const sessionsEnd = (): void => dispatcher.close();
       signal.addEventListener('abort', sessionsEnd, { once: true });
       await Promise.all([
-        lead({ store, clock, random, logger, group }, signal),
+        lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
         backEnd.lead?.(signal),
         dispatcher.takeOver(signal),
       ]);
@@ -154,13 +164,27 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     }),
     toLeader,
   );
+  const hub = createRelayHub({ clock, random });
+  const others = managerConnections({ group, identity: demandIdentity, nodeId });
+  const tasks = createTaskRouter({
+    nodeId,
+    store,
+    clock,
+    hub,
+    local: options.tasks,
+    isHere: options.hasTask,
+    managers: others.ids,
+    manager: others.connection,
+  });
   const life = new AbortController();
   const server = createRpcServer();
   const close = async (): Promise<void> => {
     life.abort(new Error('stopping'));
     stopLearning();
     dispatcher.close();
+    hub.close();
     server.close();
+    others.close();
     await leadership.close();
     await autolock;
     await backEnd.close();
@@ -202,6 +226,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     server.add(dispatcherService, dispatching);
     server.add(membershipService, membership);
     server.add(raftService, backEnd.peers);
+    server.add(relayService, hub.handlers);
+    server.add(tasksService, tasks);
     try {
       await server.listenTls(options.listenAddr, { identity, clock, ...standing(store) });
     } catch (error) {
@@ -212,7 +238,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         hint: 'start the node with --listen-addr <host>:<another port>',
       });
     }
-    return { backEnd, givenUp: removed, identity, control, dispatcher: dispatching, membership, ca, takePlace, close };
+    const served = { control, dispatcher: dispatching, membership, ca, tasks };
+    return { backEnd, givenUp: removed, identity, ...served, takePlace, close };
   } catch (error) {
     await close();
     throw error;

@@ -21,6 +21,7 @@ import {
   membershipService,
   tasksService,
 } from '../../proto/rpc/services.ts';
+import { containerIdOf } from '../../worker/agent/index.ts';
 import { identityDisk, keepIdentity } from '../../worker/identity/index.ts';
 import type { IdentityKeeper } from '../../worker/identity/index.ts';
 import { loadSettings, saveSettings } from '../local-node/settings.ts';
@@ -94,6 +95,10 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   let manager: Manager | undefined;
   let managerRestarts = false;
   const answering = Promise.withResolvers<void>();
+  const tasks = tasksHandlers(engine, clock, (taskId, signal) => {
+    if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'waiting for a task: the node is starting');
+    return started.work.agent.whenStarted(taskId, signal);
+  });
   const workOf = (nodeId: NodeId): Work =>
     startWork({
       nodeId,
@@ -103,6 +108,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       engine,
       identity: demandIdentity,
       isManager: () => manager !== undefined,
+      tasks,
       ready: answering.promise,
       clock,
       random,
@@ -176,6 +182,8 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       identity: mine,
       disk,
       lock,
+      tasks,
+      hasTask: (taskId) => engine.containers.inspect(containerIdOf(taskId)) !== undefined,
       listenAddr: place.listenAddr,
       mayGoUnheard: place.mayGoUnheard,
       advertiseAddr: place.advertiseAddr,
@@ -250,7 +258,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     );
     serve(
       tasksService,
-      tasksHandlers(engine.containers, (taskId, signal) => agent.whenStarted(taskId, signal)),
+      late(tasksService, () => manager?.tasks ?? tasks),
     );
     serve(imagesService, imagesHandlers(engine));
     serve(

@@ -3,6 +3,7 @@ import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import { systemClock } from '../../base/clock.ts';
 import { openLog } from '../../manager/raft/log/disk.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { isOnEtcd } from './back-ends/access-file.ts';
@@ -60,11 +61,11 @@ function replaced(identity: LiveIdentity, signal: AbortSignal): Promise<void> {
 export async function eraseManager(dir: string): Promise<void> {
   if (!existsSync(dir)) return;
   if (isOnEtcd(dir)) return rmSync(dir, { recursive: true, force: true });
-  const before = openLog(dir);
+  const before = openLog(dir, systemClock);
   const { term } = before.hardState;
   await before.close();
   rmSync(dir, { recursive: true, force: true });
-  const after = openLog(dir);
+  const after = openLog(dir, systemClock);
   await after.write({ hardState: { term, votedFor: 'nobody: left Raft' }, entries: [] });
   await after.close();
 }

@@ -5,13 +5,16 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import type { Engine } from '../../node-engine/index.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { methodsOf } from '../../proto/rpc/relay/answer.ts';
+import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
-import { dispatcherService } from '../../proto/rpc/services.ts';
+import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
 import type { NodeDescription } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
+import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import type { Place } from './cluster-place.ts';
@@ -26,6 +29,8 @@ export interface WorkOptions {
   /** @throws LOCKED */
   readonly identity: () => LiveIdentity;
   readonly isManager: () => boolean;
+  /** What managers may call here. */
+  readonly tasks: ServiceHandlers<typeof tasksService>;
   /** No manager is asked for anything before: this one may be locked, or still starting. */
   readonly ready: Promise<void>;
   readonly clock: Clock;
@@ -53,6 +58,14 @@ export function startWork(options: WorkOptions): Work {
     learn: place.learn,
     local: () => (options.isManager() ? connection.service(dispatcherService) : undefined),
   });
+  const stopListening = listenForCalls({
+    nodeId: options.nodeId,
+    managers,
+    methods: methodsOf(tasksService, options.tasks),
+    clock,
+    random,
+    logger: logger.child({ component: 'relay' }),
+  });
   const resolver = createResolver({
     clock,
     random,
@@ -76,6 +89,7 @@ export function startWork(options: WorkOptions): Work {
     managers,
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
     close() {
+      stopListening();
       managers.close();
       connection.close();
       resolver.close();

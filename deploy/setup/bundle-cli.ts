@@ -1,8 +1,10 @@
 /**
- * Makes one file of each command's compiled sources and the packages that it uses (esbuild): a command that lives for some tens of
- * milliseconds must not spend them on finding and opening hundreds of modules. The daemon runs from the single files.
+ * Makes one file of each program's compiled sources and the packages that it uses (esbuild). A command that lives for some tens of
+ * milliseconds must not spend them on finding and opening hundreds of modules; the daemon holds each module's text and what Node
+ * knows of it in memory as long as it lives.
  */
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 import type { Plugin } from 'esbuild';
 
@@ -70,4 +72,50 @@ await build({
 await build({
   ...shared,
   entryPoints: Object.entries(RARE).map(([name, { source }]) => ({ in: source, out: name })),
+});
+
+/** Folder of the daemon: what is loaded only where it is used (the client of etcd) and its threads are files of their own. */
+const DAEMON = 'dist/tsswarmd';
+
+/** Files that look for others beside themselves find them where they were before. */
+const places: Plugin = {
+  name: 'places',
+  setup(context) {
+    context.onLoad({ filter: /\/dist\/.*\.js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8');
+      if (!/import\.meta\.(dirname|filename)/.test(text)) return undefined;
+      const place = (to: string): string =>
+        `new URL(${JSON.stringify(relative(join(root, DAEMON), to))}, import.meta.url).pathname`;
+      const contents = text
+        .replaceAll('import.meta.dirname', place(dirname(path)))
+        .replaceAll('import.meta.filename', place(path));
+      return { contents, loader: 'js' };
+    });
+  },
+};
+
+await build({
+  absWorkingDir: root,
+  outdir: DAEMON,
+  entryPoints: {
+    main: 'dist/cli/tsswarmd/main.js',
+    'worker-thread': 'dist/node-engine/snapshot/worker-thread.js',
+  },
+  format: 'esm',
+  splitting: true,
+  bundle: true,
+  // They look for files of theirs beside themselves.
+  external: ['lmdb', 'etcd3'],
+  banner: {
+    js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);",
+  },
+  platform: 'node',
+  target: 'node24',
+  // Names stay: the trace of a fault tells where it was.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  lineLimit: 160,
+  legalComments: 'none',
+  logLevel: 'warning',
+  plugins: [places],
 });

@@ -8,7 +8,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..', '..');
-const files = ['objects', 'dispatcher', 'control', 'engine', 'ca', 'raft'].map((name) => `proto/${name}.proto`);
+const files = ['objects', 'dispatcher', 'control', 'engine', 'ca', 'raft', 'relay'].map(
+  (name) => `proto/${name}.proto`,
+);
 const generated = join(root, 'proto', 'gen', 'messages.js');
 const types = join(root, 'proto', 'gen', 'messages.d.ts');
 const shape = join(root, 'proto', 'gen', 'shape.ts');

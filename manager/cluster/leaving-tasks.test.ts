@@ -5,7 +5,9 @@ import { T0, service, task } from '../../test/builders/objects.ts';
 import { memoryStore } from '../store/index.ts';
 import type { ReadTransaction } from '../store/index.ts';
 import { drainedTasks } from './drained-tasks.ts';
+import { matchesConstraint } from '../scheduler/constraints.ts';
 import { lostTasks } from './lost-tasks.ts';
+import type { LostNodes } from './lost-tasks.ts';
 
 const node = (id: string, state: 'ready' | 'down', availability: NodeAvailability = 'active'): Node => ({
   id: id as NodeId,
@@ -34,16 +36,22 @@ async function see<R>(nodes: readonly Node[], tasks: readonly Task[], look: (tx:
 const told = (tasks: readonly Task[]) =>
   tasks.map(({ slot, desiredState, status }) => `${slot} ${desiredState} ${status.state}: ${status.message}`);
 
+const given = (lost: ReadonlySet<string>, isOver = () => true): LostNodes => ({
+  lost,
+  isOver,
+  matches: matchesConstraint,
+});
+
 describe('tasks that leave their node', () => {
   it('are given up when it has been down for long, and another could take them', async () => {
     const tasks = [on('a', 1), on('b', 2), on('a', 3, {}, { state: 'failed' })];
     const lost = new Set(['a']);
     const nodes = [node('a', 'down'), node('b', 'ready')];
-    assert.deepEqual(told(await see(nodes, tasks, (tx) => lostTasks(tx, lost, T0))), [
+    assert.deepEqual(told(await see(nodes, tasks, (tx) => lostTasks(tx, given(lost), T0))), [
       '1 shutdown orphaned: its node is down',
     ]);
     const busy = [node('a', 'down'), node('b', 'ready', 'pause')];
-    assert.deepEqual(told(await see(busy, tasks, (tx) => lostTasks(tx, lost, T0))), []);
+    assert.deepEqual(told(await see(busy, tasks, (tx) => lostTasks(tx, given(lost), T0))), []);
   });
 
   it('are given up when it was removed, also where they were to go', async () => {
@@ -54,7 +62,7 @@ describe('tasks that leave their node', () => {
       on('gone', 3, {}, { state: 'failed' }),
       ended,
     ];
-    assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, new Set(), T0))), [
+    assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, given(new Set()), T0))), [
       '1 shutdown orphaned: its node was removed',
       '2 remove remove: its node was removed',
       '4 remove remove: its node was removed',

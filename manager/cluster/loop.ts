@@ -6,13 +6,13 @@ import { sleep } from '../../base/async.ts';
 import type { Task } from '../../proto/types/index.ts';
 import { runLevelTriggered } from '../model/level-triggered/loop.ts';
 import type { ReadTransaction, Store } from '../store/types.ts';
+import type { Leases } from '../model/lease.ts';
 import { drainedTasks } from './drained-tasks.ts';
+import type { ConstraintMatch } from './elsewhere.ts';
 import type { ManagerGroup } from './group.ts';
 import { lostTasks } from './lost-tasks.ts';
 
-/** Counted from when it was found down: a daemon that is started again is back by then, and its containers have run on. */
-const LOST_AFTER_MS = 2_500;
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 250;
 
 export interface ClusterLoopOptions {
   readonly store: Store;
@@ -20,26 +20,31 @@ export interface ClusterLoopOptions {
   readonly logger: Logger;
 }
 
+export interface NodeLoopOptions extends ClusterLoopOptions {
+  /** Tells when a node that is not heard of runs nothing any more that may be written elsewhere. */
+  readonly leases: Pick<Leases, 'isOver'>;
+  readonly matches: ConstraintMatch;
+}
+
 /**
- * Gives up the tasks of nodes that were removed, or have been down for a while and others could take over, and ends those of
- * nodes that are drained: the orchestrator makes new ones then. Runs on the leader until `signal` aborts.
+ * Gives up the tasks of nodes that were removed, or are down with a lease that is over, where others could take them, and ends
+ * those of nodes that are drained: the orchestrator makes new ones then. Runs on the leader until `signal` aborts.
  */
-export async function runNodeLoop({ store, clock, logger: parent }: ClusterLoopOptions, signal: AbortSignal) {
+export async function runNodeLoop(options: NodeLoopOptions, signal: AbortSignal): Promise<void> {
+  const { store, clock, logger: parent, leases, matches } = options;
   const logger = parent.child({ component: 'nodes' });
-  const downSince = new Map<NodeId, number>();
   while (!signal.aborted) {
     await sleep(clock, LOOK_EVERY_MS, signal).catch(() => undefined);
     if (signal.aborted) return;
     const nodes = store.view((tx) => tx.list('node'));
     const now = clock.monotonic();
-    for (const { id, status } of nodes) {
-      if (status.state !== 'down') downSince.delete(id);
-      else if (!downSince.has(id)) downSince.set(id, now);
-    }
-    const lost = new Set<string>([...downSince].flatMap(([id, since]) => (now - since >= LOST_AFTER_MS ? [id] : [])));
+    const isOver = (id: string): boolean => leases.isOver(id as NodeId, now);
+    const lost = new Set<string>(
+      nodes.filter(({ id, status }) => status.state === 'down' && isOver(id)).map(({ id }) => id),
+    );
     try {
       const leaving = (tx: ReadTransaction): readonly Task[] => [
-        ...lostTasks(tx, lost, clock.now()),
+        ...lostTasks(tx, { lost, isOver, matches }, clock.now()),
         ...drainedTasks(tx, lost),
       ];
       if (store.view(leaving).length === 0) continue;

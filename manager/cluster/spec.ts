@@ -15,6 +15,8 @@ const MAX_CERT_EXPIRY_MS = 20 * 365 * 24 * HOUR_MS;
 /** What holds until the cluster says otherwise. Certificates for 90 days, as swarmkit. */
 export const DEFAULT_CERT_EXPIRY_MS = 90 * 24 * HOUR_MS;
 export const DEFAULT_HISTORY_LIMIT = 5;
+/** Revisions kept of a project, the newest included. */
+export const DEFAULT_REVISION_LIMIT = 10;
 /** A silent node is noticed within three of them: 5 s, where Swarm's 5 s make it 15 and more. */
 export const DEFAULT_HEARTBEAT_MS = 1500;
 /** As swarmkit. */
@@ -38,6 +40,7 @@ interface Limits {
 
 const LIMITS: Readonly<Record<SettingName, Limits>> = {
   taskHistoryLimit: { what: 'the number of tasks kept per slot', from: 0, to: 10_000, words: '0 to 10000' },
+  revisionLimit: { what: 'the number of revisions kept', from: 1, to: 1000, words: '1 to 1000' },
   nodeCertExpiryMs: {
     what: 'the lifetime of node certificates',
     from: MIN_CERT_EXPIRY_MS,

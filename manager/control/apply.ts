@@ -11,27 +11,20 @@ import type {
   DesiredProject,
   Project,
   ProjectChange,
-  Service,
   ServiceSpec,
-  Task,
 } from '../../proto/types/index.ts';
-import { canonical, compareServiceSpecs } from '../model/spec-change.ts';
-import { currentOf, isJob, slotsOf } from '../model/slots.ts';
-import { willRestart } from '../model/restart.ts';
+import { canonical } from '../model/spec-change.ts';
 import { isFinal } from '../model/task-state.ts';
-import { beginUpdate, isPaused, resumeUpdate } from '../model/update.ts';
 import type { WriteTransaction } from '../store/types.ts';
+import { applyService } from './apply-service.ts';
+import type { Note, Sink } from './apply-service.ts';
+import { recordRevision } from './revisions.ts';
 import { refuseNetworkChange, validateProject } from './validate.ts';
-
-/** Where the plan's writes go: a transaction, or nowhere in a dry run. */
-interface Sink {
-  readonly tx: WriteTransaction;
-  readonly write: (change: (tx: WriteTransaction) => void) => void;
-}
 
 /**
  * Makes a project what was asked for: all of it or none of it. What is equal already is not written, so that applying
  * twice changes nothing; a dry run takes the same path and only leaves the writes out.
+ * @param rollbackTo the revision that the project is, when somebody goes back to it
  * @throws what {@link validateProject} throws; IN_USE for a network or volume whose definition cannot change
  */
 export function applyProject(
@@ -39,6 +32,7 @@ export function applyProject(
   request: ApplyProjectRequest,
   now: number,
   random: Random,
+  { rollbackTo }: { readonly rollbackTo?: number } = {},
 ): ApplyProjectResponse {
   const { project } = request;
   validateProject(project, tx);
@@ -70,7 +64,22 @@ export function applyProject(
   const replaced = new Set<string>();
   for (const spec of inDependencyOrder(project.services)) {
     if (!selected.has(spec.composeName)) continue;
-    applyService(spec, { request, id, revision, changedFiles, replaced, sink, note, now, random });
+    applyService(spec, {
+      project: { id, name: project.name },
+      siblings: project.services,
+      force: request.forceRecreate.includes(spec.composeName),
+      keep: request.noRecreate,
+      start: !request.noStart,
+      resume: !request.noRecreate && !request.noStart,
+      ...(rollbackTo === undefined ? {} : { rollback: `to revision ${rollbackTo}` }),
+      revision,
+      changedFiles,
+      replaced,
+      sink,
+      note,
+      now,
+      random,
+    });
   }
   const wanted = new Set(project.services.map(({ name }) => name));
   for (const service of tx.find('service', 'project', id)) {
@@ -82,10 +91,12 @@ export function applyProject(
   const next = { id, name: project.name, hash, workingDir: project.workingDir, configFiles: project.configFiles };
   if (known === undefined) sink.write(() => tx.create('project', { ...next, meta, revision }));
   else if (dirty) sink.write(() => tx.update('project', { ...next, meta: known.meta, revision }));
+  if (dirty && !request.dryRun) {
+    recordRevision(tx, { number: revision, projectId: id, changes, author: request.author }, now, random);
+  }
   return { projectId: id, revision: dirty ? revision : (known?.revision ?? revision), changes, warnings: [] };
 }
 
-type Note = (kind: ChangeKind, name: string, action: ChangeAction, fields?: readonly string[]) => void;
 type NewMeta = Project['meta'];
 
 function applyNetworks(
@@ -191,144 +202,6 @@ function applyFiles(
     write(() => tx.update(table, { ...known, spec, projectId } as never));
   }
   return changed;
-}
-
-function applyService(
-  spec: ServiceSpec,
-  context: {
-    readonly request: ApplyProjectRequest;
-    readonly id: ProjectId;
-    readonly revision: number;
-    readonly changedFiles: ReadonlySet<string>;
-    readonly replaced: Set<string>;
-    readonly sink: Sink;
-    readonly note: Note;
-    readonly now: number;
-    readonly random: Random;
-  },
-): void {
-  const { request, id, revision, sink, note, replaced } = context;
-  const { tx, write } = sink;
-  const known = tx.find('service', 'name', spec.name)[0];
-  if (known === undefined || known.pendingDelete) {
-    if (known !== undefined) {
-      throw new TsswarmError('IN_USE', `making service "${spec.composeName}": its predecessor is still being removed`, {
-        hint: 'try again in a moment',
-      });
-    }
-    note('service', spec.composeName, 'create');
-    const service: Service = {
-      id: newId(context.random),
-      meta: { version: 0, createdAt: context.now, updatedAt: context.now },
-      projectId: id,
-      projectName: request.project.name,
-      spec,
-      specVersion: 1,
-      revision,
-      stopped: request.noStart,
-      restartCount: 0,
-      ports: [],
-      pendingDelete: false,
-    };
-    write(() => tx.create('service', service));
-    return;
-  }
-  if ((known.spec.mode ?? 'replicated') !== (spec.mode ?? 'replicated')) {
-    throw new TsswarmError(
-      'INVALID_INPUT',
-      `changing service "${spec.composeName}": it is ${known.spec.mode ?? 'replicated'} and cannot become ${spec.mode ?? 'replicated'}`,
-      { hint: `take it down first: tscompose down ${spec.composeName}` },
-    );
-  }
-  const change = compareServiceSpecs(known.spec, spec);
-  const { secrets, configs } = spec.task.container;
-  const freshFiles = [
-    ...secrets.filter(({ name }) => context.changedFiles.has(`secret/${name}`)).map(({ name }) => `secret ${name}`),
-    ...configs.filter(({ name }) => context.changedFiles.has(`config/${name}`)).map(({ name }) => `config ${name}`),
-  ];
-  const forced = request.forceRecreate.includes(spec.composeName);
-  const replaces = forced || ((change.replaces || freshFiles.length > 0) && !request.noRecreate);
-  const follows = spec.dependsOn.some((dependency) => dependency.restart && replaced.has(dependency.service));
-  const again = !request.noStart && hasEnded(tx, known, request.project);
-  const starts = !request.noStart && (known.stopped || again);
-  const resumes = !replaces && !request.noRecreate && !request.noStart && isPaused(known);
-  const fields = request.noRecreate && change.replaces ? [] : [...change.fields, ...freshFiles];
-  if (replaces) replaced.add(spec.composeName);
-  if (fields.length === 0 && !replaces && !starts && !follows && !resumes) {
-    note('service', spec.composeName, 'none');
-    return;
-  }
-  note('service', spec.composeName, replaces ? 'replace' : 'update', fields);
-  const next: Service = {
-    ...known,
-    spec: fields.length > 0 || replaces ? spec : known.spec,
-    revision,
-    stopped: request.noStart ? known.stopped : false,
-    restartCount: known.restartCount + ((again && !resumes) || (follows && !replaces) ? 1 : 0),
-  };
-  const tasks = tx.find('task', 'service', known.id);
-  if (resumes) {
-    const { service, forgotten } = resumeUpdate(next, tasks, context.now);
-    write(() => {
-      tx.update('service', service);
-      for (const task of forgotten) tx.update('task', { ...task, desiredState: 'remove' });
-    });
-  } else if (!replaces) {
-    write(() => tx.update('service', next));
-  } else if (isJob(spec)) {
-    write(() => tx.update('service', { ...next, spec, specVersion: known.specVersion + 1 }));
-  } else {
-    const sameFiles = !forced && freshFiles.length === 0;
-    const { service, adopted } = superseding(known, next, spec, tasks, sameFiles, context.now);
-    write(() => {
-      tx.update('service', service);
-      for (const task of adopted) tx.update('task', task);
-    });
-  }
-}
-
-/**
- * Begins the update to `spec`. One that is under way is superseded: what it goes back to stays the last spec that was reached;
- * when that is what is asked for now, the tasks that still have it stay.
- */
-function superseding(
-  known: Service,
-  next: Service,
-  spec: ServiceSpec,
-  tasks: readonly Task[],
-  sameFiles: boolean,
-  now: number,
-): ReturnType<typeof beginUpdate> {
-  const state = known.updateStatus?.state ?? 'completed';
-  const isReached = state === 'completed' || state === 'rollback_completed';
-  const previous = isReached ? undefined : known.previous;
-  const goesBack = previous !== undefined && sameFiles && !compareServiceSpecs(previous.spec, spec).replaces;
-  const base = { ...next, previous: previous ?? { spec: known.spec, specVersion: known.specVersion } };
-  const target = {
-    spec,
-    specVersion: known.specVersion + 1,
-    ...(goesBack ? { adopts: previous.specVersion } : {}),
-  };
-  return beginUpdate(base, tasks, target, now);
-}
-
-/**
- * Some slot has ended and nothing will start it again by itself: bringing the project up does, as Compose does. A job that
- * has done what others wait for is left alone: it is not done twice.
- */
-function hasEnded(tx: WriteTransaction, service: Service, project: DesiredProject): boolean {
-  const isAwaited = project.services.some(({ dependsOn }) =>
-    dependsOn.some(({ service: name, condition }) => name === service.spec.composeName && condition === 'completed'),
-  );
-  for (const slot of slotsOf(tx.find('task', 'service', service.id)).values()) {
-    const current = currentOf(slot, service);
-    if (current === undefined || !isFinal(current) || willRestart(current)) continue;
-    const { state } = current.status;
-    const isDone = state === 'complete' && (isAwaited || isJob(service.spec));
-    if (state === 'shutdown' || state === 'orphaned' || isDone) continue;
-    if (current.restartCount === service.restartCount) return true;
-  }
-  return false;
 }
 
 /** The named services with everything they depend on; all of them when none is named. */

@@ -7,6 +7,7 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { controlService } from '../../proto/rpc/services.ts';
 import type {
   Project,
+  ProjectChange,
   Service,
   ServicesRequest,
   Task,
@@ -18,6 +19,8 @@ import { taskLabels } from '../model/names.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { applyProject } from './apply.ts';
+import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
+import { createService, removeService, rollbackService, updateService } from './services.ts';
 import { completeEvent, eventOf, objectsOf } from './watch.ts';
 
 export interface ControlOptions {
@@ -51,7 +54,11 @@ export function createControl({ store, clock, random }: ControlOptions): Control
           if (!service.pendingDelete) tx.update('service', { ...service, pendingDelete: true });
           overrideGrace(tx, service, request.graceOverrideMs);
         }
-        if (request.services.length > 0) return { found: services.length > 0 };
+        if (request.services.length > 0) {
+          const changes = services.map(({ spec }) => removal(spec.composeName));
+          if (services.length > 0) touchProject(tx, project, changes, request.author, clock.now(), random);
+          return { found: services.length > 0 };
+        }
         for (const network of tx.find('network', 'project', project.id)) {
           if (!network.pendingDelete) tx.update('network', { ...network, pendingDelete: true });
         }
@@ -101,16 +108,40 @@ export function createControl({ store, clock, random }: ControlOptions): Control
         tx.update('task', { ...task, desiredState, graceOverrideMs: request.graceOverrideMs });
         return {};
       }),
+    async createService(request, signal) {
+      await whenGone(store, '', [request.spec.name], signal);
+      return store.update((tx) => createService(tx, request, { clock, random }));
+    },
+    updateService: (request) => store.update((tx) => updateService(tx, request, { clock, random })),
+    rollbackService: (request) => store.update((tx) => rollbackService(tx, request, { clock, random })),
+    removeService: (request) =>
+      store.update((tx) => {
+        removeService(tx, request, { clock, random });
+        return {};
+      }),
+    listRevisions: ({ project, serviceId }) =>
+      Promise.resolve(store.view((tx) => listRevisions(tx, project, serviceId))),
+    async rollbackProject(request, signal) {
+      const plan = (tx: ReadTransaction) => revisionToApply(tx, demandProject(tx, request.project), request.revision);
+      const names = store.view(plan).desired.services.map(({ name }) => name);
+      await whenGone(store, request.project, names, signal);
+      return store.update((tx) => {
+        const { desired, number } = plan(tx);
+        const apply = {
+          project: desired,
+          dryRun: request.dryRun,
+          removeOrphans: true,
+          forceRecreate: [],
+          onlyServices: [],
+          noRecreate: false,
+          noStart: false,
+          ...(request.author === undefined ? {} : { author: request.author }),
+        };
+        return applyProject(tx, apply, clock.now(), random, { rollbackTo: number });
+      });
+    },
     watchTask: ({ taskId }, signal) => watchTask(store, taskId as TaskId, signal),
   };
-}
-
-function demandProject(tx: ReadTransaction, name: string): Project {
-  const project = tx.find('project', 'name', name)[0];
-  if (project === undefined) {
-    throw new TsswarmError('NOT_FOUND', `finding project "${name}": no such project`, { hint: 'bring it up first' });
-  }
-  return project;
 }
 
 /** The services of a project that are meant: the named ones, or all. @throws NOT_FOUND naming the one that is not there */
@@ -125,6 +156,8 @@ function chosen(tx: ReadTransaction, project: Project, names: readonly string[])
     throw new TsswarmError('NOT_FOUND', `finding service "${name}": project "${project.name}" has no such service`);
   });
 }
+
+const removal = (name: string): ProjectChange => ({ kind: 'service', name, action: 'remove', fields: [] });
 
 function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: number): void {
   if (graceOverrideMs < 0) return;

@@ -6,6 +6,11 @@ import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
 const OBJECT_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+/** What can be a name in DNS, as Docker Swarm asks for. */
+const SERVICE_NAME = /^[a-zA-Z0-9]+(?:[-_]+[a-zA-Z0-9]+)*$/;
+const LONGEST_SERVICE_NAME = 63;
+/** The network of services of no project that name none. */
+export const DEFAULT_NETWORK = 'bridge';
 const MAX_SECRET_BYTES = 500 * 1024;
 const MAX_CONFIG_BYTES = 1000 * 1024;
 /** Docker's smallest memory limit is 6 MiB; swarmkit's 4 MiB. */
@@ -45,50 +50,15 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       );
     }
   }
-  const networks = new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]);
-  const secrets = new Set(project.secrets.map(({ name }) => name));
-  const configs = new Set(project.configs.map(({ name }) => name));
-  const services = new Set(project.services.map(({ composeName }) => composeName));
-  for (const service of project.services) {
-    const { task } = service;
-    const refuse = (what: string): never => {
-      throw invalid(`applying service "${service.composeName}": ${what}`);
-    };
-    if (task.container.image === '') refuse('it has no image');
-    if (service.replicas < 0) refuse(`replicas is ${service.replicas}, expected 0 or more`);
-    if (service.containerName !== '' && service.replicas > 1) {
-      refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
-    }
-    if (service.containerName !== '' && (service.mode === 'global' || service.mode === 'global-job')) {
-      refuse(
-        `container name "${service.containerName}" allows one container; a ${service.mode} service has one on each node`,
-      );
-    }
-    if (
-      task.limits.memoryBytes !== undefined &&
-      task.limits.memoryBytes !== 0 &&
-      task.limits.memoryBytes < MIN_MEMORY_BYTES
-    ) {
-      refuse(`the memory limit is ${task.limits.memoryBytes} bytes, expected at least 4 MiB`);
-    }
-    for (const { network } of task.networks) if (!networks.has(network)) refuse(`network "${network}" is not defined`);
-    for (const { name } of task.container.secrets) if (!secrets.has(name)) refuse(`secret "${name}" is not defined`);
-    for (const { name } of task.container.configs) if (!configs.has(name)) refuse(`config "${name}" is not defined`);
-    for (const dependency of service.dependsOn) {
-      if (dependency.required && !services.has(dependency.service))
-        refuse(`it depends on "${dependency.service}", which is not defined`);
-    }
-    const nodes = Math.max(1, tx.list('node').length);
-    if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
-      refuse(
-        `a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`,
-      );
-    }
-    const fault = placementFault(task);
-    if (fault !== undefined) refuse(fault);
-  }
+  const names = {
+    networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
+    secrets: new Set(project.secrets.map(({ name }) => name)),
+    configs: new Set(project.configs.map(({ name }) => name)),
+    services: new Set(project.services.map(({ composeName }) => composeName)),
+  };
+  for (const service of project.services) checkService(service, names, tx);
   refuseCycles(project.services);
-  refusePortClashes(project, tx);
+  refusePortClashes(project.services, project.name, tx);
   for (const name of project.externalNetworks) {
     if (tx.find('network', 'name', name).length > 0) continue;
     throw new TsswarmError(
@@ -99,6 +69,79 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       },
     );
   }
+}
+
+/**
+ * Refuses a change of a single service that can never become true.
+ * @param known the service as it is; undefined: it is made, for no project
+ * @throws as {@link validateProject}
+ */
+export function validateService(tx: ReadTransaction, spec: ServiceSpec, known: Service | undefined): void {
+  if (known === undefined && !(SERVICE_NAME.test(spec.name) && spec.name.length <= LONGEST_SERVICE_NAME)) {
+    throw invalid(
+      `creating service "${spec.name}": the name must be one to ${LONGEST_SERVICE_NAME} letters and digits, with single - or _ between them`,
+    );
+  }
+  const namesOf = (table: 'network' | 'secret' | 'config'): ReadonlySet<string> =>
+    new Set(tx.list(table).flatMap((one) => ('pendingDelete' in one && one.pendingDelete ? [] : [one.spec.name])));
+  const siblings = known === undefined || known.projectId === '' ? [] : tx.find('service', 'project', known.projectId);
+  const names = {
+    networks: namesOf('network'),
+    secrets: namesOf('secret'),
+    configs: namesOf('config'),
+    services: new Set(siblings.map((service) => service.spec.composeName)),
+  };
+  checkService(spec, names, tx);
+  refusePortClashes([spec], known?.projectName ?? '', tx);
+}
+
+/** What a service may refer to. */
+interface KnownNames {
+  readonly networks: ReadonlySet<string>;
+  readonly secrets: ReadonlySet<string>;
+  readonly configs: ReadonlySet<string>;
+  /** Compose names of the project's services. */
+  readonly services: ReadonlySet<string>;
+}
+
+function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransaction): void {
+  const { task } = service;
+  const refuse = (what: string): never => {
+    throw invalid(`applying service "${service.composeName}": ${what}`);
+  };
+  if (task.container.image === '') refuse('it has no image');
+  if (service.replicas < 0) refuse(`replicas is ${service.replicas}, expected 0 or more`);
+  if (service.containerName !== '' && service.replicas > 1) {
+    refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
+  }
+  if (service.containerName !== '' && (service.mode === 'global' || service.mode === 'global-job')) {
+    refuse(
+      `container name "${service.containerName}" allows one container; a ${service.mode} service has one on each node`,
+    );
+  }
+  if (
+    task.limits.memoryBytes !== undefined &&
+    task.limits.memoryBytes !== 0 &&
+    task.limits.memoryBytes < MIN_MEMORY_BYTES
+  ) {
+    refuse(`the memory limit is ${task.limits.memoryBytes} bytes, expected at least 4 MiB`);
+  }
+  for (const { network } of task.networks)
+    if (!names.networks.has(network)) refuse(`network "${network}" is not defined`);
+  for (const { name } of task.container.secrets)
+    if (!names.secrets.has(name)) refuse(`secret "${name}" is not defined`);
+  for (const { name } of task.container.configs)
+    if (!names.configs.has(name)) refuse(`config "${name}" is not defined`);
+  for (const dependency of service.dependsOn) {
+    if (dependency.required && !names.services.has(dependency.service))
+      refuse(`it depends on "${dependency.service}", which is not defined`);
+  }
+  const nodes = Math.max(1, tx.list('node').length);
+  if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
+    refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
+  }
+  const fault = placementFault(task);
+  if (fault !== undefined) refuse(fault);
 }
 
 const invalid = (message: string): TsswarmError => new TsswarmError('INVALID_INPUT', message);
@@ -125,16 +168,14 @@ function refuseCycles(services: readonly ServiceSpec[]): void {
 }
 
 /** No two services may publish the same port, whichever project they are of. */
-function refusePortClashes(project: DesiredProject, tx: ReadTransaction): void {
-  const own = new Set(project.services.map(({ name }) => name));
+function refusePortClashes(services: readonly ServiceSpec[], projectName: string, tx: ReadTransaction): void {
+  const own = new Set(services.map(({ name }) => name));
   const others = tx
     .list('service')
-    .filter(
-      (service) => !service.pendingDelete && !(service.projectName === project.name && own.has(service.spec.name)),
-    )
+    .filter((service) => !service.pendingDelete && !(service.projectName === projectName && own.has(service.spec.name)))
     .flatMap((service) => service.ports.map((port) => ({ port, owner: describeOwner(service) })));
   const mine: { port: PublishedPort; owner: string }[] = [];
-  for (const service of project.services) {
+  for (const service of services) {
     for (const port of service.ports) {
       const rival = [...others, ...mine].find((other) => portsClash(port, other.port));
       if (rival !== undefined) {
@@ -150,7 +191,9 @@ function refusePortClashes(project: DesiredProject, tx: ReadTransaction): void {
 }
 
 const describeOwner = (service: Service): string =>
-  `service "${service.spec.composeName}" of project "${service.projectName}"`;
+  service.projectName === ''
+    ? `service "${service.spec.name}"`
+    : `service "${service.spec.composeName}" of project "${service.projectName}"`;
 
 /**
  * Why a network cannot change while it is in use.

@@ -26,14 +26,28 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSe
   const secrets = names((task) => task.spec.container.secrets);
   const configs = names((task) => task.spec.container.configs);
   const networks = tx.list('network').filter((network) => networkIds.has(network.id) || network.pendingDelete);
+  // What a node that is down runs cannot be reached from here; it knows its own by itself.
+  const reachable = (task: Task): boolean =>
+    task.nodeId === nodeId || (task.nodeId !== '' && tx.get('node', task.nodeId)?.status.state !== 'down');
   return {
     tasks,
     networks,
     volumes: tx.list('volume').filter((volume) => volume.pendingDelete && mayHold(tx, volume, nodeId)),
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
-    endpoints: endpoints(tx, networks),
-    ingress: ingress(tx),
+    endpoints: endpoints(tx, networks, reachable),
+    ingress: ingress(tx, reachable),
+  };
+}
+
+/** The set with those of its tasks marked that shall stop and must not yet. */
+export function withDraining(set: AssignmentSet, mustWait: (task: Task) => boolean): AssignmentSet {
+  const isLeaving = ({ desiredState, oneOff, status }: Task): boolean =>
+    (desiredState === 'shutdown' || desiredState === 'remove') && !oneOff && status.state === 'running';
+  if (!set.tasks.some(isLeaving)) return set;
+  return {
+    ...set,
+    tasks: set.tasks.map((task) => (isLeaving(task) && mustWait(task) ? { ...task, draining: true } : task)),
   };
 }
 
@@ -42,13 +56,15 @@ function mayHold(tx: ReadTransaction, { nodeIds = [] }: Volume, nodeId: NodeId):
   return nodeIds.includes(nodeId) || !nodeIds.some((id) => tx.get('node', id) !== undefined);
 }
 
-/** Serving tasks on the networks, with every name that finds them. */
-function endpoints(tx: ReadTransaction, networks: readonly Network[]): NetworkEndpoint[] {
+type Reachable = (task: Task) => boolean;
+
+/** Serving tasks on the networks, with every name that finds them; one that shall stop is found no longer. */
+function endpoints(tx: ReadTransaction, networks: readonly Network[], reachable: Reachable): NetworkEndpoint[] {
   const byId = new Map(networks.map((network) => [network.id, network]));
   const found: NetworkEndpoint[] = [];
   if (byId.size === 0) return found;
   for (const task of tx.list('task')) {
-    if (task.nodeId === '' || !isServing(task)) continue;
+    if (task.nodeId === '' || task.desiredState !== 'running' || !isServing(task) || !reachable(task)) continue;
     const service = tx.get('service', task.serviceId);
     for (const { networkId, ipv4 } of task.addresses) {
       const network = byId.get(networkId);
@@ -75,13 +91,13 @@ function serviceNames(task: Task, service: Service | undefined): string[] {
 }
 
 /** Published ports of services with the serving tasks behind them; empty while none serves, so that a clash shows early. */
-function ingress(tx: ReadTransaction): IngressPort[] {
+function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[] {
   const ports: IngressPort[] = [];
   for (const service of tx.list('service')) {
     if (service.pendingDelete || service.stopped || service.ports.length === 0) continue;
     const backends = tx
       .find('task', 'service', service.id)
-      .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running')
+      .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
       .flatMap((task) => (task.addresses[0] === undefined ? [] : [{ taskId: task.id, ipv4: task.addresses[0].ipv4 }]));
     for (const port of service.ports) {
       if (port.mode === 'ingress') ports.push({ port, serviceId: service.id, backends });

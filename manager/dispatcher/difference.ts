@@ -51,9 +51,21 @@ export function difference(
   };
 }
 
+/** Whether a node leads somebody somewhere before that it does not afterwards: a name or a backend of a port is gone. */
+export function withdraws(before: AssignmentSet, { update, remove }: AssignmentChange): boolean {
+  if (remove.endpoints.length > 0 || remove.ingress.length > 0) return true;
+  if (update.ingress.length === 0) return false;
+  const known = new Map(before.ingress.map((port) => [KEYS.ingress(port), port]));
+  return update.ingress.some((port) => {
+    const kept = new Set<string>(port.backends.map(({ taskId }) => taskId));
+    return (known.get(KEYS.ingress(port))?.backends ?? []).some(({ taskId }) => !kept.has(taskId));
+  });
+}
+
 function same(a: unknown, b: unknown): boolean {
   if (a === b) return true;
-  const [left, right] = [a, b] as { meta?: { version: number }; status?: unknown }[];
+  const [left, right] = [a, b] as { meta?: { version: number }; status?: unknown; draining?: boolean }[];
+  if (left?.draining !== right?.draining) return false;
   if (left?.meta !== undefined && right?.meta !== undefined) {
     return left.meta.version === right.meta.version || (left.status !== undefined && sameBesidesStatus(left, right));
   }

@@ -31,12 +31,12 @@ describe('heartbeats', () => {
     const beat = () => handlers.heartbeat({ sessionId, nodeId }, life.signal);
 
     await set(60_000);
-    assert.deepEqual(await beat(), { heartbeatMs: 60_000 });
+    assert.deepEqual(await beat(), { heartbeatMs: 60_000, leaseMs: 0 });
     await clock.advance(179_000);
     assert.equal(state(), 'ready', 'three periods are given');
 
     await set(500);
-    assert.deepEqual(await beat(), { heartbeatMs: 500 });
+    assert.deepEqual(await beat(), { heartbeatMs: 500, leaseMs: 0 });
     await clock.advance(1_499);
     assert.equal(state(), 'ready');
     await clock.advance(2);

@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../base/clock.ts';
+import { spanWords } from '../../base/clock-skew.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
-import type { NodeId } from '../../base/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { sleep } from '../../base/async.ts';
@@ -9,19 +10,21 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type {
   AssignmentChange,
+  AssignmentSet,
   AssignmentsRequest,
   Node,
   SessionRequest,
+  Task,
   UpdateTaskStatusRequest,
 } from '../../proto/types/index.ts';
 import { heartbeatMs } from '../cluster/spec.ts';
-import type { Store, WriteTransaction } from '../store/types.ts';
-import { assignmentSet } from './assignment-set.ts';
-import { completeChange, difference } from './difference.ts';
+import { Leases, MISSED_HEARTBEATS, leaseFor, leaseMs, lengthOf, storedLength } from '../model/lease.ts';
+import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { assignmentSet, withDraining } from './assignment-set.ts';
+import { completeChange, difference, withdraws } from './difference.ts';
 import { withStatus } from './status.ts';
+import { Withdrawals } from './withdrawals.ts';
 
-/** A node that is silent for so many heartbeats is down. */
-const GRACE = 3;
 /** Commits that follow each other closely are sent as one difference. */
 const GATHER_MS = 1;
 
@@ -29,7 +32,8 @@ interface Session {
   readonly id: string;
   readonly nodeId: NodeId;
   readonly end: AbortController;
-  deadline: Timer;
+  /** It says when it has taken something away. */
+  readonly acknowledges: boolean;
 }
 
 export interface DispatcherOptions {
@@ -56,6 +60,8 @@ export interface Dispatcher {
    * manager that begins to lead: its nodes were another's.
    */
   takeOver(signal: AbortSignal): Promise<void>;
+  /** Until when each node may run what it was assigned: for who gives tasks up. */
+  readonly leases: Pick<Leases, 'isOver'>;
   /** Ends all sessions, as on the loss of leadership. */
   close(): void;
 }
@@ -64,6 +70,12 @@ export interface Dispatcher {
 export function createDispatcher({ store, clock, random, logger: parent, managers }: DispatcherOptions): Dispatcher {
   const logger = parent.child({ component: 'dispatcher' });
   const sessions = new Map<NodeId, Session>();
+  /** Of every node that was heard of: it outlives a session, so that one that begins anew is no loss of the node. */
+  const deadlines = new Map<NodeId, Timer>();
+  const leases = new Leases();
+  /** Called when a node comes up or goes down: the others' endpoints change with it. */
+  const onlookers = new Set<() => void>();
+  const withdrawals = new Withdrawals();
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
 
@@ -76,10 +88,30 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     }
     return session;
   };
-  const arm = (session: Session): Timer =>
-    clock.startTimer(period() * GRACE, () =>
-      session.end.abort(new TsswarmError('DEADLINE_EXCEEDED', 'heartbeat failure')),
+  const arm = (nodeId: NodeId): void => {
+    deadlines.get(nodeId)?.cancel();
+    const silence = period() * MISSED_HEARTBEATS;
+    deadlines.set(
+      nodeId,
+      clock.startTimer(silence, () => {
+        deadlines.delete(nodeId);
+        sessions.get(nodeId)?.end.abort(new TsswarmError('DEADLINE_EXCEEDED', 'heartbeat failure'));
+        void markDown(nodeId, `heartbeat failure: silent for ${spanWords(silence)}`);
+      }),
     );
+  };
+  /**
+   * The lease that a node is given with the answer that is being made. What is stored of it is never less than what the node may
+   * hold: the next leader goes by that.
+   * @param held what the node says that it is under
+   */
+  const promise = (tx: ReadTransaction, nodeId: NodeId, held: number | undefined) => {
+    const node = tx.get('node', nodeId);
+    const length = leaseFor(node, () => tx.list('node'), period());
+    const bound = Math.max(length, held === undefined ? 0 : lengthOf(held));
+    const stored = node?.status.leaseMs;
+    return { length, bound, isStored: stored !== undefined && lengthOf(stored) === bound };
+  };
 
   const handlers: Dispatcher['handlers'] = {
     async *session(request, gone) {
@@ -89,15 +121,23 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         id: newId(random),
         nodeId,
         end: new AbortController(),
-        deadline: clock.startTimer(0, () => undefined),
+        acknowledges: request.acknowledges ?? false,
       };
-      session.deadline = arm(session);
+      arm(nodeId);
       sessions.set(nodeId, session);
-      await store.update((tx) => registerNode(tx, request, clock.now()));
+      if (session.acknowledges) withdrawals.open(session.id);
+      const { length, bound, wasDown } = await store.update((tx) => {
+        const promised = promise(tx, nodeId, request.leaseMs);
+        const wasDown = tx.get('node', nodeId)?.status.state === 'down';
+        registerNode(tx, request, storedLength(promised.bound), clock.now());
+        return { ...promised, wasDown };
+      });
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
+        if (wasDown) for (const tell of onlookers) tell();
         let said = managers?.current() ?? [];
-        yield { sessionId: session.id, heartbeatMs: period(), managers: said };
+        leases.promise(nodeId, bound, clock.monotonic());
+        yield { sessionId: session.id, heartbeatMs: period(), managers: said, leaseMs: storedLength(length) };
         while (!signal.aborted) {
           await changed(managers, signal);
           const now = managers?.current() ?? [];
@@ -107,29 +147,39 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         }
         if (session.end.signal.aborted) throw session.end.signal.reason;
       } finally {
-        session.deadline.cancel();
         session.end.abort(new TsswarmError('UNAVAILABLE', 'the session is over'));
-        if (sessions.get(nodeId) === session) {
-          sessions.delete(nodeId);
-          await markDown(nodeId, messageOf(signal.reason)).catch((error: unknown) =>
-            logger.warn('node state', { reason: messageOf(error) }),
-          );
-        }
+        withdrawals.close(session.id);
+        // The node is up until its deadline: another session may be on its way.
+        if (sessions.get(nodeId) === session) sessions.delete(nodeId);
       }
     },
-    heartbeat(request) {
-      try {
-        const session = demand(request);
-        session.deadline.cancel();
-        session.deadline = arm(session);
-        return Promise.resolve({ heartbeatMs: period() });
-      } catch (error) {
-        return Promise.reject(error as Error);
+    async heartbeat(request) {
+      const session = demand(request);
+      const { nodeId } = session;
+      if (request.goodbye === true) {
+        deadlines.get(nodeId)?.cancel();
+        deadlines.delete(nodeId);
+        session.end.abort(new TsswarmError('UNAVAILABLE', 'the node has said goodbye'));
+        await markDown(nodeId, 'its daemon was stopped');
+        return { heartbeatMs: period() };
       }
+      arm(nodeId);
+      const { length, bound, isStored } = store.view((tx) => promise(tx, nodeId, request.leaseMs));
+      if (!isStored) await store.update((tx) => setLease(tx, nodeId, storedLength(bound)));
+      leases.promise(nodeId, bound, clock.monotonic());
+      return { heartbeatMs: period(), leaseMs: storedLength(length) };
     },
     async *assignments(request, gone) {
       const session = demand(request);
       yield* stream(session, AbortSignal.any([gone, session.end.signal]));
+    },
+    acknowledge(request) {
+      try {
+        withdrawals.acknowledged(demand(request).id, request.sequence);
+        return Promise.resolve({});
+      } catch (error) {
+        return Promise.reject(error as Error);
+      }
     },
     async updateTaskStatus(request) {
       demand(request);
@@ -138,28 +188,57 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     },
   };
 
-  async function* stream({ nodeId }: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
-    const { result: first, watch } = store.viewAndWatch((tx) => assignmentSet(tx, nodeId));
+  /** What a node shall know now, and the version of the store that says so. */
+  const look = (tx: ReadTransaction, { nodeId, id }: Session): { set: AssignmentSet; version: number } => {
+    const mustWait = (task: Task): boolean => {
+      const isPublic = tx.get('service', task.serviceId)?.ports.some(({ mode }) => mode === 'ingress') ?? false;
+      return withdrawals.mustWait(task, id, isPublic, clock.now());
+    };
+    return { set: withDraining(assignmentSet(tx, nodeId), mustWait), version: tx.version };
+  };
+
+  async function* stream(session: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
+    const { result: first, watch } = store.viewAndWatch((tx) => look(tx, session));
     const stop = (): void => watch.close();
     signal.addEventListener('abort', stop, { once: true });
-    let sent = first;
+    let sent = first.set;
     let sequence = 0;
     let dirty = false;
     let open = true;
     let wake: () => void = () => undefined;
+    let limit: Timer | undefined;
+    const lookAgain = (): void => {
+      dirty = true;
+      wake();
+    };
     const watching = (async () => {
       for await (const { changes } of watch) {
         if (changes.every(({ table }) => table === 'node' || table === 'cluster' || table === 'project')) continue;
-        dirty = true;
-        wake();
+        lookAgain();
       }
     })();
     watching.then(
       () => ((open = false), wake()),
       () => ((open = false), wake()),
     );
+    onlookers.add(lookAgain);
+    const draining = (): readonly Task[] => sent.tasks.filter((task) => task.draining === true);
+    const unlisten = withdrawals.onProgress(() => {
+      if (!dirty && draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) lookAgain();
+    });
+    const shown = (version: number, change: AssignmentChange | undefined): void => {
+      const networks = new Set<NetworkId>(sent.networks.map(({ id }) => id));
+      withdrawals.shown(session.id, version, networks, change?.acknowledge === true ? change.sequence : undefined);
+      limit?.cancel();
+      const times = draining().flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
+      if (times.length > 0) limit = clock.startTimer(Math.max(0, Math.min(...times) - clock.now()), lookAgain);
+    };
+    const asking = (change: AssignmentChange, asks: boolean): AssignmentChange =>
+      asks && session.acknowledges ? { ...change, acknowledge: true } : change;
     try {
-      yield completeChange(sent, sequence++);
+      const complete = asking(completeChange(sent, sequence++), true);
+      shown(first.version, complete);
+      yield complete;
       while (open && !signal.aborted) {
         if (!dirty) {
           await new Promise<void>((resolve) => (wake = resolve));
@@ -167,15 +246,21 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         }
         await sleep(clock, GATHER_MS, signal).catch(() => undefined);
         dirty = false;
-        const now = store.view((tx) => assignmentSet(tx, nodeId));
-        const change = difference(sent, now, sequence);
-        sent = now;
+        const now = store.view((tx) => look(tx, session));
+        const found = difference(sent, now.set, sequence);
+        const change = found === undefined ? undefined : asking(found, withdraws(sent, found));
+        for (const id of change?.remove.tasks ?? []) withdrawals.forget(id as TaskId);
+        sent = now.set;
+        shown(now.version, change);
         if (change === undefined) continue;
         sequence++;
         yield change;
       }
     } finally {
+      onlookers.delete(lookAgain);
       signal.removeEventListener('abort', stop);
+      limit?.cancel();
+      unlisten();
       watch.close();
     }
     await watching;
@@ -207,28 +292,38 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
 
   const markDown = async (nodeId: NodeId, message: string): Promise<void> => {
     logger.warn('node down', { nodeId, reason: message });
-    await store.update((tx) => {
-      const node = tx.get('node', nodeId);
-      if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
-    });
+    try {
+      await store.update((tx) => {
+        const node = tx.get('node', nodeId);
+        if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
+      });
+    } catch (error) {
+      // Who leads next finds it out for itself.
+      logger.warn('node state', { nodeId, reason: messageOf(error) });
+    }
+    for (const tell of onlookers) tell();
   };
 
   return {
     handlers,
+    leases,
     async takeOver(signal) {
+      leases.begin(
+        store.view((tx) => tx.list('node')),
+        leaseMs(period()),
+        clock.monotonic(),
+      );
       // Twice as long as for a heartbeat: they have to find out who leads first.
-      await sleep(clock, period() * GRACE * 2, signal).catch(() => undefined);
+      await sleep(clock, period() * MISSED_HEARTBEATS * 2, signal).catch(() => undefined);
       if (signal.aborted) return;
       const silent = store
         .view((tx) => tx.list('node'))
-        .filter(({ id, status }) => status.state === 'ready' && !sessions.has(id));
-      for (const { id } of silent) {
-        await markDown(id, 'did not register with the new leader').catch((error: unknown) =>
-          logger.warn('node state', { reason: messageOf(error) }),
-        );
-      }
+        .filter(({ id, status }) => status.state === 'ready' && !deadlines.has(id));
+      for (const { id } of silent) await markDown(id, 'did not register with the new leader');
     },
     close() {
+      for (const deadline of deadlines.values()) deadline.cancel();
+      deadlines.clear();
       for (const session of sessions.values())
         session.end.abort(new TsswarmError('NOT_LEADER', 'this manager no longer leads'));
     },
@@ -249,9 +344,14 @@ function changed(managers: ManagerAddresses | undefined, signal: AbortSignal): P
   });
 }
 
-function registerNode(tx: WriteTransaction, { nodeId, description }: SessionRequest, now: number): void {
+function setLease(tx: WriteTransaction, id: NodeId, lease: number): void {
+  const node = tx.get('node', id);
+  if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, leaseMs: lease } });
+}
+
+function registerNode(tx: WriteTransaction, { nodeId, description }: SessionRequest, lease: number, now: number): void {
   const known = tx.get('node', nodeId as NodeId);
-  const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '' };
+  const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '', leaseMs: lease };
   if (known !== undefined) {
     const next: Node = { ...known, description, status };
     if (JSON.stringify(next) !== JSON.stringify(known)) tx.update('node', next);

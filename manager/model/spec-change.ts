@@ -17,6 +17,7 @@ const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
   rollback: 'keep',
   // Refused before: it cannot change.
   mode: 'replace',
+  rebalance: 'keep',
 };
 
 const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
@@ -31,6 +32,8 @@ const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
   forceUpdate: 'replace',
   // Tells where to put a task, not what it is: those that run stay where they are.
   placement: 'keep',
+  // The container is told when it starts.
+  fencing: 'replace',
 };
 
 const CONTAINER: Record<keyof ContainerSpec, Effect> = {
@@ -71,6 +74,8 @@ const CONTAINER: Record<keyof ContainerSpec, Effect> = {
   pullPolicy: 'keep',
   pidMode: 'replace',
   ipcMode: 'replace',
+  postStart: 'replace',
+  preStop: 'replace',
 };
 
 /** How two specs of a service differ. */
@@ -100,16 +105,26 @@ export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): Sp
   return { fields, replaces };
 }
 
-/** JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. */
+/**
+ * JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. An empty map is an absent one: what was
+ * read back from the disk has it where it was left out before.
+ */
 export function canonical(value: unknown): string {
   return (
     JSON.stringify(value, (_, inner: unknown) => {
       if (inner instanceof Uint8Array) return Buffer.from(inner).toString('base64');
       if (inner !== null && typeof inner === 'object' && !Array.isArray(inner)) {
-        const sorted = Object.entries(inner).filter(([, field]) => field !== undefined);
+        const sorted = Object.entries(inner).filter(([, field]) => field !== undefined && !isEmptyMap(field));
         return Object.fromEntries(sorted.sort(([a], [b]) => (a < b ? -1 : 1)));
       }
       return inner;
     }) ?? 'undefined'
   );
 }
+
+const isEmptyMap = (value: unknown): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  !Array.isArray(value) &&
+  !(value instanceof Uint8Array) &&
+  Object.values(value).every((field) => field === undefined);

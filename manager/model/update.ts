@@ -102,6 +102,20 @@ export function beginRollback(
 }
 
 /**
+ * Makes an update that has begun a rollback that somebody asked for: by the rules of the version that is left.
+ * @param reason "to revision 3"
+ */
+export function asRollback(begun: Service, left: Service, reason: string): Service {
+  const status = begun.updateStatus;
+  if (status === undefined) return begun;
+  const { rollback, update } = left.spec;
+  const { monitorMs } = update;
+  const config = rollback ?? { ...DEFAULT_ROLLBACK, ...(monitorMs === undefined ? {} : { monitorMs }) };
+  const message = `rolling back: ${reason}`;
+  return { ...begun, updateStatus: { ...status, state: 'rollback_started', message, reason, config } };
+}
+
+/**
  * Goes on with a paused update: the slots that failed are tried again.
  * @returns the service, and the ended tasks that are no longer held against it (to be forgotten)
  */

@@ -1,11 +1,11 @@
-import type { Service, Task } from '../../proto/types/index.ts';
+import type { Revision, Service, Task } from '../../proto/types/index.ts';
 import { slotsOf, currentOf } from '../model/slots.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { ClusterView, PlanBuilder } from './plan.ts';
 
 /**
  * Forgets what nobody needs any more: tasks that are gone from their node, history beyond its limit, deleted services
- * without tasks, and in a project without services its secrets, configs, unused networks, and at last the project.
+ * without tasks, and in a project without services its secrets, configs, unused networks, and at last the project with its history.
  */
 export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
   const tasks = Map.groupBy(view.tasks, (task) => task.serviceId);
@@ -26,6 +26,10 @@ export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
     if (view.networks.some(inProject) || view.volumes.some(inProject)) continue;
     plan.removeProjects.push(project.id);
   }
+  const forgotten = new Set<string>([...gone, ...plan.removeProjects]);
+  if (forgotten.size === 0) return;
+  const isForgotten = ({ projectId, serviceId }: Revision): boolean => forgotten.has(projectId || serviceId);
+  plan.removeRevisions.push(...view.revisions.filter(isForgotten).map(({ id }) => id));
 }
 
 /** Nothing of the task is left anywhere. */

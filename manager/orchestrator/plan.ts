@@ -1,5 +1,22 @@
-import type { NetworkId, ProjectId, SecretId, ConfigId, ServiceId, TaskId } from '../../base/ids.ts';
-import type { Config, Network, Node, Project, Secret, Service, Task, Volume } from '../../proto/types/index.ts';
+import type { NetworkId, ProjectId, RevisionId, SecretId, ConfigId, ServiceId, TaskId } from '../../base/ids.ts';
+import type {
+  Config,
+  Network,
+  Node,
+  Project,
+  Revision,
+  Secret,
+  Service,
+  Task,
+  Volume,
+} from '../../proto/types/index.ts';
+
+/** Wall time, ms, by the clock of the one that leads now. What other leaders wrote down is by their clocks: it can be hours off. */
+export interface LeaderTime {
+  readonly now: number;
+  /** When this one began to lead. */
+  readonly ledSince: number;
+}
 
 /** What the orchestrator sees of the store. */
 export interface ClusterView {
@@ -10,6 +27,7 @@ export interface ClusterView {
   readonly volumes: readonly Volume[];
   readonly secrets: readonly Secret[];
   readonly configs: readonly Config[];
+  readonly revisions: readonly Revision[];
   readonly nodes: readonly Node[];
   /** Tasks kept per slot, the live one included. */
   readonly historyLimit: number;
@@ -26,6 +44,7 @@ export interface Plan {
   readonly removeSecrets: readonly SecretId[];
   readonly removeConfigs: readonly ConfigId[];
   readonly removeProjects: readonly ProjectId[];
+  readonly removeRevisions: readonly RevisionId[];
 }
 
 /** A transaction is limited in size (16 MiB; a task is some kilobytes), and a long one holds up the heartbeats. */
@@ -42,6 +61,7 @@ export class PlanBuilder {
   readonly removeSecrets: SecretId[] = [];
   readonly removeConfigs: ConfigId[] = [];
   readonly removeProjects: ProjectId[] = [];
+  readonly removeRevisions: RevisionId[] = [];
 
   /** As many tasks are made as one transaction shall hold: the others are planned at the next look. */
   get isFull(): boolean {
@@ -75,6 +95,7 @@ export class PlanBuilder {
       removeSecrets: this.removeSecrets,
       removeConfigs: this.removeConfigs,
       removeProjects: this.removeProjects,
+      removeRevisions: this.removeRevisions,
     };
   }
 }

@@ -10,7 +10,7 @@ import type { DependencyVerdict } from './dependencies.ts';
 import { freshStatus, newTask } from './new-task.ts';
 import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
-import type { ClusterView, Plan } from './plan.ts';
+import type { ClusterView, LeaderTime, Plan } from './plan.ts';
 import { DEPENDENCY_FAILED, nextAttempt, nextRestarts, restartDelayMs, willRestart } from '../model/restart.ts';
 import { slotTargets } from './targets.ts';
 import type { ConstraintMatch, SlotTarget } from './targets.ts';
@@ -26,15 +26,19 @@ type Siblings = ReadonlyMap<string, Member>;
 /**
  * What has to change so that tasks are what the services say: slots filled, outdated tasks replaced, ended ones followed
  * by new ones, stopped and deleted services taken down in the reverse order of their dependencies.
- * @param now wall time, ms
  * @param newTaskId called once for every task that is made
  */
-export function reconcile(view: ClusterView, now: number, newTaskId: () => TaskId, matches: ConstraintMatch): Plan {
+export function reconcile(
+  view: ClusterView,
+  time: LeaderTime,
+  newTaskId: () => TaskId,
+  matches: ConstraintMatch,
+): Plan {
   const plan = new PlanBuilder();
   for (const siblings of projectsOf(view).values()) {
     for (const member of siblings.values()) {
       if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan);
-      else tend(member, siblings, view, plan, now, newTaskId, matches);
+      else tend(member, siblings, view, plan, time, newTaskId, matches);
     }
   }
   for (const task of view.tasks) if (task.oneOff) settleOneOff(task, plan);
@@ -77,7 +81,7 @@ function tend(
   siblings: Siblings,
   view: ClusterView,
   plan: PlanBuilder,
-  now: number,
+  time: LeaderTime,
   newTaskId: () => TaskId,
   matches: ConstraintMatch,
 ): void {
@@ -90,10 +94,10 @@ function tend(
   // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
   const open = targets.filter((target) => target.open);
   const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
-  const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, now);
+  const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
-  fillSlots({ service: advanced.service, tasks }, targets, verdict, plan, now, newTaskId);
+  fillSlots({ service: advanced.service, tasks }, targets, verdict, plan, time.now, newTaskId);
 }
 
 function fillSlots(

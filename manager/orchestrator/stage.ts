@@ -18,22 +18,25 @@ import { updateDueAt } from './update.ts';
 export function orchestratorStage(clock: Pick<Clock, 'now'>, random: Random, matches: ConstraintMatch): Stage {
   /** Time goes on between a look and the question when to look again: what fell due in between must not be missed. */
   let lookedAt = 0;
+  let ledSince: number | undefined;
   return {
     name: 'orchestrator',
     concerns: () => true,
     decide(view) {
       lookedAt = clock.now();
-      const plan = reconcile(observe(view), lookedAt, () => newId<TaskId>(random), matches);
+      ledSince ??= lookedAt;
+      const plan = reconcile(observe(view), { now: lookedAt, ledSince }, () => newId<TaskId>(random), matches);
       return isEmptyPlan(plan) ? undefined : (tx) => applyPlan(tx, plan);
     },
     dueAt(view) {
+      const time = { now: lookedAt, ledSince: ledSince ?? lookedAt };
       const times = view
         .list('service')
         .filter((service) => isUpdating(service) && !service.stopped && !service.pendingDelete)
         .flatMap((service) => {
           const tasks = view.find('task', 'service', service.id);
           const numbers = slotTargets(service, tasks, view.list('node'), matches).map(({ slot }) => slot);
-          return updateDueAt(service, slotsOf(tasks), numbers, lookedAt) ?? [];
+          return updateDueAt(service, slotsOf(tasks), numbers, time) ?? [];
         });
       return times.length === 0 ? undefined : Math.min(...times);
     },
@@ -49,6 +52,7 @@ function observe(tx: ReadTransaction): ClusterView {
     volumes: tx.list('volume'),
     secrets: tx.list('secret'),
     configs: tx.list('config'),
+    revisions: tx.list('revision'),
     nodes: tx.list('node'),
     historyLimit: tx.list('cluster')[0]?.spec.taskHistoryLimit ?? DEFAULT_HISTORY_LIMIT,
   };
@@ -64,4 +68,5 @@ function applyPlan(tx: WriteTransaction, plan: Plan): void {
   for (const id of plan.removeSecrets) tx.remove('secret', id);
   for (const id of plan.removeConfigs) tx.remove('config', id);
   for (const id of plan.removeProjects) tx.remove('project', id);
+  for (const id of plan.removeRevisions) tx.remove('revision', id);
 }

@@ -4,7 +4,7 @@ import type { Slot } from '../model/slots.ts';
 import { willRestart } from '../model/restart.ts';
 import { isFinal, isLive, isServing, mayRun } from '../model/task-state.ts';
 import { beginRollback, isUpdating, updateRules } from '../model/update.ts';
-import type { PlanBuilder } from './plan.ts';
+import type { LeaderTime, PlanBuilder } from './plan.ts';
 
 /** A new task that does not serve after this long has failed its update, whatever it waits for (swarmkit waits for ever). */
 export const PROGRESS_DEADLINE_MS = 10 * 60_000;
@@ -34,11 +34,12 @@ export function advanceUpdate(
   slots: Slots,
   targets: readonly number[],
   plan: PlanBuilder,
-  now: number,
+  time: LeaderTime,
 ): { readonly service: Service; readonly again: boolean } {
   const status = service.updateStatus;
   if (status === undefined || !isUpdating(service)) return { service, again: false };
-  const judged = judgeUpdate(service, status, slots, targets, now);
+  const { now } = time;
+  const judged = judgeUpdate(service, status, slots, targets, time);
   const { failed, reason, entries } = judged;
   const { maxFailureRatio, failureAction } = updateRules(service);
   const progress = { ...status, failed, slots: entries, reason: status.reason || reason };
@@ -93,13 +94,13 @@ export function advanceUpdate(
 /**
  * When an update that is under way has something to do although nothing changes: a task has been watched for long enough, a
  * delay or the progress deadline is over.
- * @param lookedAt when the orchestrator looked last: what was due then has been done
+ * @param time when the orchestrator looked last: what was due then has been done
  */
 export function updateDueAt(
   service: Service,
   slots: Slots,
   targets: readonly number[],
-  lookedAt: number,
+  time: LeaderTime,
 ): number | undefined {
   const status = service.updateStatus;
   if (status === undefined || !isUpdating(service)) return undefined;
@@ -111,9 +112,10 @@ export function updateDueAt(
   }
   for (const number of targets) {
     const current = currentOf(slots.get(number) ?? [], service);
-    if (current?.specVersion === service.specVersion && !isFinal(current)) times.push(deadlineOf(current, status));
+    if (current?.specVersion === service.specVersion && !isFinal(current))
+      times.push(deadlineOf(current, status, time));
   }
-  const ahead = times.filter((time) => time > lookedAt);
+  const ahead = times.filter((at) => at > time.now);
   return ahead.length === 0 ? undefined : Math.min(...ahead);
 }
 
@@ -122,10 +124,14 @@ function judgeUpdate(
   status: UpdateStatus,
   slots: Slots,
   targets: readonly number[],
-  now: number,
+  time: LeaderTime,
 ): Judgement {
+  const { now } = time;
   const { monitorMs } = updateRules(service);
-  const known = new Map(status.slots.map((entry) => [entry.slot, entry]));
+  // What another leader noted can be later than now: nothing is to wait until its clock would say so.
+  const known = new Map(
+    status.slots.map((entry) => [entry.slot, entry.since > now ? { ...entry, since: now } : entry]),
+  );
   const failed = new Set(status.failed.filter((number) => targets.includes(number)));
   const entries: UpdatedSlot[] = [];
   let reason = '';
@@ -143,7 +149,7 @@ function judgeUpdate(
       continue;
     }
     if (current === undefined) continue;
-    const failure = failureOf(fresh, current, status, now);
+    const failure = failureOf(fresh, current, status, time);
     if (failure !== '') {
       failed.add(number);
       reason ||= failure;
@@ -164,7 +170,7 @@ function judgeUpdate(
 }
 
 /** Why a slot's new tasks have failed; empty: they have not. The loss or drain of a node is nobody's failure. */
-function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, now: number): string {
+function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, time: LeaderTime): string {
   for (const task of fresh) {
     const { state, exitCode, error } = task.status;
     const ended = state === 'failed' || state === 'rejected' || (state === 'complete' && willRestart(task));
@@ -178,13 +184,14 @@ function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, 
   if (state === 'running' && health === 'unhealthy') {
     return `container "${current.name}": it is unhealthy${message === '' ? '' : ` (${message})`}`;
   }
-  if (now < deadlineOf(current, status)) return '';
+  if (time.now < deadlineOf(current, status, time)) return '';
   const where = health === 'starting' && state === 'running' ? 'its health check has not passed' : message || state;
   return `container "${current.name}": not ready after ${PROGRESS_DEADLINE_MS / 60_000} minutes: ${where}`;
 }
 
-const deadlineOf = (task: Task, { startedAt }: UpdateStatus): number =>
-  Math.max(task.meta.createdAt, startedAt) + PROGRESS_DEADLINE_MS;
+/** No leader gives up before it has seen for the whole time itself that nothing goes on: a new one whose clock is ahead would at once. */
+const deadlineOf = (task: Task, { startedAt }: UpdateStatus, { ledSince }: LeaderTime): number =>
+  Math.max(task.meta.createdAt, startedAt, ledSince) + PROGRESS_DEADLINE_MS;
 
 function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
   return (
@@ -193,7 +200,12 @@ function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
     before.slots.length === after.slots.length &&
     before.slots.every((entry, index) => {
       const other = after.slots[index];
-      return other?.slot === entry.slot && other.taskId === entry.taskId && other.passed === entry.passed;
+      return (
+        other?.slot === entry.slot &&
+        other.taskId === entry.taskId &&
+        other.passed === entry.passed &&
+        other.since === entry.since
+      );
     })
   );
 }
@@ -229,11 +241,15 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
 
 /**
  * Tasks of an update that was given up, in a slot that nothing of the present spec is in yet: the one that serves goes on until it is
- * replaced, those beside it end now, so that a new update never makes a third one run.
+ * replaced, those beside it end now, so that a new update never makes a third one run. So does one that was not let start yet:
+ * nobody lets it start any more, and the slot, with nothing in it, would wait for its turn, in a paused update for ever.
  */
 export function givenUp(slot: Slot, service: Service): readonly Task[] {
   if (currentOf(slot, service)?.specVersion === service.specVersion) return [];
   const live = slot.filter(isLive);
-  const kept = live.findLast(isServing) ?? live[0];
+  const kept = live.findLast(isServing) ?? live.find((task) => !isWaiting(task));
   return live.filter((task) => task !== kept);
 }
+
+/** It waits for the task before it or for a dependency, and runs only when the orchestrator says so. */
+const isWaiting = ({ desiredState, held }: Task): boolean => desiredState === 'ready' || held;

@@ -17,6 +17,8 @@ export interface DiskListener {
   /** Appends and truncations up to this number are on disk. */
   persisted(sequence: number): void;
   send(to: Server, message: RaftMessage): void;
+  /** Calls `work` when everything that belongs into one sync has been pushed. */
+  afterTurn(work: () => void): void;
   /** The disk failed. A failed sync is never tried again: the kernel may have dropped the pages (fsync errors are final). */
   failed(cause: unknown): void;
 }
@@ -43,7 +45,7 @@ export class DiskQueue {
     this.#tasks.push(task);
     if (this.#active) return;
     this.#active = true;
-    this.#running = this.#run();
+    this.#running = new Promise<void>((resolve) => this.#listener.afterTurn(resolve)).then(() => this.#run());
   }
 
   /** Resolves when nothing is left to do. */
@@ -53,8 +55,6 @@ export class DiskQueue {
 
   async #run(): Promise<void> {
     try {
-      // What is pushed in the same turn goes into the same sync.
-      await Promise.resolve();
       while (this.#tasks.length > 0) {
         const tasks = this.#tasks;
         const alone = tasks.findIndex(({ kind }) => kind === 'run');

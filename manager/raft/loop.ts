@@ -144,6 +144,7 @@ class Driver implements Raft {
         if (message.term >= core.term) this.#post(to, message);
       },
       failed: (cause) => this.#fail(cause),
+      afterTurn: (work) => void options.clock.startTimer(0, work),
     });
   }
 
@@ -333,10 +334,11 @@ class Driver implements Raft {
     }
   }
 
+  /** What one turn of the event loop brings, proposals of many clients above all, goes out together. */
   #endTurn(): void {
     if (this.#turnPending) return;
     this.#turnPending = true;
-    queueMicrotask(() => {
+    this.#options.clock.startTimer(0, () => {
       this.#turnPending = false;
       if (this.#dead !== undefined || this.#closed) return;
       try {

@@ -4,7 +4,7 @@ import type { PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { nodeTest } from './constraints.ts';
 import type { NodeTest } from './constraints.ts';
 import { peersKey } from './node-entry.ts';
-import { localVolumesOf } from './volumes.ts';
+import { localVolumesOf } from '../model/volumes.ts';
 
 /** What tasks of one kind ask of a node. */
 export interface Demand {

@@ -6,7 +6,7 @@ import { STANDING, applying, passesAll } from './filters.ts';
 import { NodeEntry, increase, isReplica, peersKey } from './node-entry.ts';
 import { branchesOf } from './spread.ts';
 import type { Branches, Peers } from './spread.ts';
-import { localVolumesOf, madeItsVolumes } from './volumes.ts';
+import { localVolumesOf, madeItsVolumes } from '../model/volumes.ts';
 
 /** Lists of nodes are kept for this many different constraints and preferences. */
 const MAX_KEPT_LISTS = 1000;

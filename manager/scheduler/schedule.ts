@@ -13,7 +13,7 @@ import type { NodeEntry } from './node-entry.ts';
 import { NodeIndex } from './node-index.ts';
 import type { WaitingGroup } from './node-index.ts';
 import { SpreadTree, lightest } from './spread.ts';
-import { localVolumesOf, madeItsVolumes } from './volumes.ts';
+import { localVolumesOf, madeItsVolumes } from '../model/volumes.ts';
 
 /** What the scheduler sees of the store. Objects are frozen: a changed one is another one. */
 export interface SchedulerView {

@@ -26,6 +26,7 @@ export const TABLES: { readonly [T in TableName]: TableDefinition<T> } = {
   volume: owned(),
   secret: owned(),
   config: owned(),
+  revision: { indexes: { owner: ({ projectId, serviceId }) => projectId || serviceId } },
 };
 
 export const TABLE_NAMES = Object.keys(TABLES) as readonly TableName[];

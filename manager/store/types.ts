@@ -4,6 +4,7 @@ import type {
   Network,
   Node,
   Project,
+  Revision,
   Secret,
   Service,
   Task,
@@ -21,6 +22,7 @@ export interface Tables {
   readonly volume: Volume;
   readonly secret: Secret;
   readonly config: Config;
+  readonly revision: Revision;
 }
 
 export type TableName = keyof Tables;
@@ -36,6 +38,8 @@ export interface Indexes {
   readonly volume: 'project' | 'name';
   readonly secret: 'project' | 'name';
   readonly config: 'project' | 'name';
+  /** Id of the project, or of the service of no project. */
+  readonly revision: 'owner';
 }
 
 /** A consistent view of the whole store. Objects are frozen: change by making new ones. */

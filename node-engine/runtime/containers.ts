@@ -321,6 +321,7 @@ export class ContainerService implements Containers {
               ? ''
               : await this.#parts.seccomp.programPath(profile, config.process.capabilities.bounding),
           stdin: record.spec.openStdin,
+          ...(record.fenced === true ? { leasePath: this.#parts.leasePath } : {}),
         });
         if (entry.status.state === 'exited') entry.exited = nextExit();
         entry.status = { ...CREATED, state: 'running', startedAt: clock.now(), process };

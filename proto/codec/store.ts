@@ -1,4 +1,15 @@
-import type { Cluster, Config, Network, Node, Project, Secret, Service, Task, Volume } from '../types/index.ts';
+import type {
+  Cluster,
+  Config,
+  Network,
+  Node,
+  Project,
+  Revision,
+  Secret,
+  Service,
+  Task,
+  Volume,
+} from '../types/index.ts';
 import { codec } from './message.ts';
 
 /** The stored object with its table's name as the only key, as a protobuf oneof is. */
@@ -12,6 +23,7 @@ export interface StoredObject {
   readonly volume?: Volume;
   readonly secret?: Secret;
   readonly config?: Config;
+  readonly revision?: Revision;
 }
 
 /** One change of a committed transaction, as the Raft log keeps it: whole objects, so that applying needs no logic. */

@@ -1939,6 +1939,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.dns = [];
                 this.dnsSearch = [];
                 this.dnsOptions = [];
+                this.postStart = [];
+                this.preStop = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -1981,6 +1983,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ContainerSpec.prototype.pullPolicy = "";
             ContainerSpec.prototype.pidMode = "";
             ContainerSpec.prototype.ipcMode = "";
+            ContainerSpec.prototype.postStart = $util.emptyArray;
+            ContainerSpec.prototype.preStop = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -2115,6 +2119,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(282).string(m.pidMode);
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode") && m.ipcMode !== "")
                     w.uint32(290).string(m.ipcMode);
+                if (m.postStart != null && m.postStart.length) {
+                    for (var i = 0; i < m.postStart.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.postStart[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.preStop != null && m.preStop.length) {
+                    for (var i = 0; i < m.preStop.length; ++i)
+                        $root.tsswarm.v1.Hook.encode(m.preStop[i], w.uint32(410).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -2506,6 +2518,22 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipcMode;
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.postStart && m.postStart.length))
+                                m.postStart = [];
+                            m.postStart.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.preStop && m.preStop.length))
+                                m.preStop = [];
+                            m.preStop.push($root.tsswarm.v1.Hook.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -2789,6 +2817,26 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipcMode = $String(d.ipcMode);
                     }
                 }
+                if (d.postStart) {
+                    if (!$Array.isArray(d.postStart))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: array expected");
+                    m.postStart = $Array(d.postStart.length);
+                    for (var i = 0; i < d.postStart.length; ++i) {
+                        if (!$util.isObject(d.postStart[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.postStart: object expected");
+                        m.postStart[i] = $root.tsswarm.v1.Hook.fromObject(d.postStart[i], q + 1);
+                    }
+                }
+                if (d.preStop) {
+                    if (!$Array.isArray(d.preStop))
+                        throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: array expected");
+                    m.preStop = $Array(d.preStop.length);
+                    for (var i = 0; i < d.preStop.length; ++i) {
+                        if (!$util.isObject(d.preStop[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSpec.preStop: object expected");
+                        m.preStop[i] = $root.tsswarm.v1.Hook.fromObject(d.preStop[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -2815,6 +2863,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.dns = [];
                     d.dnsSearch = [];
                     d.dnsOptions = [];
+                    d.postStart = [];
+                    d.preStop = [];
                 }
                 if (o.objects || o.defaults) {
                     d.labels = {};
@@ -3018,6 +3068,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ipcMode != null && $Object.hasOwnProperty.call(m, "ipcMode")) {
                     d.ipcMode = m.ipcMode;
                 }
+                if (m.postStart && m.postStart.length) {
+                    d.postStart = $Array(m.postStart.length);
+                    for (var j = 0; j < m.postStart.length; ++j) {
+                        d.postStart[j] = $root.tsswarm.v1.Hook.toObject(m.postStart[j], o, q + 1);
+                    }
+                }
+                if (m.preStop && m.preStop.length) {
+                    d.preStop = $Array(m.preStop.length);
+                    for (var j = 0; j < m.preStop.length; ++j) {
+                        d.preStop[j] = $root.tsswarm.v1.Hook.toObject(m.preStop[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3032,6 +3094,235 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ContainerSpec;
+        })();
+
+        v1.Hook = (function() {
+
+            const Hook = function (p) {
+                this.command = [];
+                this.env = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Hook.prototype.command = $util.emptyArray;
+            Hook.prototype.user = "";
+            Hook.prototype.privileged = false;
+            Hook.prototype.workingDir = "";
+            Hook.prototype.env = $util.emptyArray;
+
+            Hook.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.command != null && m.command.length) {
+                    for (var i = 0; i < m.command.length; ++i)
+                        w.uint32(10).string(m.command[i]);
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(18).string(m.user);
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged") && m.privileged !== false)
+                    w.uint32(24).bool(m.privileged);
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir") && m.workingDir !== "")
+                    w.uint32(34).string(m.workingDir);
+                if (m.env != null && m.env.length) {
+                    for (var i = 0; i < m.env.length; ++i)
+                        w.uint32(42).string(m.env[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Hook.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Hook();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.command && m.command.length))
+                                m.command = [];
+                            m.command.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.privileged = v;
+                            else
+                                delete m.privileged;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.workingDir = v;
+                            else
+                                delete m.workingDir;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.env && m.env.length))
+                                m.env = [];
+                            m.env.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Hook.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Hook)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Hook: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Hook();
+                if (d.command) {
+                    if (!$Array.isArray(d.command))
+                        throw $TypeError(".tsswarm.v1.Hook.command: array expected");
+                    m.command = $Array(d.command.length);
+                    for (var i = 0; i < d.command.length; ++i) {
+                        m.command[i] = $String(d.command[i]);
+                    }
+                }
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.privileged != null) {
+                    if (d.privileged) {
+                        m.privileged = $Boolean(d.privileged);
+                    }
+                }
+                if (d.workingDir != null) {
+                    if (typeof d.workingDir !== "string" || d.workingDir.length) {
+                        m.workingDir = $String(d.workingDir);
+                    }
+                }
+                if (d.env) {
+                    if (!$Array.isArray(d.env))
+                        throw $TypeError(".tsswarm.v1.Hook.env: array expected");
+                    m.env = $Array(d.env.length);
+                    for (var i = 0; i < d.env.length; ++i) {
+                        m.env[i] = $String(d.env[i]);
+                    }
+                }
+                return m;
+            };
+
+            Hook.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.command = [];
+                    d.env = [];
+                }
+                if (o.defaults) {
+                    d.user = "";
+                    d.privileged = false;
+                    d.workingDir = "";
+                }
+                if (m.command && m.command.length) {
+                    d.command = $Array(m.command.length);
+                    for (var j = 0; j < m.command.length; ++j) {
+                        d.command[j] = m.command[j];
+                    }
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.privileged != null && $Object.hasOwnProperty.call(m, "privileged")) {
+                    d.privileged = m.privileged;
+                }
+                if (m.workingDir != null && $Object.hasOwnProperty.call(m, "workingDir")) {
+                    d.workingDir = m.workingDir;
+                }
+                if (m.env && m.env.length) {
+                    d.env = $Array(m.env.length);
+                    for (var j = 0; j < m.env.length; ++j) {
+                        d.env[j] = m.env[j];
+                    }
+                }
+                return d;
+            };
+
+            Hook.prototype.toJSON = function() {
+                return Hook.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Hook.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Hook";
+            };
+
+            return Hook;
         })();
 
         v1.ResourceLimits = (function() {
@@ -3335,6 +3626,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.ResourceReservations = (function() {
 
             const ResourceReservations = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -3343,6 +3635,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ResourceReservations.prototype.nanoCpus = null;
             ResourceReservations.prototype.memoryBytes = null;
+            ResourceReservations.prototype.generic = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -3369,6 +3662,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes"))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3414,6 +3711,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 break;
                             m.memoryBytes = r.int64();
                             m._memoryBytes = "memoryBytes";
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -3463,6 +3768,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.memoryBytes === "object")
                         m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.ResourceReservations.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.ResourceReservations.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -3474,6 +3789,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (m.nanoCpus != null && $Object.hasOwnProperty.call(m, "nanoCpus")) {
                     if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
                         d.nanoCpus = typeof m.nanoCpus === "number" ? $BigInt(m.nanoCpus) : $util.Long.fromBits(m.nanoCpus.low >>> 0, m.nanoCpus.high >>> 0, false).toBigInt();
@@ -3490,6 +3808,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -3504,6 +3828,201 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ResourceReservations;
+        })();
+
+        v1.GenericResource = (function() {
+
+            const GenericResource = function (p) {
+                this.names = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            GenericResource.prototype.kind = "";
+            GenericResource.prototype.count = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            GenericResource.prototype.names = $util.emptyArray;
+
+            GenericResource.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind") && m.kind !== "")
+                    w.uint32(10).string(m.kind);
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count") && (typeof m.count === "object" ? m.count.low || m.count.high : m.count !== 0))
+                    w.uint32(16).int64(m.count);
+                if (m.names != null && m.names.length) {
+                    for (var i = 0; i < m.names.length; ++i)
+                        w.uint32(26).string(m.names[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            GenericResource.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.GenericResource();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.kind = v;
+                            else
+                                delete m.kind;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.count = v;
+                            else
+                                delete m.count;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.names && m.names.length))
+                                m.names = [];
+                            m.names.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            GenericResource.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.GenericResource)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.GenericResource: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.GenericResource();
+                if (d.kind != null) {
+                    if (typeof d.kind !== "string" || d.kind.length) {
+                        m.kind = $String(d.kind);
+                    }
+                }
+                if (d.count != null) {
+                    if (typeof d.count === "object" ? d.count.low || d.count.high : $Number(d.count) !== 0) {
+                        if ($util.Long)
+                            m.count = $util.Long.fromValue(d.count, false);
+                        else if (typeof d.count === "string")
+                            m.count = $parseInt(d.count, 10);
+                        else if (typeof d.count === "number")
+                            m.count = d.count;
+                        else if (typeof d.count === "object")
+                            m.count = new $util.LongBits(d.count.low >>> 0, d.count.high >>> 0).toNumber();
+                    }
+                }
+                if (d.names) {
+                    if (!$Array.isArray(d.names))
+                        throw $TypeError(".tsswarm.v1.GenericResource.names: array expected");
+                    m.names = $Array(d.names.length);
+                    for (var i = 0; i < d.names.length; ++i) {
+                        m.names[i] = $String(d.names[i]);
+                    }
+                }
+                return m;
+            };
+
+            GenericResource.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.names = [];
+                }
+                if (o.defaults) {
+                    d.kind = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.count = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.count = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
+                }
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.count = typeof m.count === "number" ? $BigInt(m.count) : $util.Long.fromBits(m.count.low >>> 0, m.count.high >>> 0, false).toBigInt();
+                    else if (typeof m.count === "number")
+                        d.count = o.longs === $String ? $String(m.count) : m.count;
+                    else
+                        d.count = o.longs === $String ? $util.Long.prototype.toString.call(m.count) : o.longs === $Number ? new $util.LongBits(m.count.low >>> 0, m.count.high >>> 0).toNumber() : m.count;
+                }
+                if (m.names && m.names.length) {
+                    d.names = $Array(m.names.length);
+                    for (var j = 0; j < m.names.length; ++j) {
+                        d.names[j] = m.names[j];
+                    }
+                }
+                return d;
+            };
+
+            GenericResource.prototype.toJSON = function() {
+                return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            GenericResource.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.GenericResource";
+            };
+
+            return GenericResource;
         })();
 
         v1.ClusterSpec = (function() {
@@ -3528,6 +4047,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.autoLock = null;
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
+            ClusterSpec.prototype.revisionLimit = null;
 
             let $oneOfFields;
 
@@ -3567,6 +4087,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_revisionLimit", {
+                get: $util.oneOfGetter($oneOfFields = ["revisionLimit"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -3600,6 +4126,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.externalCas.length; ++i)
                         $root.tsswarm.v1.ExternalCa.encode(m.externalCas[i], w.uint32(210).fork(), q + 1).ldelim();
                 }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
+                    w.uint32(216).int32(m.revisionLimit);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3718,6 +4246,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalCas.push($root.tsswarm.v1.ExternalCa.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 27: {
+                            if (u !== 0)
+                                break;
+                            m.revisionLimit = r.int32();
+                            m._revisionLimit = "revisionLimit";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -3817,6 +4352,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalCas[i] = $root.tsswarm.v1.ExternalCa.fromObject(d.externalCas[i], q + 1);
                     }
                 }
+                if (d.revisionLimit != null) {
+                    m.revisionLimit = d.revisionLimit | 0;
+                }
                 return m;
             };
 
@@ -3890,6 +4428,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.externalCas.length; ++j) {
                         d.externalCas[j] = $root.tsswarm.v1.ExternalCa.toObject(m.externalCas[j], o, q + 1);
                     }
+                }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
+                    d.revisionLimit = m.revisionLimit;
                 }
                 return d;
             };
@@ -5320,6 +5861,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeResources = (function() {
 
             const NodeResources = function (p) {
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -5328,6 +5870,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeResources.prototype.nanoCpus = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             NodeResources.prototype.memoryBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            NodeResources.prototype.generic = $util.emptyArray;
 
             NodeResources.encode = function (m, w, q) {
                 if (!w)
@@ -5340,6 +5883,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(8).int64(m.nanoCpus);
                 if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes") && (typeof m.memoryBytes === "object" ? m.memoryBytes.low || m.memoryBytes.high : m.memoryBytes !== 0))
                     w.uint32(16).int64(m.memoryBytes);
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(162).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5389,6 +5936,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 m.memoryBytes = v;
                             else
                                 delete m.memoryBytes;
+                            continue;
+                        }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -5442,6 +5997,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.NodeResources.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.NodeResources.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -5453,6 +6018,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.generic = [];
+                }
                 if (o.defaults) {
                     if ($util.Long) {
                         var n = new $util.Long(0, 0, false);
@@ -5480,6 +6048,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.memoryBytes = o.longs === $String ? $String(m.memoryBytes) : m.memoryBytes;
                     else
                         d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
+                }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -5882,6 +6456,15 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeStatus.prototype.state = "";
             NodeStatus.prototype.message = "";
             NodeStatus.prototype.address = "";
+            NodeStatus.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeStatus.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NodeStatus.encode = function (m, w, q) {
                 if (!w)
@@ -5896,6 +6479,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.message);
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
                     w.uint32(26).string(m.address);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(160).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -5956,6 +6541,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.address;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -5998,6 +6590,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.address = $String(d.address);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -6022,6 +6624,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
                     d.address = m.address;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -7484,12 +8094,19 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.constraints = $util.emptyArray;
             TaskSpec.prototype.forceUpdate = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             TaskSpec.prototype.placement = null;
+            TaskSpec.prototype.fencing = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskSpec.prototype, "_placement", {
                 get: $util.oneOfGetter($oneOfFields = ["placement"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskSpec.prototype, "_fencing", {
+                get: $util.oneOfGetter($oneOfFields = ["fencing"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -7524,6 +8141,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(72).int64(m.forceUpdate);
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement"))
                     $root.tsswarm.v1.Placement.encode(m.placement, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing"))
+                    w.uint32(482).string(m.fencing);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7628,6 +8247,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._placement = "placement";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.fencing = r.stringVerify();
+                            m._fencing = "fencing";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7720,6 +8346,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.TaskSpec.placement: object expected");
                     m.placement = $root.tsswarm.v1.Placement.fromObject(d.placement, q + 1);
                 }
+                if (d.fencing != null) {
+                    m.fencing = $String(d.fencing);
+                }
                 return m;
             };
 
@@ -7788,6 +8417,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.placement != null && $Object.hasOwnProperty.call(m, "placement")) {
                     d.placement = $root.tsswarm.v1.Placement.toObject(m.placement, o, q + 1);
+                }
+                if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing")) {
+                    d.fencing = m.fencing;
                 }
                 return d;
             };
@@ -8645,12 +9277,19 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateStatus.prototype.slots = $util.emptyArray;
             UpdateStatus.prototype.reason = "";
             UpdateStatus.prototype.config = null;
+            UpdateStatus.prototype.kind = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(UpdateStatus.prototype, "_config", {
                 get: $util.oneOfGetter($oneOfFields = ["config"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateStatus.prototype, "_kind", {
+                get: $util.oneOfGetter($oneOfFields = ["kind"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -8684,6 +9323,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(74).string(m.reason);
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
                     $root.tsswarm.v1.UpdateConfig.encode(m.config, w.uint32(82).fork(), q + 1).ldelim();
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind"))
+                    w.uint32(482).string(m.kind);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8809,6 +9450,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._config = "config";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.kind = r.stringVerify();
+                            m._kind = "kind";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8915,6 +9563,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateStatus.config: object expected");
                     m.config = $root.tsswarm.v1.UpdateConfig.fromObject(d.config, q + 1);
                 }
+                if (d.kind != null) {
+                    m.kind = $String(d.kind);
+                }
                 return m;
             };
 
@@ -9001,6 +9652,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config")) {
                     d.config = $root.tsswarm.v1.UpdateConfig.toObject(m.config, o, q + 1);
+                }
+                if (m.kind != null && $Object.hasOwnProperty.call(m, "kind")) {
+                    d.kind = m.kind;
                 }
                 return d;
             };
@@ -9202,6 +9856,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ServiceSpec.prototype.containerName = "";
             ServiceSpec.prototype.rollback = null;
             ServiceSpec.prototype.mode = null;
+            ServiceSpec.prototype.rebalance = null;
 
             let $oneOfFields;
 
@@ -9214,6 +9869,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ServiceSpec.prototype, "_mode", {
                 get: $util.oneOfGetter($oneOfFields = ["mode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_rebalance", {
+                get: $util.oneOfGetter($oneOfFields = ["rebalance"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9253,6 +9914,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.UpdateConfig.encode(m.rollback, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode"))
                     w.uint32(170).string(m.mode);
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance"))
+                    w.uint32(482).string(m.rebalance);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -9400,6 +10063,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._mode = "mode";
                             continue;
                         }
+                    case 60: {
+                            if (u !== 2)
+                                break;
+                            m.rebalance = r.stringVerify();
+                            m._rebalance = "rebalance";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -9495,6 +10165,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.mode != null) {
                     m.mode = $String(d.mode);
                 }
+                if (d.rebalance != null) {
+                    m.rebalance = $String(d.rebalance);
+                }
                 return m;
             };
 
@@ -9565,6 +10238,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
                     d.mode = m.mode;
+                }
+                if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance")) {
+                    d.rebalance = m.rebalance;
                 }
                 return d;
             };
@@ -10571,6 +11247,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.addresses = [];
                 this.ports = [];
                 this.restartedAt = [];
+                this.generic = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -10601,12 +11278,27 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.held = false;
             Task.prototype.boundNode = null;
             Task.prototype.restartedAt = $util.emptyArray;
+            Task.prototype.generic = $util.emptyArray;
+            Task.prototype.service = null;
+            Task.prototype.draining = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_boundNode", {
                 get: $util.oneOfGetter($oneOfFields = ["boundNode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_service", {
+                get: $util.oneOfGetter($oneOfFields = ["service"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_draining", {
+                get: $util.oneOfGetter($oneOfFields = ["draining"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -10670,6 +11362,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.restartedAt != null && m.restartedAt.length) {
                     w.uint32(330).int64s(m.restartedAt);
                 }
+                if (m.generic != null && m.generic.length) {
+                    for (var i = 0; i < m.generic.length; ++i)
+                        $root.tsswarm.v1.GenericResource.encode(m.generic[i], w.uint32(402).fork(), q + 1).ldelim();
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service"))
+                    $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
+                    w.uint32(416).bool(m.draining);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10911,6 +11611,28 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt.push(r.int64());
                             continue;
                         }
+                    case 50: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.generic && m.generic.length))
+                                m.generic = [];
+                            m.generic.push($root.tsswarm.v1.GenericResource.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 51: {
+                            if (u !== 2)
+                                break;
+                            m.service = $root.tsswarm.v1.ServiceAnnotations.decode(r, r.size(), $undefined, q + 1, m.service);
+                            m._service = "service";
+                            continue;
+                        }
+                    case 52: {
+                            if (u !== 0)
+                                break;
+                            m.draining = r.bool();
+                            m._draining = "draining";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11111,6 +11833,24 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartedAt[i] = new $util.LongBits(d.restartedAt[i].low >>> 0, d.restartedAt[i].high >>> 0).toNumber();
                     }
                 }
+                if (d.generic) {
+                    if (!$Array.isArray(d.generic))
+                        throw $TypeError(".tsswarm.v1.Task.generic: array expected");
+                    m.generic = $Array(d.generic.length);
+                    for (var i = 0; i < d.generic.length; ++i) {
+                        if (!$util.isObject(d.generic[i]))
+                            throw $TypeError(".tsswarm.v1.Task.generic: object expected");
+                        m.generic[i] = $root.tsswarm.v1.GenericResource.fromObject(d.generic[i], q + 1);
+                    }
+                }
+                if (d.service != null) {
+                    if (!$util.isObject(d.service))
+                        throw $TypeError(".tsswarm.v1.Task.service: object expected");
+                    m.service = $root.tsswarm.v1.ServiceAnnotations.fromObject(d.service, q + 1);
+                }
+                if (d.draining != null) {
+                    m.draining = $Boolean(d.draining);
+                }
                 return m;
             };
 
@@ -11126,6 +11866,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.addresses = [];
                     d.ports = [];
                     d.restartedAt = [];
+                    d.generic = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -11280,6 +12021,18 @@ export const tsswarm = $root.tsswarm = (() => {
                             d.restartedAt[j] = o.longs === $String ? $util.Long.prototype.toString.call(m.restartedAt[j]) : o.longs === $Number ? new $util.LongBits(m.restartedAt[j].low >>> 0, m.restartedAt[j].high >>> 0).toNumber() : m.restartedAt[j];
                     }
                 }
+                if (m.generic && m.generic.length) {
+                    d.generic = $Array(m.generic.length);
+                    for (var j = 0; j < m.generic.length; ++j) {
+                        d.generic[j] = $root.tsswarm.v1.GenericResource.toObject(m.generic[j], o, q + 1);
+                    }
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = $root.tsswarm.v1.ServiceAnnotations.toObject(m.service, o, q + 1);
+                }
+                if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
+                    d.draining = m.draining;
+                }
                 return d;
             };
 
@@ -11294,6 +12047,198 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Task;
+        })();
+
+        v1.ServiceAnnotations = (function() {
+
+            const ServiceAnnotations = function (p) {
+                this.labels = {};
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ServiceAnnotations.prototype.name = "";
+            ServiceAnnotations.prototype.labels = $util.emptyObject;
+
+            ServiceAnnotations.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.labels != null && $Object.hasOwnProperty.call(m, "labels")) {
+                    for (var ks = $Object.keys(m.labels), i = 0; i < ks.length; ++i) {
+                        w.uint32(18).fork().uint32(10).string(ks[i]).uint32(18).string(m.labels[ks[i]]).ldelim();
+                    }
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ServiceAnnotations.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, k, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ServiceAnnotations();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (m.labels === $util.emptyObject)
+                                m.labels = {};
+                            var c2 = r.size() + r.pos;
+                            if (c2 > r.len)
+                                throw $RangeError("index out of range");
+                            r.len = c2;
+                            k = "";
+                            v = "";
+                            while (r.pos < c2) {
+                                var t2 = r.tag();
+                                u = t2 & 7;
+                                switch (t2 >>>= 3) {
+                                case 1:
+                                    if (u !== 2)
+                                        break;
+                                    k = r.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (u !== 2)
+                                        break;
+                                    v = r.stringVerify();
+                                    continue;
+                                }
+                                r.skipType(u, q, t2);
+                            }
+                            if (r.pos !== c2)
+                                throw $RangeError("index out of range");
+                            r.len = c;
+                            if (k === "__proto__")
+                                $util.makeProp(m.labels, k);
+                            m.labels[k] = v;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ServiceAnnotations.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ServiceAnnotations)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ServiceAnnotations: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ServiceAnnotations();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.labels) {
+                    if (!$util.isObject(d.labels))
+                        throw $TypeError(".tsswarm.v1.ServiceAnnotations.labels: object expected");
+                    m.labels = {};
+                    for (var ks = $Object.keys(d.labels), i = 0; i < ks.length; ++i) {
+                        if (ks[i] === "__proto__")
+                            $util.makeProp(m.labels, ks[i]);
+                        m.labels[ks[i]] = $String(d.labels[ks[i]]);
+                    }
+                }
+                return m;
+            };
+
+            ServiceAnnotations.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.objects || o.defaults) {
+                    d.labels = {};
+                }
+                if (o.defaults) {
+                    d.name = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                var ks2;
+                if (m.labels && (ks2 = $Object.keys(m.labels)).length) {
+                    d.labels = {};
+                    for (var j = 0; j < ks2.length; ++j) {
+                        if (ks2[j] === "__proto__")
+                            $util.makeProp(d.labels, ks2[j]);
+                        d.labels[ks2[j]] = m.labels[ks2[j]];
+                    }
+                }
+                return d;
+            };
+
+            ServiceAnnotations.prototype.toJSON = function() {
+                return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ServiceAnnotations.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ServiceAnnotations";
+            };
+
+            return ServiceAnnotations;
         })();
 
         v1.NetworkSpec = (function() {
@@ -12490,6 +13435,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SecretSpec.prototype.composeName = "";
             SecretSpec.prototype.labels = $util.emptyObject;
             SecretSpec.prototype.data = $util.newBuffer([]);
+            SecretSpec.prototype.templateDriver = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SecretSpec.prototype, "_templateDriver", {
+                get: $util.oneOfGetter($oneOfFields = ["templateDriver"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SecretSpec.encode = function (m, w, q) {
                 if (!w)
@@ -12509,6 +13463,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
                     w.uint32(34).bytes(m.data);
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver"))
+                    w.uint32(162).string(m.templateDriver);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12605,6 +13561,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.data;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.templateDriver = r.stringVerify();
+                            m._templateDriver = "templateDriver";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12660,6 +13623,9 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.data = d.data;
                     }
                 }
+                if (d.templateDriver != null) {
+                    m.templateDriver = $String(d.templateDriver);
+                }
                 return m;
             };
 
@@ -12702,6 +13668,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                if (m.templateDriver != null && $Object.hasOwnProperty.call(m, "templateDriver")) {
+                    d.templateDriver = m.templateDriver;
                 }
                 return d;
             };
@@ -13479,6 +14448,476 @@ export const tsswarm = $root.tsswarm = (() => {
             return DesiredProject;
         })();
 
+        v1.Author = (function() {
+
+            const Author = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Author.prototype.user = "";
+            Author.prototype.command = "";
+
+            Author.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user") && m.user !== "")
+                    w.uint32(10).string(m.user);
+                if (m.command != null && $Object.hasOwnProperty.call(m, "command") && m.command !== "")
+                    w.uint32(18).string(m.command);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Author.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Author();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.user = v;
+                            else
+                                delete m.user;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.command = v;
+                            else
+                                delete m.command;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Author.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Author)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Author: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Author();
+                if (d.user != null) {
+                    if (typeof d.user !== "string" || d.user.length) {
+                        m.user = $String(d.user);
+                    }
+                }
+                if (d.command != null) {
+                    if (typeof d.command !== "string" || d.command.length) {
+                        m.command = $String(d.command);
+                    }
+                }
+                return m;
+            };
+
+            Author.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.user = "";
+                    d.command = "";
+                }
+                if (m.user != null && $Object.hasOwnProperty.call(m, "user")) {
+                    d.user = m.user;
+                }
+                if (m.command != null && $Object.hasOwnProperty.call(m, "command")) {
+                    d.command = m.command;
+                }
+                return d;
+            };
+
+            Author.prototype.toJSON = function() {
+                return Author.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Author.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Author";
+            };
+
+            return Author;
+        })();
+
+        v1.Revision = (function() {
+
+            const Revision = function (p) {
+                this.changes = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Revision.prototype.id = "";
+            Revision.prototype.meta = null;
+            Revision.prototype.projectId = "";
+            Revision.prototype.serviceId = "";
+            Revision.prototype.number = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            Revision.prototype.author = null;
+            Revision.prototype.desired = null;
+            Revision.prototype.withoutContents = false;
+            Revision.prototype.changes = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Revision.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            Revision.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.meta != null && $Object.hasOwnProperty.call(m, "meta"))
+                    $root.tsswarm.v1.Meta.encode(m.meta, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.projectId != null && $Object.hasOwnProperty.call(m, "projectId") && m.projectId !== "")
+                    w.uint32(26).string(m.projectId);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(34).string(m.serviceId);
+                if (m.number != null && $Object.hasOwnProperty.call(m, "number") && (typeof m.number === "object" ? m.number.low || m.number.high : m.number !== 0))
+                    w.uint32(40).int64(m.number);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(50).fork(), q + 1).ldelim();
+                if (m.desired != null && $Object.hasOwnProperty.call(m, "desired"))
+                    $root.tsswarm.v1.DesiredProject.encode(m.desired, w.uint32(58).fork(), q + 1).ldelim();
+                if (m.withoutContents != null && $Object.hasOwnProperty.call(m, "withoutContents") && m.withoutContents !== false)
+                    w.uint32(64).bool(m.withoutContents);
+                if (m.changes != null && m.changes.length) {
+                    for (var i = 0; i < m.changes.length; ++i)
+                        $root.tsswarm.v1.ProjectChange.encode(m.changes[i], w.uint32(74).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Revision.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Revision();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.meta = $root.tsswarm.v1.Meta.decode(r, r.size(), $undefined, q + 1, m.meta);
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.projectId = v;
+                            else
+                                delete m.projectId;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.number = v;
+                            else
+                                delete m.number;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            m.desired = $root.tsswarm.v1.DesiredProject.decode(r, r.size(), $undefined, q + 1, m.desired);
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.withoutContents = v;
+                            else
+                                delete m.withoutContents;
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.changes && m.changes.length))
+                                m.changes = [];
+                            m.changes.push($root.tsswarm.v1.ProjectChange.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Revision.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Revision)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Revision: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Revision();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.meta != null) {
+                    if (!$util.isObject(d.meta))
+                        throw $TypeError(".tsswarm.v1.Revision.meta: object expected");
+                    m.meta = $root.tsswarm.v1.Meta.fromObject(d.meta, q + 1);
+                }
+                if (d.projectId != null) {
+                    if (typeof d.projectId !== "string" || d.projectId.length) {
+                        m.projectId = $String(d.projectId);
+                    }
+                }
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.number != null) {
+                    if (typeof d.number === "object" ? d.number.low || d.number.high : $Number(d.number) !== 0) {
+                        if ($util.Long)
+                            m.number = $util.Long.fromValue(d.number, false);
+                        else if (typeof d.number === "string")
+                            m.number = $parseInt(d.number, 10);
+                        else if (typeof d.number === "number")
+                            m.number = d.number;
+                        else if (typeof d.number === "object")
+                            m.number = new $util.LongBits(d.number.low >>> 0, d.number.high >>> 0).toNumber();
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.Revision.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                if (d.desired != null) {
+                    if (!$util.isObject(d.desired))
+                        throw $TypeError(".tsswarm.v1.Revision.desired: object expected");
+                    m.desired = $root.tsswarm.v1.DesiredProject.fromObject(d.desired, q + 1);
+                }
+                if (d.withoutContents != null) {
+                    if (d.withoutContents) {
+                        m.withoutContents = $Boolean(d.withoutContents);
+                    }
+                }
+                if (d.changes) {
+                    if (!$Array.isArray(d.changes))
+                        throw $TypeError(".tsswarm.v1.Revision.changes: array expected");
+                    m.changes = $Array(d.changes.length);
+                    for (var i = 0; i < d.changes.length; ++i) {
+                        if (!$util.isObject(d.changes[i]))
+                            throw $TypeError(".tsswarm.v1.Revision.changes: object expected");
+                        m.changes[i] = $root.tsswarm.v1.ProjectChange.fromObject(d.changes[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            Revision.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.changes = [];
+                }
+                if (o.defaults) {
+                    d.id = "";
+                    d.meta = null;
+                    d.projectId = "";
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.number = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.number = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.desired = null;
+                    d.withoutContents = false;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.meta != null && $Object.hasOwnProperty.call(m, "meta")) {
+                    d.meta = $root.tsswarm.v1.Meta.toObject(m.meta, o, q + 1);
+                }
+                if (m.projectId != null && $Object.hasOwnProperty.call(m, "projectId")) {
+                    d.projectId = m.projectId;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.number != null && $Object.hasOwnProperty.call(m, "number")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.number = typeof m.number === "number" ? $BigInt(m.number) : $util.Long.fromBits(m.number.low >>> 0, m.number.high >>> 0, false).toBigInt();
+                    else if (typeof m.number === "number")
+                        d.number = o.longs === $String ? $String(m.number) : m.number;
+                    else
+                        d.number = o.longs === $String ? $util.Long.prototype.toString.call(m.number) : o.longs === $Number ? new $util.LongBits(m.number.low >>> 0, m.number.high >>> 0).toNumber() : m.number;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                if (m.desired != null && $Object.hasOwnProperty.call(m, "desired")) {
+                    d.desired = $root.tsswarm.v1.DesiredProject.toObject(m.desired, o, q + 1);
+                }
+                if (m.withoutContents != null && $Object.hasOwnProperty.call(m, "withoutContents")) {
+                    d.withoutContents = m.withoutContents;
+                }
+                if (m.changes && m.changes.length) {
+                    d.changes = $Array(m.changes.length);
+                    for (var j = 0; j < m.changes.length; ++j) {
+                        d.changes[j] = $root.tsswarm.v1.ProjectChange.toObject(m.changes[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            Revision.prototype.toJSON = function() {
+                return Revision.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            Revision.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.Revision";
+            };
+
+            return Revision;
+        })();
+
         v1.ProjectChange = (function() {
 
             const ProjectChange = function (p) {
@@ -13697,11 +15136,12 @@ export const tsswarm = $root.tsswarm = (() => {
             StoredObject.prototype.volume = null;
             StoredObject.prototype.secret = null;
             StoredObject.prototype.config = null;
+            StoredObject.prototype.revision = null;
 
             let $oneOfFields;
 
             $Object.defineProperty(StoredObject.prototype, "object", {
-                get: $util.oneOfGetter($oneOfFields = ["cluster", "node", "project", "service", "task", "network", "volume", "secret", "config"]),
+                get: $util.oneOfGetter($oneOfFields = ["cluster", "node", "project", "service", "task", "network", "volume", "secret", "config", "revision"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -13730,6 +15170,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.Secret.encode(m.secret, w.uint32(66).fork(), q + 1).ldelim();
                 if (m.config != null && $Object.hasOwnProperty.call(m, "config"))
                     $root.tsswarm.v1.Config.encode(m.config, w.uint32(74).fork(), q + 1).ldelim();
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision"))
+                    $root.tsswarm.v1.Revision.encode(m.revision, w.uint32(82).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -13826,6 +15268,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.object = "config";
                             continue;
                         }
+                    case 10: {
+                            if (u !== 2)
+                                break;
+                            m.revision = $root.tsswarm.v1.Revision.decode(r, r.size(), $undefined, q + 1, m.revision);
+                            m.object = "revision";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -13898,6 +15347,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StoredObject.config: object expected");
                     m.config = $root.tsswarm.v1.Config.fromObject(d.config, q + 1);
                 }
+                if (d.revision != null) {
+                    if (!$util.isObject(d.revision))
+                        throw $TypeError(".tsswarm.v1.StoredObject.revision: object expected");
+                    m.revision = $root.tsswarm.v1.Revision.fromObject(d.revision, q + 1);
+                }
                 return m;
             };
 
@@ -13953,6 +15407,11 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.config = $root.tsswarm.v1.Config.toObject(m.config, o, q + 1);
                     if (o.oneofs)
                         d.object = "config";
+                }
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision")) {
+                    d.revision = $root.tsswarm.v1.Revision.toObject(m.revision, o, q + 1);
+                    if (o.oneofs)
+                        d.object = "revision";
                 }
                 return d;
             };
@@ -15751,6 +17210,15 @@ export const tsswarm = $root.tsswarm = (() => {
             AssignmentChange.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             AssignmentChange.prototype.update = null;
             AssignmentChange.prototype.remove = null;
+            AssignmentChange.prototype.acknowledge = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(AssignmentChange.prototype, "_acknowledge", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledge"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             AssignmentChange.encode = function (m, w, q) {
                 if (!w)
@@ -15767,6 +17235,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.AssignmentSet.encode(m.update, w.uint32(26).fork(), q + 1).ldelim();
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove"))
                     $root.tsswarm.v1.AssignmentRemoval.encode(m.remove, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge"))
+                    w.uint32(160).bool(m.acknowledge);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -15830,6 +17300,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.remove = $root.tsswarm.v1.AssignmentRemoval.decode(r, r.size(), $undefined, q + 1, m.remove);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledge = r.bool();
+                            m._acknowledge = "acknowledge";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15884,6 +17361,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.AssignmentChange.remove: object expected");
                     m.remove = $root.tsswarm.v1.AssignmentRemoval.fromObject(d.remove, q + 1);
                 }
+                if (d.acknowledge != null) {
+                    m.acknowledge = $Boolean(d.acknowledge);
+                }
                 return m;
             };
 
@@ -15922,6 +17402,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.remove != null && $Object.hasOwnProperty.call(m, "remove")) {
                     d.remove = $root.tsswarm.v1.AssignmentRemoval.toObject(m.remove, o, q + 1);
                 }
+                if (m.acknowledge != null && $Object.hasOwnProperty.call(m, "acknowledge")) {
+                    d.acknowledge = m.acknowledge;
+                }
                 return d;
             };
 
@@ -15949,6 +17432,22 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
+            SessionRequest.prototype.acknowledges = null;
+            SessionRequest.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
+                get: $util.oneOfGetter($oneOfFields = ["acknowledges"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionRequest.encode = function (m, w, q) {
                 if (!w)
@@ -15961,6 +17460,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description"))
                     $root.tsswarm.v1.NodeDescription.encode(m.description, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
+                    w.uint32(160).bool(m.acknowledges);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16009,6 +17512,20 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
                             continue;
                         }
+                    case 20: {
+                            if (u !== 0)
+                                break;
+                            m.acknowledges = r.bool();
+                            m._acknowledges = "acknowledges";
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16046,6 +17563,19 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.description: object expected");
                     m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
                 }
+                if (d.acknowledges != null) {
+                    m.acknowledges = $Boolean(d.acknowledges);
+                }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -16066,6 +17596,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.description != null && $Object.hasOwnProperty.call(m, "description")) {
                     d.description = $root.tsswarm.v1.NodeDescription.toObject(m.description, o, q + 1);
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
+                }
+                if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
+                    d.acknowledges = m.acknowledges;
                 }
                 return d;
             };
@@ -16096,6 +17637,15 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionMessage.prototype.sessionId = "";
             SessionMessage.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             SessionMessage.prototype.managers = $util.emptyArray;
+            SessionMessage.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionMessage.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             SessionMessage.encode = function (m, w, q) {
                 if (!w)
@@ -16112,6 +17662,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.managers.length; ++i)
                         w.uint32(26).string(m.managers[i]);
                 }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(32).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16171,6 +17723,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.managers.push(r.stringVerify());
                             continue;
                         }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16223,6 +17782,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.managers[i] = $String(d.managers[i]);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -16261,6 +17830,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.managers.length; ++j) {
                         d.managers[j] = m.managers[j];
                     }
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -16426,6 +18003,283 @@ export const tsswarm = $root.tsswarm = (() => {
             return AssignmentsRequest;
         })();
 
+        v1.AcknowledgeRequest = (function() {
+
+            const AcknowledgeRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeRequest.prototype.sessionId = "";
+            AcknowledgeRequest.prototype.nodeId = "";
+            AcknowledgeRequest.prototype.sequence = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            AcknowledgeRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId") && m.sessionId !== "")
+                    w.uint32(10).string(m.sessionId);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(18).string(m.nodeId);
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence") && (typeof m.sequence === "object" ? m.sequence.low || m.sequence.high : m.sequence !== 0))
+                    w.uint32(24).int64(m.sequence);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.sessionId = v;
+                            else
+                                delete m.sessionId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.sequence = v;
+                            else
+                                delete m.sequence;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.AcknowledgeRequest();
+                if (d.sessionId != null) {
+                    if (typeof d.sessionId !== "string" || d.sessionId.length) {
+                        m.sessionId = $String(d.sessionId);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.sequence != null) {
+                    if (typeof d.sequence === "object" ? d.sequence.low || d.sequence.high : $Number(d.sequence) !== 0) {
+                        if ($util.Long)
+                            m.sequence = $util.Long.fromValue(d.sequence, false);
+                        else if (typeof d.sequence === "string")
+                            m.sequence = $parseInt(d.sequence, 10);
+                        else if (typeof d.sequence === "number")
+                            m.sequence = d.sequence;
+                        else if (typeof d.sequence === "object")
+                            m.sequence = new $util.LongBits(d.sequence.low >>> 0, d.sequence.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            AcknowledgeRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.sessionId = "";
+                    d.nodeId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.sequence = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.sequence = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.sessionId != null && $Object.hasOwnProperty.call(m, "sessionId")) {
+                    d.sessionId = m.sessionId;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.sequence != null && $Object.hasOwnProperty.call(m, "sequence")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.sequence = typeof m.sequence === "number" ? $BigInt(m.sequence) : $util.Long.fromBits(m.sequence.low >>> 0, m.sequence.high >>> 0, false).toBigInt();
+                    else if (typeof m.sequence === "number")
+                        d.sequence = o.longs === $String ? $String(m.sequence) : m.sequence;
+                    else
+                        d.sequence = o.longs === $String ? $util.Long.prototype.toString.call(m.sequence) : o.longs === $Number ? new $util.LongBits(m.sequence.low >>> 0, m.sequence.high >>> 0).toNumber() : m.sequence;
+                }
+                return d;
+            };
+
+            AcknowledgeRequest.prototype.toJSON = function() {
+                return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeRequest";
+            };
+
+            return AcknowledgeRequest;
+        })();
+
+        v1.AcknowledgeResponse = (function() {
+
+            const AcknowledgeResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AcknowledgeResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AcknowledgeResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AcknowledgeResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AcknowledgeResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AcknowledgeResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AcknowledgeResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.AcknowledgeResponse();
+            };
+
+            AcknowledgeResponse.toObject = function () {
+                return {};
+            };
+
+            AcknowledgeResponse.prototype.toJSON = function() {
+                return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AcknowledgeResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AcknowledgeResponse";
+            };
+
+            return AcknowledgeResponse;
+        })();
+
         v1.HeartbeatRequest = (function() {
 
             const HeartbeatRequest = function (p) {
@@ -16437,6 +18291,22 @@ export const tsswarm = $root.tsswarm = (() => {
 
             HeartbeatRequest.prototype.sessionId = "";
             HeartbeatRequest.prototype.nodeId = "";
+            HeartbeatRequest.prototype.leaseMs = null;
+            HeartbeatRequest.prototype.goodbye = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_goodbye", {
+                get: $util.oneOfGetter($oneOfFields = ["goodbye"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatRequest.encode = function (m, w, q) {
                 if (!w)
@@ -16449,6 +18319,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.sessionId);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
                     w.uint32(18).string(m.nodeId);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(24).int64(m.leaseMs);
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye"))
+                    w.uint32(32).bool(m.goodbye);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16500,6 +18374,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.nodeId;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            m.goodbye = r.bool();
+                            m._goodbye = "goodbye";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16537,6 +18425,19 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.nodeId = $String(d.nodeId);
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
+                if (d.goodbye != null) {
+                    m.goodbye = $Boolean(d.goodbye);
+                }
                 return m;
             };
 
@@ -16557,6 +18458,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
+                }
+                if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye")) {
+                    d.goodbye = m.goodbye;
                 }
                 return d;
             };
@@ -16584,6 +18496,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             HeartbeatResponse.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            HeartbeatResponse.prototype.leaseMs = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatResponse.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             HeartbeatResponse.encode = function (m, w, q) {
                 if (!w)
@@ -16594,6 +18515,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.heartbeatMs != null && $Object.hasOwnProperty.call(m, "heartbeatMs") && (typeof m.heartbeatMs === "object" ? m.heartbeatMs.low || m.heartbeatMs.high : m.heartbeatMs !== 0))
                     w.uint32(8).int64(m.heartbeatMs);
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
+                    w.uint32(16).int64(m.leaseMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16636,6 +18559,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.heartbeatMs;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16675,6 +18605,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.heartbeatMs = new $util.LongBits(d.heartbeatMs.low >>> 0, d.heartbeatMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.leaseMs != null) {
+                    if ($util.Long)
+                        m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
+                    else if (typeof d.leaseMs === "string")
+                        m.leaseMs = $parseInt(d.leaseMs, 10);
+                    else if (typeof d.leaseMs === "number")
+                        m.leaseMs = d.leaseMs;
+                    else if (typeof d.leaseMs === "object")
+                        m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -16700,6 +18640,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.heartbeatMs = o.longs === $String ? $String(m.heartbeatMs) : m.heartbeatMs;
                     else
                         d.heartbeatMs = o.longs === $String ? $util.Long.prototype.toString.call(m.heartbeatMs) : o.longs === $Number ? new $util.LongBits(m.heartbeatMs.low >>> 0, m.heartbeatMs.high >>> 0).toNumber() : m.heartbeatMs;
+                }
+                if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.leaseMs = typeof m.leaseMs === "number" ? $BigInt(m.leaseMs) : $util.Long.fromBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.leaseMs === "number")
+                        d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
+                    else
+                        d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
                 }
                 return d;
             };
@@ -17211,6 +19159,15 @@ export const tsswarm = $root.tsswarm = (() => {
             ApplyProjectRequest.prototype.onlyServices = $util.emptyArray;
             ApplyProjectRequest.prototype.noRecreate = false;
             ApplyProjectRequest.prototype.noStart = false;
+            ApplyProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ApplyProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ApplyProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -17237,6 +19194,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(48).bool(m.noRecreate);
                 if (m.noStart != null && $Object.hasOwnProperty.call(m, "noStart") && m.noStart !== false)
                     w.uint32(56).bool(m.noStart);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17328,6 +19287,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.noStart;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17396,6 +19362,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.noStart = $Boolean(d.noStart);
                     }
                 }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.ApplyProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
                 return m;
             };
 
@@ -17444,6 +19415,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.noStart != null && $Object.hasOwnProperty.call(m, "noStart")) {
                     d.noStart = m.noStart;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
                 }
                 return d;
             };
@@ -17701,6 +19675,15 @@ export const tsswarm = $root.tsswarm = (() => {
             RemoveProjectRequest.prototype.removeVolumes = false;
             RemoveProjectRequest.prototype.services = $util.emptyArray;
             RemoveProjectRequest.prototype.graceOverrideMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RemoveProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RemoveProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             RemoveProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -17719,6 +19702,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.graceOverrideMs != null && $Object.hasOwnProperty.call(m, "graceOverrideMs") && (typeof m.graceOverrideMs === "object" ? m.graceOverrideMs.low || m.graceOverrideMs.high : m.graceOverrideMs !== 0))
                     w.uint32(32).int64(m.graceOverrideMs);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -17787,6 +19772,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.graceOverrideMs;
                             continue;
                         }
+                    case 20: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17844,6 +19836,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.graceOverrideMs = new $util.LongBits(d.graceOverrideMs.low >>> 0, d.graceOverrideMs.high >>> 0).toNumber();
                     }
                 }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
                 return m;
             };
 
@@ -17886,6 +19883,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.graceOverrideMs = o.longs === $String ? $String(m.graceOverrideMs) : m.graceOverrideMs;
                     else
                         d.graceOverrideMs = o.longs === $String ? $util.Long.prototype.toString.call(m.graceOverrideMs) : o.longs === $Number ? new $util.LongBits(m.graceOverrideMs.low >>> 0, m.graceOverrideMs.high >>> 0).toNumber() : m.graceOverrideMs;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
                 }
                 return d;
             };
@@ -20450,6 +22450,691 @@ export const tsswarm = $root.tsswarm = (() => {
             return RunTaskResponse;
         })();
 
+        v1.RebalanceRequest = (function() {
+
+            const RebalanceRequest = function (p) {
+                this.services = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceRequest.prototype.services = $util.emptyArray;
+            RebalanceRequest.prototype.dryRun = false;
+
+            RebalanceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.services != null && m.services.length) {
+                    for (var i = 0; i < m.services.length; ++i)
+                        w.uint32(10).string(m.services[i]);
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun") && m.dryRun !== false)
+                    w.uint32(16).bool(m.dryRun);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.services && m.services.length))
+                                m.services = [];
+                            m.services.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.dryRun = v;
+                            else
+                                delete m.dryRun;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceRequest();
+                if (d.services) {
+                    if (!$Array.isArray(d.services))
+                        throw $TypeError(".tsswarm.v1.RebalanceRequest.services: array expected");
+                    m.services = $Array(d.services.length);
+                    for (var i = 0; i < d.services.length; ++i) {
+                        m.services[i] = $String(d.services[i]);
+                    }
+                }
+                if (d.dryRun != null) {
+                    if (d.dryRun) {
+                        m.dryRun = $Boolean(d.dryRun);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.services = [];
+                }
+                if (o.defaults) {
+                    d.dryRun = false;
+                }
+                if (m.services && m.services.length) {
+                    d.services = $Array(m.services.length);
+                    for (var j = 0; j < m.services.length; ++j) {
+                        d.services[j] = m.services[j];
+                    }
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
+                return d;
+            };
+
+            RebalanceRequest.prototype.toJSON = function() {
+                return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceRequest";
+            };
+
+            return RebalanceRequest;
+        })();
+
+        v1.RebalanceMove = (function() {
+
+            const RebalanceMove = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceMove.prototype.service = "";
+            RebalanceMove.prototype.slot = 0;
+            RebalanceMove.prototype.task = "";
+            RebalanceMove.prototype.from = "";
+            RebalanceMove.prototype.to = "";
+
+            RebalanceMove.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot") && m.slot !== 0)
+                    w.uint32(16).int32(m.slot);
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task") && m.task !== "")
+                    w.uint32(26).string(m.task);
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from") && m.from !== "")
+                    w.uint32(34).string(m.from);
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to") && m.to !== "")
+                    w.uint32(42).string(m.to);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceMove.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceMove();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.slot = v;
+                            else
+                                delete m.slot;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.task = v;
+                            else
+                                delete m.task;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.from = v;
+                            else
+                                delete m.from;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.to = v;
+                            else
+                                delete m.to;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceMove.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceMove)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceMove: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceMove();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.slot != null) {
+                    if ($Number(d.slot) !== 0) {
+                        m.slot = d.slot | 0;
+                    }
+                }
+                if (d.task != null) {
+                    if (typeof d.task !== "string" || d.task.length) {
+                        m.task = $String(d.task);
+                    }
+                }
+                if (d.from != null) {
+                    if (typeof d.from !== "string" || d.from.length) {
+                        m.from = $String(d.from);
+                    }
+                }
+                if (d.to != null) {
+                    if (typeof d.to !== "string" || d.to.length) {
+                        m.to = $String(d.to);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceMove.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.slot = 0;
+                    d.task = "";
+                    d.from = "";
+                    d.to = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.slot != null && $Object.hasOwnProperty.call(m, "slot")) {
+                    d.slot = m.slot;
+                }
+                if (m.task != null && $Object.hasOwnProperty.call(m, "task")) {
+                    d.task = m.task;
+                }
+                if (m.from != null && $Object.hasOwnProperty.call(m, "from")) {
+                    d.from = m.from;
+                }
+                if (m.to != null && $Object.hasOwnProperty.call(m, "to")) {
+                    d.to = m.to;
+                }
+                return d;
+            };
+
+            RebalanceMove.prototype.toJSON = function() {
+                return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceMove.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceMove";
+            };
+
+            return RebalanceMove;
+        })();
+
+        v1.RebalanceSkip = (function() {
+
+            const RebalanceSkip = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceSkip.prototype.service = "";
+            RebalanceSkip.prototype.reason = "";
+
+            RebalanceSkip.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceSkip.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceSkip();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceSkip.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceSkip)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceSkip: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceSkip();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceSkip.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.reason = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            RebalanceSkip.prototype.toJSON = function() {
+                return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceSkip.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceSkip";
+            };
+
+            return RebalanceSkip;
+        })();
+
+        v1.RebalanceResponse = (function() {
+
+            const RebalanceResponse = function (p) {
+                this.moves = [];
+                this.skipped = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RebalanceResponse.prototype.moves = $util.emptyArray;
+            RebalanceResponse.prototype.skipped = $util.emptyArray;
+
+            RebalanceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.moves != null && m.moves.length) {
+                    for (var i = 0; i < m.moves.length; ++i)
+                        $root.tsswarm.v1.RebalanceMove.encode(m.moves[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.skipped != null && m.skipped.length) {
+                    for (var i = 0; i < m.skipped.length; ++i)
+                        $root.tsswarm.v1.RebalanceSkip.encode(m.skipped[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RebalanceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RebalanceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.moves && m.moves.length))
+                                m.moves = [];
+                            m.moves.push($root.tsswarm.v1.RebalanceMove.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.skipped && m.skipped.length))
+                                m.skipped = [];
+                            m.skipped.push($root.tsswarm.v1.RebalanceSkip.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RebalanceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RebalanceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RebalanceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RebalanceResponse();
+                if (d.moves) {
+                    if (!$Array.isArray(d.moves))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: array expected");
+                    m.moves = $Array(d.moves.length);
+                    for (var i = 0; i < d.moves.length; ++i) {
+                        if (!$util.isObject(d.moves[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.moves: object expected");
+                        m.moves[i] = $root.tsswarm.v1.RebalanceMove.fromObject(d.moves[i], q + 1);
+                    }
+                }
+                if (d.skipped) {
+                    if (!$Array.isArray(d.skipped))
+                        throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: array expected");
+                    m.skipped = $Array(d.skipped.length);
+                    for (var i = 0; i < d.skipped.length; ++i) {
+                        if (!$util.isObject(d.skipped[i]))
+                            throw $TypeError(".tsswarm.v1.RebalanceResponse.skipped: object expected");
+                        m.skipped[i] = $root.tsswarm.v1.RebalanceSkip.fromObject(d.skipped[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            RebalanceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.moves = [];
+                    d.skipped = [];
+                }
+                if (m.moves && m.moves.length) {
+                    d.moves = $Array(m.moves.length);
+                    for (var j = 0; j < m.moves.length; ++j) {
+                        d.moves[j] = $root.tsswarm.v1.RebalanceMove.toObject(m.moves[j], o, q + 1);
+                    }
+                }
+                if (m.skipped && m.skipped.length) {
+                    d.skipped = $Array(m.skipped.length);
+                    for (var j = 0; j < m.skipped.length; ++j) {
+                        d.skipped[j] = $root.tsswarm.v1.RebalanceSkip.toObject(m.skipped[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            RebalanceResponse.prototype.toJSON = function() {
+                return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RebalanceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RebalanceResponse";
+            };
+
+            return RebalanceResponse;
+        })();
+
         v1.StopTaskRequest = (function() {
 
             const StopTaskRequest = function (p) {
@@ -21005,6 +23690,1669 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return WatchTaskEvent;
+        })();
+
+        v1.CreateServiceRequest = (function() {
+
+            const CreateServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateServiceRequest.prototype.spec = null;
+            CreateServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(CreateServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CreateServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.ServiceSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateServiceRequest();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.CreateServiceRequest.spec: object expected");
+                    m.spec = $root.tsswarm.v1.ServiceSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.CreateServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            CreateServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.ServiceSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            CreateServiceRequest.prototype.toJSON = function() {
+                return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateServiceRequest";
+            };
+
+            return CreateServiceRequest;
+        })();
+
+        v1.CreateServiceResponse = (function() {
+
+            const CreateServiceResponse = function (p) {
+                this.warnings = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateServiceResponse.prototype.serviceId = "";
+            CreateServiceResponse.prototype.warnings = $util.emptyArray;
+
+            CreateServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(18).string(m.warnings[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateServiceResponse();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.CreateServiceResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
+                return m;
+            };
+
+            CreateServiceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.warnings = [];
+                }
+                if (o.defaults) {
+                    d.serviceId = "";
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
+                }
+                return d;
+            };
+
+            CreateServiceResponse.prototype.toJSON = function() {
+                return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateServiceResponse";
+            };
+
+            return CreateServiceResponse;
+        })();
+
+        v1.UpdateServiceRequest = (function() {
+
+            const UpdateServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateServiceRequest.prototype.serviceId = "";
+            UpdateServiceRequest.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            UpdateServiceRequest.prototype.spec = null;
+            UpdateServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            UpdateServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && (typeof m.version === "object" ? m.version.low || m.version.high : m.version !== 0))
+                    w.uint32(16).int64(m.version);
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.ServiceSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version === "object" ? d.version.low || d.version.high : $Number(d.version) !== 0) {
+                        if ($util.Long)
+                            m.version = $util.Long.fromValue(d.version, false);
+                        else if (typeof d.version === "string")
+                            m.version = $parseInt(d.version, 10);
+                        else if (typeof d.version === "number")
+                            m.version = d.version;
+                        else if (typeof d.version === "object")
+                            m.version = new $util.LongBits(d.version.low >>> 0, d.version.high >>> 0).toNumber();
+                    }
+                }
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceRequest.spec: object expected");
+                    m.spec = $root.tsswarm.v1.ServiceSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            UpdateServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.version = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.version = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.spec = null;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.version = typeof m.version === "number" ? $BigInt(m.version) : $util.Long.fromBits(m.version.low >>> 0, m.version.high >>> 0, false).toBigInt();
+                    else if (typeof m.version === "number")
+                        d.version = o.longs === $String ? $String(m.version) : m.version;
+                    else
+                        d.version = o.longs === $String ? $util.Long.prototype.toString.call(m.version) : o.longs === $Number ? new $util.LongBits(m.version.low >>> 0, m.version.high >>> 0).toNumber() : m.version;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.ServiceSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            UpdateServiceRequest.prototype.toJSON = function() {
+                return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateServiceRequest";
+            };
+
+            return UpdateServiceRequest;
+        })();
+
+        v1.UpdateServiceResponse = (function() {
+
+            const UpdateServiceResponse = function (p) {
+                this.fields = [];
+                this.warnings = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UpdateServiceResponse.prototype.fields = $util.emptyArray;
+            UpdateServiceResponse.prototype.replaces = false;
+            UpdateServiceResponse.prototype.warnings = $util.emptyArray;
+
+            UpdateServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.fields != null && m.fields.length) {
+                    for (var i = 0; i < m.fields.length; ++i)
+                        w.uint32(10).string(m.fields[i]);
+                }
+                if (m.replaces != null && $Object.hasOwnProperty.call(m, "replaces") && m.replaces !== false)
+                    w.uint32(16).bool(m.replaces);
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(26).string(m.warnings[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UpdateServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UpdateServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.fields && m.fields.length))
+                                m.fields = [];
+                            m.fields.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.replaces = v;
+                            else
+                                delete m.replaces;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UpdateServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UpdateServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UpdateServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UpdateServiceResponse();
+                if (d.fields) {
+                    if (!$Array.isArray(d.fields))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceResponse.fields: array expected");
+                    m.fields = $Array(d.fields.length);
+                    for (var i = 0; i < d.fields.length; ++i) {
+                        m.fields[i] = $String(d.fields[i]);
+                    }
+                }
+                if (d.replaces != null) {
+                    if (d.replaces) {
+                        m.replaces = $Boolean(d.replaces);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
+                return m;
+            };
+
+            UpdateServiceResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.fields = [];
+                    d.warnings = [];
+                }
+                if (o.defaults) {
+                    d.replaces = false;
+                }
+                if (m.fields && m.fields.length) {
+                    d.fields = $Array(m.fields.length);
+                    for (var j = 0; j < m.fields.length; ++j) {
+                        d.fields[j] = m.fields[j];
+                    }
+                }
+                if (m.replaces != null && $Object.hasOwnProperty.call(m, "replaces")) {
+                    d.replaces = m.replaces;
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
+                }
+                return d;
+            };
+
+            UpdateServiceResponse.prototype.toJSON = function() {
+                return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UpdateServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UpdateServiceResponse";
+            };
+
+            return UpdateServiceResponse;
+        })();
+
+        v1.RollbackServiceRequest = (function() {
+
+            const RollbackServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RollbackServiceRequest.prototype.serviceId = "";
+            RollbackServiceRequest.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RollbackServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RollbackServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RollbackServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version") && (typeof m.version === "object" ? m.version.low || m.version.high : m.version !== 0))
+                    w.uint32(16).int64(m.version);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(26).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RollbackServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RollbackServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.version = v;
+                            else
+                                delete m.version;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RollbackServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RollbackServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RollbackServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RollbackServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.version != null) {
+                    if (typeof d.version === "object" ? d.version.low || d.version.high : $Number(d.version) !== 0) {
+                        if ($util.Long)
+                            m.version = $util.Long.fromValue(d.version, false);
+                        else if (typeof d.version === "string")
+                            m.version = $parseInt(d.version, 10);
+                        else if (typeof d.version === "number")
+                            m.version = d.version;
+                        else if (typeof d.version === "object")
+                            m.version = new $util.LongBits(d.version.low >>> 0, d.version.high >>> 0).toNumber();
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RollbackServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RollbackServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.version = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.version = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.version != null && $Object.hasOwnProperty.call(m, "version")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.version = typeof m.version === "number" ? $BigInt(m.version) : $util.Long.fromBits(m.version.low >>> 0, m.version.high >>> 0, false).toBigInt();
+                    else if (typeof m.version === "number")
+                        d.version = o.longs === $String ? $String(m.version) : m.version;
+                    else
+                        d.version = o.longs === $String ? $util.Long.prototype.toString.call(m.version) : o.longs === $Number ? new $util.LongBits(m.version.low >>> 0, m.version.high >>> 0).toNumber() : m.version;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RollbackServiceRequest.prototype.toJSON = function() {
+                return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RollbackServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RollbackServiceRequest";
+            };
+
+            return RollbackServiceRequest;
+        })();
+
+        v1.RemoveServiceRequest = (function() {
+
+            const RemoveServiceRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveServiceRequest.prototype.serviceId = "";
+            RemoveServiceRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RemoveServiceRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RemoveServiceRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveServiceRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveServiceRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveServiceRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveServiceRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveServiceRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemoveServiceRequest();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RemoveServiceRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RemoveServiceRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.serviceId = "";
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RemoveServiceRequest.prototype.toJSON = function() {
+                return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveServiceRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveServiceRequest";
+            };
+
+            return RemoveServiceRequest;
+        })();
+
+        v1.RemoveServiceResponse = (function() {
+
+            const RemoveServiceResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveServiceResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveServiceResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveServiceResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveServiceResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveServiceResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveServiceResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.RemoveServiceResponse();
+            };
+
+            RemoveServiceResponse.toObject = function () {
+                return {};
+            };
+
+            RemoveServiceResponse.prototype.toJSON = function() {
+                return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveServiceResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveServiceResponse";
+            };
+
+            return RemoveServiceResponse;
+        })();
+
+        v1.ListRevisionsRequest = (function() {
+
+            const ListRevisionsRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListRevisionsRequest.prototype.project = "";
+            ListRevisionsRequest.prototype.serviceId = "";
+
+            ListRevisionsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
+                    w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(18).string(m.serviceId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListRevisionsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListRevisionsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.project = v;
+                            else
+                                delete m.project;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListRevisionsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListRevisionsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListRevisionsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListRevisionsRequest();
+                if (d.project != null) {
+                    if (typeof d.project !== "string" || d.project.length) {
+                        m.project = $String(d.project);
+                    }
+                }
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                return m;
+            };
+
+            ListRevisionsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.project = "";
+                    d.serviceId = "";
+                }
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
+                    d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                return d;
+            };
+
+            ListRevisionsRequest.prototype.toJSON = function() {
+                return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListRevisionsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListRevisionsRequest";
+            };
+
+            return ListRevisionsRequest;
+        })();
+
+        v1.ListRevisionsResponse = (function() {
+
+            const ListRevisionsResponse = function (p) {
+                this.revisions = [];
+                this.departed = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ListRevisionsResponse.prototype.revisions = $util.emptyArray;
+            ListRevisionsResponse.prototype.departed = $util.emptyArray;
+
+            ListRevisionsResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.revisions != null && m.revisions.length) {
+                    for (var i = 0; i < m.revisions.length; ++i)
+                        $root.tsswarm.v1.Revision.encode(m.revisions[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.departed != null && m.departed.length) {
+                    for (var i = 0; i < m.departed.length; ++i)
+                        w.uint32(18).string(m.departed[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ListRevisionsResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ListRevisionsResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.revisions && m.revisions.length))
+                                m.revisions = [];
+                            m.revisions.push($root.tsswarm.v1.Revision.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.departed && m.departed.length))
+                                m.departed = [];
+                            m.departed.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ListRevisionsResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ListRevisionsResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ListRevisionsResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ListRevisionsResponse();
+                if (d.revisions) {
+                    if (!$Array.isArray(d.revisions))
+                        throw $TypeError(".tsswarm.v1.ListRevisionsResponse.revisions: array expected");
+                    m.revisions = $Array(d.revisions.length);
+                    for (var i = 0; i < d.revisions.length; ++i) {
+                        if (!$util.isObject(d.revisions[i]))
+                            throw $TypeError(".tsswarm.v1.ListRevisionsResponse.revisions: object expected");
+                        m.revisions[i] = $root.tsswarm.v1.Revision.fromObject(d.revisions[i], q + 1);
+                    }
+                }
+                if (d.departed) {
+                    if (!$Array.isArray(d.departed))
+                        throw $TypeError(".tsswarm.v1.ListRevisionsResponse.departed: array expected");
+                    m.departed = $Array(d.departed.length);
+                    for (var i = 0; i < d.departed.length; ++i) {
+                        m.departed[i] = $String(d.departed[i]);
+                    }
+                }
+                return m;
+            };
+
+            ListRevisionsResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.revisions = [];
+                    d.departed = [];
+                }
+                if (m.revisions && m.revisions.length) {
+                    d.revisions = $Array(m.revisions.length);
+                    for (var j = 0; j < m.revisions.length; ++j) {
+                        d.revisions[j] = $root.tsswarm.v1.Revision.toObject(m.revisions[j], o, q + 1);
+                    }
+                }
+                if (m.departed && m.departed.length) {
+                    d.departed = $Array(m.departed.length);
+                    for (var j = 0; j < m.departed.length; ++j) {
+                        d.departed[j] = m.departed[j];
+                    }
+                }
+                return d;
+            };
+
+            ListRevisionsResponse.prototype.toJSON = function() {
+                return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ListRevisionsResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ListRevisionsResponse";
+            };
+
+            return ListRevisionsResponse;
+        })();
+
+        v1.RollbackProjectRequest = (function() {
+
+            const RollbackProjectRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RollbackProjectRequest.prototype.project = "";
+            RollbackProjectRequest.prototype.revision = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RollbackProjectRequest.prototype.dryRun = false;
+            RollbackProjectRequest.prototype.author = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RollbackProjectRequest.prototype, "_author", {
+                get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RollbackProjectRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
+                    w.uint32(10).string(m.project);
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision") && (typeof m.revision === "object" ? m.revision.low || m.revision.high : m.revision !== 0))
+                    w.uint32(16).int64(m.revision);
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun") && m.dryRun !== false)
+                    w.uint32(24).bool(m.dryRun);
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
+                    $root.tsswarm.v1.Author.encode(m.author, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RollbackProjectRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RollbackProjectRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.project = v;
+                            else
+                                delete m.project;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.revision = v;
+                            else
+                                delete m.revision;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.dryRun = v;
+                            else
+                                delete m.dryRun;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.author = $root.tsswarm.v1.Author.decode(r, r.size(), $undefined, q + 1, m.author);
+                            m._author = "author";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RollbackProjectRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RollbackProjectRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RollbackProjectRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RollbackProjectRequest();
+                if (d.project != null) {
+                    if (typeof d.project !== "string" || d.project.length) {
+                        m.project = $String(d.project);
+                    }
+                }
+                if (d.revision != null) {
+                    if (typeof d.revision === "object" ? d.revision.low || d.revision.high : $Number(d.revision) !== 0) {
+                        if ($util.Long)
+                            m.revision = $util.Long.fromValue(d.revision, false);
+                        else if (typeof d.revision === "string")
+                            m.revision = $parseInt(d.revision, 10);
+                        else if (typeof d.revision === "number")
+                            m.revision = d.revision;
+                        else if (typeof d.revision === "object")
+                            m.revision = new $util.LongBits(d.revision.low >>> 0, d.revision.high >>> 0).toNumber();
+                    }
+                }
+                if (d.dryRun != null) {
+                    if (d.dryRun) {
+                        m.dryRun = $Boolean(d.dryRun);
+                    }
+                }
+                if (d.author != null) {
+                    if (!$util.isObject(d.author))
+                        throw $TypeError(".tsswarm.v1.RollbackProjectRequest.author: object expected");
+                    m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
+                }
+                return m;
+            };
+
+            RollbackProjectRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.project = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.revision = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.revision = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.dryRun = false;
+                }
+                if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
+                    d.project = m.project;
+                }
+                if (m.revision != null && $Object.hasOwnProperty.call(m, "revision")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.revision = typeof m.revision === "number" ? $BigInt(m.revision) : $util.Long.fromBits(m.revision.low >>> 0, m.revision.high >>> 0, false).toBigInt();
+                    else if (typeof m.revision === "number")
+                        d.revision = o.longs === $String ? $String(m.revision) : m.revision;
+                    else
+                        d.revision = o.longs === $String ? $util.Long.prototype.toString.call(m.revision) : o.longs === $Number ? new $util.LongBits(m.revision.low >>> 0, m.revision.high >>> 0).toNumber() : m.revision;
+                }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
+                if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
+                    d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
+                }
+                return d;
+            };
+
+            RollbackProjectRequest.prototype.toJSON = function() {
+                return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RollbackProjectRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RollbackProjectRequest";
+            };
+
+            return RollbackProjectRequest;
         })();
 
         v1.DaemonStatusRequest = (function() {
@@ -24796,11 +29144,14 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.ListContainersRequest = (function() {
 
             const ListContainersRequest = function (p) {
+                this.taskIds = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
                             this[ks[i]] = p[ks[i]];
             };
+
+            ListContainersRequest.prototype.taskIds = $util.emptyArray;
 
             ListContainersRequest.encode = function (m, w, q) {
                 if (!w)
@@ -24809,6 +29160,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
+                if (m.taskIds != null && m.taskIds.length) {
+                    for (var i = 0; i < m.taskIds.length; ++i)
+                        w.uint32(10).string(m.taskIds[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -24840,7 +29195,18 @@ export const tsswarm = $root.tsswarm = (() => {
                         z = $undefined;
                         break;
                     }
-                    r.skipType(t & 7, q, t);
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.taskIds && m.taskIds.length))
+                                m.taskIds = [];
+                            m.taskIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
                     if (!r.discardUnknown) {
                         $util.makeProp(m, "$unknowns", false);
                         (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
@@ -24865,11 +29231,36 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                return new $root.tsswarm.v1.ListContainersRequest();
+                var m = new $root.tsswarm.v1.ListContainersRequest();
+                if (d.taskIds) {
+                    if (!$Array.isArray(d.taskIds))
+                        throw $TypeError(".tsswarm.v1.ListContainersRequest.taskIds: array expected");
+                    m.taskIds = $Array(d.taskIds.length);
+                    for (var i = 0; i < d.taskIds.length; ++i) {
+                        m.taskIds[i] = $String(d.taskIds[i]);
+                    }
+                }
+                return m;
             };
 
-            ListContainersRequest.toObject = function () {
-                return {};
+            ListContainersRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.taskIds = [];
+                }
+                if (m.taskIds && m.taskIds.length) {
+                    d.taskIds = $Array(m.taskIds.length);
+                    for (var j = 0; j < m.taskIds.length; ++j) {
+                        d.taskIds[j] = m.taskIds[j];
+                    }
+                }
+                return d;
             };
 
             ListContainersRequest.prototype.toJSON = function() {
@@ -25175,10 +29566,159 @@ export const tsswarm = $root.tsswarm = (() => {
             return ContainerSummary;
         })();
 
+        v1.UnreachableNode = (function() {
+
+            const UnreachableNode = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            UnreachableNode.prototype.nodeId = "";
+            UnreachableNode.prototype.reason = "";
+
+            UnreachableNode.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            UnreachableNode.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.UnreachableNode();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            UnreachableNode.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.UnreachableNode)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.UnreachableNode: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.UnreachableNode();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            UnreachableNode.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.reason = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            UnreachableNode.prototype.toJSON = function() {
+                return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            UnreachableNode.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.UnreachableNode";
+            };
+
+            return UnreachableNode;
+        })();
+
         v1.ListContainersResponse = (function() {
 
             const ListContainersResponse = function (p) {
                 this.containers = [];
+                this.unreachable = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -25186,6 +29726,7 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListContainersResponse.prototype.containers = $util.emptyArray;
+            ListContainersResponse.prototype.unreachable = $util.emptyArray;
 
             ListContainersResponse.encode = function (m, w, q) {
                 if (!w)
@@ -25197,6 +29738,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.containers != null && m.containers.length) {
                     for (var i = 0; i < m.containers.length; ++i)
                         $root.tsswarm.v1.ContainerSummary.encode(m.containers[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.unreachable != null && m.unreachable.length) {
+                    for (var i = 0; i < m.unreachable.length; ++i)
+                        $root.tsswarm.v1.UnreachableNode.encode(m.unreachable[i], w.uint32(18).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -25239,6 +29784,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.containers.push($root.tsswarm.v1.ContainerSummary.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.unreachable && m.unreachable.length))
+                                m.unreachable = [];
+                            m.unreachable.push($root.tsswarm.v1.UnreachableNode.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -25276,6 +29829,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.containers[i] = $root.tsswarm.v1.ContainerSummary.fromObject(d.containers[i], q + 1);
                     }
                 }
+                if (d.unreachable) {
+                    if (!$Array.isArray(d.unreachable))
+                        throw $TypeError(".tsswarm.v1.ListContainersResponse.unreachable: array expected");
+                    m.unreachable = $Array(d.unreachable.length);
+                    for (var i = 0; i < d.unreachable.length; ++i) {
+                        if (!$util.isObject(d.unreachable[i]))
+                            throw $TypeError(".tsswarm.v1.ListContainersResponse.unreachable: object expected");
+                        m.unreachable[i] = $root.tsswarm.v1.UnreachableNode.fromObject(d.unreachable[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -25289,11 +29852,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.containers = [];
+                    d.unreachable = [];
                 }
                 if (m.containers && m.containers.length) {
                     d.containers = $Array(m.containers.length);
                     for (var j = 0; j < m.containers.length; ++j) {
                         d.containers[j] = $root.tsswarm.v1.ContainerSummary.toObject(m.containers[j], o, q + 1);
+                    }
+                }
+                if (m.unreachable && m.unreachable.length) {
+                    d.unreachable = $Array(m.unreachable.length);
+                    for (var j = 0; j < m.unreachable.length; ++j) {
+                        d.unreachable[j] = $root.tsswarm.v1.UnreachableNode.toObject(m.unreachable[j], o, q + 1);
                     }
                 }
                 return d;
@@ -25310,6 +29880,2326 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ListContainersResponse;
+        })();
+
+        v1.TopRequest = (function() {
+
+            const TopRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopRequest.prototype.taskId = "";
+
+            TopRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                return m;
+            };
+
+            TopRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                return d;
+            };
+
+            TopRequest.prototype.toJSON = function() {
+                return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopRequest";
+            };
+
+            return TopRequest;
+        })();
+
+        v1.TopProcess = (function() {
+
+            const TopProcess = function (p) {
+                this.values = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopProcess.prototype.values = $util.emptyArray;
+
+            TopProcess.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.values != null && m.values.length) {
+                    for (var i = 0; i < m.values.length; ++i)
+                        w.uint32(10).string(m.values[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopProcess.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopProcess();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.values && m.values.length))
+                                m.values = [];
+                            m.values.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopProcess.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopProcess)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopProcess: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopProcess();
+                if (d.values) {
+                    if (!$Array.isArray(d.values))
+                        throw $TypeError(".tsswarm.v1.TopProcess.values: array expected");
+                    m.values = $Array(d.values.length);
+                    for (var i = 0; i < d.values.length; ++i) {
+                        m.values[i] = $String(d.values[i]);
+                    }
+                }
+                return m;
+            };
+
+            TopProcess.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.values = [];
+                }
+                if (m.values && m.values.length) {
+                    d.values = $Array(m.values.length);
+                    for (var j = 0; j < m.values.length; ++j) {
+                        d.values[j] = m.values[j];
+                    }
+                }
+                return d;
+            };
+
+            TopProcess.prototype.toJSON = function() {
+                return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopProcess.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopProcess";
+            };
+
+            return TopProcess;
+        })();
+
+        v1.TopResponse = (function() {
+
+            const TopResponse = function (p) {
+                this.titles = [];
+                this.processes = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TopResponse.prototype.titles = $util.emptyArray;
+            TopResponse.prototype.processes = $util.emptyArray;
+
+            TopResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.titles != null && m.titles.length) {
+                    for (var i = 0; i < m.titles.length; ++i)
+                        w.uint32(10).string(m.titles[i]);
+                }
+                if (m.processes != null && m.processes.length) {
+                    for (var i = 0; i < m.processes.length; ++i)
+                        $root.tsswarm.v1.TopProcess.encode(m.processes[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TopResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TopResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.titles && m.titles.length))
+                                m.titles = [];
+                            m.titles.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.processes && m.processes.length))
+                                m.processes = [];
+                            m.processes.push($root.tsswarm.v1.TopProcess.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TopResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TopResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TopResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TopResponse();
+                if (d.titles) {
+                    if (!$Array.isArray(d.titles))
+                        throw $TypeError(".tsswarm.v1.TopResponse.titles: array expected");
+                    m.titles = $Array(d.titles.length);
+                    for (var i = 0; i < d.titles.length; ++i) {
+                        m.titles[i] = $String(d.titles[i]);
+                    }
+                }
+                if (d.processes) {
+                    if (!$Array.isArray(d.processes))
+                        throw $TypeError(".tsswarm.v1.TopResponse.processes: array expected");
+                    m.processes = $Array(d.processes.length);
+                    for (var i = 0; i < d.processes.length; ++i) {
+                        if (!$util.isObject(d.processes[i]))
+                            throw $TypeError(".tsswarm.v1.TopResponse.processes: object expected");
+                        m.processes[i] = $root.tsswarm.v1.TopProcess.fromObject(d.processes[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            TopResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.titles = [];
+                    d.processes = [];
+                }
+                if (m.titles && m.titles.length) {
+                    d.titles = $Array(m.titles.length);
+                    for (var j = 0; j < m.titles.length; ++j) {
+                        d.titles[j] = m.titles[j];
+                    }
+                }
+                if (m.processes && m.processes.length) {
+                    d.processes = $Array(m.processes.length);
+                    for (var j = 0; j < m.processes.length; ++j) {
+                        d.processes[j] = $root.tsswarm.v1.TopProcess.toObject(m.processes[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            TopResponse.prototype.toJSON = function() {
+                return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TopResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TopResponse";
+            };
+
+            return TopResponse;
+        })();
+
+        v1.StatsRequest = (function() {
+
+            const StatsRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatsRequest.prototype.taskId = "";
+            StatsRequest.prototype.intervalMs = 0;
+
+            StatsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.intervalMs != null && $Object.hasOwnProperty.call(m, "intervalMs") && m.intervalMs !== 0)
+                    w.uint32(16).uint32(m.intervalMs);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.intervalMs = v;
+                            else
+                                delete m.intervalMs;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatsRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.intervalMs != null) {
+                    if ($Number(d.intervalMs) !== 0) {
+                        m.intervalMs = d.intervalMs >>> 0;
+                    }
+                }
+                return m;
+            };
+
+            StatsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.intervalMs = 0;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.intervalMs != null && $Object.hasOwnProperty.call(m, "intervalMs")) {
+                    d.intervalMs = m.intervalMs;
+                }
+                return d;
+            };
+
+            StatsRequest.prototype.toJSON = function() {
+                return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatsRequest";
+            };
+
+            return StatsRequest;
+        })();
+
+        v1.StatsSample = (function() {
+
+            const StatsSample = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatsSample.prototype.atMs = 0;
+            StatsSample.prototype.cpuNs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.memoryBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.memoryLimitBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.networkReceivedBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.networkSentBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.blockReadBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.blockWrittenBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            StatsSample.prototype.processes = 0;
+
+            StatsSample.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.atMs != null && $Object.hasOwnProperty.call(m, "atMs") && !$Object.is(m.atMs, 0))
+                    w.uint32(9).double(m.atMs);
+                if (m.cpuNs != null && $Object.hasOwnProperty.call(m, "cpuNs") && (typeof m.cpuNs === "object" ? m.cpuNs.low || m.cpuNs.high : m.cpuNs !== 0))
+                    w.uint32(16).int64(m.cpuNs);
+                if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes") && (typeof m.memoryBytes === "object" ? m.memoryBytes.low || m.memoryBytes.high : m.memoryBytes !== 0))
+                    w.uint32(24).int64(m.memoryBytes);
+                if (m.memoryLimitBytes != null && $Object.hasOwnProperty.call(m, "memoryLimitBytes") && (typeof m.memoryLimitBytes === "object" ? m.memoryLimitBytes.low || m.memoryLimitBytes.high : m.memoryLimitBytes !== 0))
+                    w.uint32(32).int64(m.memoryLimitBytes);
+                if (m.networkReceivedBytes != null && $Object.hasOwnProperty.call(m, "networkReceivedBytes") && (typeof m.networkReceivedBytes === "object" ? m.networkReceivedBytes.low || m.networkReceivedBytes.high : m.networkReceivedBytes !== 0))
+                    w.uint32(40).int64(m.networkReceivedBytes);
+                if (m.networkSentBytes != null && $Object.hasOwnProperty.call(m, "networkSentBytes") && (typeof m.networkSentBytes === "object" ? m.networkSentBytes.low || m.networkSentBytes.high : m.networkSentBytes !== 0))
+                    w.uint32(48).int64(m.networkSentBytes);
+                if (m.blockReadBytes != null && $Object.hasOwnProperty.call(m, "blockReadBytes") && (typeof m.blockReadBytes === "object" ? m.blockReadBytes.low || m.blockReadBytes.high : m.blockReadBytes !== 0))
+                    w.uint32(56).int64(m.blockReadBytes);
+                if (m.blockWrittenBytes != null && $Object.hasOwnProperty.call(m, "blockWrittenBytes") && (typeof m.blockWrittenBytes === "object" ? m.blockWrittenBytes.low || m.blockWrittenBytes.high : m.blockWrittenBytes !== 0))
+                    w.uint32(64).int64(m.blockWrittenBytes);
+                if (m.processes != null && $Object.hasOwnProperty.call(m, "processes") && m.processes !== 0)
+                    w.uint32(72).uint32(m.processes);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatsSample.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatsSample();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 1)
+                                break;
+                            if (!$Object.is(v = r.double(), 0))
+                                m.atMs = v;
+                            else
+                                delete m.atMs;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.cpuNs = v;
+                            else
+                                delete m.cpuNs;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.memoryBytes = v;
+                            else
+                                delete m.memoryBytes;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.memoryLimitBytes = v;
+                            else
+                                delete m.memoryLimitBytes;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.networkReceivedBytes = v;
+                            else
+                                delete m.networkReceivedBytes;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.networkSentBytes = v;
+                            else
+                                delete m.networkSentBytes;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.blockReadBytes = v;
+                            else
+                                delete m.blockReadBytes;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.blockWrittenBytes = v;
+                            else
+                                delete m.blockWrittenBytes;
+                            continue;
+                        }
+                    case 9: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.processes = v;
+                            else
+                                delete m.processes;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatsSample.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatsSample)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatsSample: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatsSample();
+                if (d.atMs != null) {
+                    if (!$Object.is($Number(d.atMs), 0)) {
+                        m.atMs = $Number(d.atMs);
+                    }
+                }
+                if (d.cpuNs != null) {
+                    if (typeof d.cpuNs === "object" ? d.cpuNs.low || d.cpuNs.high : $Number(d.cpuNs) !== 0) {
+                        if ($util.Long)
+                            m.cpuNs = $util.Long.fromValue(d.cpuNs, false);
+                        else if (typeof d.cpuNs === "string")
+                            m.cpuNs = $parseInt(d.cpuNs, 10);
+                        else if (typeof d.cpuNs === "number")
+                            m.cpuNs = d.cpuNs;
+                        else if (typeof d.cpuNs === "object")
+                            m.cpuNs = new $util.LongBits(d.cpuNs.low >>> 0, d.cpuNs.high >>> 0).toNumber();
+                    }
+                }
+                if (d.memoryBytes != null) {
+                    if (typeof d.memoryBytes === "object" ? d.memoryBytes.low || d.memoryBytes.high : $Number(d.memoryBytes) !== 0) {
+                        if ($util.Long)
+                            m.memoryBytes = $util.Long.fromValue(d.memoryBytes, false);
+                        else if (typeof d.memoryBytes === "string")
+                            m.memoryBytes = $parseInt(d.memoryBytes, 10);
+                        else if (typeof d.memoryBytes === "number")
+                            m.memoryBytes = d.memoryBytes;
+                        else if (typeof d.memoryBytes === "object")
+                            m.memoryBytes = new $util.LongBits(d.memoryBytes.low >>> 0, d.memoryBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.memoryLimitBytes != null) {
+                    if (typeof d.memoryLimitBytes === "object" ? d.memoryLimitBytes.low || d.memoryLimitBytes.high : $Number(d.memoryLimitBytes) !== 0) {
+                        if ($util.Long)
+                            m.memoryLimitBytes = $util.Long.fromValue(d.memoryLimitBytes, false);
+                        else if (typeof d.memoryLimitBytes === "string")
+                            m.memoryLimitBytes = $parseInt(d.memoryLimitBytes, 10);
+                        else if (typeof d.memoryLimitBytes === "number")
+                            m.memoryLimitBytes = d.memoryLimitBytes;
+                        else if (typeof d.memoryLimitBytes === "object")
+                            m.memoryLimitBytes = new $util.LongBits(d.memoryLimitBytes.low >>> 0, d.memoryLimitBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.networkReceivedBytes != null) {
+                    if (typeof d.networkReceivedBytes === "object" ? d.networkReceivedBytes.low || d.networkReceivedBytes.high : $Number(d.networkReceivedBytes) !== 0) {
+                        if ($util.Long)
+                            m.networkReceivedBytes = $util.Long.fromValue(d.networkReceivedBytes, false);
+                        else if (typeof d.networkReceivedBytes === "string")
+                            m.networkReceivedBytes = $parseInt(d.networkReceivedBytes, 10);
+                        else if (typeof d.networkReceivedBytes === "number")
+                            m.networkReceivedBytes = d.networkReceivedBytes;
+                        else if (typeof d.networkReceivedBytes === "object")
+                            m.networkReceivedBytes = new $util.LongBits(d.networkReceivedBytes.low >>> 0, d.networkReceivedBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.networkSentBytes != null) {
+                    if (typeof d.networkSentBytes === "object" ? d.networkSentBytes.low || d.networkSentBytes.high : $Number(d.networkSentBytes) !== 0) {
+                        if ($util.Long)
+                            m.networkSentBytes = $util.Long.fromValue(d.networkSentBytes, false);
+                        else if (typeof d.networkSentBytes === "string")
+                            m.networkSentBytes = $parseInt(d.networkSentBytes, 10);
+                        else if (typeof d.networkSentBytes === "number")
+                            m.networkSentBytes = d.networkSentBytes;
+                        else if (typeof d.networkSentBytes === "object")
+                            m.networkSentBytes = new $util.LongBits(d.networkSentBytes.low >>> 0, d.networkSentBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.blockReadBytes != null) {
+                    if (typeof d.blockReadBytes === "object" ? d.blockReadBytes.low || d.blockReadBytes.high : $Number(d.blockReadBytes) !== 0) {
+                        if ($util.Long)
+                            m.blockReadBytes = $util.Long.fromValue(d.blockReadBytes, false);
+                        else if (typeof d.blockReadBytes === "string")
+                            m.blockReadBytes = $parseInt(d.blockReadBytes, 10);
+                        else if (typeof d.blockReadBytes === "number")
+                            m.blockReadBytes = d.blockReadBytes;
+                        else if (typeof d.blockReadBytes === "object")
+                            m.blockReadBytes = new $util.LongBits(d.blockReadBytes.low >>> 0, d.blockReadBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.blockWrittenBytes != null) {
+                    if (typeof d.blockWrittenBytes === "object" ? d.blockWrittenBytes.low || d.blockWrittenBytes.high : $Number(d.blockWrittenBytes) !== 0) {
+                        if ($util.Long)
+                            m.blockWrittenBytes = $util.Long.fromValue(d.blockWrittenBytes, false);
+                        else if (typeof d.blockWrittenBytes === "string")
+                            m.blockWrittenBytes = $parseInt(d.blockWrittenBytes, 10);
+                        else if (typeof d.blockWrittenBytes === "number")
+                            m.blockWrittenBytes = d.blockWrittenBytes;
+                        else if (typeof d.blockWrittenBytes === "object")
+                            m.blockWrittenBytes = new $util.LongBits(d.blockWrittenBytes.low >>> 0, d.blockWrittenBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.processes != null) {
+                    if ($Number(d.processes) !== 0) {
+                        m.processes = d.processes >>> 0;
+                    }
+                }
+                return m;
+            };
+
+            StatsSample.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.atMs = 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.cpuNs = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.cpuNs = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.memoryBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.memoryBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.memoryLimitBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.memoryLimitBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.networkReceivedBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.networkReceivedBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.networkSentBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.networkSentBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.blockReadBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.blockReadBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.blockWrittenBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.blockWrittenBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.processes = 0;
+                }
+                if (m.atMs != null && $Object.hasOwnProperty.call(m, "atMs")) {
+                    d.atMs = o.json && !$isFinite(m.atMs) ? $String(m.atMs) : m.atMs;
+                }
+                if (m.cpuNs != null && $Object.hasOwnProperty.call(m, "cpuNs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.cpuNs = typeof m.cpuNs === "number" ? $BigInt(m.cpuNs) : $util.Long.fromBits(m.cpuNs.low >>> 0, m.cpuNs.high >>> 0, false).toBigInt();
+                    else if (typeof m.cpuNs === "number")
+                        d.cpuNs = o.longs === $String ? $String(m.cpuNs) : m.cpuNs;
+                    else
+                        d.cpuNs = o.longs === $String ? $util.Long.prototype.toString.call(m.cpuNs) : o.longs === $Number ? new $util.LongBits(m.cpuNs.low >>> 0, m.cpuNs.high >>> 0).toNumber() : m.cpuNs;
+                }
+                if (m.memoryBytes != null && $Object.hasOwnProperty.call(m, "memoryBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.memoryBytes = typeof m.memoryBytes === "number" ? $BigInt(m.memoryBytes) : $util.Long.fromBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.memoryBytes === "number")
+                        d.memoryBytes = o.longs === $String ? $String(m.memoryBytes) : m.memoryBytes;
+                    else
+                        d.memoryBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryBytes) : o.longs === $Number ? new $util.LongBits(m.memoryBytes.low >>> 0, m.memoryBytes.high >>> 0).toNumber() : m.memoryBytes;
+                }
+                if (m.memoryLimitBytes != null && $Object.hasOwnProperty.call(m, "memoryLimitBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.memoryLimitBytes = typeof m.memoryLimitBytes === "number" ? $BigInt(m.memoryLimitBytes) : $util.Long.fromBits(m.memoryLimitBytes.low >>> 0, m.memoryLimitBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.memoryLimitBytes === "number")
+                        d.memoryLimitBytes = o.longs === $String ? $String(m.memoryLimitBytes) : m.memoryLimitBytes;
+                    else
+                        d.memoryLimitBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.memoryLimitBytes) : o.longs === $Number ? new $util.LongBits(m.memoryLimitBytes.low >>> 0, m.memoryLimitBytes.high >>> 0).toNumber() : m.memoryLimitBytes;
+                }
+                if (m.networkReceivedBytes != null && $Object.hasOwnProperty.call(m, "networkReceivedBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.networkReceivedBytes = typeof m.networkReceivedBytes === "number" ? $BigInt(m.networkReceivedBytes) : $util.Long.fromBits(m.networkReceivedBytes.low >>> 0, m.networkReceivedBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.networkReceivedBytes === "number")
+                        d.networkReceivedBytes = o.longs === $String ? $String(m.networkReceivedBytes) : m.networkReceivedBytes;
+                    else
+                        d.networkReceivedBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.networkReceivedBytes) : o.longs === $Number ? new $util.LongBits(m.networkReceivedBytes.low >>> 0, m.networkReceivedBytes.high >>> 0).toNumber() : m.networkReceivedBytes;
+                }
+                if (m.networkSentBytes != null && $Object.hasOwnProperty.call(m, "networkSentBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.networkSentBytes = typeof m.networkSentBytes === "number" ? $BigInt(m.networkSentBytes) : $util.Long.fromBits(m.networkSentBytes.low >>> 0, m.networkSentBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.networkSentBytes === "number")
+                        d.networkSentBytes = o.longs === $String ? $String(m.networkSentBytes) : m.networkSentBytes;
+                    else
+                        d.networkSentBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.networkSentBytes) : o.longs === $Number ? new $util.LongBits(m.networkSentBytes.low >>> 0, m.networkSentBytes.high >>> 0).toNumber() : m.networkSentBytes;
+                }
+                if (m.blockReadBytes != null && $Object.hasOwnProperty.call(m, "blockReadBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.blockReadBytes = typeof m.blockReadBytes === "number" ? $BigInt(m.blockReadBytes) : $util.Long.fromBits(m.blockReadBytes.low >>> 0, m.blockReadBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.blockReadBytes === "number")
+                        d.blockReadBytes = o.longs === $String ? $String(m.blockReadBytes) : m.blockReadBytes;
+                    else
+                        d.blockReadBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.blockReadBytes) : o.longs === $Number ? new $util.LongBits(m.blockReadBytes.low >>> 0, m.blockReadBytes.high >>> 0).toNumber() : m.blockReadBytes;
+                }
+                if (m.blockWrittenBytes != null && $Object.hasOwnProperty.call(m, "blockWrittenBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.blockWrittenBytes = typeof m.blockWrittenBytes === "number" ? $BigInt(m.blockWrittenBytes) : $util.Long.fromBits(m.blockWrittenBytes.low >>> 0, m.blockWrittenBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.blockWrittenBytes === "number")
+                        d.blockWrittenBytes = o.longs === $String ? $String(m.blockWrittenBytes) : m.blockWrittenBytes;
+                    else
+                        d.blockWrittenBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.blockWrittenBytes) : o.longs === $Number ? new $util.LongBits(m.blockWrittenBytes.low >>> 0, m.blockWrittenBytes.high >>> 0).toNumber() : m.blockWrittenBytes;
+                }
+                if (m.processes != null && $Object.hasOwnProperty.call(m, "processes")) {
+                    d.processes = m.processes;
+                }
+                return d;
+            };
+
+            StatsSample.prototype.toJSON = function() {
+                return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatsSample.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatsSample";
+            };
+
+            return StatsSample;
+        })();
+
+        v1.FileStat = (function() {
+
+            const FileStat = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            FileStat.prototype.name = "";
+            FileStat.prototype.sizeBytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            FileStat.prototype.mode = 0;
+            FileStat.prototype.modifiedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            FileStat.prototype.linkTarget = "";
+
+            FileStat.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.sizeBytes != null && $Object.hasOwnProperty.call(m, "sizeBytes") && (typeof m.sizeBytes === "object" ? m.sizeBytes.low || m.sizeBytes.high : m.sizeBytes !== 0))
+                    w.uint32(16).int64(m.sizeBytes);
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode") && m.mode !== 0)
+                    w.uint32(24).uint32(m.mode);
+                if (m.modifiedAt != null && $Object.hasOwnProperty.call(m, "modifiedAt") && (typeof m.modifiedAt === "object" ? m.modifiedAt.low || m.modifiedAt.high : m.modifiedAt !== 0))
+                    w.uint32(32).int64(m.modifiedAt);
+                if (m.linkTarget != null && $Object.hasOwnProperty.call(m, "linkTarget") && m.linkTarget !== "")
+                    w.uint32(42).string(m.linkTarget);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            FileStat.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.FileStat();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.sizeBytes = v;
+                            else
+                                delete m.sizeBytes;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.mode = v;
+                            else
+                                delete m.mode;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.modifiedAt = v;
+                            else
+                                delete m.modifiedAt;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.linkTarget = v;
+                            else
+                                delete m.linkTarget;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            FileStat.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.FileStat)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.FileStat: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.FileStat();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.sizeBytes != null) {
+                    if (typeof d.sizeBytes === "object" ? d.sizeBytes.low || d.sizeBytes.high : $Number(d.sizeBytes) !== 0) {
+                        if ($util.Long)
+                            m.sizeBytes = $util.Long.fromValue(d.sizeBytes, false);
+                        else if (typeof d.sizeBytes === "string")
+                            m.sizeBytes = $parseInt(d.sizeBytes, 10);
+                        else if (typeof d.sizeBytes === "number")
+                            m.sizeBytes = d.sizeBytes;
+                        else if (typeof d.sizeBytes === "object")
+                            m.sizeBytes = new $util.LongBits(d.sizeBytes.low >>> 0, d.sizeBytes.high >>> 0).toNumber();
+                    }
+                }
+                if (d.mode != null) {
+                    if ($Number(d.mode) !== 0) {
+                        m.mode = d.mode >>> 0;
+                    }
+                }
+                if (d.modifiedAt != null) {
+                    if (typeof d.modifiedAt === "object" ? d.modifiedAt.low || d.modifiedAt.high : $Number(d.modifiedAt) !== 0) {
+                        if ($util.Long)
+                            m.modifiedAt = $util.Long.fromValue(d.modifiedAt, false);
+                        else if (typeof d.modifiedAt === "string")
+                            m.modifiedAt = $parseInt(d.modifiedAt, 10);
+                        else if (typeof d.modifiedAt === "number")
+                            m.modifiedAt = d.modifiedAt;
+                        else if (typeof d.modifiedAt === "object")
+                            m.modifiedAt = new $util.LongBits(d.modifiedAt.low >>> 0, d.modifiedAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.linkTarget != null) {
+                    if (typeof d.linkTarget !== "string" || d.linkTarget.length) {
+                        m.linkTarget = $String(d.linkTarget);
+                    }
+                }
+                return m;
+            };
+
+            FileStat.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.name = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.sizeBytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.sizeBytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.mode = 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.modifiedAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.modifiedAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.linkTarget = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                if (m.sizeBytes != null && $Object.hasOwnProperty.call(m, "sizeBytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.sizeBytes = typeof m.sizeBytes === "number" ? $BigInt(m.sizeBytes) : $util.Long.fromBits(m.sizeBytes.low >>> 0, m.sizeBytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.sizeBytes === "number")
+                        d.sizeBytes = o.longs === $String ? $String(m.sizeBytes) : m.sizeBytes;
+                    else
+                        d.sizeBytes = o.longs === $String ? $util.Long.prototype.toString.call(m.sizeBytes) : o.longs === $Number ? new $util.LongBits(m.sizeBytes.low >>> 0, m.sizeBytes.high >>> 0).toNumber() : m.sizeBytes;
+                }
+                if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
+                    d.mode = m.mode;
+                }
+                if (m.modifiedAt != null && $Object.hasOwnProperty.call(m, "modifiedAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.modifiedAt = typeof m.modifiedAt === "number" ? $BigInt(m.modifiedAt) : $util.Long.fromBits(m.modifiedAt.low >>> 0, m.modifiedAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.modifiedAt === "number")
+                        d.modifiedAt = o.longs === $String ? $String(m.modifiedAt) : m.modifiedAt;
+                    else
+                        d.modifiedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.modifiedAt) : o.longs === $Number ? new $util.LongBits(m.modifiedAt.low >>> 0, m.modifiedAt.high >>> 0).toNumber() : m.modifiedAt;
+                }
+                if (m.linkTarget != null && $Object.hasOwnProperty.call(m, "linkTarget")) {
+                    d.linkTarget = m.linkTarget;
+                }
+                return d;
+            };
+
+            FileStat.prototype.toJSON = function() {
+                return FileStat.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            FileStat.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.FileStat";
+            };
+
+            return FileStat;
+        })();
+
+        v1.StatPathRequest = (function() {
+
+            const StatPathRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatPathRequest.prototype.taskId = "";
+            StatPathRequest.prototype.path = "";
+            StatPathRequest.prototype.followLink = false;
+
+            StatPathRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
+                    w.uint32(24).bool(m.followLink);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatPathRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatPathRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.followLink = v;
+                            else
+                                delete m.followLink;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatPathRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatPathRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatPathRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatPathRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.followLink != null) {
+                    if (d.followLink) {
+                        m.followLink = $Boolean(d.followLink);
+                    }
+                }
+                return m;
+            };
+
+            StatPathRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.followLink = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
+                    d.followLink = m.followLink;
+                }
+                return d;
+            };
+
+            StatPathRequest.prototype.toJSON = function() {
+                return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatPathRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatPathRequest";
+            };
+
+            return StatPathRequest;
+        })();
+
+        v1.StatPathResponse = (function() {
+
+            const StatPathResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            StatPathResponse.prototype.stat = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_stat", {
+                get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            StatPathResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
+                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            StatPathResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.StatPathResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
+                            m._stat = "stat";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            StatPathResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.StatPathResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.StatPathResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.StatPathResponse();
+                if (d.stat != null) {
+                    if (!$util.isObject(d.stat))
+                        throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
+                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
+                }
+                return m;
+            };
+
+            StatPathResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
+                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                return d;
+            };
+
+            StatPathResponse.prototype.toJSON = function() {
+                return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            StatPathResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.StatPathResponse";
+            };
+
+            return StatPathResponse;
+        })();
+
+        v1.CopyFromRequest = (function() {
+
+            const CopyFromRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyFromRequest.prototype.taskId = "";
+            CopyFromRequest.prototype.path = "";
+            CopyFromRequest.prototype.followLink = false;
+
+            CopyFromRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
+                    w.uint32(24).bool(m.followLink);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyFromRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyFromRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.followLink = v;
+                            else
+                                delete m.followLink;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyFromRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyFromRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyFromRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyFromRequest();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.followLink != null) {
+                    if (d.followLink) {
+                        m.followLink = $Boolean(d.followLink);
+                    }
+                }
+                return m;
+            };
+
+            CopyFromRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.followLink = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
+                    d.followLink = m.followLink;
+                }
+                return d;
+            };
+
+            CopyFromRequest.prototype.toJSON = function() {
+                return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyFromRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyFromRequest";
+            };
+
+            return CopyFromRequest;
+        })();
+
+        v1.CopyFromChunk = (function() {
+
+            const CopyFromChunk = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyFromChunk.prototype.stat = null;
+            CopyFromChunk.prototype.data = $util.newBuffer([]);
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(CopyFromChunk.prototype, "_stat", {
+                get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CopyFromChunk.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
+                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
+                    w.uint32(18).bytes(m.data);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyFromChunk.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyFromChunk();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
+                            m._stat = "stat";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.bytes()).length)
+                                m.data = v;
+                            else
+                                delete m.data;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyFromChunk.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyFromChunk)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyFromChunk: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyFromChunk();
+                if (d.stat != null) {
+                    if (!$util.isObject(d.stat))
+                        throw $TypeError(".tsswarm.v1.CopyFromChunk.stat: object expected");
+                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
+                }
+                if (d.data != null) {
+                    if (d.data.length) {
+                        if (typeof d.data === "string")
+                            $util.base64.decode(d.data, m.data = $util.newBuffer($util.base64.length(d.data)), 0);
+                        else if (d.data.length >= 0)
+                            m.data = d.data;
+                    }
+                }
+                return m;
+            };
+
+            CopyFromChunk.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if (o.bytes === $String)
+                        d.data = "";
+                    else {
+                        d.data = [];
+                        if (o.bytes !== $Array)
+                            d.data = $util.newBuffer(d.data);
+                    }
+                }
+                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
+                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
+                    d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                return d;
+            };
+
+            CopyFromChunk.prototype.toJSON = function() {
+                return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyFromChunk.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyFromChunk";
+            };
+
+            return CopyFromChunk;
+        })();
+
+        v1.CopyToStart = (function() {
+
+            const CopyToStart = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToStart.prototype.taskId = "";
+            CopyToStart.prototype.path = "";
+            CopyToStart.prototype.keepOwners = false;
+
+            CopyToStart.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(18).string(m.path);
+                if (m.keepOwners != null && $Object.hasOwnProperty.call(m, "keepOwners") && m.keepOwners !== false)
+                    w.uint32(24).bool(m.keepOwners);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToStart.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToStart();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.keepOwners = v;
+                            else
+                                delete m.keepOwners;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToStart.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToStart)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToStart: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToStart();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.keepOwners != null) {
+                    if (d.keepOwners) {
+                        m.keepOwners = $Boolean(d.keepOwners);
+                    }
+                }
+                return m;
+            };
+
+            CopyToStart.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.path = "";
+                    d.keepOwners = false;
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.keepOwners != null && $Object.hasOwnProperty.call(m, "keepOwners")) {
+                    d.keepOwners = m.keepOwners;
+                }
+                return d;
+            };
+
+            CopyToStart.prototype.toJSON = function() {
+                return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToStart.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToStart";
+            };
+
+            return CopyToStart;
+        })();
+
+        v1.CopyToInput = (function() {
+
+            const CopyToInput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToInput.prototype.start = null;
+            CopyToInput.prototype.data = null;
+
+            let $oneOfFields;
+
+            $Object.defineProperty(CopyToInput.prototype, "input", {
+                get: $util.oneOfGetter($oneOfFields = ["start", "data"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            CopyToInput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.start != null && $Object.hasOwnProperty.call(m, "start"))
+                    $root.tsswarm.v1.CopyToStart.encode(m.start, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data"))
+                    w.uint32(18).bytes(m.data);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToInput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToInput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.start = $root.tsswarm.v1.CopyToStart.decode(r, r.size(), $undefined, q + 1, m.start);
+                            m.input = "start";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.data = r.bytes();
+                            m.input = "data";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToInput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToInput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToInput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToInput();
+                if (d.start != null) {
+                    if (!$util.isObject(d.start))
+                        throw $TypeError(".tsswarm.v1.CopyToInput.start: object expected");
+                    m.start = $root.tsswarm.v1.CopyToStart.fromObject(d.start, q + 1);
+                }
+                if (d.data != null) {
+                    if (typeof d.data === "string")
+                        $util.base64.decode(d.data, m.data = $util.newBuffer($util.base64.length(d.data)), 0);
+                    else if (d.data.length >= 0)
+                        m.data = d.data;
+                }
+                return m;
+            };
+
+            CopyToInput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (m.start != null && $Object.hasOwnProperty.call(m, "start")) {
+                    d.start = $root.tsswarm.v1.CopyToStart.toObject(m.start, o, q + 1);
+                    if (o.oneofs)
+                        d.input = "start";
+                }
+                if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
+                    d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                    if (o.oneofs)
+                        d.input = "data";
+                }
+                return d;
+            };
+
+            CopyToInput.prototype.toJSON = function() {
+                return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToInput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToInput";
+            };
+
+            return CopyToInput;
+        })();
+
+        v1.CopyToResult = (function() {
+
+            const CopyToResult = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CopyToResult.prototype.bytes = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            CopyToResult.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.bytes != null && $Object.hasOwnProperty.call(m, "bytes") && (typeof m.bytes === "object" ? m.bytes.low || m.bytes.high : m.bytes !== 0))
+                    w.uint32(8).int64(m.bytes);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CopyToResult.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CopyToResult();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.bytes = v;
+                            else
+                                delete m.bytes;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CopyToResult.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CopyToResult)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CopyToResult: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CopyToResult();
+                if (d.bytes != null) {
+                    if (typeof d.bytes === "object" ? d.bytes.low || d.bytes.high : $Number(d.bytes) !== 0) {
+                        if ($util.Long)
+                            m.bytes = $util.Long.fromValue(d.bytes, false);
+                        else if (typeof d.bytes === "string")
+                            m.bytes = $parseInt(d.bytes, 10);
+                        else if (typeof d.bytes === "number")
+                            m.bytes = d.bytes;
+                        else if (typeof d.bytes === "object")
+                            m.bytes = new $util.LongBits(d.bytes.low >>> 0, d.bytes.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            CopyToResult.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.bytes = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.bytes = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.bytes != null && $Object.hasOwnProperty.call(m, "bytes")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.bytes = typeof m.bytes === "number" ? $BigInt(m.bytes) : $util.Long.fromBits(m.bytes.low >>> 0, m.bytes.high >>> 0, false).toBigInt();
+                    else if (typeof m.bytes === "number")
+                        d.bytes = o.longs === $String ? $String(m.bytes) : m.bytes;
+                    else
+                        d.bytes = o.longs === $String ? $util.Long.prototype.toString.call(m.bytes) : o.longs === $Number ? new $util.LongBits(m.bytes.low >>> 0, m.bytes.high >>> 0).toNumber() : m.bytes;
+                }
+                return d;
+            };
+
+            CopyToResult.prototype.toJSON = function() {
+                return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CopyToResult.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CopyToResult";
+            };
+
+            return CopyToResult;
         })();
 
         v1.ImageSummary = (function() {
@@ -32879,6 +39769,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateClusterRequest.prototype.unlockKey = null;
             UpdateClusterRequest.prototype.removeDeadManagersMs = null;
             UpdateClusterRequest.prototype.externalCas = null;
+            UpdateClusterRequest.prototype.revisionLimit = null;
 
             let $oneOfFields;
 
@@ -32936,6 +39827,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateClusterRequest.prototype, "_revisionLimit", {
+                get: $util.oneOfGetter($oneOfFields = ["revisionLimit"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             UpdateClusterRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -32961,6 +39858,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(64).int64(m.removeDeadManagersMs);
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas"))
                     $root.tsswarm.v1.ExternalCaList.encode(m.externalCas, w.uint32(74).fork(), q + 1).ldelim();
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
+                    w.uint32(80).int32(m.revisionLimit);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -33057,6 +39956,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._externalCas = "externalCas";
                             continue;
                         }
+                    case 10: {
+                            if (u !== 0)
+                                break;
+                            m.revisionLimit = r.int32();
+                            m._revisionLimit = "revisionLimit";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -33134,6 +40040,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateClusterRequest.externalCas: object expected");
                     m.externalCas = $root.tsswarm.v1.ExternalCaList.fromObject(d.externalCas, q + 1);
                 }
+                if (d.revisionLimit != null) {
+                    m.revisionLimit = d.revisionLimit | 0;
+                }
                 return m;
             };
 
@@ -33186,6 +40095,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.externalCas != null && $Object.hasOwnProperty.call(m, "externalCas")) {
                     d.externalCas = $root.tsswarm.v1.ExternalCaList.toObject(m.externalCas, o, q + 1);
+                }
+                if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
+                    d.revisionLimit = m.revisionLimit;
                 }
                 return d;
             };
@@ -34660,6 +41572,956 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return GetCaResponse;
+        })();
+
+        v1.RelayListenRequest = (function() {
+
+            const RelayListenRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayListenRequest.prototype.nodeId = "";
+
+            RelayListenRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayListenRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayListenRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayListenRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayListenRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayListenRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayListenRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                return m;
+            };
+
+            RelayListenRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                return d;
+            };
+
+            RelayListenRequest.prototype.toJSON = function() {
+                return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayListenRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayListenRequest";
+            };
+
+            return RelayListenRequest;
+        })();
+
+        v1.RelayCall = (function() {
+
+            const RelayCall = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayCall.prototype.callId = "";
+            RelayCall.prototype.method = "";
+            RelayCall.prototype.request = $util.newBuffer([]);
+
+            RelayCall.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId") && m.callId !== "")
+                    w.uint32(10).string(m.callId);
+                if (m.method != null && $Object.hasOwnProperty.call(m, "method") && m.method !== "")
+                    w.uint32(18).string(m.method);
+                if (m.request != null && $Object.hasOwnProperty.call(m, "request") && m.request.length)
+                    w.uint32(26).bytes(m.request);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayCall.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayCall();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.callId = v;
+                            else
+                                delete m.callId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.method = v;
+                            else
+                                delete m.method;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.bytes()).length)
+                                m.request = v;
+                            else
+                                delete m.request;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayCall.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayCall)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayCall: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayCall();
+                if (d.callId != null) {
+                    if (typeof d.callId !== "string" || d.callId.length) {
+                        m.callId = $String(d.callId);
+                    }
+                }
+                if (d.method != null) {
+                    if (typeof d.method !== "string" || d.method.length) {
+                        m.method = $String(d.method);
+                    }
+                }
+                if (d.request != null) {
+                    if (d.request.length) {
+                        if (typeof d.request === "string")
+                            $util.base64.decode(d.request, m.request = $util.newBuffer($util.base64.length(d.request)), 0);
+                        else if (d.request.length >= 0)
+                            m.request = d.request;
+                    }
+                }
+                return m;
+            };
+
+            RelayCall.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.callId = "";
+                    d.method = "";
+                    if (o.bytes === $String)
+                        d.request = "";
+                    else {
+                        d.request = [];
+                        if (o.bytes !== $Array)
+                            d.request = $util.newBuffer(d.request);
+                    }
+                }
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId")) {
+                    d.callId = m.callId;
+                }
+                if (m.method != null && $Object.hasOwnProperty.call(m, "method")) {
+                    d.method = m.method;
+                }
+                if (m.request != null && $Object.hasOwnProperty.call(m, "request")) {
+                    d.request = o.bytes === $String ? $util.base64.encode(m.request, 0, m.request.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.request) : m.request;
+                }
+                return d;
+            };
+
+            RelayCall.prototype.toJSON = function() {
+                return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayCall.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayCall";
+            };
+
+            return RelayCall;
+        })();
+
+        v1.RelayOutput = (function() {
+
+            const RelayOutput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayOutput.prototype.nodeId = "";
+            RelayOutput.prototype.callId = "";
+            RelayOutput.prototype.message = null;
+            RelayOutput.prototype.failure = null;
+            RelayOutput.prototype.done = false;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayOutput.prototype, "_message", {
+                get: $util.oneOfGetter($oneOfFields = ["message"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayOutput.prototype, "_failure", {
+                get: $util.oneOfGetter($oneOfFields = ["failure"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RelayOutput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId") && m.callId !== "")
+                    w.uint32(18).string(m.callId);
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message"))
+                    w.uint32(26).bytes(m.message);
+                if (m.failure != null && $Object.hasOwnProperty.call(m, "failure"))
+                    w.uint32(34).bytes(m.failure);
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done") && m.done !== false)
+                    w.uint32(40).bool(m.done);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayOutput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayOutput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.callId = v;
+                            else
+                                delete m.callId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.message = r.bytes();
+                            m._message = "message";
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.failure = r.bytes();
+                            m._failure = "failure";
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.done = v;
+                            else
+                                delete m.done;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayOutput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayOutput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayOutput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayOutput();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.callId != null) {
+                    if (typeof d.callId !== "string" || d.callId.length) {
+                        m.callId = $String(d.callId);
+                    }
+                }
+                if (d.message != null) {
+                    if (typeof d.message === "string")
+                        $util.base64.decode(d.message, m.message = $util.newBuffer($util.base64.length(d.message)), 0);
+                    else if (d.message.length >= 0)
+                        m.message = d.message;
+                }
+                if (d.failure != null) {
+                    if (typeof d.failure === "string")
+                        $util.base64.decode(d.failure, m.failure = $util.newBuffer($util.base64.length(d.failure)), 0);
+                    else if (d.failure.length >= 0)
+                        m.failure = d.failure;
+                }
+                if (d.done != null) {
+                    if (d.done) {
+                        m.done = $Boolean(d.done);
+                    }
+                }
+                return m;
+            };
+
+            RelayOutput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.callId = "";
+                    d.done = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.callId != null && $Object.hasOwnProperty.call(m, "callId")) {
+                    d.callId = m.callId;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = o.bytes === $String ? $util.base64.encode(m.message, 0, m.message.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.message) : m.message;
+                }
+                if (m.failure != null && $Object.hasOwnProperty.call(m, "failure")) {
+                    d.failure = o.bytes === $String ? $util.base64.encode(m.failure, 0, m.failure.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.failure) : m.failure;
+                }
+                if (m.done != null && $Object.hasOwnProperty.call(m, "done")) {
+                    d.done = m.done;
+                }
+                return d;
+            };
+
+            RelayOutput.prototype.toJSON = function() {
+                return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayOutput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayOutput";
+            };
+
+            return RelayOutput;
+        })();
+
+        v1.RelayInput = (function() {
+
+            const RelayInput = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayInput.prototype.message = null;
+            RelayInput.prototype.end = false;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RelayInput.prototype, "_message", {
+                get: $util.oneOfGetter($oneOfFields = ["message"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            RelayInput.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message"))
+                    w.uint32(10).bytes(m.message);
+                if (m.end != null && $Object.hasOwnProperty.call(m, "end") && m.end !== false)
+                    w.uint32(16).bool(m.end);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayInput.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayInput();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.message = r.bytes();
+                            m._message = "message";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.end = v;
+                            else
+                                delete m.end;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayInput.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayInput)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayInput: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayInput();
+                if (d.message != null) {
+                    if (typeof d.message === "string")
+                        $util.base64.decode(d.message, m.message = $util.newBuffer($util.base64.length(d.message)), 0);
+                    else if (d.message.length >= 0)
+                        m.message = d.message;
+                }
+                if (d.end != null) {
+                    if (d.end) {
+                        m.end = $Boolean(d.end);
+                    }
+                }
+                return m;
+            };
+
+            RelayInput.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.end = false;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = o.bytes === $String ? $util.base64.encode(m.message, 0, m.message.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.message) : m.message;
+                }
+                if (m.end != null && $Object.hasOwnProperty.call(m, "end")) {
+                    d.end = m.end;
+                }
+                return d;
+            };
+
+            RelayInput.prototype.toJSON = function() {
+                return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayInput.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayInput";
+            };
+
+            return RelayInput;
+        })();
+
+        v1.RelayHoldsRequest = (function() {
+
+            const RelayHoldsRequest = function (p) {
+                this.nodeIds = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayHoldsRequest.prototype.nodeIds = $util.emptyArray;
+
+            RelayHoldsRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeIds != null && m.nodeIds.length) {
+                    for (var i = 0; i < m.nodeIds.length; ++i)
+                        w.uint32(10).string(m.nodeIds[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayHoldsRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayHoldsRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodeIds && m.nodeIds.length))
+                                m.nodeIds = [];
+                            m.nodeIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayHoldsRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayHoldsRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayHoldsRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayHoldsRequest();
+                if (d.nodeIds) {
+                    if (!$Array.isArray(d.nodeIds))
+                        throw $TypeError(".tsswarm.v1.RelayHoldsRequest.nodeIds: array expected");
+                    m.nodeIds = $Array(d.nodeIds.length);
+                    for (var i = 0; i < d.nodeIds.length; ++i) {
+                        m.nodeIds[i] = $String(d.nodeIds[i]);
+                    }
+                }
+                return m;
+            };
+
+            RelayHoldsRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodeIds = [];
+                }
+                if (m.nodeIds && m.nodeIds.length) {
+                    d.nodeIds = $Array(m.nodeIds.length);
+                    for (var j = 0; j < m.nodeIds.length; ++j) {
+                        d.nodeIds[j] = m.nodeIds[j];
+                    }
+                }
+                return d;
+            };
+
+            RelayHoldsRequest.prototype.toJSON = function() {
+                return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayHoldsRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayHoldsRequest";
+            };
+
+            return RelayHoldsRequest;
+        })();
+
+        v1.RelayHoldsResponse = (function() {
+
+            const RelayHoldsResponse = function (p) {
+                this.nodeIds = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RelayHoldsResponse.prototype.nodeIds = $util.emptyArray;
+
+            RelayHoldsResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeIds != null && m.nodeIds.length) {
+                    for (var i = 0; i < m.nodeIds.length; ++i)
+                        w.uint32(10).string(m.nodeIds[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RelayHoldsResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RelayHoldsResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.nodeIds && m.nodeIds.length))
+                                m.nodeIds = [];
+                            m.nodeIds.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RelayHoldsResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RelayHoldsResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RelayHoldsResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RelayHoldsResponse();
+                if (d.nodeIds) {
+                    if (!$Array.isArray(d.nodeIds))
+                        throw $TypeError(".tsswarm.v1.RelayHoldsResponse.nodeIds: array expected");
+                    m.nodeIds = $Array(d.nodeIds.length);
+                    for (var i = 0; i < d.nodeIds.length; ++i) {
+                        m.nodeIds[i] = $String(d.nodeIds[i]);
+                    }
+                }
+                return m;
+            };
+
+            RelayHoldsResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.nodeIds = [];
+                }
+                if (m.nodeIds && m.nodeIds.length) {
+                    d.nodeIds = $Array(m.nodeIds.length);
+                    for (var j = 0; j < m.nodeIds.length; ++j) {
+                        d.nodeIds[j] = m.nodeIds[j];
+                    }
+                }
+                return d;
+            };
+
+            RelayHoldsResponse.prototype.toJSON = function() {
+                return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RelayHoldsResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RelayHoldsResponse";
+            };
+
+            return RelayHoldsResponse;
         })();
 
         return v1;

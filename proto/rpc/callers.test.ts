@@ -93,7 +93,8 @@ describe('the rights of callers', () => {
     it(`hold a ${kind} to its own node`, async () => {
       const own = METHODS.filter(({ method }) => {
         const rights = rightsOf(method.path);
-        return rights?.ownNode === true && rights.callers.includes(kind);
+        // Messages of a stream are looked at as the handler reads them, which these here do not (relay.test.ts).
+        return rights?.ownNode === true && rights.callers.includes(kind) && !method.requestStream;
       });
       assert.ok(own.length >= 5);
       for (const { methods, name } of own) {

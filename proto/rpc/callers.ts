@@ -9,6 +9,7 @@ import {
   imagesService,
   membershipService,
   raftService,
+  relayService,
   tasksService,
 } from './services.ts';
 
@@ -41,12 +42,19 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     runTask: ADMINISTRATOR,
     stopTask: ADMINISTRATOR,
     watchTask: ADMINISTRATOR,
+    createService: ADMINISTRATOR,
+    updateService: ADMINISTRATOR,
+    rollbackService: ADMINISTRATOR,
+    removeService: ADMINISTRATOR,
+    listRevisions: ADMINISTRATOR,
+    rollbackProject: ADMINISTRATOR,
   }),
   ...rights(daemonService, { status: LOCAL, leave: LOCAL, unlock: LOCAL, forceNewCluster: LOCAL }),
   ...rights(dispatcherService, {
     session: OWN_NODE,
     heartbeat: OWN_NODE,
     assignments: OWN_NODE,
+    acknowledge: OWN_NODE,
     updateTaskStatus: OWN_NODE,
   }),
   ...rights(tasksService, {
@@ -54,6 +62,17 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     logs: ADMINISTRATOR,
     exec: ADMINISTRATOR,
     attach: ADMINISTRATOR,
+    top: ADMINISTRATOR,
+    stats: ADMINISTRATOR,
+    statPath: ADMINISTRATOR,
+    copyFrom: ADMINISTRATOR,
+    copyTo: ADMINISTRATOR,
+  }),
+  ...rights(relayService, {
+    listen: { callers: ['manager', 'worker'], ownNode: true },
+    // That the call was meant for the node that answers it is the handler's business, too.
+    answer: { callers: ['manager', 'worker'], ownNode: true },
+    holds: MANAGER,
   }),
   ...rights(imagesService, { list: LOCAL, find: LOCAL, pull: LOCAL, load: LOCAL, remove: LOCAL, build: LOCAL }),
   ...rights(caService, {

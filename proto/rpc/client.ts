@@ -16,6 +16,8 @@ export interface DuplexCall<Q, A> {
   end(): void;
   cancel(): void;
   readonly output: AsyncIterable<A>;
+  /** Resolves when the call is over, also while output lies unread: nobody takes what is sent any more. */
+  readonly closed: Promise<void>;
 }
 
 /** The calls of a service, one function per method, with the kinds that the definition names. */
@@ -156,7 +158,9 @@ function duplex(
   signal?.addEventListener('abort', cancel, { once: true });
   let failure: unknown;
   call.on('error', (error) => (failure = error));
+  const closed = new Promise<void>((resolve) => call.once('status', () => resolve()));
   return {
+    closed,
     send: (message) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined || call.destroyed) reject(fail(failure ?? new Error('the stream has ended')));

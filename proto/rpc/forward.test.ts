@@ -42,15 +42,18 @@ describe('passing calls on to the leader', () => {
           },
           heartbeat: () => Promise.reject(new TsswarmError('CONFLICT', 'beating: not now', { hint: 'later' })),
           async *assignments() {},
+          acknowledge: () => Promise.resolve({}),
           updateTaskStatus: () => change().then(() => ({})),
         },
         leader,
       ),
     );
+    const { containers, logs, exec, attach } = tasksService;
+    const served = { containers, logs, exec, attach };
     server.add(
-      tasksService,
+      served,
       forwarding(
-        tasksService,
+        served,
         {
           containers: () => Promise.resolve({ containers: [] }),
           async *logs() {},

@@ -33,23 +33,27 @@ for (const [name, listen, connect] of [
           unlock: () => Promise.reject(new Error('not asked for')),
           forceNewCluster: () => Promise.reject(new Error('not asked for')),
         });
-        server.add(tasksService, {
-          containers: () => Promise.resolve({ containers: [] }),
-          async *logs(request, signal) {
-            for (let i = 0; i < request.tail; i++)
-              yield { stream: 'stdout' as const, time: '', data: Buffer.from(String(i)) };
-            if (!request.follow) return;
-            await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
-            seenAbort = true;
+        const { containers, logs, exec, attach } = tasksService;
+        server.add(
+          { containers, logs, exec, attach },
+          {
+            containers: () => Promise.resolve({ containers: [] }),
+            async *logs(request, signal) {
+              for (let i = 0; i < request.tail; i++)
+                yield { stream: 'stdout' as const, time: '', data: Buffer.from(String(i)) };
+              if (!request.follow) return;
+              await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+              seenAbort = true;
+            },
+            async *exec(input) {
+              for await (const message of input) if (message.stdin) yield { stdout: message.stdin };
+              yield { exit: { code: 7, oomKilled: false } };
+            },
+            async *attach(input) {
+              for await (const _ of input) throw new TsswarmError('NOT_FOUND', 'attaching to "t": no such task');
+            },
           },
-          async *exec(input) {
-            for await (const message of input) if (message.stdin) yield { stdout: message.stdin };
-            yield { exit: { code: 7, oomKilled: false } };
-          },
-          async *attach(input) {
-            for await (const _ of input) throw new TsswarmError('NOT_FOUND', 'attaching to "t": no such task');
-          },
-        });
+        );
       });
     });
     after(() => {

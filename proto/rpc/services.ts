@@ -1,11 +1,24 @@
 /** The gRPC services as typed definitions: method path, kind, and the messages of each side. */
 import type { MessageName } from '../gen/messages.js';
 import type {
+  AcknowledgeRequest,
   ApplyProjectRequest,
+  CreateServiceRequest,
+  CreateServiceResponse,
+  ListRevisionsRequest,
+  ListRevisionsResponse,
+  RemoveServiceRequest,
+  RollbackProjectRequest,
+  RollbackServiceRequest,
+  UpdateServiceRequest,
+  UpdateServiceResponse,
   ApplyProjectResponse,
   AssignmentChange,
   AssignmentsRequest,
   BuildImageRequest,
+  CopyFromChunk,
+  CopyToInput,
+  CopyToResult,
   DaemonStatusResponse,
   Empty,
   FindImageResponse,
@@ -14,6 +27,7 @@ import type {
   ForceNewClusterResponse,
   GetRootCertificateResponse,
   GetUnlockKeyResponse,
+  HeartbeatRequest,
   HeartbeatResponse,
   IdentityNotice,
   ImageEvent,
@@ -25,6 +39,7 @@ import type {
   LeaveClusterRequest,
   LeaveRequest,
   LeaveResponse,
+  ListContainersRequest,
   ListContainersResponse,
   ListImagesResponse,
   ListManagersResponse,
@@ -33,10 +48,16 @@ import type {
   LoadImageRequest,
   LogEntry,
   LogsRequest,
+  PathRequest,
   ProcessInput,
   ProcessOutput,
   ProjectRequest,
   RaftPingResponse,
+  RelayCall,
+  RelayInput,
+  RelayListenRequest,
+  RelayNodes,
+  RelayOutput,
   RemoveNodeRequest,
   RemoveNodeResponse,
   RemoveProjectRequest,
@@ -51,7 +72,12 @@ import type {
   ServicesResponse,
   SessionMessage,
   SessionRequest,
+  StatPathResponse,
+  StatsRequest,
+  StatsSample,
   StopTaskRequest,
+  TaskRequest,
+  TopResponse,
   UnlockRequest,
   StoreAccessResponse,
   UpdateClusterRequest,
@@ -133,6 +159,36 @@ export const controlService = {
   ),
   runTask: unary<RunTaskRequest, RunTaskResponse>('Control/RunTask', 'RunTaskRequest', 'RunTaskResponse'),
   stopTask: unary<StopTaskRequest, Empty>('Control/StopTask', 'StopTaskRequest', 'StopTaskResponse'),
+  createService: unary<CreateServiceRequest, CreateServiceResponse>(
+    'Control/CreateService',
+    'CreateServiceRequest',
+    'CreateServiceResponse',
+  ),
+  updateService: unary<UpdateServiceRequest, UpdateServiceResponse>(
+    'Control/UpdateService',
+    'UpdateServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  rollbackService: unary<RollbackServiceRequest, UpdateServiceResponse>(
+    'Control/RollbackService',
+    'RollbackServiceRequest',
+    'UpdateServiceResponse',
+  ),
+  removeService: unary<RemoveServiceRequest, Empty>(
+    'Control/RemoveService',
+    'RemoveServiceRequest',
+    'RemoveServiceResponse',
+  ),
+  listRevisions: unary<ListRevisionsRequest, ListRevisionsResponse>(
+    'Control/ListRevisions',
+    'ListRevisionsRequest',
+    'ListRevisionsResponse',
+  ),
+  rollbackProject: unary<RollbackProjectRequest, ApplyProjectResponse>(
+    'Control/RollbackProject',
+    'RollbackProjectRequest',
+    'ApplyProjectResponse',
+  ),
   watchTask: streaming<WatchTaskRequest, WatchTaskEvent>('Control/WatchTask', 'WatchTaskRequest', 'WatchTaskEvent'),
 } as const;
 
@@ -151,7 +207,7 @@ export const daemonService = {
 /** Callers: worker, manager (now: the local socket). */
 export const dispatcherService = {
   session: streaming<SessionRequest, SessionMessage>('Dispatcher/Session', 'SessionRequest', 'SessionMessage'),
-  heartbeat: unary<AssignmentsRequest, HeartbeatResponse>(
+  heartbeat: unary<HeartbeatRequest, HeartbeatResponse>(
     'Dispatcher/Heartbeat',
     'HeartbeatRequest',
     'HeartbeatResponse',
@@ -161,6 +217,7 @@ export const dispatcherService = {
     'AssignmentsRequest',
     'AssignmentChange',
   ),
+  acknowledge: unary<AcknowledgeRequest, Empty>('Dispatcher/Acknowledge', 'AcknowledgeRequest', 'AcknowledgeResponse'),
   updateTaskStatus: unary<UpdateTaskStatusRequest, Empty>(
     'Dispatcher/UpdateTaskStatus',
     'UpdateTaskStatusRequest',
@@ -168,9 +225,9 @@ export const dispatcherService = {
   ),
 } as const;
 
-/** Callers: the local socket. */
+/** Tasks of the node that is asked; of every node, where that is a manager. Callers: the local socket, managers. */
 export const tasksService = {
-  containers: unary<Empty, ListContainersResponse>(
+  containers: unary<ListContainersRequest, ListContainersResponse>(
     'Tasks/Containers',
     'ListContainersRequest',
     'ListContainersResponse',
@@ -178,6 +235,18 @@ export const tasksService = {
   logs: streaming<LogsRequest, LogEntry>('Tasks/Logs', 'LogsRequest', 'LogEntry'),
   exec: both<ProcessInput, ProcessOutput>('Tasks/Exec', 'ProcessInput', 'ProcessOutput'),
   attach: both<ProcessInput, ProcessOutput>('Tasks/Attach', 'ProcessInput', 'ProcessOutput'),
+  top: unary<TaskRequest, TopResponse>('Tasks/Top', 'TopRequest', 'TopResponse'),
+  stats: streaming<StatsRequest, StatsSample>('Tasks/Stats', 'StatsRequest', 'StatsSample'),
+  statPath: unary<PathRequest, StatPathResponse>('Tasks/StatPath', 'StatPathRequest', 'StatPathResponse'),
+  copyFrom: streaming<PathRequest, CopyFromChunk>('Tasks/CopyFrom', 'CopyFromRequest', 'CopyFromChunk'),
+  copyTo: both<CopyToInput, CopyToResult>('Tasks/CopyTo', 'CopyToInput', 'CopyToResult'),
+} as const;
+
+/** Calls of managers at nodes that listen on no port. Callers: each node for itself; `holds`: managers. */
+export const relayService = {
+  listen: streaming<RelayListenRequest, RelayCall>('Relay/Listen', 'RelayListenRequest', 'RelayCall'),
+  answer: both<RelayOutput, RelayInput>('Relay/Answer', 'RelayOutput', 'RelayInput'),
+  holds: unary<RelayNodes, RelayNodes>('Relay/Holds', 'RelayHoldsRequest', 'RelayHoldsResponse'),
 } as const;
 
 /** Callers: the local socket. */

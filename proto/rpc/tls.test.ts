@@ -43,6 +43,7 @@ describe('rpc over TLS', () => {
         return Promise.resolve({ heartbeatMs: 7 });
       },
       async *assignments() {},
+      acknowledge: () => Promise.resolve({}),
       updateTaskStatus: () => Promise.resolve({}),
     });
     const port = await server.listenTls(`${host}:0`, { identity, clock: cluster.clock, ...NOBODY });

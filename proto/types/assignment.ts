@@ -38,6 +38,8 @@ export interface AssignmentChange {
   readonly kind: 'complete' | 'incremental';
   /** Grows by one with each message of a session; a gap means: ask again. */
   readonly sequence: number;
+  /** It takes something away that others wait for: the node says when it is done. */
+  readonly acknowledge?: boolean;
   readonly update: AssignmentSet;
   /** Ids to forget (incremental only). An endpoint's key is "<taskId>/<networkId>", an ingress port's "<protocol>/<ip>/<port>". */
   readonly remove: {

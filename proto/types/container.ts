@@ -143,6 +143,22 @@ export interface ContainerSpec {
   /** "host" or "private"; empty: private. */
   readonly pidMode: string;
   readonly ipcMode: string;
+  /** Run in the container one after the other, when it has started and before it counts as running; absent: none. */
+  readonly postStart?: readonly Hook[];
+  /** Run in the container before it is stopped, within the stop grace; absent: none. */
+  readonly preStop?: readonly Hook[];
+}
+
+/** A command that is run in a container at a moment of its life. */
+export interface Hook {
+  readonly command: readonly string[];
+  /** Empty: the container's. */
+  readonly user: string;
+  readonly privileged: boolean;
+  /** Empty: the container's. */
+  readonly workingDir: string;
+  /** Added to the container's. */
+  readonly env: Environment;
 }
 
 /** When the node asks a registry for the image. "build" is settled before the project is applied. */
@@ -165,4 +181,15 @@ export interface ResourceLimits {
 export interface ResourceReservations {
   readonly nanoCpus?: number;
   readonly memoryBytes?: number;
+  /** What of the node's own kinds of resources is needed; absent: nothing. */
+  readonly generic?: readonly GenericResource[];
+}
+
+/** So many of a resource that nodes name themselves: GPUs, licences, slots of anything that is scarce. */
+export interface GenericResource {
+  readonly kind: string;
+  /** At least 1; of named ones the number of names. */
+  readonly count: number;
+  /** Each one's name, where they are told apart; empty: only their number counts, or none in particular are asked for. */
+  readonly names: readonly string[];
 }

@@ -1,13 +1,16 @@
 /** Requests and answers of the control, daemon, task, image and dispatcher services; see the .proto files for meanings. */
 import type { DesiredProject, ProjectChange } from './project.ts';
 import type {
+  Author,
   Cluster,
   Network,
   Node,
   NodeDescription,
   Project,
   PublishedPort,
+  Revision,
   Service,
+  ServiceSpec,
   Task,
   TaskSpec,
   Volume,
@@ -22,6 +25,8 @@ export interface ApplyProjectRequest {
   readonly onlyServices: readonly string[];
   readonly noRecreate: boolean;
   readonly noStart: boolean;
+  /** Who asks, for the history. */
+  readonly author?: Author;
 }
 export interface ApplyProjectResponse {
   readonly projectId: string;
@@ -34,9 +39,62 @@ export interface RemoveProjectRequest {
   readonly removeVolumes: boolean;
   readonly services: readonly string[];
   readonly graceOverrideMs: number;
+  readonly author?: Author;
 }
 export interface RemoveProjectResponse {
   readonly found: boolean;
+}
+/** A service of no project. */
+export interface CreateServiceRequest {
+  readonly spec: ServiceSpec;
+  readonly author?: Author;
+}
+export interface CreateServiceResponse {
+  readonly serviceId: string;
+  readonly warnings: readonly string[];
+}
+export interface UpdateServiceRequest {
+  readonly serviceId: string;
+  /** `meta.version` of the service that the spec was made from. */
+  readonly version: number;
+  readonly spec: ServiceSpec;
+  readonly author?: Author;
+}
+export interface UpdateServiceResponse {
+  /** Paths of the spec fields that changed; none: it was so already. */
+  readonly fields: readonly string[];
+  /** Whether tasks are replaced. */
+  readonly replaces: boolean;
+  readonly warnings: readonly string[];
+}
+export interface RollbackServiceRequest {
+  readonly serviceId: string;
+  readonly version: number;
+  readonly author?: Author;
+}
+export interface RemoveServiceRequest {
+  readonly serviceId: string;
+  readonly author?: Author;
+}
+/** Exactly one is not empty. */
+export interface ListRevisionsRequest {
+  /** Name of a project. */
+  readonly project: string;
+  /** Id of a service of no project. */
+  readonly serviceId: string;
+}
+export interface ListRevisionsResponse {
+  /** The newest first; the bytes of configs are left out. */
+  readonly revisions: readonly Revision[];
+  /** Compose names of services that are not what the newest revision says: an update of them was rolled back. */
+  readonly departed: readonly string[];
+}
+export interface RollbackProjectRequest {
+  readonly project: string;
+  /** 0: the one before the newest. */
+  readonly revision: number;
+  readonly dryRun: boolean;
+  readonly author?: Author;
 }
 export type Empty = Record<never, never>;
 export interface GetClusterResponse {
@@ -167,12 +225,32 @@ export interface LeaveRequest {
 export interface SessionRequest {
   readonly nodeId: string;
   readonly description: NodeDescription;
+  /** The lease it is under now, ms; 0: one without end; absent: none. */
+  readonly leaseMs?: number;
+  /** The node acknowledges assignments that ask for it; who does not is never waited for. */
+  readonly acknowledges?: boolean;
+}
+export interface AcknowledgeRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  /** Everything up to and with the message of that number is true on the node. */
+  readonly sequence: number;
 }
 export interface SessionMessage {
   readonly sessionId: string;
   readonly heartbeatMs: number;
   /** Where managers are reached now, "host:port"; said again when they change. */
   readonly managers: readonly string[];
+  /** The node's lease from when it sent the request, ms; 0 or absent: without end. Only the first message gives one. */
+  readonly leaseMs?: number;
+}
+export interface HeartbeatRequest {
+  readonly sessionId: string;
+  readonly nodeId: string;
+  /** As in the session's request. */
+  readonly leaseMs?: number;
+  /** The last one: the daemon ends in an orderly way. It renews no lease. */
+  readonly goodbye?: boolean;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;
@@ -180,6 +258,8 @@ export interface AssignmentsRequest {
 }
 export interface HeartbeatResponse {
   readonly heartbeatMs: number;
+  /** The node's lease from when it sent the heartbeat, ms; 0 or absent: without end. */
+  readonly leaseMs?: number;
 }
 export interface UpdateTaskStatusRequest {
   readonly sessionId: string;
@@ -200,8 +280,87 @@ export interface ContainerSummary {
   readonly startedAt: number;
   readonly finishedAt: number;
 }
+export interface ListContainersRequest {
+  /** Absent or empty: all of the node that is asked; else those of these tasks, wherever they are. */
+  readonly taskIds?: readonly string[];
+}
 export interface ListContainersResponse {
   readonly containers: readonly ContainerSummary[];
+  /** Nodes that were to be asked and could not be. */
+  readonly unreachable?: readonly { readonly nodeId: string; readonly reason: string }[];
+}
+export interface TaskRequest {
+  readonly taskId: string;
+}
+/** As `ps -ef` lists processes: titles, and as many values of each process. */
+export interface TopResponse {
+  readonly titles: readonly string[];
+  readonly processes: readonly { readonly values: readonly string[] }[];
+}
+export interface StatsRequest {
+  readonly taskId: string;
+  /** Time between samples, ms; 0: one sample is all. */
+  readonly intervalMs: number;
+}
+/** What a container uses: counters since its start, but for memory and processes, which are of the moment. */
+export interface StatsSample {
+  /** ms, of a clock that only goes forward. */
+  readonly atMs: number;
+  readonly cpuNs: number;
+  /** Without the page cache that the kernel would give up first, as Docker counts. */
+  readonly memoryBytes: number;
+  /** The machine's memory where the container has no limit. */
+  readonly memoryLimitBytes: number;
+  readonly networkReceivedBytes: number;
+  readonly networkSentBytes: number;
+  readonly blockReadBytes: number;
+  readonly blockWrittenBytes: number;
+  readonly processes: number;
+}
+/** A file in a container. */
+export interface FileStat {
+  /** Last part of the path. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** st_mode: type and permissions. */
+  readonly mode: number;
+  /** ms since the epoch. */
+  readonly modifiedAt: number;
+  /** Of a symbolic link: where it leads, in the container; else empty. */
+  readonly linkTarget: string;
+}
+export interface PathRequest {
+  readonly taskId: string;
+  /** Absolute, or from the container's root. */
+  readonly path: string;
+  /** What a symbolic link at the end of the path leads to, instead of the link. */
+  readonly followLink: boolean;
+}
+export interface StatPathResponse {
+  /** Absent: there is no such file. */
+  readonly stat?: FileStat;
+}
+/** What is copied, then a tar archive of it. */
+export interface CopyFromChunk {
+  readonly stat?: FileStat;
+  readonly data: Uint8Array;
+}
+export interface CopyToStart {
+  readonly taskId: string;
+  /** A folder that exists. */
+  readonly path: string;
+  /** Owners as in the archive; else root's. */
+  readonly keepOwners: boolean;
+}
+/** Exactly one key is present: the start first, then a tar archive. */
+export interface CopyToInput {
+  readonly start?: CopyToStart;
+  readonly data?: Uint8Array;
+}
+/** Said once, when everything is there. */
+export interface CopyToResult {
+  /** Content of files. */
+  readonly bytes: number;
 }
 export interface LogsRequest {
   readonly taskId: string;
@@ -296,4 +455,29 @@ export interface BuildImageRequest {
   readonly names: readonly string[];
   readonly noCache: boolean;
   readonly pull: boolean;
+}
+
+export interface RebalanceRequest {
+  /** Names of services ("shop_web", or "web" where only one project has it); empty: all. */
+  readonly services: readonly string[];
+  readonly dryRun: boolean;
+}
+/** A task that leaves its node for another one. */
+export interface RebalanceMove {
+  readonly service: string;
+  readonly slot: number;
+  /** Name of its container. */
+  readonly task: string;
+  /** Names of nodes. `to` is what the counts ask for: the scheduler decides when the task's turn comes. */
+  readonly from: string;
+  readonly to: string;
+}
+/** A service of which nothing moves, and why. */
+export interface RebalanceSkip {
+  readonly service: string;
+  readonly reason: string;
+}
+export interface RebalanceResponse {
+  readonly moves: readonly RebalanceMove[];
+  readonly skipped: readonly RebalanceSkip[];
 }

@@ -6,3 +6,4 @@ export type * from './assignment.ts';
 export type * from './control.ts';
 export type * from './ca.ts';
 export type * from './membership.ts';
+export type * from './relay.ts';

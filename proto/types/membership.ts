@@ -89,6 +89,7 @@ export type UpdateClusterRequest = Partial<
     | 'dispatcherHeartbeatMs'
     | 'snapshotInterval'
     | 'maxSnapshots'
+    | 'revisionLimit'
     | 'autoLock'
   >
 > & {

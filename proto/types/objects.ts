@@ -5,12 +5,21 @@ import type {
   NetworkId,
   NodeId,
   ProjectId,
+  RevisionId,
   SecretId,
   ServiceId,
   TaskId,
   VolumeId,
 } from '../../base/ids.ts';
-import type { ContainerSpec, Labels, LogConfig, ResourceLimits, ResourceReservations } from './container.ts';
+import type {
+  ContainerSpec,
+  GenericResource,
+  Labels,
+  LogConfig,
+  ResourceLimits,
+  ResourceReservations,
+} from './container.ts';
+import type { DesiredProject, ProjectChange } from './project.ts';
 
 /** Every stored object: spec (the user's, never rewritten), status (observed), desired state (decided by the manager). */
 export interface Meta {
@@ -81,6 +90,8 @@ export interface ClusterSpec {
   readonly autoLock?: boolean;
   /** Services that sign certificates in place of the managers, for the root that each names. */
   readonly externalCas?: readonly ExternalCa[];
+  /** Revisions kept of each project and of each service of no project, the newest included; absent: 10. */
+  readonly revisionLimit?: number;
 }
 
 export interface ExternalCa {
@@ -101,7 +112,13 @@ export interface Node {
   readonly meta: Meta;
   readonly spec: { readonly role: NodeRole; readonly availability: NodeAvailability; readonly labels: Labels };
   readonly description: NodeDescription;
-  readonly status: { readonly state: NodeState; readonly message: string; readonly address: string };
+  readonly status: {
+    readonly state: NodeState;
+    readonly message: string;
+    readonly address: string;
+    /** The longest lease that a manager may have promised it, ms; 0: one without end; absent: none yet. */
+    readonly leaseMs?: number;
+  };
   /** The certificate it was given last; absent: it has none yet. */
   readonly certificate?: NodeCertificate;
 }
@@ -122,7 +139,12 @@ export interface NodeDescription {
   readonly hostname: string;
   /** GOOS/GOARCH names: "linux", "amd64". */
   readonly platform: { readonly os: string; readonly architecture: string };
-  readonly resources: { readonly nanoCpus: number; readonly memoryBytes: number };
+  readonly resources: {
+    readonly nanoCpus: number;
+    readonly memoryBytes: number;
+    /** What the node has beside them, as it was started with; absent: nothing. */
+    readonly generic?: readonly GenericResource[];
+  };
   readonly engine: { readonly version: string; readonly labels: Labels };
 }
 
@@ -191,7 +213,15 @@ export interface TaskSpec {
   readonly forceUpdate: number;
   /** Absent: no preferences, any number per node. Tasks that wait follow the service's, not their own. */
   readonly placement?: Placement;
+  /** What becomes of it on a node that is cut off; absent: `auto`. */
+  readonly fencing?: FencingPolicy;
 }
+
+/**
+ * `auto`: a task that can be replaced elsewhere and writes what another machine may write too ends when its node's lease does;
+ * `always`: also when it writes nothing of the kind: at most one task in a slot; `never`: it runs on.
+ */
+export type FencingPolicy = 'auto' | 'always' | 'never';
 
 /** How tasks are spread over the nodes that match their constraints. */
 export interface Placement {
@@ -264,6 +294,8 @@ export interface UpdateStatus {
   readonly reason: string;
   /** How a rollback goes: `rollback` of the spec that failed. */
   readonly config?: UpdateConfig;
+  /** It moves tasks and changes nothing of them: a failure pauses it, there is nothing to go back to. Absent: a change of the spec. */
+  readonly kind?: 'rebalance';
 }
 
 /** A spec that a service had before, to roll back to. */
@@ -292,12 +324,16 @@ export interface ServiceSpec {
   readonly rollback?: UpdateConfig;
   /** Absent: replicated. */
   readonly mode?: ServiceMode;
+  /** `auto`: tasks move by themselves when nodes come; absent: only when somebody says so. */
+  readonly rebalance?: 'auto';
 }
 
 export interface Service {
   readonly id: ServiceId;
   readonly meta: Meta;
-  readonly projectId: ProjectId;
+  /** Empty for a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for a service of no project. */
   readonly projectName: string;
   readonly spec: ServiceSpec;
   /** Raised whenever `spec.task`, ports or names change: tasks of an older one are replaced. */
@@ -379,7 +415,7 @@ export interface Task {
   readonly id: TaskId;
   readonly meta: Meta;
   readonly serviceId: ServiceId;
-  readonly projectId: ProjectId;
+  readonly projectId: ProjectId | '';
   /** From 1. One-off tasks (`tscompose run`) have 0. */
   readonly slot: number;
   /** Container name: "shop-web-1", "shop-web-run-0123456789ab". */
@@ -414,6 +450,12 @@ export interface Task {
   readonly boundNode?: NodeId;
   /** When the slot was restarted before, wall time, ms, as far back as the restart policy's window asks for. */
   readonly restartedAt?: readonly number[];
+  /** What the scheduler has set aside on its node, with names where the node tells them apart. */
+  readonly generic?: readonly GenericResource[];
+  /** For templates in secrets and configs; absent: the task has none of these. */
+  readonly service?: { readonly name: string; readonly labels: Labels };
+  /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
+  readonly draining?: boolean;
 }
 
 // ---------------------------------------------------------------------------------------------- resources
@@ -473,6 +515,8 @@ export interface SecretSpec {
   readonly labels: Labels;
   /** 1 B to 500 KiB. */
   readonly data: Uint8Array;
+  /** The content is a template, expanded for each container; absent: it is not. */
+  readonly templateDriver?: 'golang';
 }
 
 export interface Secret {
@@ -487,6 +531,35 @@ export interface Config {
   readonly meta: Meta;
   readonly projectId: ProjectId | '';
   readonly spec: SecretSpec;
+}
+
+/** Who asked for a change, in the words of the one who asked: nobody checks them. */
+export interface Author {
+  /** Name of the user on the machine. */
+  readonly user: string;
+  /** "tscompose up", "tsswarm service update". */
+  readonly command: string;
+}
+
+/**
+ * What a project, or a service of no project, was from some change on: kept to be compared with and gone back to.
+ * Secrets are named in it, without their bytes.
+ */
+export interface Revision {
+  readonly id: RevisionId;
+  readonly meta: Meta;
+  /** Empty for one of a service of no project. */
+  readonly projectId: ProjectId | '';
+  /** Empty for one of a project. */
+  readonly serviceId: ServiceId | '';
+  /** Grows with every change; one that changed no spec leaves a gap. */
+  readonly number: number;
+  readonly author?: Author;
+  readonly desired: DesiredProject;
+  /** The configs' bytes were too many to keep. */
+  readonly withoutContents: boolean;
+  /** What was changed to get here. */
+  readonly changes: readonly ProjectChange[];
 }
 
 export type { ContainerId };

@@ -1,4 +1,4 @@
-import type { DesiredProject, NetworkSpec, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
+import type { DesiredProject, NetworkSpec, SecretSpec, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
 import { containerSpec } from './container-spec.ts';
 
 /** A task spec on the network "app_default" that is not restarted. */
@@ -64,4 +64,9 @@ export function project(services: readonly ServiceSpec[], change: Partial<Desire
     externalVolumes: [],
     ...change,
   };
+}
+
+/** Secret or config `name` of project "app". */
+export function configSpec(name: string, text: string): SecretSpec {
+  return { name: `app_${name}`, composeName: name, labels: {}, data: new Uint8Array(Buffer.from(text)) };
 }

@@ -52,9 +52,9 @@ export async function fakeCluster(
   const random = seededRandom(7);
   const logger = silentLogger;
   const life = new AbortController();
-  const leading = lead({ store, clock, random, logger }, life.signal);
   const control = createControl({ store, clock, random });
-  const { handlers } = createDispatcher({ store, clock, random, logger });
+  const { handlers, leases } = createDispatcher({ store, clock, random, logger });
+  const leading = lead({ store, clock, random, logger, leases }, life.signal);
   const workers = new Map<string, Worker>();
   const join = async (hostname: string): Promise<Worker> => {
     const worker = await startWorker(hostname, clock, handlers, { script, prepare, stopMs }, life.signal);

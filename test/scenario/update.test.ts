@@ -240,6 +240,39 @@ describe('an update', () => {
     assert.match(status().message, /"app-web-1": not ready after 10 minutes: its health check has not passed$/);
   });
 
+  describe('that another leader takes over, whose clock is an hour off', () => {
+    const HOUR = 3_600_000;
+
+    it('is given up only when that one has seen for the whole time that nothing goes on', async () => {
+      await start(({ spec }) => ({ state: 'running', health: spec.container.image === 'a' ? 'none' : 'starting' }));
+      await apply('a');
+      await apply('b');
+      const since = cluster.clock.now() + HOUR;
+      let now = since;
+      const stage = orchestratorStage({ now: () => now }, seededRandom(1), () => true);
+      cluster.store.view((tx) => {
+        assert.equal(stage.decide(tx), undefined);
+        assert.equal(stage.dueAt?.(tx), since + PROGRESS_DEADLINE_MS);
+        now = since + PROGRESS_DEADLINE_MS;
+        assert.notEqual(stage.decide(tx), undefined);
+      });
+    });
+
+    it('does not wait for an hour before it goes on', async () => {
+      await start();
+      const change = { update: rules({ delayMs: 10_000, monitorMs: 20_000 }) };
+      await apply('a', change);
+      await apply('b', change);
+      const now = cluster.clock.now() - HOUR;
+      const stage = orchestratorStage({ now: () => now }, seededRandom(1), () => true);
+      await cluster.store.update((tx) => {
+        stage.decide(tx)?.(tx);
+        assert.equal(stage.decide(tx), undefined);
+        assert.equal(stage.dueAt?.(tx), now + 10_000);
+      });
+    });
+  });
+
   it('says while it lasts that no node fits', async () => {
     await start();
     await apply('a');
@@ -386,6 +419,54 @@ describe('an update', () => {
           .at(-1)?.spec.container.image,
         'a',
       );
+    });
+
+    it('leaves no slot to a task of an update before that was never let start', async () => {
+      let broken = ['bad'];
+      await start(
+        (task) => breaking(...broken)(task),
+        ({ spec }) => ({ state: spec.container.image === 'bad' ? 'ready' : 'preparing' }),
+      );
+      const task = taskSpec({ restart: always });
+      await apply('a', { replicas: 1, task });
+      await apply('b', { replicas: 1, task });
+      const served = cluster.tasks('web').find(({ spec }) => spec.container.image === 'a');
+      assert.ok(served);
+      // What "b" was to replace fails at the moment in which "b" is given up: the orchestrator sees both at once.
+      const failing = cluster.store.update((tx) => {
+        const found = tx.get('task', served.id);
+        assert.ok(found);
+        tx.update('task', { ...found, status: { ...found.status, state: 'failed', exitCode: 1 } });
+      });
+      await Promise.all([failing, apply('c', { replicas: 1, task })]);
+      // Slots that are new are filled at once, and take the turn of the first one.
+      await apply('bad', { replicas: 3, task });
+      assert.equal(status().state, 'paused');
+      broken = [];
+      await cluster.clock.advance(120_000);
+      assert.deepEqual(
+        live().map(({ slot, desiredState, status: { state } }) => `${slot} ${state}/${desiredState}`),
+        ['1 running/running', '2 running/running', '3 running/running'],
+      );
+    });
+
+    it('leaves no slot to a task of the version before that waits for a dependency', async () => {
+      await start(({ name, spec }) =>
+        name.includes('db') ? { state: 'running', health: 'starting' } : breaking('bad')({ spec } as Task),
+      );
+      const dependsOn = [{ service: 'db', condition: 'healthy', required: true, restart: false } as const];
+      const web = (image: string) => {
+        const task = taskSpec({ restart: always });
+        const container = { ...task.container, image };
+        return serviceSpec('web', { replicas: 2, update: rules(), dependsOn, task: { ...task, container } });
+      };
+      await cluster.apply(project([serviceSpec('db'), web('a')]));
+      await cluster.apply(project([serviceSpec('db'), web('bad')]));
+      const [db] = cluster.tasks('db');
+      assert.ok(db);
+      await cluster.say(db, { health: 'healthy' });
+      assert.equal(status().state, 'paused');
+      assert.equal(images(), 'bad bad');
     });
   });
 

@@ -42,6 +42,7 @@ export interface Coverage {
   orphans: number;
   placements: number;
   volumeStarts: number;
+  fencedStarts: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -73,6 +74,7 @@ export const NO_COVERAGE: Coverage = {
   orphans: 0,
   placements: 0,
   volumeStarts: 0,
+  fencedStarts: 0,
 };
 
 const NO_HOOKS: Hooks = {
@@ -203,7 +205,8 @@ export class Cluster {
       },
     };
     const { electionTimeoutMs, heartbeatMs, preVote, maxAppendEntries, maxAppendBytes } = this.#shape;
-    const { maxInflightMessages, maxInflightBytes, snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
+    const { maxInflightMessages, maxInflightBytes, maxPartialMessages } = this.#shape;
+    const { snapshotEvery, trailing, snapshotChunkBytes } = this.#shape;
     const options = {
       id: member.id,
       address: this.server(member).address,
@@ -221,6 +224,7 @@ export class Cluster {
       maxAppendBytes,
       maxInflightMessages,
       maxInflightBytes,
+      maxPartialMessages,
       snapshotEvery,
       trailing,
       snapshotChunkBytes,

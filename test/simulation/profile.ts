@@ -125,6 +125,7 @@ export interface Shape {
   readonly maxAppendBytes: number;
   readonly maxInflightMessages: number;
   readonly maxInflightBytes: number;
+  readonly maxPartialMessages: number;
   readonly snapshotEvery: number;
   readonly trailing: number;
   readonly snapshotChunkBytes: number;
@@ -147,6 +148,7 @@ export function drawShape(world: World): Shape {
     maxAppendBytes: world.pick([1, 200, 4096]),
     maxInflightMessages: world.pick([1, 2, 8, 64]),
     maxInflightBytes: world.pick([1, 1000, 1_000_000]),
+    maxPartialMessages: world.pick([1, 2, 64]),
     snapshotEvery: world.pick([5, 20, 100, 500]),
     trailing: world.pick([0, 1, 10, 100]),
     snapshotChunkBytes: world.pick([16, 256, 65_536]),

@@ -21,6 +21,8 @@ import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
+import { isFenced } from './lease/fenced.ts';
+import { keepLease } from './lease/loop.ts';
 import { portForwards, portKey, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
@@ -93,13 +95,36 @@ export function startAgent(options: AgentOptions): Agent {
   const onlookers = new Map<string, Set<() => void>>();
   let assignments: Assignments = NO_ASSIGNMENTS;
   let portTroubles = new Map<string, string>();
+  /** What the port table was made from last is true in the kernel. */
+  let portsHold = true;
   let flushTimer: Timer | undefined;
   let saveTimer: Timer | undefined;
   let flushing = false;
 
+  /** What was heard of the managers is true as long as the lease has not run out since. */
+  let isUpToDate = false;
+  let lapses = 0;
+  const lease = keepLease({
+    lease: engine.lease,
+    clock,
+    logger,
+    onChange: () => {
+      if (lease.stage() === 'over') {
+        isUpToDate = false;
+        lapses++;
+      }
+      wakeAll();
+    },
+  });
+  const wakeAll = (): void => {
+    for (const controller of controllers.values()) controller.update(controller.task);
+  };
+  const files = { isLocalPath: (path: string) => engine.isLocalPath?.(path) ?? true };
+
   const session = createSession({
     ...options,
     logger,
+    lease,
     onChange: (change) => void accept(change),
     onSession: () => {
       for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);
@@ -157,13 +182,21 @@ export function startAgent(options: AgentOptions): Agent {
     const forwards = portForwards(assignments.ingress.values(), controllers.values());
     try {
       const failures = await engine.networks.setPorts(forwards);
+      portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
       );
     } catch (error) {
+      portsHold = false;
       logger.error('published ports', { reason: messageOf(error) });
     }
   });
+
+  /** Names lead to what serves, but not to what is being stopped here. */
+  const nameEndpoints = (): void => {
+    const endpoints = [...assignments.endpoints.values()];
+    options.resolver.setEndpoints(endpoints.filter(({ taskId }) => controllers.get(taskId)?.leaving !== true));
+  };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
@@ -196,6 +229,9 @@ export function startAgent(options: AgentOptions): Agent {
           });
         },
         detachResolver: (containerId) => options.resolver.detach(containerId),
+        isFenced: (wanted) => isFenced(wanted, files),
+        fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
+        mayStart: () => isUpToDate && lease.mayStart(),
         report: (taskId, next) => {
           const say = (): void => {
             pending.set(taskId, next);
@@ -212,6 +248,10 @@ export function startAgent(options: AgentOptions): Agent {
         runningChanged: () => {
           tell(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
+        },
+        withdraw: async (wanted) => {
+          nameEndpoints();
+          if (publishes(wanted.id)) await portTable.run();
         },
       }),
     );
@@ -253,12 +293,18 @@ export function startAgent(options: AgentOptions): Agent {
   /** Takes over one message: names first, then ports, then the tasks that need both. */
   const accept = async (change: AssignmentChange): Promise<void> => {
     const before = assignments;
+    const lapsesBefore = lapses;
     assignments = applyChange(before, change);
-    if (assignments.endpoints !== before.endpoints) options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    if (assignments.endpoints !== before.endpoints) nameEndpoints();
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
+    if (change.acknowledge === true && portsHold) {
+      session
+        .acknowledge(change.sequence)
+        .catch((error: unknown) => logger.debug('not acknowledged', { reason: messageOf(error) }));
+    }
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
@@ -271,7 +317,13 @@ export function startAgent(options: AgentOptions): Agent {
       if (controller === undefined) startController(task, firstStatus(task, clock.now()));
       else if (controller.task !== task) controller.update(task);
     }
-    if (change.kind === 'complete') await collectStrangers();
+    if (change.kind === 'complete') {
+      if (!isUpToDate && lapses === lapsesBefore) {
+        isUpToDate = lease.stage() !== 'over';
+        wakeAll();
+      }
+      await collectStrangers();
+    }
     await removePending();
     soon();
   };
@@ -342,7 +394,9 @@ export function startAgent(options: AgentOptions): Agent {
   return {
     async close() {
       save();
+      await session.goodbye();
       life.abort(new Error('the agent ends'));
+      lease.close();
       for (const controller of controllers.values()) controller.close();
       flushTimer?.cancel();
       bridges.close();

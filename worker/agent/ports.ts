@@ -12,7 +12,7 @@ export const portKey = (port: {
 export interface LocalTask {
   readonly task: Task;
   readonly status: TaskStatus;
-  /** Its container runs. */
+  /** Its container runs, and is not about to be stopped. */
   readonly running: boolean;
 }
 

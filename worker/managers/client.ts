@@ -9,7 +9,7 @@ import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { SessionRequest } from '../../proto/types/index.ts';
 
 /** A manager that says nothing for so long is not waited for: another one is tried. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 3_000;
 
 export interface ManagersOptions {
   readonly identity: () => LiveIdentity;
@@ -30,6 +30,11 @@ export interface Managers {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   /** A connection to the manager of the moment. @throws UNAVAILABLE when none is known */
   connection(): Connection;
+  /**
+   * Calls `listener` when a session has begun, with the connection that it goes over; undefined: with the manager in this process.
+   * Until the returned function is called.
+   */
+  onSession(listener: (link: Connection | undefined) => void): () => void;
   /** Why there is no session with a manager; empty: there is one, or was none yet. */
   problem(): string;
   /** The manager of the moment is of no use: the next one. */
@@ -60,7 +65,7 @@ export function createManagers(options: ManagersOptions): Managers {
     open?.connection.close();
     open = undefined;
   };
-  const remote = (): ServiceClient<typeof dispatcherService> => connection().service(dispatcherService);
+  const listeners = new Set<(link: Connection | undefined) => void>();
   /** Whom the session of the moment is with. */
   let partner: ServiceClient<typeof dispatcherService> | undefined;
   const demand = (): ServiceClient<typeof dispatcherService> => {
@@ -70,7 +75,8 @@ export function createManagers(options: ManagersOptions): Managers {
 
   async function* session(request: SessionRequest, outer?: AbortSignal) {
     const here = local();
-    const mine = here ?? remote();
+    const link = here === undefined ? connection() : undefined;
+    const mine = here ?? connection().service(dispatcherService);
     partner = mine;
     const scope = new AbortController();
     const signal = outer === undefined ? scope.signal : AbortSignal.any([outer, scope.signal]);
@@ -80,8 +86,11 @@ export function createManagers(options: ManagersOptions): Managers {
       () => undefined,
     );
     try {
+      let begun = false;
       for await (const message of mine.session(request, signal)) {
         quiet.abort();
+        if (!begun) for (const listener of [...listeners]) listener(link);
+        begun = true;
         problem = '';
         if (message.managers.length > 0) learn(message.managers);
         yield message;
@@ -100,9 +109,14 @@ export function createManagers(options: ManagersOptions): Managers {
       session,
       heartbeat: (request, signal) => demand().heartbeat(request, signal),
       assignments: (request, signal) => demand().assignments(request, signal),
+      acknowledge: (request, signal) => demand().acknowledge(request, signal),
       updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
     },
     connection,
+    onSession(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     problem: () => problem,
     next,
     close() {

@@ -3,6 +3,7 @@ import { isFinal } from '../../../manager/model/task-state.ts';
 import { durationWords, renderTable } from '../../render/index.ts';
 import { cutTo } from '../../render/width.ts';
 import type { ContainerSummary, Service, Task } from '../../../proto/types/index.ts';
+import type { NodeClient } from '../../local-node/index.ts';
 import type { Context } from '../context.ts';
 import { ProjectView } from '../project/view.ts';
 import { readExisting } from '../project/existing.ts';
@@ -26,11 +27,8 @@ export async function ps(context: Context, names: readonly string[], options: Ps
   }
   const node = await context.openNode();
   try {
-    const [existing, onNode] = await Promise.all([
-      readExisting(node, await context.projectName(), names),
-      node.tasks.containers({}),
-    ]);
-    const known = new Map(onNode.containers.map((summary) => [summary.taskId, summary]));
+    const existing = await readExisting(node, await context.projectName(), names);
+    const known = await summariesOf(node, existing.tasks);
     const containers = containersOf(existing.services, existing.tasks, known)
       .filter(({ service }) => names.length === 0 || names.includes(service.spec.composeName))
       .filter(({ task }) =>
@@ -49,6 +47,14 @@ export async function ps(context: Context, names: readonly string[], options: Ps
   } finally {
     node.close();
   }
+}
+
+/** What the nodes say of the containers of tasks; of those on a node that cannot be reached nothing is known. */
+async function summariesOf(node: NodeClient, tasks: readonly Task[]): Promise<ReadonlyMap<string, ContainerSummary>> {
+  const taskIds = tasks.filter(({ status }) => status.containerId !== '').map(({ id }) => id);
+  if (taskIds.length === 0) return new Map();
+  const { containers } = await node.tasks.containers({ taskIds });
+  return new Map(containers.map((summary) => [summary.taskId, summary]));
 }
 
 /** A task with its service, and what the node says of its container. */

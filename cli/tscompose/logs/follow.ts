@@ -3,11 +3,12 @@ import { isFinal, reached } from '../../../manager/model/task-state.ts';
 import { willRestart } from '../../../manager/model/restart.ts';
 import type { Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
-import type { LogLines } from '../../render/index.ts';
+import type { LogLines, LogSource } from '../../render/index.ts';
 import type { ProjectWatch } from '../project/watch.ts';
-import { sourceOf } from './source.ts';
+import { sourceOf as composeSource } from './source.ts';
 
 const RETRY_MS = 200;
+const UNREACHABLE_RETRY_MS = 2_000;
 
 export interface FollowOptions {
   readonly tasks: NodeClient['tasks'];
@@ -20,6 +21,10 @@ export interface FollowOptions {
   readonly wanted: (task: Task) => boolean;
   /** What of a container's log from before it is followed is shown. */
   readonly history: (task: Task) => { readonly tail: number; readonly since: number };
+  /** What stands before a line. */
+  readonly sourceOf?: (task: Task) => LogSource;
+  /** By container name: time of the last piece that was shown already. */
+  readonly shownBefore?: ReadonlyMap<string, string>;
   /** Shown when a container has ended: "web-1 exited with code 0". */
   readonly tellExits: boolean;
   readonly signal: AbortSignal;
@@ -40,10 +45,10 @@ interface Run {
 
 /** Starts following; every change of the view is looked at. */
 export function followLogs(options: FollowOptions): LogFollower {
-  const { watch, lines, signal } = options;
+  const { watch, lines, signal, sourceOf = composeSource } = options;
   const runs = new Map<string, Run>();
   /** By container name: time of the last piece that was shown. A restart hands the log on, old lines included. */
-  const lastShown = new Map<string, string>();
+  const lastShown = new Map(options.shownBefore);
   const busy = new Set<string>();
   const told = new Set<string>();
   const work = new Set<Promise<void>>();
@@ -69,9 +74,13 @@ export function followLogs(options: FollowOptions): LogFollower {
     }
   };
 
+  /** Whether the task is there still, and is to run: one that was replaced has no more to say that could be had. */
+  const isWanted = ({ id }: Task): boolean => watch.view.tasks.get(id)?.desiredState === 'running';
+
   const follow = async ({ task }: Run): Promise<void> => {
     const source = sourceOf(task);
     const history = options.history(task);
+    let missed = false;
     for (;;) {
       const last = lastShown.get(task.name);
       const query =
@@ -81,18 +90,25 @@ export function followLogs(options: FollowOptions): LogFollower {
       try {
         for await (const entry of options.tasks.logs({ taskId: task.id, follow: true, until: 0, ...query }, signal)) {
           if (last !== undefined && entry.time <= last) continue;
+          missed = false;
           lastShown.set(task.name, entry.time);
           options.write(entry.stream, lines.take(source, entry.stream, entry.time, entry.data));
         }
         break;
       } catch (error) {
         if (signal.aborted) break;
-        // The node is being restarted: containers run on, and so does this.
+        // The node is being restarted, or the way to it goes through another manager now: containers run on, and so does this.
         if (isTsswarmError(error, 'UNAVAILABLE') || isTsswarmError(error, 'CANCELLED')) {
           await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
           continue;
         }
-        if (!isTsswarmError(error, 'NOT_FOUND')) options.warn(`the log of ${task.name}: ${messageOf(error)}`);
+        if (isTsswarmError(error, 'NODE_UNREACHABLE') && isWanted(task)) {
+          if (!missed) options.warn(`the log of ${source.name}: ${error.message}`);
+          missed = true;
+          await new Promise((resolve) => setTimeout(resolve, UNREACHABLE_RETRY_MS));
+          continue;
+        }
+        if (!isTsswarmError(error, 'NOT_FOUND')) options.warn(`the log of ${source.name}: ${messageOf(error)}`);
         break;
       }
     }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ComposeProject, ComposeService, ImageBuild } from '../../../compose/index.ts';
-import { readTime } from '../commands/logs.ts';
+import { readTime } from '../logs/show.ts';
 import { seconds } from '../commands/up.ts';
 import { countStates } from '../commands/ls.ts';
 import { parseScale, selectServices } from './desired.ts';

@@ -43,6 +43,7 @@ export async function ps(
 
 /** @param now wall time, ms */
 export function renderTasks(tasks: readonly Task[], nodes: readonly Node[], now: number, trunc: boolean): string {
+  const down = new Set<string>(nodes.filter(({ status }) => status.state === 'down').map(({ id }) => id));
   const hostnames = new Map(nodes.map(({ id, description }) => [id as string, description.hostname]));
   const sorted = [...tasks].sort((a, b) => a.name.localeCompare(b.name) || b.meta.createdAt - a.meta.createdAt);
   return renderTable(
@@ -53,7 +54,7 @@ export function renderTasks(tasks: readonly Task[], nodes: readonly Node[], now:
       task.spec.container.image,
       hostnames.get(task.nodeId) ?? task.nodeId,
       task.desiredState,
-      `${stateOf(task)} ${durationWords(now - task.status.timestamp).toLowerCase()} ago`,
+      `${stateOf(task, down)} ${durationWords(now - task.status.timestamp).toLowerCase()} ago`,
       trunc ? cutTo(reasonOf(task), ERROR_COLUMNS) : reasonOf(task),
     ]),
   );
@@ -65,7 +66,10 @@ function reasonOf({ status, held }: Task): string {
   return status.message === 'allocated' ? '' : status.message;
 }
 
-function stateOf({ status, held }: Task): string {
+function stateOf(task: Task, down: ReadonlySet<string>): string {
+  const { status, held, nodeId } = task;
   if (held) return status.message;
+  // Nobody hears of it.
+  if (down.has(nodeId) && !isFinal(task)) return 'unknown (node down)';
   return status.state === 'running' && status.health !== 'none' ? `running (${status.health})` : status.state;
 }

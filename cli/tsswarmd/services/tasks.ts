@@ -1,6 +1,8 @@
+import { sleep } from '../../../base/async.ts';
+import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import type { ContainerId } from '../../../base/ids.ts';
-import type { Containers, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
+import type { Containers, InspectableEngine, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
 import type { AttachStart, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
@@ -11,7 +13,8 @@ import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
  * @param whenStarted resolves when the task's container has been started, or never will be
  */
 export function tasksHandlers(
-  containers: Containers,
+  { containers, inspection }: Pick<InspectableEngine, 'containers' | 'inspection'>,
+  clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
@@ -20,17 +23,20 @@ export function tasksHandlers(
     throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
   };
   return {
-    containers: () =>
-      Promise.resolve({
-        containers: containers.list().map(({ id, labels, argv, createdAt, startedAt, finishedAt }) => ({
-          taskId: labels[TASK_ID_LABEL] ?? '',
-          containerId: id,
-          argv,
-          createdAt,
-          startedAt,
-          finishedAt,
-        })),
-      }),
+    containers({ taskIds = [] }) {
+      const all = containers.list().map(({ id, labels, argv, createdAt, startedAt, finishedAt }) => ({
+        taskId: labels[TASK_ID_LABEL] ?? '',
+        containerId: id,
+        argv,
+        createdAt,
+        startedAt,
+        finishedAt,
+      }));
+      const wanted = new Set(taskIds);
+      return Promise.resolve({
+        containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
+      });
+    },
     async *logs(request, signal) {
       const { follow, tail, since, until } = request;
       for await (const { stream, timeNs, data } of containers.logs(
@@ -67,7 +73,37 @@ export function tasksHandlers(
       }
       yield* attachTo(containers, demand(attach.taskId), attach, rest, signal);
     },
+    top: ({ taskId }) => answered(() => inspection.processes(demand(taskId))),
+    async *stats({ taskId, intervalMs }, signal) {
+      const id = demand(taskId);
+      for (;;) {
+        const sample = { atMs: clock.monotonic(), ...inspection.usage(id) };
+        yield sample;
+        if (intervalMs === 0) return;
+        await sleep(clock, Math.max(intervalMs, SHORTEST_INTERVAL_MS), signal);
+        // A container that has ended uses nothing any more: the stream ends with it.
+        if (containers.inspect(id)?.state !== 'running') return;
+      }
+    },
+    statPath: () => answered(noCopies),
+    async *copyFrom() {
+      noCopies();
+    },
+    async *copyTo() {
+      noCopies();
+    },
   };
+}
+
+const SHORTEST_INTERVAL_MS = 100;
+
+function noCopies(): never {
+  throw new TsswarmError('NOT_SUPPORTED', 'copying files: not supported yet');
+}
+
+/** What a function returns or throws, as a promise. */
+async function answered<T>(answer: () => T): Promise<T> {
+  return answer();
 }
 
 /**

@@ -173,10 +173,25 @@ describe('raft log replication (paper 5.3)', () => {
   });
 
   it('sends ahead without waiting for answers, as far as the window allows', () => {
-    const group = led({ maxInflightMessages: 3, maxAppendEntries: 1 });
+    const group = led({ maxInflightMessages: 3, maxAppendEntries: 1, maxPartialMessages: 64 });
     for (let i = 0; i < 10; i++) group.propose('a', i);
     const under = group.wire.filter((sent) => sent.kind === 'append' && sent.to === 'b' && sent.entries.length > 0);
     assert.equal(under.length, 3);
+    group.deliver();
+    assert.equal(group.core('a').commitIndex, group.core('a').log.lastIndex);
+    assert.deepEqual(group.terms('b'), group.terms('a'));
+  });
+
+  it('gathers what does not fill a message behind two that are under way, and sends it with the next answer', () => {
+    const group = led({ maxAppendEntries: 4 });
+    const sizes = (): number[] =>
+      group.wire.flatMap((sent) => (sent.kind === 'append' && sent.to === 'b' ? [sent.entries.length] : []));
+    for (let i = 0; i < 5; i++) group.propose('a', i);
+    assert.deepEqual(sizes(), [1, 1]);
+    group.propose('a', 5);
+    assert.deepEqual(sizes(), [1, 1, 4], 'a full one goes ahead');
+    group.propose('a', 6);
+    assert.deepEqual(sizes(), [1, 1, 4]);
     group.deliver();
     assert.equal(group.core('a').commitIndex, group.core('a').log.lastIndex);
     assert.deepEqual(group.terms('b'), group.terms('a'));

@@ -40,7 +40,8 @@ function sendAppend(core: Core, server: { id: string; address: string; voter: bo
   const { config, log } = core;
   if (to.mode === 'snapshot') return false;
   if (to.mode === 'probe' && to.paused) return false;
-  const more = to.next <= log.lastIndex && hasRoom(to, config.maxInflightMessages, config.maxInflightBytes);
+  const room = hasRoom(to, config.maxInflightMessages, config.maxInflightBytes);
+  const more = to.next <= log.lastIndex && room && worthAMessage(core, to);
   if (to.mode === 'replicate' && !more && !to.nudge) return false;
   const prevIndex = to.next - 1;
   const prevTerm = log.termAt(prevIndex);
@@ -65,6 +66,18 @@ function sendAppend(core: Core, server: { id: string; address: string; voter: bo
   );
   to.next = last.index + 1;
   return true;
+}
+
+/**
+ * With nothing or little under way whatever there is goes at once, and alone if need be; behind that, only full messages go ahead
+ * and the rest gathers until an answer comes (Nagle's rule, RFC 896). Many clients then share a message, one waits for nobody.
+ */
+function worthAMessage({ config, log, uncommittedBytes }: Core, to: Progress): boolean {
+  if (to.inflight.length < config.maxPartialMessages) return true;
+  return (
+    log.lastIndex - to.next + 1 >= config.maxAppendEntries ||
+    uncommittedBytes - to.inflightBytes >= config.maxAppendBytes
+  );
 }
 
 /** The follower's side (paper, 5.3 and figure 2). */

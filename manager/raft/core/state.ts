@@ -18,6 +18,8 @@ export interface CoreConfig {
   /** Messages and payload bytes under way to one peer. */
   readonly maxInflightMessages: number;
   readonly maxInflightBytes: number;
+  /** Messages under way to one peer from which on only full ones follow; what is less waits for an answer and gathers. */
+  readonly maxPartialMessages: number;
   /** Payload bytes proposed and not yet committed; more is refused. */
   readonly maxUncommittedBytes: number;
 }
@@ -31,6 +33,7 @@ export const CORE_DEFAULTS = {
   maxAppendBytes: 1024 * 1024,
   maxInflightMessages: 64,
   maxInflightBytes: 8 * 1024 * 1024,
+  maxPartialMessages: 2,
   maxUncommittedBytes: 64 * 1024 * 1024,
 } as const;
 

@@ -1,6 +1,7 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync } from 'node:fs';
 import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
+import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
 import type { Sealer } from '../seal/sealer.ts';
 import { checkEntry, corrupt, decodeEntry, encodeEntry, isSealed, keyOfEntry } from './entry.ts';
@@ -20,15 +21,15 @@ const LOG_FILE = 'log.mdb';
  * Opens the log in `dir` as {@link openLog} does, and first writes it anew where entries lie there in the clear: in place
  * LMDB would leave their bytes in pages that it does not use any more.
  */
-export async function openSealedLog(dir: string, sealer: Sealer): Promise<SealedLogStore> {
-  const log = openLog(dir, sealer);
+export async function openSealedLog(dir: string, clock: Clock, sealer: Sealer): Promise<SealedLogStore> {
+  const log = openLog(dir, clock, sealer);
   if (!log.hasPlainEntries) return log;
   const name = `${LOG_FILE}.sealed`;
   // What a crash has left of the same before.
   rmSync(`${dir}/${name}`, { force: true });
   removeJournal(`${dir}/${name}-journal`);
   const { hardState, firstIndex, lastIndex } = log;
-  const copy = openLog(dir, sealer, name);
+  const copy = openLog(dir, clock, sealer, name);
   await copy.reset(firstIndex - 1);
   await copy.write({ hardState, entries: [...log.read(firstIndex, lastIndex)] });
   await copy.close();
@@ -38,7 +39,7 @@ export async function openSealedLog(dir: string, sealer: Sealer): Promise<Sealed
   const folder = openSync(dir, 'r');
   fsyncSync(folder);
   closeSync(folder);
-  return openLog(dir, sealer);
+  return openLog(dir, clock, sealer);
 }
 
 /**
@@ -50,7 +51,7 @@ export async function openSealedLog(dir: string, sealer: Sealer): Promise<Sealed
  * @param sealer seals entries; absent: they are written as they are, and sealed ones cannot be read
  * @throws CORRUPT with the file and what to do
  */
-export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLogStore {
+export function openLog(dir: string, clock: Clock, sealer?: Sealer, name = LOG_FILE): SealedLogStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const path = `${dir}/${name}`;
   let root: RootDatabase;
@@ -79,7 +80,7 @@ export function openLog(dir: string, sealer?: Sealer, name = LOG_FILE): SealedLo
   const { frames, damaged } = readJournal(journalPath, number);
   let pending = new Overlay();
   for (const { content } of frames) pending.apply(decodeBatch(content));
-  const journal = new Journal(journalPath, number + frames.length);
+  const journal = new Journal(journalPath, number + frames.length, clock);
   if (damaged === undefined) {
     try {
       if (frames.length > 0) root.transactionSync(() => take(pending, journal.number));

@@ -76,6 +76,7 @@ export class Link {
 
   async close(): Promise<void> {
     this.#life.abort(new Error('closed'));
+    this.#wake.resolve();
     await this.#done;
   }
 
@@ -84,7 +85,7 @@ export class Link {
     const { signal } = this.#life;
     for (let failures = 0; !signal.aborted; failures++) {
       // Nobody connects before there is something to say.
-      if (this.#queue.length === 0) await this.#more(signal);
+      while (this.#queue.length === 0 && !signal.aborted) await this.#more();
       if (signal.aborted) return;
       this.#broken = new AbortController();
       try {
@@ -133,6 +134,7 @@ export class Link {
       timer = open === 0 ? undefined : clock.startTimer(PATIENCE_MS, overdue);
     };
     arm();
+    signal.addEventListener('abort', () => this.#wake.resolve(), { once: true });
     const standing = deferred<void>();
     const receipts = (async () => {
       for await (const _ of call.output) {
@@ -153,7 +155,7 @@ export class Link {
       while (!signal.aborted) {
         const messages = this.#take();
         if (messages.length === 0) {
-          await this.#more(signal);
+          await this.#more();
           continue;
         }
         if (this.#acknowledged && open++ === 0) arm();
@@ -185,10 +187,10 @@ export class Link {
     this.#queuedBytes = 0;
   }
 
-  async #more(signal: AbortSignal): Promise<void> {
+  /** Resolves with the next message, or when this link or its stream is given up. */
+  #more(): Promise<void> {
     this.#wake = deferred();
-    if (this.#queue.length > 0) return;
-    await withAbort(signal, this.#wake.promise).catch(() => undefined);
+    return this.#wake.promise;
   }
 }
 

@@ -1,4 +1,5 @@
 /* tsrun: starts one container and stays as its supervisor; executes in it; reaps in it. */
+#include "archive.h"
 #include "failure.h"
 #include "modes.h"
 #include "state.h"
@@ -12,9 +13,13 @@
 
 static const char USAGE[] =
     "usage: tsrun run --bundle DIR --run-dir DIR [--log FILE --log-max-size BYTES --log-max-files N]\n"
-    "                 [--seccomp-bpf FILE] [--stdin] [--no-pivot]\n"
+    "                 [--seccomp-bpf FILE] [--stdin] [--no-pivot] [--lease FILE]\n"
     "       tsrun exec --run-dir DIR --process FILE [--tty] [--seccomp-bpf FILE]\n"
     "       tsrun kill-all --run-dir DIR\n"
+    "       tsrun stat ROOT --path PATH [--follow]\n"
+    "       tsrun pack ROOT --path PATH --name NAME [--follow]\n"
+    "       tsrun unpack ROOT --path PATH [--owners]\n"
+    "         ROOT: --run-dir DIR | --config FILE --stage DIR | --root DIR\n"
     "       tsrun init -- COMMAND [ARGUMENT…]\n";
 
 static _Noreturn void usage(const char *word) {
@@ -40,8 +45,9 @@ static const char *absolute(const char *path) {
 
 /* Every option of every mode; those of another mode are refused by what the mode leaves unset. */
 struct options {
-  const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process;
+  const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process, *lease;
   bool with_stdin, no_pivot, terminal;
+  struct archive_options archive;
 };
 
 static struct options read_options(char **argv) {
@@ -57,9 +63,17 @@ static struct options read_options(char **argv) {
                {"--log-max-files", &o.log_max_files, NULL},
                {"--seccomp-bpf", &o.seccomp, NULL},
                {"--process", &o.process, NULL},
+               {"--lease", &o.lease, NULL},
                {"--stdin", NULL, &o.with_stdin},
                {"--no-pivot", NULL, &o.no_pivot},
-               {"--tty", NULL, &o.terminal}};
+               {"--tty", NULL, &o.terminal},
+               {"--config", &o.archive.config, NULL},
+               {"--stage", &o.archive.stage, NULL},
+               {"--root", &o.archive.root, NULL},
+               {"--path", &o.archive.path, NULL},
+               {"--name", &o.archive.name, NULL},
+               {"--follow", NULL, &o.archive.follow},
+               {"--owners", NULL, &o.archive.owners}};
   for (; *argv; argv++) {
     size_t i = 0;
     while (i < sizeof known / sizeof *known && strcmp(*argv, known[i].name)) i++;
@@ -110,7 +124,7 @@ int main(int argc, char **argv) {
   if (!strcmp(mode, "run") && o.bundle && o.run_dir) {
     seal_program(argv, grants_admin(o.bundle, "config.json"));
     struct run_options options = {absolute(o.bundle), o.run_dir, absolute(o.log), absolute(o.seccomp), o.log_max_size ? number(o.log_max_size) : 0,
-                                  o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot};
+                                  o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot, absolute(o.lease)};
     return run(&options);
   }
   if (!strcmp(mode, "exec") && o.run_dir && o.process) {
@@ -118,6 +132,12 @@ int main(int argc, char **argv) {
     struct exec_options options = {o.run_dir, o.process, o.seccomp, o.terminal};
     return exec_in(&options);
   }
+  struct archive_options *archive = &o.archive;
+  archive->run_dir = o.run_dir;
+  bool one_root = !!archive->run_dir + (archive->config && archive->stage) + !!archive->root == 1;
+  if (!strcmp(mode, "stat") && one_root && archive->path) return archive_stat(archive);
+  if (!strcmp(mode, "pack") && one_root && archive->path && archive->name) return archive_pack(archive);
+  if (!strcmp(mode, "unpack") && one_root && archive->path) return archive_unpack(archive);
   if (!strcmp(mode, "kill-all") && o.run_dir) return kill_all(o.run_dir);
   usage(mode);
 }

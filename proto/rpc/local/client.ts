@@ -169,10 +169,12 @@ export function connectLocal(path: string): LocalConnection {
       const window = new SendWindow();
       const inbox = new Inbox(decodeValue, (bytes) => send(encodeCredit(callId, bytes)));
       let ended = false;
+      const closed = Promise.withResolvers<void>();
       const end = (error?: Error): void => {
         signal?.removeEventListener('abort', abort);
         window.close();
         inbox.end(error);
+        closed.resolve();
       };
       const callId = begin(FrameKind.openStream, method.path, { window, message: (body) => inbox.push(body), end });
       const abort = (): void => {
@@ -204,6 +206,7 @@ export function connectLocal(path: string): LocalConnection {
           end(new TsswarmError('CANCELLED', 'reading a stream: it was cancelled'));
         },
         output: inbox,
+        closed: closed.promise,
       };
     };
 

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import { restore } from '../../../manager/raft/restore.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
@@ -53,7 +54,7 @@ async function check(dir: string, promised: readonly string[], step: number): Pr
   const context = `killed before step ${step}, after "${said}"`;
   assert.ok(SNAPSHOTS.slice(saved, saved + 2).includes(index), `${context}: the snapshot is that of ${index}`);
   if (snapshot !== undefined) assert.equal(Buffer.from(snapshot.data).toString(), `a${index}`, context);
-  const log = openLog(dir, vault);
+  const log = openLog(dir, systemClock, vault);
   try {
     const state = `${log.firstIndex} ${log.lastIndex} ${log.hardState.term}`;
     const written = LOGS.indexOf(last('log') ?? '1 0 0');

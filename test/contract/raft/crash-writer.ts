@@ -9,6 +9,7 @@ import { writeSync } from 'node:fs';
 import * as files from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { systemRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import { openSnapshots } from '../../../manager/raft/snapshot/disk.ts';
@@ -21,7 +22,7 @@ const step = (): void => {
 };
 
 const vault = openVault(dekDisk(`${dir}/dek.json`, systemRandom), undefined, systemRandom);
-const log = openLog(dir, vault);
+const log = openLog(dir, systemClock, vault);
 const snapshots = openSnapshots(`${dir}/snapshots`, { sealer: vault });
 const probe = await files.open(dir, 'r');
 const handle = Object.getPrototypeOf(probe) as Record<string, (...args: unknown[]) => unknown>;

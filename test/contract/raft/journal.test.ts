@@ -4,6 +4,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { seededRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import { encodeConfirmation } from '../../../manager/raft/log/journal/frame.ts';
 import type { LogBatch } from '../../../manager/raft/log/types.ts';
@@ -34,7 +35,7 @@ describe('the journal before the log', () => {
     ['log.mdb-journal-0', 'log.mdb-journal-1'].map((name) => join(folder, name));
 
   it('has every write that was acknowledged when the machine is switched off, and goes on from there', async () => {
-    const log = openLog(join(dir, 'log'));
+    const log = openLog(join(dir, 'log'), systemClock);
     const steps: LogBatch[] = [
       { hardState: { term: 1, votedFor: 'a' }, entries: range(1, 5, 1) },
       { entries: [], truncateFrom: 4 },
@@ -45,7 +46,7 @@ describe('the journal before the log', () => {
       await log.write(step);
       const copy = image();
       for (let start = 0; start < 2; start++) {
-        const again = openLog(copy);
+        const again = openLog(copy, systemClock);
         assert.deepEqual(again.hardState, log.hardState);
         assert.deepEqual(
           [...again.read(again.firstIndex, again.lastIndex)],
@@ -61,7 +62,7 @@ describe('the journal before the log', () => {
 
   it('keeps all while it changes files, beside writes too large for it, and while entries are dropped', async () => {
     const random = seededRandom(11);
-    const log = openLog(join(dir, 'log'));
+    const log = openLog(join(dir, 'log'), systemClock);
     const wanted = new Map<number, number>();
     let next = 1;
     for (let round = 0; round < 120; round++) {
@@ -77,7 +78,7 @@ describe('the journal before the log', () => {
       next = from + 2;
       if (round % 25 === 24) await log.truncatePrefix(next - 10);
       if (round % 17 !== 0) continue;
-      const again = openLog(image());
+      const again = openLog(image(), systemClock);
       assert.deepEqual(again.hardState, { term: round, votedFor: `v${round}` });
       assert.equal(again.lastIndex, next - 1);
       assert.equal(again.firstIndex, log.firstIndex);
@@ -91,7 +92,7 @@ describe('the journal before the log', () => {
   });
 
   it('is refused when what was acknowledged is damaged, by the number of the entry, and stays as it is', async () => {
-    const log = openLog(join(dir, 'log'));
+    const log = openLog(join(dir, 'log'), systemClock);
     await log.write({ hardState: { term: 1, votedFor: 'a' }, entries: range(1, 3, 1) });
     await log.write({ entries: range(4, 4, 1, 300) });
     // Nobody waits for the confirmation of a write but this test.
@@ -107,7 +108,10 @@ describe('the journal before the log', () => {
     bytes[place + 100] = 0xff;
     writeFileSync(path, bytes);
     for (let start = 0; start < 2; start++)
-      assert.throws(() => openLog(copy), { code: 'CORRUPT', message: /journal.*entry 4.* fails its checksum/ });
+      assert.throws(() => openLog(copy, systemClock), {
+        code: 'CORRUPT',
+        message: /journal.*entry 4.* fails its checksum/,
+      });
   });
 
   describe('whose confirmations take long', () => {
@@ -135,12 +139,28 @@ describe('the journal before the log', () => {
       for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
     };
 
+    it('writes them along with what follows: only the last of many is confirmed by itself', async () => {
+      const log = openLog(join(dir, 'log'), systemClock);
+      for (let index = 1; index <= 5; index++) await log.write({ entries: range(index, index, 1) });
+      const [present = ''] = journals(join(dir, 'log'));
+      const bytes = readFileSync(present);
+      assert.deepEqual(
+        [1, 2, 3, 4, 5].map((number) => bytes.includes(encodeConfirmation(number))),
+        [true, true, true, true, false],
+      );
+      while (held?.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      assert.equal(held?.length, 1);
+      release();
+      await log.close();
+    });
+
     it('closes its files after them: the next file that is opened may get their descriptors', async () => {
-      const log = openLog(join(dir, 'log'));
+      const log = openLog(join(dir, 'log'), systemClock);
       await log.write({ entries: range(1, 1, 1) });
-      assert.equal(held?.length, 1, 'a write does not wait for its confirmation');
+      assert.equal(held?.length, 0, 'a write does not wait for its confirmation');
       let closed = false;
       const closing = log.close().then(() => (closed = true));
+      while (held?.length === 0) await new Promise((resolve) => setImmediate(resolve));
       await new Promise((resolve) => setTimeout(resolve, 200));
       assert.equal(closed, false);
       release();
@@ -148,7 +168,7 @@ describe('the journal before the log', () => {
     });
 
     it('uses no file again before them: they would land in newer writes', async () => {
-      const log = openLog(join(dir, 'log'));
+      const log = openLog(join(dir, 'log'), systemClock);
       let written = 0;
       const writing = (async () => {
         for (let index = 1; index <= 40; index++) {
@@ -161,7 +181,7 @@ describe('the journal before the log', () => {
       release();
       await writing;
       await turns();
-      const again = openLog(image());
+      const again = openLog(image(), systemClock);
       assert.equal(again.lastIndex, 40);
       for (const { index, payload } of again.read(1, 40)) assert.ok(payload.every((byte) => byte === (index & 0xff)));
       await again.close();

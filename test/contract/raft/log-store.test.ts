@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import type { LogStore } from '../../../manager/raft/log/types.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
@@ -21,12 +22,20 @@ interface Subject {
 const implementations: Readonly<Record<string, () => Subject>> = {
   'on LMDB': () => {
     const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
-    return { open: () => openLog(dir), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
+    return {
+      open: () => openLog(dir, systemClock),
+      settle: (work) => work,
+      dispose: () => rmSync(dir, { recursive: true }),
+    };
   },
   'on LMDB, sealed': () => {
     const dir = mkdtempSync(join(tmpdir(), 'tsswarm-log-'));
     const vault = openVault(dekDisk(join(dir, 'dek.json'), systemRandom), undefined, systemRandom);
-    return { open: () => openLog(dir, vault), settle: (work) => work, dispose: () => rmSync(dir, { recursive: true }) };
+    return {
+      open: () => openLog(dir, systemClock, vault),
+      settle: (work) => work,
+      dispose: () => rmSync(dir, { recursive: true }),
+    };
   },
   simulated: () => {
     const world = new World(1);

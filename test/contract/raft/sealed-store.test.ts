@@ -6,6 +6,7 @@ import { crc32 } from 'node:zlib';
 import { open as openLmdb } from 'lmdb';
 import { isTsswarmError } from '../../../base/errors.ts';
 import { systemRandom } from '../../../base/random.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog, openSealedLog } from '../../../manager/raft/log/disk.ts';
 import { dekDisk, openVault } from '../../../manager/raft/seal/index.ts';
 import type { Vault } from '../../../manager/raft/seal/index.ts';
@@ -59,7 +60,7 @@ describe('a log and snapshots that are sealed', () => {
     isTsswarmError(error, 'CORRUPT') && error.message.includes(`entry ${index} was changed`);
 
   it('say nothing to whoever has no key', async () => {
-    const log = openLog(dir, vaultOf());
+    const log = openLog(dir, systemClock, vaultOf());
     await log.write({ entries: entries(3) });
     await log.close();
     await openSnapshots(join(dir, 'snapshots'), { sealer: vaultOf() }).save(meta(3), [Buffer.from(SECRET)]);
@@ -68,7 +69,7 @@ describe('a log and snapshots that are sealed', () => {
     const other = vaultOf('other.json');
     const refused = (error: unknown): boolean => isTsswarmError(error, 'PERMISSION_DENIED');
     assert.throws(() => openSnapshots(join(dir, 'snapshots'), { sealer: other }).latest(), refused);
-    const stranger = openLog(dir, other);
+    const stranger = openLog(dir, systemClock, other);
     assert.throws(() => [...stranger.read(1, 3)], refused);
     await stranger.close();
   });
@@ -106,11 +107,11 @@ describe('a log and snapshots that are sealed', () => {
     ];
     for (const [what, index, change] of changes) {
       rmSync(join(dir, 'log.mdb'), { force: true });
-      const before = openLog(dir, vaultOf());
+      const before = openLog(dir, systemClock, vaultOf());
       await before.write({ entries: entries(3) });
       await before.close();
       await tamper(change);
-      const log = openLog(dir, vaultOf());
+      const log = openLog(dir, systemClock, vaultOf());
       assert.throws(() => [...log.read(1, 3)], changed(index), what);
       await log.close();
     }
@@ -151,7 +152,7 @@ describe('a log and snapshots that are sealed', () => {
   });
 
   it('take over what lay there in the clear, and leave nothing of it', async () => {
-    const plain = openLog(dir);
+    const plain = openLog(dir, systemClock);
     await plain.write({ hardState: { term: 4, votedFor: 'b' }, entries: entries(300, 3) });
     await plain.truncatePrefix(5);
     await plain.close();
@@ -161,7 +162,7 @@ describe('a log and snapshots that are sealed', () => {
     for (const _ of ['first', 'again']) {
       const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vault });
       await snapshots.reseal();
-      const log = await openSealedLog(dir, vault);
+      const log = await openSealedLog(dir, systemClock, vault);
       assert.deepEqual([log.firstIndex, log.lastIndex, log.hardState], [6, 300, { term: 4, votedFor: 'b' }]);
       assert.deepEqual(texts(log.read(299, 300)), [`${SECRET} 299`, `${SECRET} 300`]);
       assert.equal(log.hasPlainEntries, false);
@@ -189,7 +190,7 @@ describe('a log and snapshots that are sealed', () => {
 
   it('need only the newest key when they are sealed anew', async () => {
     const vault = vaultOf();
-    const log = openLog(dir, vault);
+    const log = openLog(dir, systemClock, vault);
     const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vault });
     await log.write({ entries: entries(300) });
     await snapshots.save(meta(2), [Buffer.from(SECRET)]);
@@ -202,7 +203,7 @@ describe('a log and snapshots that are sealed', () => {
     await log.close();
     const later = vaultOf();
     assert.deepEqual([later.hasOldKeys, later.lockIndex], [false, 7]);
-    const again = openLog(dir, later);
+    const again = openLog(dir, systemClock, later);
     assert.equal(texts(again.read(1, 301)).at(-2), `${SECRET} 300`);
     await again.close();
     assert.equal((await openSnapshots(join(dir, 'snapshots'), { sealer: later }).load(2))?.data.toString(), SECRET);

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { isTsswarmError } from '../../../base/errors.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import { restore } from '../../../manager/raft/restore.ts';
 import type { Bootstrap } from '../../../manager/raft/restore.ts';
@@ -106,7 +107,7 @@ describe('the start of a Raft server, wherever the last one stopped', () => {
     terms: readonly number[],
     options: { snapshot?: Snapshot; bootstrap?: Bootstrap; votedFor?: string; drop?: number; force?: boolean } = {},
   ) => {
-    const log = openLog(dir);
+    const log = openLog(dir, systemClock);
     try {
       if (terms.length > 0)
         await log.write({

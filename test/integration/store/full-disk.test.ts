@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isTsswarmError } from '../../../base/errors.ts';
+import { systemClock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
 import type { Entry } from '../../../manager/raft/types.ts';
 
@@ -36,7 +37,7 @@ describe('the log on a disk without room', () => {
 
   it('says so, and has everything it promised once there is room again', async () => {
     const dir = join(disk, 'log');
-    const log = openLog(dir);
+    const log = openLog(dir, systemClock);
     await log.write({ hardState: { term: 1, votedFor: 'a' }, entries: [entry(1)] });
     fill();
     let promised = 1;
@@ -52,9 +53,9 @@ describe('the log on a disk without room', () => {
     await assert.rejects(log.write({ entries: [entry(promised + 1)] }), 'a log that failed takes nothing more');
     await log.close();
 
-    assert.throws(() => openLog(dir), { code: 'DISK_FULL' });
+    assert.throws(() => openLog(dir, systemClock), { code: 'DISK_FULL' });
     rmSync(join(disk, 'filler'));
-    const again = openLog(dir);
+    const again = openLog(dir, systemClock);
     assert.ok(again.lastIndex >= promised, `${again.lastIndex} of ${promised}`);
     assert.deepEqual(again.hardState, { term: 1, votedFor: 'a' });
     for (const { index, payload } of again.read(1, promised))

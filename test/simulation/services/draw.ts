@@ -7,7 +7,7 @@ import type { Nature } from './kernel.ts';
 /** A service of the simulation: what never changes of it, and what does. */
 export interface Wish {
   readonly name: string;
-  readonly kind: 'web' | 'data' | 'global';
+  readonly kind: 'web' | 'data' | 'global' | 'shared';
   readonly checked: boolean;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
@@ -35,12 +35,16 @@ export function drawWishes(world: World): readonly Wish[] {
   const kinds: Wish['kind'][] = ['web'];
   if (world.chance(0.6)) kinds.push('data');
   if (world.chance(0.4)) kinds.push('global');
-  if (world.chance(0.3)) kinds.push('web');
+  if (world.chance(0.4)) kinds.push('shared');
+  if (world.chance(0.2)) kinds.push('web');
   return kinds.map((kind, index) => {
     const parallelism = world.pick([0, 1, 1, 2]);
     const maxPerNode = kind === 'web' && world.chance(0.2) ? 2 : 0;
-    // Side by side they need room for both.
-    const order = maxPerNode > 0 ? 'stop-first' : world.pick(['stop-first', 'stop-first', 'start-first'] as const);
+    // Side by side they need room for both, and would write the same files.
+    const order =
+      maxPerNode > 0 || kind === 'shared'
+        ? 'stop-first'
+        : world.pick(['stop-first', 'stop-first', 'start-first'] as const);
     const config = (): UpdateConfig => ({
       parallelism,
       order,
@@ -84,30 +88,39 @@ export function makeGood(wishes: readonly Wish[], machines: number): void {
   }
 }
 
+/** On a file server: the same one everywhere. */
+const NFS = { type: 'nfs', o: 'addr=10.0.0.9', device: ':/shared' } as const;
+const SHARED: VolumeSpec = {
+  name: 'app_shared',
+  composeName: 'shared',
+  driver: 'local',
+  driverOptions: NFS,
+  labels: {},
+};
 const DATA: VolumeSpec = { name: 'app_data', composeName: 'data', driver: 'local', driverOptions: {}, labels: {} };
 const RESTART = { condition: 'any', delayMs: 100, maxDelayMs: 1000, maxAttempts: 0, windowMs: 0 } as const;
 
 export function projectOf(wishes: readonly Wish[]): DesiredProject {
-  return project(wishes.map(specOf), { volumes: wishes.some(({ kind }) => kind === 'data') ? [DATA] : [] });
+  return project(wishes.map(specOf), { volumes: [DATA, SHARED] });
 }
 
 function specOf(wish: Wish): ServiceSpec {
   const { kind, name, version, nature } = wish;
   const mount = {
     type: 'volume',
-    source: DATA.name,
+    source: kind === 'shared' ? SHARED.name : DATA.name,
     target: '/data',
     readOnly: false,
     noCopy: false,
     subpath: '',
     driver: 'local',
-    driverOptions: {},
+    driverOptions: kind === 'shared' ? NFS : {},
     labels: {},
   } as const;
   const container = containerSpec({
     image: `app:${version}-${nature}`,
     stopGraceMs: 1000,
-    mounts: kind === 'data' ? [mount] : [],
+    mounts: kind === 'data' || kind === 'shared' ? [mount] : [],
     ...(wish.checked || nature === 'sick'
       ? { healthCheck: { test: ['CMD', 'true'], intervalMs: 400, retries: 2 } }
       : {}),

@@ -96,6 +96,7 @@ export function simulatedEngine(world: World, kernel: Kernel, life: Life): Engin
           kernel.copies.delete(name);
         }),
     },
+    lease: kernel.lease,
     info: unused,
     recover: () => Promise.resolve(),
     close: () => Promise.resolve(),

@@ -1,6 +1,6 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ContainerId, NodeId } from '../../../base/ids.ts';
-import type { ContainerCreate, ContainerInfo, ExitStatus, NetworkId } from '../../../node-engine/types.ts';
+import type { ContainerCreate, ContainerInfo, ExitStatus, NetworkId, NodeLease } from '../../../node-engine/types.ts';
 import { TASK_ID_LABEL } from '../../../worker/agent/task/container-request.ts';
 import type { Life, World } from '../world.ts';
 
@@ -15,6 +15,8 @@ export interface Box {
   readonly taskId: string;
   readonly volumes: readonly string[];
   readonly nature: Nature;
+  /** Its supervisor kills it when the node's lease is over. */
+  readonly fenced: boolean;
   readonly waiters: Set<(exit: ExitStatus) => void>;
   /** Counts its starts: what was meant for an earlier one does nothing. */
   runs: number;
@@ -45,6 +47,8 @@ export interface Troubles {
 
 /** Longer than any stop of a container that heeds its signal. */
 const STOP_MS = 400;
+const SEEN_AFTER_MS = 1000;
+const KILL_MS = 200;
 
 /** What is on a machine whatever its agent does: containers, images, volumes, bridges. */
 export class Kernel {
@@ -59,11 +63,53 @@ export class Kernel {
   /** Works that a process has asked for and that are not done yet. */
   readonly #works = new Map<Life, Set<() => void>>();
   #pids = 100;
+  readonly #rate: number;
+  #bootedAt = 0;
+  /** End of the lease in time since the boot; undefined: nothing was set since. */
+  #leaseEnd: number | undefined;
+  /** Supervisors look once a second whether a lease without end has got one. */
+  #seenFrom = 0;
 
-  constructor(world: World, nodeId: NodeId, onlooker: Onlooker) {
+  /** @param rate speed of its clock */
+  constructor(world: World, nodeId: NodeId, rate: number, onlooker: Onlooker) {
     this.#world = world;
     this.nodeId = nodeId;
+    this.#rate = rate;
     this.#onlooker = onlooker;
+  }
+
+  /** The lease as the agent sets it and supervisors see it, whether an agent is there or not. */
+  readonly lease: NodeLease = {
+    now: () => this.#sinceBoot,
+    read: () => this.#leaseEnd,
+    set: (end) => {
+      if (this.#leaseEnd === Infinity) this.#seenFrom = this.#sinceBoot + SEEN_AFTER_MS;
+      this.#leaseEnd = end;
+      if (end === Infinity) return;
+      const left = Math.max(end, this.#seenFrom) - this.#sinceBoot;
+      this.#world.after(Math.max(0, left / this.#rate), () => this.#fence());
+    },
+  };
+
+  /** Until the end of the lease, ms. */
+  get leaseLeftMs(): number {
+    return (this.#leaseEnd ?? Infinity) - this.#sinceBoot;
+  }
+
+  get #sinceBoot(): number {
+    return (this.#world.now - this.#bootedAt) * this.#rate;
+  }
+
+  #fence(): void {
+    if (this.leaseLeftMs > 0 || this.#sinceBoot < this.#seenFrom) return;
+    for (const box of this.running) {
+      if (!box.fenced) continue;
+      // A kernel under load takes its time.
+      const { runs } = box;
+      this.#world.after(this.#world.between(0, KILL_MS), () => {
+        if (box.runs === runs && this.leaseLeftMs <= 0) this.end(box, 137, true);
+      });
+    }
   }
 
   get running(): readonly Box[] {
@@ -103,9 +149,12 @@ export class Kernel {
   lose(): void {
     for (const box of this.running) this.end(box, 255);
     this.bridges.clear();
+    this.#bootedAt = this.#world.now;
+    this.#leaseEnd = undefined;
+    this.#seenFrom = 0;
   }
 
-  create({ id, name, spec, imageId, labels, adopt }: ContainerCreate): ContainerInfo {
+  create({ id, name, spec, imageId, labels, adopt, fenced = false }: ContainerCreate): ContainerInfo {
     const known = this.boxes.get(id);
     if (known !== undefined) throw new TsswarmError('ALREADY_EXISTS', `creating container "${id}": it exists`);
     if (this.#world.chance(this.troubles.engine))
@@ -147,6 +196,7 @@ export class Kernel {
       taskId: labels[TASK_ID_LABEL] ?? '',
       volumes,
       nature: natureOf(spec.image),
+      fenced,
       waiters: new Set(),
       runs: 0,
       wasSick: false,
@@ -183,9 +233,9 @@ export class Kernel {
   }
 
   /** Ends a container's process. */
-  end(box: Box, code: number): void {
+  end(box: Box, code: number, leaseOver = false): void {
     if (box.info.state !== 'running') return;
-    const exit: ExitStatus = { code, oomKilled: false, at: this.#world.now };
+    const exit: ExitStatus = { code, oomKilled: false, at: this.#world.now, ...(leaseOver ? { leaseOver } : {}) };
     box.info = { ...box.info, state: 'exited', pid: 0, finishedAt: this.#world.now, exit };
     const waiters = [...box.waiters];
     box.waiters.clear();

@@ -37,8 +37,9 @@ export class Machine {
     this.id = id as NodeId;
     this.#managers = managers;
     this.#skewMs = skewMs;
-    this.#rate = world.between(0.9, 1.1);
-    this.kernel = new Kernel(world, this.id, onlooker);
+    // Clocks run apart by a tenth at most: leases reckon with that.
+    this.#rate = world.between(0.96, 1.04);
+    this.kernel = new Kernel(world, this.id, this.#rate, onlooker);
     this.description = {
       hostname: id,
       platform: { os: 'linux', architecture: 'x86_64' },
@@ -102,11 +103,13 @@ export class Machine {
 
   /** Ends it as a daemon that is started anew does. */
   restart(downMs: number): void {
-    // What it does before it waits for anything is what counts: it is not waited for.
-    const agent = this.agent;
-    if (agent === undefined || !this.life.alive) return;
+    const { agent, life } = this;
+    if (agent === undefined || !life.alive) return;
+    // Its goodbye takes as long as the managers take to answer, and no longer than half a second.
     void agent.close();
-    this.crash(downMs);
+    this.#world.after(this.#world.between(0, 600), () => {
+      if (this.life === life) this.crash(downMs);
+    });
   }
 
   /** The power goes: containers with it, and what the disk had not got for sure. */

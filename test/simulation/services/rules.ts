@@ -5,6 +5,8 @@ import type { World } from '../world.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
 
+/** So long before the end of a lease containers are asked to end. */
+const FENCE_MS = 1_000;
 const DESIRED: Readonly<Record<DesiredTaskState, number>> = { ready: 0, running: 1, shutdown: 2, remove: 3 };
 
 /** It has ended, as far as anybody knows. Told apart from the product's own function on purpose. */
@@ -26,7 +28,15 @@ export class Rules implements Onlooker {
   readonly #homes = new Map<string, Set<string>>();
   /** By service and version: slots in which a living task was replaced. */
   readonly #begun = new Map<string, Set<number>>();
-  readonly counts = { replacements: 0, rollbacks: 0, orphans: 0, placements: 0, volumeStarts: 0, starts: 0 };
+  readonly counts = {
+    replacements: 0,
+    rollbacks: 0,
+    orphans: 0,
+    placements: 0,
+    volumeStarts: 0,
+    fencedStarts: 0,
+    starts: 0,
+  };
 
   constructor(world: World, truth: Truth, kernels: () => readonly Kernel[]) {
     this.#world = world;
@@ -59,7 +69,7 @@ export class Rules implements Onlooker {
     if (before === undefined) this.#created(after);
     if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
     if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
-      for (const volume of volumesOf(after)) {
+      for (const volume of localVolumesOf(after)) {
         const homes = this.#homes.get(volume) ?? new Set();
         this.#homes.set(volume, homes.add(after.nodeId));
       }
@@ -85,7 +95,7 @@ export class Rules implements Onlooker {
       this.#fail('placement', `${text(task)} is on a node that is ${node.status.state} and ${node.spec.availability}`);
     if (task.boundNode !== undefined && task.boundNode !== task.nodeId)
       this.#fail('placement', `${text(task)} is for ${task.boundNode} alone`);
-    for (const volume of task.boundNode === undefined ? volumesOf(task) : []) {
+    for (const volume of task.boundNode === undefined ? localVolumesOf(task) : []) {
       const homes = this.#homesOf(volume);
       if (homes.length > 0 && !homes.includes(task.nodeId))
         this.#fail('volume', `${text(task)} is not where the data of "${volume}" is: ${homes.join()}`);
@@ -165,6 +175,7 @@ export class Rules implements Onlooker {
     if (service === undefined) return;
     this.#twice(task, service);
     this.#moved(kernel, box, task);
+    this.#fenced(kernel, box, task);
   }
 
   /** Containers that run in a slot, those aside whose node was given up. */
@@ -179,7 +190,7 @@ export class Rules implements Onlooker {
 
   /** A volume's data is where its tasks are. */
   #moved(kernel: Kernel, box: Box, task: Task): void {
-    if (task.boundNode !== undefined) return;
+    if (task.boundNode !== undefined || box.fenced) return;
     for (const volume of box.volumes) {
       this.counts.volumeStarts++;
       const homes = this.#homesOf(volume);
@@ -188,10 +199,28 @@ export class Rules implements Onlooker {
     }
   }
 
+  /** Two of the same slot never write the same files, also when one of them was given up. */
+  #fenced(kernel: Kernel, box: Box, task: Task): void {
+    if (!box.fenced) return;
+    this.counts.fencedStarts++;
+    for (const other of this.#kernels())
+      for (const rival of other.running) {
+        const theirs = this.#truth.tasks.get(rival.taskId);
+        if (rival === box || !rival.volumes.some((volume) => box.volumes.includes(volume))) continue;
+        if (theirs === undefined ? other !== kernel : theirs.serviceId === task.serviceId && theirs.slot === task.slot)
+          this.#fail(
+            'fence',
+            `${text(task)} writes on ${kernel.nodeId} what ${rival.taskId.slice(0, 6)} writes on ${other.nodeId}`,
+          );
+      }
+  }
+
   stopping(kernel: Kernel, box: Box): void {
     const task = this.#truth.tasks.get(box.taskId);
     if (task === undefined || !isWanted(task) || isOver(task) || box.wasSick) return;
     if (task.restartCount > task.status.restartCount) return;
+    // Nobody has let the node go on: another may run it soon.
+    if (box.fenced && kernel.leaseLeftMs <= FENCE_MS) return;
     this.#fail('agent', `${kernel.nodeId} stops what is wanted: ${text(task)}`);
   }
 
@@ -219,8 +248,10 @@ function rulesOf(service: Service): { readonly parallelism: number } {
   return isRollback ? (updateStatus.config ?? { parallelism: 1 }) : spec.update;
 }
 
-export const volumesOf = (task: Task): readonly string[] =>
-  task.spec.container.mounts.flatMap((mount) => (mount.type === 'volume' && mount.source !== '' ? [mount.source] : []));
+const localVolumesOf = (task: Task): readonly string[] =>
+  task.spec.container.mounts.flatMap((mount) =>
+    mount.type === 'volume' && mount.source !== '' && mount.driverOptions['type'] === undefined ? [mount.source] : [],
+  );
 
 /** A task for people. */
 export const text = (task: Task): string =>

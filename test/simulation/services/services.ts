@@ -101,7 +101,7 @@ export class Services {
     const { random } = world;
     const skew = this.#skews.get(member.id) ?? this.#skew();
     this.#skews.set(member.id, skew);
-    const clock = machineClock(world, life, 1, skew);
+    const clock = machineClock(world, life, world.between(0.96, 1.04), skew);
     const end = { address: this.#cluster.server(member).address, life };
     const current = (): readonly string[] => group.status().members.map(({ address }) => address);
     const managers = { current, onChange: (listener: () => void) => group.onChange(listener) };
@@ -121,7 +121,7 @@ export class Services {
       lead: async (signal) => {
         signal.addEventListener('abort', () => dispatcher.close(), { once: true });
         await Promise.all([
-          lead({ store, clock, random, logger, group }, signal),
+          lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
           runUpkeepLoop({ store, raft, clock, logger, policy }, signal),
           dispatcher.takeOver(signal),
         ]);

@@ -11,6 +11,7 @@ export const TASK_ID_LABEL = 'com.docker.swarm.task.id';
 /**
  * What the engine is asked to make for a task.
  * @param adopt the stopped container of the task's predecessor, when this node has it; '' otherwise
+ * @param fenced it does not outlive the node's lease
  * @throws NOT_FOUND when a network, secret or config of the task has not been assigned
  */
 export function containerRequest(
@@ -18,6 +19,7 @@ export function containerRequest(
   imageId: string,
   assignments: Assignments,
   adopt: ContainerId | '',
+  fenced: boolean,
 ): ContainerCreate {
   const { spec } = task;
   return {
@@ -32,6 +34,7 @@ export function containerRequest(
     configs: files(spec.container.configs, assignments.configs, 'config'),
     labels: { [TASK_ID_LABEL]: task.id },
     adopt,
+    ...(fenced ? { fenced } : {}),
   };
 }
 

@@ -33,10 +33,18 @@ export interface TaskSurroundings {
   /** The sandbox exists: names can be resolved from now on. */
   readonly attachResolver: (task: Task, id: ContainerId) => Promise<void>;
   readonly detachResolver: (id: ContainerId) => Promise<void>;
+  /** It does not outlive the lease of the node. */
+  readonly isFenced: (task: Task) => boolean;
+  /** Absent: what is fenced may run. Else how long it may take to end, ms. */
+  readonly fencedMs: () => number | undefined;
+  /** Whether what is fenced may be started. */
+  readonly mayStart: () => boolean;
   /** Says a status to the manager. */
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
   readonly runningChanged: () => void;
+  /** Resolves when nobody on this node is led to the task any more. */
+  readonly withdraw: (task: Task) => Promise<void>;
 }
 
 /** Makes one task true and says what becomes of it. */
@@ -45,8 +53,10 @@ export interface TaskController {
   update(task: Task): void;
   readonly status: TaskStatus;
   readonly task: Task;
-  /** The container runs. */
+  /** The container runs, and is not about to be stopped. */
   readonly running: boolean;
+  /** The container is about to be stopped: nobody shall be led to it. */
+  readonly leaving: boolean;
   /** Ends the controller; the container stays as it is. */
   close(): void;
 }
@@ -64,11 +74,15 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let status = firstStatus;
   let imageId: string | undefined;
   let givenUp = false;
+  const isFenced = around.isFenced(first);
+  let wasFenced = false;
   let wake: () => void = () => undefined;
   let timer: Timer | undefined;
   let watched: ContainerInfo['startedAt'] | undefined;
   let monitor: AbortController | undefined;
   let attempts = 0;
+  /** It is about to be stopped: nobody is led to it. */
+  let leaving = false;
   /** A stop under way: when it began, and the timer of a grace that was shortened meanwhile. */
   let stopping: { readonly since: number; hurry: Timer | undefined } | undefined;
 
@@ -152,18 +166,25 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         const before = task.predecessor === '' ? undefined : engine.containers.inspect(containerIdOf(task.predecessor));
         const adopt = before !== undefined && before.state !== 'running' ? before.id : '';
         if (adopt !== '') await around.detachResolver(adopt);
-        await engine.containers.create(containerRequest(task, step.imageId, around.assignments(), adopt), life.signal);
+        await engine.containers.create(
+          containerRequest(task, step.imageId, around.assignments(), adopt, isFenced),
+          life.signal,
+        );
         say({ containerId: id });
       }),
     start: () => around.starting.use(() => begin()),
     async restart({ graceMs }) {
       monitor?.abort(new Error('restarting'));
-      if (engine.containers.inspect(id)?.state === 'running') await engine.containers.stop(id, { graceMs });
+      if (engine.containers.inspect(id)?.state === 'running') {
+        await leave();
+        await engine.containers.stop(id, { graceMs });
+      }
       await around.starting.use(() => begin());
       say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
     },
     async stop({ graceMs }) {
       if (!givenUp) monitor?.abort(new Error('stopping'));
+      await leave();
       stopping = { since: clock.monotonic(), hurry: undefined };
       try {
         await engine.containers.stop(id, { graceMs });
@@ -171,6 +192,14 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         stopping.hurry?.cancel();
         stopping = undefined;
       }
+      around.runningChanged();
+    },
+    async fence({ graceMs }) {
+      // No hooks: there is no time for them, and its supervisor kills it when there is none left.
+      monitor?.abort(new Error('fenced'));
+      wasFenced = true;
+      logger.warn('stopped with the lease of the node', { graceMs });
+      await engine.containers.stop(id, { graceMs });
       around.runningChanged();
     },
     async remove() {
@@ -191,9 +220,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     await engine.containers.leaveNetworks(id);
   };
 
+  /** Before anything is said to the process, nobody new comes to it. */
+  const leave = async (): Promise<void> => {
+    leaving = true;
+    await around.withdraw(task);
+  };
+
   const begin = async (): Promise<void> => {
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
+    leaving = false;
     watch(container);
     around.runningChanged();
   };
@@ -208,12 +244,17 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       around.runningChanged();
     }
     while (!life.signal.aborted) {
+      const container = engine.containers.inspect(id);
+      const fencedMs = isFenced ? around.fencedMs() : undefined;
       const step = nextStep({
         task,
         status,
-        container: engine.containers.inspect(id),
+        container,
         imageId,
         givenUp,
+        mayStart: !isFenced || around.mayStart(),
+        wasFenced: wasFenced || container?.exit?.leaseOver === true,
+        ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
       });
       try {
@@ -231,9 +272,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   const failed = async (step: Step, error: unknown): Promise<void> => {
     const reason = messageOf(error);
     logger.warn('step failed', { action: step.action, reason });
-    const mustHappen = step.action === 'stop' || step.action === 'remove' || step.action === 'report';
+    const mustHappen =
+      step.action === 'fence' || step.action === 'stop' || step.action === 'remove' || step.action === 'report';
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
+    // The lease ran out while it was being started: it waits for the next one.
+    if (isFenced && !mustHappen && !around.mayStart()) return;
     if (!mustHappen && !mayPass) {
       if (isFinal(status.state)) return;
       await leaveNetworks().catch((cause: unknown) => logger.warn('networks', { reason: messageOf(cause) }));
@@ -268,7 +312,10 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       return task;
     },
     get running() {
-      return engine.containers.inspect(id)?.state === 'running';
+      return !leaving && engine.containers.inspect(id)?.state === 'running';
+    },
+    get leaving() {
+      return leaving;
     },
     close() {
       life.abort(new Error('the agent lets go'));

@@ -10,11 +10,14 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { confirmationAt, encodeConfirmation, encodeFrame, frameBytes, scanFrames } from './frame.ts';
+import type { Clock, Timer } from '../../../../base/clock.ts';
+import { CONFIRMATION_BYTES, encodeConfirmation, encodeFrame, frameBytes, scanFrames } from './frame.ts';
 import type { Frame } from './frame.ts';
 
 /** Size of each of the two files: what the log's database takes over at once, and a start reads again. */
 const FILE_BYTES = 512 * 1024;
+/** How long a frame waits for one that takes its confirmation along, ms. */
+const CONFIRM_AFTER_MS = 20;
 
 /** One of the two files, written with zeros beforehand: a sync then has no sizes and no block lists to bring to disk. */
 interface JournalFile {
@@ -29,17 +32,22 @@ interface JournalFile {
  */
 export class Journal {
   readonly #path: string;
+  readonly #clock: Clock;
   #files: readonly [JournalFile, JournalFile] | undefined;
   #current = 0;
   #at = 0;
   #number: number;
-  /** Resolves when no confirmation is under way. */
+  /** Up to this number frames are confirmed, or their confirmation is on its way. */
+  #confirmedNumber: number;
+  #timer: Timer | undefined;
+  /** Resolves when no confirmation is on its way by itself. */
   #confirmed: Promise<unknown> = Promise.resolve();
 
   /** @param number of the last frame that was ever written, here or before */
-  constructor(path: string, number: number) {
+  constructor(path: string, number: number, clock: Clock) {
     this.#path = path;
-    this.#number = number;
+    this.#clock = clock;
+    this.#number = this.#confirmedNumber = number;
   }
 
   /** Number of the last frame. */
@@ -59,6 +67,7 @@ export class Journal {
 
   /** Goes on at the start of the other file: what is in there must not be needed any more. */
   swap(): void {
+    this.#confirm();
     this.#current = 1 - this.#current;
     this.#at = 0;
   }
@@ -68,16 +77,37 @@ export class Journal {
     this.#files ??= [create(`${this.#path}-0`), create(`${this.#path}-1`)];
     // One that was late would land in what is written over the frame that it confirms.
     if (this.#at === 0) await this.#confirmed;
-    const { synced, unsynced } = this.#files[this.#current as 0 | 1];
+    const { synced } = this.#files[this.#current as 0 | 1];
     const number = this.#number + 1;
-    const frame = encodeFrame(number, parts);
-    await write(synced, frame, this.#at);
-    const length = frame.readUInt32BE(4);
-    // The caller does not wait for this, and nothing is lost without it: see the frame's layout.
-    const confirming = write(unsynced, encodeConfirmation(number), this.#at + confirmationAt(length));
-    this.#confirmed = Promise.allSettled([this.#confirmed, confirming]);
-    this.#at += frame.length;
+    // The frame before is on disk, and its confirmation lies right before this one: it goes along.
+    const room = this.#at === 0 ? 0 : CONFIRMATION_BYTES;
+    const bytes = encodeFrame(number, parts, room);
+    if (room > 0) encodeConfirmation(this.#number).copy(bytes);
+    await write(synced, bytes, this.#at - room);
+    this.#confirmedNumber = number - 1;
+    this.#at += bytes.length - room;
     this.#number = number;
+    this.#confirmSoon();
+  }
+
+  /** The last of several is confirmed when nothing has followed it for a while. */
+  #confirmSoon(): void {
+    if (this.#timer !== undefined) return;
+    const number = this.#number;
+    this.#timer = this.#clock.startTimer(CONFIRM_AFTER_MS, () => {
+      this.#timer = undefined;
+      if (this.#number === number) this.#confirm();
+      else this.#confirmSoon();
+    });
+  }
+
+  /** Confirms the last frame by itself. Nobody waits for this, and nothing is lost without it: see the frame's layout. */
+  #confirm(): void {
+    const file = this.#files?.[this.#current as 0 | 1];
+    if (file === undefined || this.#at === 0 || this.#confirmedNumber === this.#number) return;
+    this.#confirmedNumber = this.#number;
+    const confirming = write(file.unsynced, encodeConfirmation(this.#number), this.#at - CONFIRMATION_BYTES);
+    this.#confirmed = Promise.allSettled([this.#confirmed, confirming]);
   }
 
   /** Takes the files away: everything in them must be safe elsewhere. */
@@ -88,6 +118,9 @@ export class Journal {
 
   /** Lets go of the files. */
   async close(): Promise<void> {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#confirm();
     // The next file that is opened may get the same descriptors.
     await this.#confirmed;
     for (const { synced, unsynced } of this.#files ?? []) {

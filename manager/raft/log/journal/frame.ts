@@ -6,14 +6,14 @@ import { crc32 } from 'node:zlib';
  *     frame         magic u32, length u32, number u64, crc32 of the content u32, crc32 of these 20 bytes u32, content, padding to 8 B
  *     confirmation  magic u32, crc32 of the number u32, number u64
  *
- * A frame is written and synced at once. Only then its confirmation is written, and not synced: it tells a write that was
- * never acknowledged, and may be torn, from one that was and has been damaged since. A file is used again from its start:
+ * A frame is written and synced at once. Only then its confirmation is written, with the next frame or a little later: it
+ * tells a write that was never acknowledged, and may be torn, from one that was and has been damaged since. A file is used again from its start:
  * what is left of before has lower numbers.
  */
 const FRAME_MAGIC = 0x6a6e6c01;
 const CONFIRMATION_MAGIC = 0x6a6e6c02;
 const HEADER_BYTES = 24;
-const CONFIRMATION_BYTES = 16;
+export const CONFIRMATION_BYTES = 16;
 const ALIGNMENT = 8;
 
 const padded = (bytes: number): number => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
@@ -28,11 +28,13 @@ export const confirmationAt = (contentBytes: number): number => padded(HEADER_BY
  * A frame, and room for its confirmation.
  * @param number the one after the frame before; from 1
  * @param parts the content, in pieces
+ * @param room bytes that are left free before it
  */
-export function encodeFrame(number: number, parts: readonly Uint8Array[]): Buffer {
+export function encodeFrame(number: number, parts: readonly Uint8Array[], room = 0): Buffer {
   let length = 0;
   for (const part of parts) length += part.length;
-  const frame = Buffer.alloc(frameBytes(length));
+  const bytes = Buffer.alloc(room + frameBytes(length));
+  const frame = bytes.subarray(room);
   let at = HEADER_BYTES;
   for (const part of parts) {
     frame.set(part, at);
@@ -43,7 +45,7 @@ export function encodeFrame(number: number, parts: readonly Uint8Array[]): Buffe
   frame.writeBigUInt64BE(BigInt(number), 8);
   frame.writeUInt32BE(crc32(frame.subarray(HEADER_BYTES, at)), 16);
   frame.writeUInt32BE(crc32(frame.subarray(0, 20)), 20);
-  return frame;
+  return bytes;
 }
 
 /** Says that the frame of this number was on disk. */

@@ -1,5 +1,5 @@
 import type { Task } from '../../proto/types/index.ts';
-import { isFinal, reached } from '../model/task-state.ts';
+import { isFinal, reached } from './task-state.ts';
 
 /** File systems whose data lies on another machine: such a volume is the same one on every node. */
 const REMOTE_TYPES = /^(nfs4?|cifs|smb3?|ceph|glusterfs|9p)$/;

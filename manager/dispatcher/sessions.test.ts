@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import type { NodeId } from '../../base/ids.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import { A_DESCRIPTION } from '../../test/builders/ca-cluster.ts';
+import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
+import { bootstrapCluster } from '../ca/bootstrap.ts';
+import { memoryStore } from '../store/index.ts';
+import { createDispatcher } from './server.ts';
+
+/** A dispatcher with a manager "m", and workers that open sessions. */
+async function cluster() {
+  const clock = new VirtualClock();
+  const [store, random] = [memoryStore(clock), seededRandom(1)];
+  const nodeId = 'm' as NodeId;
+  await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
+  const dispatcher = createDispatcher({ store, clock, random, logger: silentLogger });
+  const open = async (id: string, leaseMs?: number) => {
+    const life = new AbortController();
+    const request = { nodeId: id, description: A_DESCRIPTION, ...(leaseMs === undefined ? {} : { leaseMs }) };
+    const stream = dispatcher.handlers.session(request, life.signal)[Symbol.asyncIterator]();
+    const first = await stream.next();
+    assert.ok(first.done !== true);
+    const { sessionId, leaseMs: given } = first.value;
+    const ended = stream.next().then(
+      () => 'ended',
+      (error: unknown) => String(error),
+    );
+    return {
+      given,
+      ended,
+      beat: (held?: number, goodbye?: boolean) =>
+        dispatcher.handlers.heartbeat(
+          {
+            sessionId,
+            nodeId: id,
+            ...(held === undefined ? {} : { leaseMs: held }),
+            ...(goodbye === undefined ? {} : { goodbye }),
+          },
+          life.signal,
+        ),
+      async hangUp() {
+        life.abort(new Error('the caller is gone'));
+        await settle();
+      },
+    };
+  };
+  return {
+    clock,
+    store,
+    dispatcher,
+    open,
+    node: (id: string) => store.view((tx) => tx.get('node', id as NodeId)?.status),
+    isOver: (id: string) => dispatcher.leases.isOver(id as NodeId, clock.monotonic()),
+  };
+}
+
+describe('sessions', () => {
+  it('that begin anew are no loss of the node', async () => {
+    const { clock, open, node } = await cluster();
+    const first = await open('w');
+    await clock.advance(1000);
+    await first.hangUp();
+    assert.equal(node('w')?.state, 'ready');
+    await clock.advance(3000);
+    const second = await open('w');
+    await clock.advance(4400);
+    assert.equal(node('w')?.state, 'ready', 'counted from the new session');
+    await clock.advance(101);
+    await settle();
+    assert.equal(node('w')?.state, 'down');
+    assert.match(node('w')?.message ?? '', /heartbeat failure: silent for 4.5s/);
+    assert.match(await second.ended, /heartbeat failure/);
+  });
+
+  it('that end are a loss when no other one comes', async () => {
+    const { clock, open, node } = await cluster();
+    const session = await open('w');
+    await session.hangUp();
+    await clock.advance(4499);
+    assert.equal(node('w')?.state, 'ready');
+    await clock.advance(2);
+    await settle();
+    assert.equal(node('w')?.state, 'down');
+  });
+
+  it('that end with a goodbye say so at once, and leave the lease as it is', async () => {
+    const { clock, open, node, isOver } = await cluster();
+    const session = await open('w');
+    await session.beat(5500, true);
+    assert.deepEqual([node('w')?.state, node('w')?.message], ['down', 'its daemon was stopped']);
+    assert.equal(isOver('w'), false);
+    await clock.advance(6549);
+    assert.equal(isOver('w'), false);
+    await clock.advance(1);
+    assert.equal(isOver('w'), true);
+  });
+
+  it('give a lease without end to the only manager, and store what was promised', async () => {
+    const { open, node } = await cluster();
+    assert.equal((await open('m')).given, 0);
+    assert.equal((await open('w')).given, 5500);
+    assert.deepEqual([node('m')?.leaseMs, node('w')?.leaseMs], [0, 5500]);
+  });
+
+  it('take a lease without end back only when the node has said so', async () => {
+    const { clock, open, node, isOver, store } = await cluster();
+    const session = await open('m', 0);
+    await store.update((tx) => {
+      const known = tx.get('node', 'm' as NodeId);
+      assert.ok(known !== undefined);
+      tx.create('node', { ...known, id: 'm2' as NodeId });
+    });
+    assert.equal((await session.beat(0)).leaseMs, 5500, 'another manager is there now');
+    assert.equal(node('m')?.leaseMs, 0, 'it may not have heard it');
+    await clock.advance(4000);
+    assert.equal((await session.beat(5500)).leaseMs, 5500);
+    assert.equal(node('m')?.leaseMs, 5500);
+    await clock.advance(6550);
+    assert.equal(isOver('m'), true);
+  });
+});

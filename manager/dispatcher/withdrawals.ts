@@ -1,0 +1,129 @@
+import type { NetworkId, TaskId } from '../../base/ids.ts';
+import type { Task } from '../../proto/types/index.ts';
+
+/** A node that does not say within this time that it leads nobody to a task any more is waited for no longer. */
+export const WITHDRAWAL_LIMIT_MS = 5000;
+
+/** How far a node has come with what it was told. */
+interface Progress {
+  /** Store version up to which nothing that was taken away is left on the node; -1: it has not said anything yet. */
+  settled: number;
+  /** Messages that take something away and are not acknowledged, the oldest first, each with what follows from it. */
+  readonly pending: { readonly sequence: number; version: number }[];
+  /** Networks whose names it knows. */
+  networks: ReadonlySet<NetworkId>;
+}
+
+/** A task that shall be stopped. */
+interface Leaving {
+  /** Store version that says so. */
+  readonly version: number;
+  /** Wall time, ms. */
+  readonly since: number;
+  /** Session of its node: what that one is told it does in its order. */
+  readonly own: string;
+  readonly networks: readonly NetworkId[];
+  /** Its service has ports on every node. */
+  readonly isPublic: boolean;
+}
+
+/**
+ * Tells when a task may be stopped: no other node leads anybody to it any more. Nodes acknowledge the messages that take names and
+ * backends away; what is known of a node is one version of the store, however many tasks there are.
+ */
+export class Withdrawals {
+  readonly #sessions = new Map<string, Progress>();
+  readonly #leaving = new Map<TaskId, Leaving>();
+  readonly #listeners = new Set<() => void>();
+
+  /** A session of a node that acknowledges; whatever an earlier life left on the node is there until it says otherwise. */
+  open(session: string): void {
+    this.#sessions.set(session, { settled: -1, pending: [], networks: new Set() });
+  }
+
+  /** The node is gone, or begins anew: it is waited for no longer. */
+  close(session: string): void {
+    if (!this.#sessions.delete(session)) return;
+    if (this.#sessions.size === 0) this.#leaving.clear();
+    this.#tell();
+  }
+
+  /**
+   * A node's assignments were put together.
+   * @param version of the store that they show
+   * @param sequence of the message that asks for an acknowledgement; undefined: nothing was taken away
+   */
+  shown(session: string, version: number, networks: ReadonlySet<NetworkId>, sequence: number | undefined): void {
+    const progress = this.#sessions.get(session);
+    if (progress === undefined) return;
+    progress.networks = networks;
+    const last = progress.pending.at(-1);
+    if (sequence !== undefined) progress.pending.push({ sequence, version });
+    else if (last !== undefined) last.version = version;
+    else {
+      // Nothing was ever taken away from a node that has not taken over its first message.
+      if (progress.settled >= 0) progress.settled = version;
+      this.#tell();
+    }
+  }
+
+  /** The node has made everything up to and with a message true. */
+  acknowledged(session: string, sequence: number): void {
+    const progress = this.#sessions.get(session);
+    if (progress === undefined) return;
+    for (
+      let [first] = progress.pending;
+      first !== undefined && first.sequence <= sequence;
+      [first] = progress.pending
+    ) {
+      progress.settled = first.version;
+      progress.pending.shift();
+    }
+    this.#tell();
+  }
+
+  /**
+   * Whether a task that is no longer wanted must not be stopped yet.
+   * @param own session of the task's node
+   * @param isPublic its service has ports on every node
+   */
+  mustWait(task: Task, own: string, isPublic: boolean, now: number): boolean {
+    const known = this.#leaving.get(task.id);
+    const networks = known?.networks ?? task.addresses.map(({ networkId }) => networkId);
+    const { version, since } = known ?? { version: task.meta.version, since: now };
+    this.#leaving.set(task.id, { version, since, own, networks, isPublic });
+    return !this.isFree(task.id, now);
+  }
+
+  /** Whether nobody is waited for before the task is stopped. */
+  isFree(id: TaskId, now: number): boolean {
+    const task = this.#leaving.get(id);
+    if (task === undefined || now >= task.since + WITHDRAWAL_LIMIT_MS) return true;
+    for (const [session, { settled, networks }] of this.#sessions) {
+      if (session === task.own || settled >= task.version) continue;
+      if (task.isPublic || settled < 0 || task.networks.some((network) => networks.has(network))) return false;
+    }
+    return true;
+  }
+
+  /** When a task that waits is stopped at the latest, wall time, ms. */
+  limitOf(id: TaskId): number | undefined {
+    const leaving = this.#leaving.get(id);
+    return leaving === undefined ? undefined : leaving.since + WITHDRAWAL_LIMIT_MS;
+  }
+
+  /** Nobody waits for the task any more. */
+  forget(id: TaskId): void {
+    this.#leaving.delete(id);
+  }
+
+  /** Calls `listener` whenever a task may have become free to stop, until the returned function is called. */
+  onProgress(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}
