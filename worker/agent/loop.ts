@@ -212,6 +212,7 @@ export function startAgent(options: AgentOptions): Agent {
         engine,
         clock,
         logger,
+        describe: options.describe,
         starting,
         assignments: () => assignments,
         prepareNetworks: async (wanted) => {
