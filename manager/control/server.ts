@@ -8,6 +8,7 @@ import type { controlService } from '../../proto/rpc/services.ts';
 import type {
   Project,
   ProjectChange,
+  ProjectRequest,
   Service,
   ServicesRequest,
   Task,
@@ -22,7 +23,7 @@ import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts
 import { applyProject } from './apply.ts';
 import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
-import { completeEvent, eventOf, objectsOf } from './watch.ts';
+import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
 export interface ControlOptions {
   readonly store: Store;
@@ -75,8 +76,8 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       return Promise.resolve({ cluster: withoutKeys(cluster) });
     },
     listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
-    listObjects: ({ project }) => Promise.resolve(store.view((tx) => objectsOf(tx, project))),
-    watchProject: ({ project }, signal) => watchProject(store, project, signal),
+    listObjects: (request) => Promise.resolve(store.view((tx) => objectsOf(tx, request))),
+    watchProject: (request, signal) => watchProject(store, request, signal),
     stopServices: (request) =>
       onServices(store, request, onlyThose, (tx, service) => {
         if (!service.stopped) tx.update('service', { ...service, stopped: true });
@@ -285,8 +286,13 @@ async function whenGone(store: Store, project: string, names: readonly string[],
   }
 }
 
-async function* watchProject(store: Store, name: string, signal: AbortSignal): AsyncIterable<WatchProjectEvent> {
-  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, name));
+async function* watchProject(
+  store: Store,
+  request: ProjectRequest,
+  signal: AbortSignal,
+): AsyncIterable<WatchProjectEvent> {
+  const { project: name, serviceId } = request;
+  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, request));
   const stop = (): void => watch.close();
   signal.addEventListener('abort', stop, { once: true });
   const known = new Set<string>(result.services.map(({ projectId }) => projectId as string));
@@ -296,7 +302,11 @@ async function* watchProject(store: Store, name: string, signal: AbortSignal): A
     for await (const commit of watch) {
       for (const change of commit.changes)
         if (change.table === 'project' && change.after?.name === name) known.add(change.after.id);
-      const event = eventOf(commit, (projectId) => name === '' || known.has(projectId));
+      const event = eventOf(commit, (change) =>
+        serviceId === undefined
+          ? name === '' || known.has((change.after ?? change.before)?.projectId ?? '')
+          : isOfService(change, serviceId),
+      );
       if (event !== undefined) yield event;
     }
   } finally {

@@ -90,7 +90,9 @@ function tend(
       ? { ...service, desiredTasks: targets.length }
       : service;
   if (counted !== service) plan.updateService(counted);
-  const numbers = targets.map(({ slot }) => slot);
+  // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
+  const open = targets.filter((target) => target.open);
+  const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
   const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
