@@ -289,6 +289,34 @@ program
   .action(async (services, options) => (await import('./commands/config.ts')).config(contextOf(), services, options));
 
 program
+  .command('diff')
+  .description('show what "up" would change of what runs')
+  .option('--remove-orphans', 'as of an up with --remove-orphans')
+  .option('--exit-code', 'end with 1 when something would change')
+  .action(async ({ removeOrphans, exitCode }) =>
+    (await import('./commands/diff.ts')).diff(contextOf(), { prune: removeOrphans, exitCode }),
+  );
+
+program
+  .command('history')
+  .description('list the revisions of the project: when, who, and what changed')
+  .option('-q, --quiet', 'only numbers')
+  .option('--format <format>', 'table, json, or a template: {{.Revision}} {{.Changes}} …')
+  .option('--no-trunc', 'all changes')
+  .action(async (options) => (await import('./commands/history.ts')).history(contextOf(), options));
+
+program
+  .command('rollback')
+  .description('make the project what it was at an earlier revision: the one before, or the one that is named')
+  .argument('[revision]')
+  .option('-d, --detach', 'return when the managers have it: do not wait until it runs')
+  .option('--dry-run', 'only show what would change')
+  .option(...progress)
+  .action(async (revision, options) =>
+    (await import('./commands/rollback.ts')).rollback(contextOf(options), revision, options),
+  );
+
+program
   .command('images')
   .description('list the images that containers were made from')
   .argument('[service...]')

@@ -3,6 +3,8 @@ import { Command } from 'commander';
 import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { addClusterSettings } from './cluster-settings.ts';
+import { addServiceCommands } from './services/program.ts';
+import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
 import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 
@@ -194,6 +196,12 @@ program
   )
   .option('-f, --force', 'also the last manager: the cluster is gone then')
   .action(async (options) => (await import('./commands/leave.ts')).leave(place(), options, terminal));
+
+// Their options are many: they are made for those who use them.
+const service = program.command('service').description('services, of stacks and of none');
+const stack = program.command('stack').description('stacks: what a compose file describes, as tscompose shows it too');
+if (process.argv.includes('service')) addServiceCommands(service, place, terminal);
+if (process.argv.includes('stack')) addStackCommands(stack, place, () => program.opts(), terminal);
 
 const image = program.command('image').description('images of this node');
 image

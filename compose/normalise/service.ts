@@ -9,6 +9,7 @@ import type {
   ComposeService,
 } from '../types/project.ts';
 import { readHooks } from './hooks.ts';
+import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
 import { absolute, readMounts } from './mounts.ts';
 import { readPorts } from './ports.ts';
@@ -380,12 +381,6 @@ function readFiles(
     }) as ComposeFileReference;
   });
 }
-
-const LOG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  'json-file': ['max-size', 'max-file'],
-  local: ['max-size', 'max-file'],
-  none: [],
-};
 
 function readLogging(reader: Reader): ComposeService['logging'] {
   if (!reader.exists) return undefined;

@@ -20841,6 +20841,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListObjectsRequest.prototype.project = "";
+            ListObjectsRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListObjectsRequest.encode = function (m, w, q) {
                 if (!w)
@@ -20851,6 +20860,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20893,6 +20904,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20925,6 +20943,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -20941,6 +20962,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -21229,6 +21253,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             WatchProjectRequest.prototype.project = "";
+            WatchProjectRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(WatchProjectRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             WatchProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -21239,6 +21272,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21281,6 +21316,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -21313,6 +21355,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -21329,6 +21374,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };

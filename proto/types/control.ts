@@ -104,7 +104,10 @@ export interface ListNodesResponse {
   readonly nodes: readonly Node[];
 }
 export interface ProjectRequest {
+  /** Empty: all projects, and what belongs to none. */
   readonly project: string;
+  /** Id of a service: only it and its tasks. */
+  readonly serviceId?: string;
 }
 export interface ListObjectsResponse {
   readonly projects: readonly Project[];
