@@ -133,7 +133,7 @@ async function openEngine(
       random: systemRandom,
       architecture: ARCHITECTURES[arch()] ?? arch(),
     }),
-    inspection: createInspection({ containers, cgroups, cgroupParent }),
+    inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
     volumes,
     lease: openNodeLease(parts.leasePath, native.bootTime),

@@ -220,8 +220,54 @@ export interface ProcessTable {
   readonly processes: readonly { readonly values: readonly string[] }[];
 }
 
+/** A file below some root. */
+export interface FileStat {
+  /** Last part of the path. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** st_mode: type and permissions. */
+  readonly mode: number;
+  /** ms since the epoch. */
+  readonly modifiedAt: number;
+  /** Of a symbolic link: where it leads; else empty. */
+  readonly linkTarget: string;
+}
+
+/** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
+export interface FileTree {
+  /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
+  stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
+  /**
+   * An archive of a file or folder.
+   * @param options.name what it is called in there, "." for the content alone; empty: the last part of the path
+   * @throws NOT_FOUND
+   */
+  pack(
+    path: string,
+    options: { readonly followLink: boolean; readonly name: string },
+    signal?: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
+  /**
+   * Writes an archive's files below a folder, which must exist; owners as in the archive, or root's. A file replaces one of its
+   * name; a folder and something else refuse each other.
+   * @returns the content of files that was written
+   * @throws NOT_FOUND, INVALID_INPUT, DISK_FULL
+   */
+  unpack(
+    path: string,
+    archive: AsyncIterable<Uint8Array>,
+    options: { readonly keepOwners: boolean },
+    signal?: AbortSignal,
+  ): Promise<{ readonly bytes: number }>;
+}
+
 /** Looks into containers from outside. */
 export interface Inspection {
+  /**
+   * Works on the files of a container: what its processes see, or what they would see when it does not run; then it is not started
+   * or removed meanwhile. @throws NOT_FOUND
+   */
+  files<T>(id: ContainerId, work: (tree: FileTree) => Promise<T>): Promise<T>;
   /** @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
   usage(id: ContainerId): ContainerUsage;
   /** Processes of a container, with their ids on the node. @throws NOT_FOUND, CONTAINER_NOT_RUNNING */

@@ -11,6 +11,8 @@ export interface StepArguments {
   /** Make bundle, writable layer and sandbox. */
   readonly create: { readonly imageId: string };
   readonly start: Record<never, never>;
+  /** Run what shall be run when the container has started. */
+  readonly postStart: Record<never, never>;
   /** Stop and start in place: the writable layer stays. */
   readonly restart: { readonly graceMs: number };
   readonly stop: { readonly graceMs: number };
@@ -32,8 +34,10 @@ export interface TaskObservation {
   readonly container: ContainerInfo | undefined;
   /** The image as resolved for this task; undefined before `prepare`. */
   readonly imageId: string | undefined;
-  /** The health monitor has given the container up and its restart policy wants it replaced. */
-  readonly givenUp: boolean;
+  /** The container has been started and its post_start hooks have ended well. */
+  readonly hooked: boolean;
+  /** Why the container is stopped although it is wanted: it is unhealthy, or a hook failed; empty: it is not. */
+  readonly givenUp: string;
   /** Absent: it may run. Else how long it may take to end, ms: the lease that it is tied to is about to run out, or has. */
   readonly fencedMs?: number;
   /** False: it is tied to a lease, and what was last heard of a manager may be out of date. */
@@ -44,7 +48,9 @@ export interface TaskObservation {
   readonly now: number;
 }
 
-const reached = (status: TaskStatus, state: TaskState): boolean => TASK_STATES[status.state] >= TASK_STATES[state];
+/** Whether what was said of a task is at or beyond a state. */
+export const reached = (status: TaskStatus, state: TaskState): boolean =>
+  TASK_STATES[status.state] >= TASK_STATES[state];
 
 /** `status.message` of a task that was ended with the lease of its node. */
 export const FENCED = 'stopped: its node heard of no manager, and it may run elsewhere';
@@ -58,7 +64,7 @@ export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK
  */
 export function nextStep(seen: TaskObservation): Step {
   const { task, status, container } = seen;
-  if (container?.state === 'running' && task.draining === true && !seen.givenUp) {
+  if (container?.state === 'running' && task.draining === true && seen.givenUp === '' && seen.fencedMs === undefined) {
     return { action: 'wait', for: 'the other nodes to lead nobody to it any more' };
   }
   if (task.desiredState === 'remove') return removing(seen);
@@ -87,11 +93,14 @@ export function nextStep(seen: TaskObservation): Step {
 }
 
 /** A task whose container runs. */
-function running({ task, status, givenUp, fencedMs }: TaskObservation): Step {
+function running({ task, status, givenUp, hooked, fencedMs }: TaskObservation): Step {
   if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
-  if (givenUp) return { action: 'stop', graceMs: graceOf(task) };
+  if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
-  if (!reached(status, 'running')) return { action: 'report', state: 'running', message: 'started' };
+  if (!reached(status, 'running')) {
+    const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;
+    return waits ? { action: 'postStart' } : { action: 'report', state: 'running', message: 'started' };
+  }
   return { action: 'wait', for: 'the container to end' };
 }
 
@@ -102,7 +111,7 @@ function ended({ task, status, givenUp, wasFenced }: TaskObservation, code: numb
   if (task.restartCount > status.restartCount && reached(status, 'running')) {
     return { action: 'restart', graceMs: graceOf(task) };
   }
-  if (givenUp) return { action: 'report', state: 'failed', message: 'unhealthy' };
+  if (givenUp !== '') return { action: 'report', state: 'failed', message: givenUp };
   return code === 0
     ? { action: 'report', state: 'complete', message: 'finished' }
     : { action: 'report', state: 'failed', message: `exited (${code})` };
