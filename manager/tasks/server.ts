@@ -246,11 +246,7 @@ async function* passBoth<Q, A>(
   }
 }
 
-async function passInput<Q, A>(
-  call: DuplexCall<Q, A>,
-  inputs: AsyncIterable<Q>,
-  signal: AbortSignal,
-): Promise<void> {
+async function passInput<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>, signal: AbortSignal): Promise<void> {
   try {
     for await (const input of inputs) await call.send(input);
     // Whoever goes away has not said that this was all.
