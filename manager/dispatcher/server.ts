@@ -295,7 +295,9 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     try {
       await store.update((tx) => {
         const node = tx.get('node', nodeId);
-        if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
+        // Heard of again while others were being marked, or while the transaction waited: it is up.
+        if (node === undefined || deadlines.has(nodeId)) return;
+        tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
       });
     } catch (error) {
       // Who leads next finds it out for itself.
