@@ -125,6 +125,13 @@ export class Rules implements Onlooker {
     const failed = new Set(service.updateStatus?.failed);
     const inHand = [...slots].filter(([slot, tasks]) => {
       if (failed.has(slot) || !begun.has(slot)) return false;
+      // On a node that is lost nothing goes on.
+      if (
+        tasks.some(
+          ({ boundNode }) => boundNode !== undefined && this.#truth.nodes.get(boundNode)?.status.state !== 'ready',
+        )
+      )
+        return false;
       const fresh = tasks.filter((one) => one.specVersion === service.specVersion && isWanted(one) && !isOver(one));
       if (fresh.length === 0) return false;
       return !fresh.some(serves) || tasks.some((one) => one.specVersion !== service.specVersion && isOnNode(one));
