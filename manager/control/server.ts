@@ -8,6 +8,7 @@ import type { controlService } from '../../proto/rpc/services.ts';
 import type {
   Project,
   ProjectChange,
+  ProjectRequest,
   Service,
   ServicesRequest,
   Task,
@@ -16,12 +17,13 @@ import type {
 } from '../../proto/types/index.ts';
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
+import { annotations, expandVolumes } from '../model/templates.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { applyProject } from './apply.ts';
 import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
-import { completeEvent, eventOf, objectsOf } from './watch.ts';
+import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
 export interface ControlOptions {
   readonly store: Store;
@@ -74,8 +76,8 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       return Promise.resolve({ cluster: withoutKeys(cluster) });
     },
     listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
-    listObjects: ({ project }) => Promise.resolve(store.view((tx) => objectsOf(tx, project))),
-    watchProject: ({ project }, signal) => watchProject(store, project, signal),
+    listObjects: (request) => Promise.resolve(store.view((tx) => objectsOf(tx, request))),
+    watchProject: (request, signal) => watchProject(store, request, signal),
     stopServices: (request) =>
       onServices(store, request, (tx, service) => {
         if (!service.stopped) tx.update('service', { ...service, stopped: true });
@@ -209,7 +211,7 @@ function oneOffTask(
 ): Task {
   const { spec } = request;
   const labels = { ...spec.container.labels, ...taskLabels(service, 0, id, true) };
-  return {
+  const task: Task = {
     id,
     meta: { version: 0, createdAt: now, updatedAt: now },
     serviceId: service.id,
@@ -243,7 +245,9 @@ function oneOffTask(
     restartCount: 0,
     held: false,
     graceOverrideMs: -1,
+    ...annotations(service, spec.container),
   };
+  return expandVolumes(task, service);
 }
 
 /** Resolves when none of the named services is on its way out. */
@@ -265,8 +269,13 @@ async function whenGone(store: Store, project: string, names: readonly string[],
   }
 }
 
-async function* watchProject(store: Store, name: string, signal: AbortSignal): AsyncIterable<WatchProjectEvent> {
-  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, name));
+async function* watchProject(
+  store: Store,
+  request: ProjectRequest,
+  signal: AbortSignal,
+): AsyncIterable<WatchProjectEvent> {
+  const { project: name, serviceId } = request;
+  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, request));
   const stop = (): void => watch.close();
   signal.addEventListener('abort', stop, { once: true });
   const known = new Set<string>(result.services.map(({ projectId }) => projectId as string));
@@ -276,7 +285,11 @@ async function* watchProject(store: Store, name: string, signal: AbortSignal): A
     for await (const commit of watch) {
       for (const change of commit.changes)
         if (change.table === 'project' && change.after?.name === name) known.add(change.after.id);
-      const event = eventOf(commit, (projectId) => name === '' || known.has(projectId));
+      const event = eventOf(commit, (change) =>
+        serviceId === undefined
+          ? name === '' || known.has((change.after ?? change.before)?.projectId ?? '')
+          : isOfService(change, serviceId),
+      );
       if (event !== undefined) yield event;
     }
   } finally {

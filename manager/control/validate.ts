@@ -2,6 +2,7 @@ import { TsswarmError } from '../../base/errors.ts';
 import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { serviceTemplateFault } from '../model/templates.ts';
 import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
@@ -41,6 +42,10 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
         `storing secret "${name}": it has ${data.length} bytes, expected 1 to ${MAX_SECRET_BYTES}`,
       );
     }
+  }
+  for (const { name, templateDriver } of [...project.secrets, ...project.configs]) {
+    if (templateDriver !== undefined && (templateDriver as string) !== 'golang')
+      throw invalid(`storing "${name}": its template driver is "${String(templateDriver)}", expected golang`);
   }
   for (const { name, data } of project.configs) {
     if (data.length > MAX_CONFIG_BYTES) {
@@ -140,7 +145,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
     refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
   }
-  const fault = placementFault(task);
+  const fault = placementFault(task) ?? serviceTemplateFault(service);
   if (fault !== undefined) refuse(fault);
 }
 

@@ -137,7 +137,7 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
     const place =
       named === undefined ? ({ kind: 'here' } as const) : await find(named.taskId, caller, named.wait === true, signal);
     if (place.kind === 'here') return yield* here(all, signal, caller);
-    yield* guarded(place.nodeId, signal, (life) => passBoth(there(place.client)(life), all));
+    yield* guarded(place.nodeId, signal, (life) => passBoth(there(place.client)(life), all, life));
   }
 
   return {
@@ -233,8 +233,12 @@ async function* withFirst<T>(first: T, rest: AsyncIterator<T>): AsyncIterable<T>
   }
 }
 
-async function* passBoth<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>): AsyncIterable<A> {
-  void passInput(call, inputs);
+async function* passBoth<Q, A>(
+  call: DuplexCall<Q, A>,
+  inputs: AsyncIterable<Q>,
+  signal: AbortSignal,
+): AsyncIterable<A> {
+  void passInput(call, inputs, signal);
   try {
     yield* call.output;
   } finally {
@@ -242,10 +246,15 @@ async function* passBoth<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>)
   }
 }
 
-async function passInput<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>): Promise<void> {
+async function passInput<Q, A>(
+  call: DuplexCall<Q, A>,
+  inputs: AsyncIterable<Q>,
+  signal: AbortSignal,
+): Promise<void> {
   try {
     for await (const input of inputs) await call.send(input);
-    call.end();
+    // Whoever goes away has not said that this was all.
+    if (!signal.aborted) call.end();
   } catch (error) {
     // What cannot be sent any more ends with the output. A caller that is gone ends the call.
     if (!isTsswarmError(error)) call.cancel();

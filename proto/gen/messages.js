@@ -20841,6 +20841,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListObjectsRequest.prototype.project = "";
+            ListObjectsRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListObjectsRequest.encode = function (m, w, q) {
                 if (!w)
@@ -20851,6 +20860,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20893,6 +20904,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20925,6 +20943,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -20941,6 +20962,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -21229,6 +21253,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             WatchProjectRequest.prototype.project = "";
+            WatchProjectRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(WatchProjectRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             WatchProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -21239,6 +21272,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21281,6 +21316,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -21313,6 +21355,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -21329,6 +21374,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -31419,6 +31467,7 @@ export const tsswarm = $root.tsswarm = (() => {
             CopyFromRequest.prototype.taskId = "";
             CopyFromRequest.prototype.path = "";
             CopyFromRequest.prototype.followLink = false;
+            CopyFromRequest.prototype.name = "";
 
             CopyFromRequest.encode = function (m, w, q) {
                 if (!w)
@@ -31433,6 +31482,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.path);
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
                     w.uint32(24).bool(m.followLink);
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(34).string(m.name);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31493,6 +31544,15 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.followLink;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -31535,6 +31595,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.followLink = $Boolean(d.followLink);
                     }
                 }
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
                 return m;
             };
 
@@ -31550,6 +31615,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.taskId = "";
                     d.path = "";
                     d.followLink = false;
+                    d.name = "";
                 }
                 if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
                     d.taskId = m.taskId;
@@ -31559,6 +31625,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
                     d.followLink = m.followLink;
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
                 }
                 return d;
             };
@@ -31585,16 +31654,7 @@ export const tsswarm = $root.tsswarm = (() => {
                             this[ks[i]] = p[ks[i]];
             };
 
-            CopyFromChunk.prototype.stat = null;
             CopyFromChunk.prototype.data = $util.newBuffer([]);
-
-            let $oneOfFields;
-
-            // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(CopyFromChunk.prototype, "_stat", {
-                get: $util.oneOfGetter($oneOfFields = ["stat"]),
-                set: $util.oneOfSetter($oneOfFields)
-            });
 
             CopyFromChunk.encode = function (m, w, q) {
                 if (!w)
@@ -31603,10 +31663,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
-                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
-                    w.uint32(18).bytes(m.data);
+                    w.uint32(10).bytes(m.data);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31643,13 +31701,6 @@ export const tsswarm = $root.tsswarm = (() => {
                     case 1: {
                             if (u !== 2)
                                 break;
-                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
-                            m._stat = "stat";
-                            continue;
-                        }
-                    case 2: {
-                            if (u !== 2)
-                                break;
                             if ((v = r.bytes()).length)
                                 m.data = v;
                             else
@@ -31683,11 +31734,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var m = new $root.tsswarm.v1.CopyFromChunk();
-                if (d.stat != null) {
-                    if (!$util.isObject(d.stat))
-                        throw $TypeError(".tsswarm.v1.CopyFromChunk.stat: object expected");
-                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
-                }
                 if (d.data != null) {
                     if (d.data.length) {
                         if (typeof d.data === "string")
@@ -31715,9 +31761,6 @@ export const tsswarm = $root.tsswarm = (() => {
                         if (o.bytes !== $Array)
                             d.data = $util.newBuffer(d.data);
                     }
-                }
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
-                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;

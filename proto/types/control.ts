@@ -104,7 +104,10 @@ export interface ListNodesResponse {
   readonly nodes: readonly Node[];
 }
 export interface ProjectRequest {
+  /** Empty: all projects, and what belongs to none. */
   readonly project: string;
+  /** Id of a service: only it and its tasks. */
+  readonly serviceId?: string;
 }
 export interface ListObjectsResponse {
   readonly projects: readonly Project[];
@@ -340,9 +343,12 @@ export interface StatPathResponse {
   /** Absent: there is no such file. */
   readonly stat?: FileStat;
 }
-/** What is copied, then a tar archive of it. */
+export interface CopyFromRequest extends PathRequest {
+  /** What it is called in the archive, "." for a folder's content alone; empty: the last part of the path. */
+  readonly name: string;
+}
+/** A tar archive, in pieces. */
 export interface CopyFromChunk {
-  readonly stat?: FileStat;
   readonly data: Uint8Array;
 }
 export interface CopyToStart {

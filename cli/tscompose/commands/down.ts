@@ -5,6 +5,7 @@ import { showDown } from '../project/progress.ts';
 import { watchProject } from '../project/watch.ts';
 import { seconds } from './up.ts';
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
+import { authorOf } from '../../local-node/author.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import type { Service } from '../../../proto/types/index.ts';
 
@@ -48,6 +49,7 @@ export async function down(context: Context, names: readonly string[], options: 
         removeVolumes: isWhole && options.volumes === true,
         services: chosen,
         graceOverrideMs,
+        author: authorOf(context.command ?? 'tscompose down'),
       });
     }
     if (plan.tasks.length + plan.networks.length + plan.volumes.length === 0 && services.length === 0) {

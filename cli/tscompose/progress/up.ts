@@ -25,6 +25,8 @@ export interface UpPlan {
   readonly before: ReadonlyMap<string, Task>;
   /** The newest update of each service as it was before, by service id. */
   readonly updatesBefore?: ReadonlyMap<string, UpdateStatus>;
+  /** Services go back to an earlier version, as asked for. */
+  readonly rollback?: boolean;
   /** The view shows what was asked for: until then it tells of the time before. */
   readonly caughtUp: (view: ProjectView) => boolean;
 }
