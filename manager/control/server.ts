@@ -79,12 +79,13 @@ export function createControl({ store, clock, random }: ControlOptions): Control
     listObjects: (request) => Promise.resolve(store.view((tx) => objectsOf(tx, request))),
     watchProject: (request, signal) => watchProject(store, request, signal),
     stopServices: (request) =>
-      onServices(store, request, (tx, service) => {
+      onServices(store, request, onlyThose, (tx, service) => {
         if (!service.stopped) tx.update('service', { ...service, stopped: true });
         overrideGrace(tx, service, request.graceOverrideMs);
       }),
     startServices: (request) =>
-      onServices(store, request, (tx, service) => {
+      // What a service cannot run without is started with it.
+      onServices(store, request, withStopped, (tx, service) => {
         const tasks = tx.find('task', 'service', service.id).filter((task) => !task.oneOff);
         const idle = !service.stopped && tasks.length > 0 && !tasks.some(isLive);
         if (service.stopped || idle) {
@@ -168,13 +169,29 @@ function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: 
   }
 }
 
+const onlyThose = (services: readonly Service[]): readonly Service[] => services;
+
+/** The services with all stopped ones that they require, directly or not. */
+function withStopped(services: readonly Service[], all: readonly Service[]): readonly Service[] {
+  const found = new Set(services);
+  for (const { spec } of found) {
+    for (const { service: name, required } of spec.dependsOn) {
+      const other = all.find((one) => one.spec.composeName === name && !one.pendingDelete);
+      if (required && other?.stopped === true) found.add(other);
+    }
+  }
+  return [...found];
+}
+
 async function onServices(
   store: Store,
   request: ServicesRequest,
+  widen: (services: readonly Service[], all: readonly Service[]) => readonly Service[],
   change: (tx: WriteTransaction, service: Service) => void,
 ) {
   return store.update((tx) => {
-    const services = chosen(tx, demandProject(tx, request.project), request.services);
+    const project = demandProject(tx, request.project);
+    const services = widen(chosen(tx, project, request.services), tx.find('service', 'project', project.id));
     for (const service of services) change(tx, service);
     return { services: services.map(({ spec }) => spec.composeName) };
   });

@@ -104,6 +104,8 @@ export function startAgent(options: AgentOptions): Agent {
   /** What was heard of the managers is true as long as the lease has not run out since. */
   let isUpToDate = false;
   let lapses = 0;
+  /** Everything was heard in the present session. */
+  let isTold = false;
   const lease = keepLease({
     lease: engine.lease,
     clock,
@@ -126,7 +128,10 @@ export function startAgent(options: AgentOptions): Agent {
     logger,
     lease,
     onChange: (change) => void accept(change),
+    // The lease ran out while it was told, or after: nothing more would come of itself.
+    isOutdated: () => isTold && !isUpToDate && lease.stage() === 'held',
     onSession: () => {
+      isTold = false;
       for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);
       soon();
     },
@@ -319,6 +324,7 @@ export function startAgent(options: AgentOptions): Agent {
       else if (controller.task !== task) controller.update(task);
     }
     if (change.kind === 'complete') {
+      isTold = true;
       if (!isUpToDate && lapses === lapsesBefore) {
         isUpToDate = lease.stage() !== 'over';
         wakeAll();

@@ -146,6 +146,8 @@ function judgeSlot(
     const code = status.exitCode ?? 0;
     const asked = service.restartCount > task.restartCount || status.state === 'shutdown';
     if (asked || status.state === 'orphaned') return going('Starting');
+    if (status.message.startsWith('post_start hook') && !plan.before.has(task.id))
+      return failed('Error', status.message);
     if (plan.goal === 'healthy' && !willRestart(task) && code !== 0) {
       return failed(`Exited (${code})`, endReason(task));
     }

@@ -35,6 +35,8 @@ export interface SessionOptions {
   readonly lease: Pick<LeaseKeeper, 'now' | 'claim' | 'renew'>;
   /** A message of the assignments stream. */
   readonly onChange: (change: AssignmentChange) => void;
+  /** What was assigned in this session may have been given to another node since: only a new session tells. */
+  readonly isOutdated: () => boolean;
   /** A session has begun: everything that was said before must be said again. */
   readonly onSession: () => void;
 }
@@ -155,6 +157,7 @@ async function beat(options: SessionOptions, sessionId: string, firstMs: number,
       const answer = await Promise.race([dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(lease) }, signal), late]);
       everyMs = answer.heartbeatMs;
       lease.renew(sentAt, answer.leaseMs);
+      if (options.isOutdated()) throw new Error('the lease had run out: the managers are asked for everything again');
     } finally {
       answered.abort(new Error('answered'));
     }
