@@ -1,5 +1,6 @@
 export { compileTemplate } from './evaluate.ts';
 export type { CompileOptions } from './evaluate.ts';
+export { containerNameFault, expandContainerName } from './container-name.ts';
 export { TemplateFault } from './fault.ts';
 export { GO_FUNCTIONS } from './functions.ts';
 export type { TemplateFunction, TemplateFunctions } from './functions.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { EXAMPLE_CONTEXT, expandText, templateFault } from './index.ts';
+import { EXAMPLE_CONTEXT, containerNameFault, expandContainerName, expandText, templateFault } from './index.ts';
 import type { TaskContext } from './index.ts';
 
 const CONTEXT: TaskContext = {
@@ -7,6 +7,26 @@ const CONTEXT: TaskContext = {
   node: { id: 'n1', hostname: 'alpha', os: 'linux', architecture: 'amd64' },
   task: { id: 't1', name: 'shop-web-2', slot: '2' },
 };
+
+describe('names of containers', () => {
+  const { service } = EXAMPLE_CONTEXT;
+  it('may have the slot in them', () => {
+    assert.equal(expandContainerName('{{.Service.Name}}.{{.Task.Slot}}', service, 3), 'service.3');
+    assert.equal(expandContainerName('plain', service, 3), 'plain');
+  });
+  const rows: readonly (readonly [string, number, string | undefined])[] = [
+    ['plain', 1, undefined],
+    ['plain', 2, 'allows one replica, not 2'],
+    ['{{.Service.Name}}', 2, 'allows one replica, not 2'],
+    ['web-{{.Task.Slot}}', 9, undefined],
+    ['{{.Task.Slot}}', 1, 'makes "1", which is not a name for a container'],
+    ['web-{{.Task.ID}}', 1, 'is a template that cannot be expanded: there is no field "ID", expected one of Slot'],
+    ['web-{{.Node.ID}}', 1, 'is a template that cannot be expanded: there is no field "Node", expected one of Service, Task'],
+  ]; // prettier-ignore
+  for (const [text, replicas, expected] of rows)
+    it(`${text} for ${replicas}: ${expected ?? 'fine'}`, () =>
+      assert.equal(containerNameFault(text, service, replicas), expected));
+});
 
 describe('templates of a task', () => {
   const rows: readonly (readonly [string, string])[] = [
@@ -58,7 +78,8 @@ describe('templates of a task', () => {
 
   it('is not expanded with what is not known yet', () => {
     const { service, task } = CONTEXT;
-    const early: TaskContext = { service, task: { id: task.id, name: task.name } };
+    const { slot: _, ...unnumbered } = task;
+    const early: TaskContext = { service, task: unnumbered };
     assert.match(templateFault('{{.Node.ID}}', early)?.message ?? '', /there is no field "Node"/);
     assert.match(templateFault('{{.Task.Slot}}', early)?.message ?? '', /there is no field "Slot"/);
     assert.equal(expandText('{{.Service.Name}}', early), 'shop_web');

@@ -14,9 +14,10 @@ export interface TaskContext {
     readonly architecture: string;
   };
   readonly task: {
-    readonly id: string;
-    readonly name: string;
-    /** Absent: not known yet. Of tasks without a number, as those of global services, it is the node's id. */
+    /** Absent: not known yet, as the others. */
+    readonly id?: string;
+    readonly name?: string;
+    /** Of tasks without a number, as those of global services, it is the node's id. */
     readonly slot?: string;
   };
 }
@@ -76,6 +77,10 @@ function dataOf({ service, node, task }: TaskContext): object {
             Platform: { Architecture: node.architecture, OS: node.os },
           },
         }),
-    Task: { ID: task.id, Name: task.name, ...(task.slot === undefined ? {} : { Slot: task.slot }) },
+    Task: {
+      ...(task.id === undefined ? {} : { ID: task.id }),
+      ...(task.name === undefined ? {} : { Name: task.name }),
+      ...(task.slot === undefined ? {} : { Slot: task.slot }),
+    },
   };
 }

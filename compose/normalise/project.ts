@@ -1,4 +1,5 @@
 import { TsswarmError } from '../../base/errors.ts';
+import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
 import type { TreeNode } from '../types/node.ts';
 import { absolute } from './mounts.ts';
@@ -238,7 +239,9 @@ function checkConsistency(project: ComposeProject, all: ReadonlyMap<string, Comp
       reader.refuse('scale', 'and "deploy.replicas" say different numbers');
     }
     if (service.container_name !== undefined) {
-      if (replicas > 1) reader.refuse('container_name', `allows one replica, not ${replicas}`);
+      const named = { ...EXAMPLE_CONTEXT.service, labels: service.deploy?.labels ?? {} };
+      const fault = containerNameFault(service.container_name, named, replicas);
+      if (fault !== undefined) reader.refuse('container_name', fault);
       const other = containerNames.get(service.container_name);
       if (other !== undefined)
         reader.refuse('container_name', `"${service.container_name}" is the name of service "${other}" too`);

@@ -1,4 +1,5 @@
 import { TsswarmError } from '../../base/errors.ts';
+import { containerNameFault } from '../../base/template/index.ts';
 import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
@@ -116,9 +117,10 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   };
   if (task.container.image === '') refuse('it has no image');
   if (service.replicas < 0) refuse(`replicas is ${service.replicas}, expected 0 or more`);
-  if (service.containerName !== '' && service.replicas > 1) {
-    refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
-  }
+  const named = { id: 'serviceid', name: service.name, labels: service.labels };
+  const nameFault =
+    service.containerName === '' ? undefined : containerNameFault(service.containerName, named, service.replicas);
+  if (nameFault !== undefined) refuse(`container name "${service.containerName}" ${nameFault}`);
   if (service.containerName !== '' && (service.mode === 'global' || service.mode === 'global-job')) {
     refuse(
       `container name "${service.containerName}" allows one container; a ${service.mode} service has one on each node`,

@@ -73,6 +73,22 @@ export function addServiceCommands(service: Command, place: () => NodePlace, ter
       (await import('./commands/inspect.ts')).inspectServices(place(), names, options, terminal),
     );
   service
+    .command('logs')
+    .description('show the output of the tasks of a service, or of one task, on whichever nodes they are')
+    .argument('<service or task>')
+    .option('--details', 'refused: log lines carry no details yet')
+    .option('-f, --follow', 'go on as more comes')
+    .option('-n, --tail <lines>', 'only the last lines of each task', 'all')
+    .option('--since <time>', 'only from a time or a span ("10m") before now on')
+    .option('-t, --timestamps', 'show when a line was written')
+    .option('--raw', 'no prefix before lines')
+    .option('--no-resolve', "nodes' ids instead of their names")
+    .option('--no-task-ids', 'prefixes without ids of tasks')
+    .option('--no-trunc', 'whole ids')
+    .action(async (name, options) =>
+      (await import('./commands/logs.ts')).serviceLogs(place(), name, options, terminal),
+    );
+  service
     .command('rm')
     .alias('remove')
     .description('remove services: their tasks are stopped, and gone soon')

@@ -1,4 +1,5 @@
-import { TsswarmError } from '../../../../base/errors.ts';
+import { parseGenericResources } from '../../../../base/generic-resource.ts';
+import type { NodeResource } from '../../../../base/generic-resource.ts';
 import type { ContainerSpec, NetworkAttachment, ServiceSpec, TaskSpec, Ulimit } from '../../../../proto/types/index.ts';
 import { parseFileFlag } from './file.ts';
 import { parseMountFlag } from './mount.ts';
@@ -22,12 +23,6 @@ export function withLists(spec: ServiceSpec, flags: ListFlags, suffix: '' | '-ad
   const flag = (name: ListName): string =>
     `--${LISTS[name][0]}${name === 'capAdd' || name === 'capDrop' ? '' : suffix}`;
   const rm = (name: ListName): string => `--${LISTS[name][0]}-rm`;
-  if (added('genericResource').length + removed('genericResource').length > 0) {
-    throw new TsswarmError(
-      'NOT_SUPPORTED',
-      `using ${flag('genericResource')}: generic resources are not supported yet`,
-    );
-  }
   /** Entries of which the key is all that counts. */
   const words = (name: ListName, before: readonly string[]): readonly string[] =>
     merged(before, added(name), removed(name), (one) => one);
@@ -86,7 +81,17 @@ export function withLists(spec: ServiceSpec, flags: ListFlags, suffix: '' | '-ad
       (port) => `${port.target}/${port.protocol}/${port.published}/${port.hostIp}`,
     ),
     task: withPlacement(
-      { ...spec.task, ...networks(spec.task, added('network'), removed('network'), flag('network')), container: next },
+      {
+        ...spec.task,
+        reservations: reservations(
+          spec.task,
+          added('genericResource'),
+          removed('genericResource'),
+          flag('genericResource'),
+        ),
+        ...networks(spec.task, added('network'), removed('network'), flag('network')),
+        container: next,
+      },
       words('constraint', spec.task.constraints),
       added('placementPref').map((text) => spreadOf(flag('placementPref'), text)),
       removed('placementPref').map((text) => spreadOf(rm('placementPref'), text)),
@@ -140,6 +145,25 @@ function hosts(
     removed.some((text) => text.replace(/[:=]/, '=') === word || text === word.split('=', 1)[0]);
   return [...new Set([...before.filter((word) => !isAway(word)), ...words])];
 }
+
+/** "gpu=2", or named ones: "gpu=UUID1,UUID2"; taken away by their kind. */
+function reservations(
+  { reservations: before }: TaskSpec,
+  added: readonly string[],
+  removed: readonly string[],
+  flag: string,
+): TaskSpec['reservations'] {
+  if (added.length + removed.length === 0) return before;
+  const parsed = parseGenericResources(added);
+  if (isFault(parsed)) return refuseValue(flag, parsed[0], parsed[1]);
+  const fresh = parsed.map(({ kind, count, names }) => ({ kind, count, names }));
+  const { generic = [], ...rest } = before;
+  const next = merged(generic, fresh, removed, ({ kind }) => kind);
+  return next.length === 0 ? rest : { ...rest, generic: next };
+}
+
+const isFault = (parsed: readonly NodeResource[] | readonly [string, string]): parsed is readonly [string, string] =>
+  typeof parsed[0] === 'string';
 
 /** "nofile=1024:2048", "nproc=100". @throws INVALID_INPUT */
 function parseUlimit(flag: string, text: string): Ulimit {

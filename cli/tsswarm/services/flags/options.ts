@@ -67,7 +67,7 @@ export const LISTS = {
   dnsOption: ['dns-option', 'option of the resolver'],
   dnsSearch: ['dns-search', 'search domain'],
   env: ['env', 'environment variable: <name>=<value>, or <name> for the value it has here'],
-  genericResource: ['generic-resource', 'generic resource to reserve'],
+  genericResource: ['generic-resource', 'kind of resource that a node must have free: gpu=2'],
   group: ['group', 'additional group of the process'],
   host: ['host', 'line of /etc/hosts: <name>:<address>'],
   label: ['label', 'label of the service: <key>=<value>'],
