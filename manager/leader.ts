@@ -28,7 +28,7 @@ export interface LeaderOptions {
 export const leaderStages = (clock: Pick<Clock, 'now'>, random: Random): readonly Stage[] => [
   orchestratorStage(clock, random, matchesConstraint),
   allocatorStage(clock),
-  schedulerStage(clock),
+  schedulerStage(clock, random),
 ];
 
 /** Runs what decides, on the manager that leads, until `signal` aborts. */

@@ -18,10 +18,12 @@ import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
 import { recoverContainers } from './runtime/recovery.ts';
+import { openNodeLease } from './runtime/node-lease.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { CompiledPrograms } from './seccomp/index.ts';
 import { createWritableLayers } from './snapshot/index.ts';
 import type { InspectableEngine } from './types.ts';
+import { isLocalPath } from './volume/file-systems.ts';
 import { VolumeStore } from './volume/volumes.ts';
 
 export interface EngineOptions {
@@ -98,6 +100,7 @@ async function openEngine(
     seccomp: new CompiledPrograms(join(run, 'seccomp')),
     logFiles: { read: readLog },
     launcherPath,
+    leasePath: join(run, 'lease'),
     cgroupParent: `/${cgroupParent}`,
     cgroups,
     nodeHostname: hostname(),
@@ -130,9 +133,11 @@ async function openEngine(
       random: systemRandom,
       architecture: ARCHITECTURES[arch()] ?? arch(),
     }),
-    inspection: createInspection({ containers, cgroups, cgroupParent }),
+    inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
     volumes,
+    lease: openNodeLease(parts.leasePath, native.bootTime),
+    isLocalPath,
     info: () => ({
       version,
       hostname: hostname(),

@@ -59,6 +59,8 @@ export interface ContainerCreate {
   readonly labels: Labels;
   /** A stopped container whose writable layer and anonymous volumes move to this one; it is removed by that. */
   readonly adopt: ContainerId | '';
+  /** It is killed when the node's lease is over, whether or not the engine runs; absent: it is not. */
+  readonly fenced?: boolean;
 }
 
 export type ContainerState = 'created' | 'running' | 'exited';
@@ -104,6 +106,8 @@ export interface ExitStatus {
   readonly oomKilled: boolean;
   /** ms since the epoch. */
   readonly at: number;
+  /** Its supervisor killed it because the node's lease was over. */
+  readonly leaseOver?: true;
 }
 
 export interface ExecRequest {
@@ -216,8 +220,54 @@ export interface ProcessTable {
   readonly processes: readonly { readonly values: readonly string[] }[];
 }
 
+/** A file below some root. */
+export interface FileStat {
+  /** Last part of the path. */
+  readonly name: string;
+  readonly sizeBytes: number;
+  /** st_mode: type and permissions. */
+  readonly mode: number;
+  /** ms since the epoch. */
+  readonly modifiedAt: number;
+  /** Of a symbolic link: where it leads; else empty. */
+  readonly linkTarget: string;
+}
+
+/** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
+export interface FileTree {
+  /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
+  stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
+  /**
+   * An archive of a file or folder.
+   * @param options.name what it is called in there, "." for the content alone; empty: the last part of the path
+   * @throws NOT_FOUND
+   */
+  pack(
+    path: string,
+    options: { readonly followLink: boolean; readonly name: string },
+    signal?: AbortSignal,
+  ): AsyncIterable<Uint8Array>;
+  /**
+   * Writes an archive's files below a folder, which must exist; owners as in the archive, or root's. A file replaces one of its
+   * name; a folder and something else refuse each other.
+   * @returns the content of files that was written
+   * @throws NOT_FOUND, INVALID_INPUT, DISK_FULL
+   */
+  unpack(
+    path: string,
+    archive: AsyncIterable<Uint8Array>,
+    options: { readonly keepOwners: boolean },
+    signal?: AbortSignal,
+  ): Promise<{ readonly bytes: number }>;
+}
+
 /** Looks into containers from outside. */
 export interface Inspection {
+  /**
+   * Works on the files of a container: what its processes see, or what they would see when it does not run; then it is not started
+   * or removed meanwhile. @throws NOT_FOUND
+   */
+  files<T>(id: ContainerId, work: (tree: FileTree) => Promise<T>): Promise<T>;
   /** @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
   usage(id: ContainerId): ContainerUsage;
   /** Processes of a container, with their ids on the node. @throws NOT_FOUND, CONTAINER_NOT_RUNNING */
@@ -397,12 +447,26 @@ export interface InspectableEngine extends Engine {
   readonly inspection: Inspection;
 }
 
+/** The node's lease, as the supervisors of fenced containers see it: they kill them when it is over, also when nobody is there to ask. */
+export interface NodeLease {
+  /** Milliseconds since the boot, in which a lease is counted: they go on while the machine is suspended. */
+  now(): number;
+  /** Its end, Infinity for none; undefined: nothing was set since the boot. */
+  read(): number | undefined;
+  /** Moves its end. A lease without end that gets one is seen within a second. @throws a system error */
+  set(end: number): void;
+}
+
 export interface Engine {
   readonly containers: Containers;
   readonly images: Images;
   readonly builder: Builder;
   readonly networks: Networks;
   readonly volumes: Volumes;
+  /** Absent: fenced containers are not made. */
+  readonly lease?: NodeLease;
+  /** Whether a folder or file is seen by this machine alone, as far as the kind of its file system tells; absent: it always is. */
+  isLocalPath?(path: string): boolean;
   info(): EngineInfo;
   /**
    * Takes running containers up again and collects what a crash left behind: mounts, sandboxes, cgroups, half-made

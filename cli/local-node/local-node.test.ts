@@ -38,11 +38,12 @@ describe('starting a node', () => {
       cgroupParent: 'p',
       nodeName: 'n',
       engineLabel: ['gpu=yes'],
+      genericResource: ['gpu=a,b'],
       addressPool: ['10.1.0.0/16', '10.2.0.0/16'],
     });
     assert.equal(
       flags.join(' '),
-      '--cgroup-parent p --node-name n --engine-label gpu=yes --address-pool 10.1.0.0/16 --address-pool 10.2.0.0/16',
+      '--cgroup-parent p --node-name n --engine-label gpu=yes --generic-resource gpu=a,b --address-pool 10.1.0.0/16 --address-pool 10.2.0.0/16',
     );
   });
   it('quotes words for a unit file', () => {

@@ -8,6 +8,8 @@ export interface NodeSettings {
   readonly cgroupParent: string;
   /** Labels of the engine, which placement constraints may ask for; absent: none. */
   readonly engineLabels?: Readonly<Record<string, string>>;
+  /** What the node has beside CPUs and memory, as its flags say it; absent: nothing. */
+  readonly genericResources?: readonly string[];
 }
 
 const pathOf = (stateDir: string): string => join(stateDir, 'node.json');
@@ -30,11 +32,13 @@ export function loadSettings(stateDir: string): Partial<NodeSettings> {
 }
 
 /** On disk when it returns; a crash leaves the old file or the new one. */
-export function saveSettings(stateDir: string, { nodeName, cgroupParent, engineLabels = {} }: NodeSettings): void {
+export function saveSettings(stateDir: string, settings: NodeSettings): void {
+  const { nodeName, cgroupParent, engineLabels = {}, genericResources = [] } = settings;
+  const kept: NodeSettings = { nodeName, cgroupParent, engineLabels, genericResources };
   const path = pathOf(stateDir);
   const file = openSync(`${path}.new`, 'w', 0o600);
   try {
-    writeSync(file, `${JSON.stringify({ nodeName, cgroupParent, engineLabels } satisfies NodeSettings)}\n`);
+    writeSync(file, `${JSON.stringify(kept)}\n`);
     fsyncSync(file);
   } finally {
     closeSync(file);

@@ -1,6 +1,6 @@
 import { renderTable } from './table.ts';
-import { compileTemplate } from './template/evaluate.ts';
-import { jsonOf } from './template/values.ts';
+import { compileTemplate } from './template.ts';
+import { jsonOf } from '../../base/template/index.ts';
 
 /** A column of a list: its name in templates, and its heading. */
 export interface Column {

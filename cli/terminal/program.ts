@@ -86,3 +86,46 @@ const gather = (value: string, before: readonly string[] = []): readonly string[
 /** An option that may be given several times: a list of what was given. It never takes the words after its value. */
 export const repeatable = (flags: string, description: string): Option =>
   new Option(flags, description).argParser(gather);
+
+/**
+ * Lets a command's switches be given as Docker's are: `--detach=false`, `--read-only=true`. One that is off is as if it were not given, or
+ * its opposite (`--no-read-only`) where there is one. What stands behind the first argument is left alone when the command passes it on.
+ */
+export function booleansWithValues(command: Command): void {
+  const original = command.parseOptions.bind(command);
+  command.parseOptions = (args) => original(spelledOut(command, args));
+}
+
+function spelledOut(command: Command, args: readonly string[]): string[] {
+  const optionOf = (word: string): Option | undefined =>
+    command.options.find(({ long, short }) => long === word || short === word);
+  const result: string[] = [];
+  for (let at = 0; at < args.length; at++) {
+    const arg = args[at] ?? '';
+    if (!arg.startsWith('-') || arg === '--') {
+      // Options may stand behind an argument, unless the rest is somebody else's.
+      if (arg === '--' || passesOn(command)) return [...result, ...args.slice(at)];
+      result.push(arg);
+      continue;
+    }
+    const [, name = '', value] = /^(--[^=]+)=(true|false|1|0|t|f)$/i.exec(arg) ?? [];
+    const option = optionOf(value === undefined ? arg : name);
+    if (value !== undefined && option !== undefined && option.isBoolean()) {
+      const opposite = name.replace(/^--/, '--no-');
+      if (/^(true|1|t)$/i.test(value)) result.push(name);
+      else if (optionOf(opposite) !== undefined) result.push(opposite);
+      continue;
+    }
+    result.push(arg);
+    const next = args[at + 1];
+    if (option?.required === true && next !== undefined) {
+      result.push(next);
+      at++;
+    }
+  }
+  return result;
+}
+
+/** Whether `passThroughOptions` was asked for, which commander tells nobody. */
+const passesOn = (command: Command): boolean =>
+  (command as unknown as { readonly _passThroughOptions?: boolean })._passThroughOptions === true;

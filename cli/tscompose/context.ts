@@ -23,6 +23,8 @@ export interface GlobalOptions extends PlaceOptions {
 export interface Context {
   readonly terminal: Terminal;
   readonly place: NodePlace;
+  /** Whose command it is, for the history, when it is not tscompose's own. */
+  readonly command?: string;
   /**
    * Loads the compose files; warnings are shown.
    * @param services named on the command line: they activate their profiles

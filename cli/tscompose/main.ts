@@ -81,9 +81,9 @@ program
   .option('-t, --timeout <seconds>', 'grace before containers are killed')
   .option('--rmi <which>', 'remove images: all, or local (those without a name of their own)')
   .option(...progress)
-  .action(async (services, options) =>
-    (await import('./commands/down.ts')).down(contextOf(options), services, options),
-  );
+  .action(async (services, options) => {
+    await (await import('./commands/down.ts')).down(contextOf(options), services, options);
+  });
 
 program
   .command('ps')
@@ -130,6 +130,55 @@ program
   .action(async (service, command, options) =>
     (await import('./commands/exec.ts')).exec(contextOf(), service, command, options),
   );
+
+program
+  .command('attach')
+  .description("connect this terminal to the main process of a service's container")
+  .argument('<service>')
+  .option('--detach-keys <keys>', 'keys that leave the container alone (default: ctrl-p,ctrl-q)')
+  .option('--index <n>', "the service's container of that number")
+  .option('--no-stdin', 'without standard input')
+  .option('--sig-proxy [yes]', 'hand signals on to the process; false: they end the command')
+  .action(async (service, options) => (await import('./commands/attach.ts')).attach(contextOf(), service, options));
+
+program
+  .command('cp')
+  .description('copy files between a container and this machine: SERVICE:PATH and a path, or "-" for a tar archive')
+  .argument('<from>')
+  .argument('<to>')
+  .option('-a, --archive', 'keep owners')
+  .option('-L, --follow-link', 'copy what a link leads to')
+  .option('--index <n>', "only the service's container of that number")
+  .option('--all', 'to containers of run, too')
+  .action(async (from, to, options) => (await import('./commands/cp.ts')).cp(contextOf(), from, to, options));
+
+program
+  .command('top')
+  .description('show the processes of containers')
+  .argument('[service...]')
+  .action(async (services) => (await import('./commands/top.ts')).top(contextOf(), services));
+
+program
+  .command('stats')
+  .description('show what containers use, every second')
+  .argument('[service]')
+  .option('-a, --all', 'also containers that do not run')
+  .option('--format <format>', 'table, json or a template')
+  .option('--no-stream', 'only once')
+  .option('--no-trunc', 'whole ids')
+  .action(async (service, options) => (await import('./commands/stats.ts')).stats(contextOf(), service, options));
+
+program
+  .command('events')
+  .description('tell what happens to containers')
+  .argument('[service...]')
+  .option('--json', 'an object a line')
+  .option(
+    '--since <time>',
+    'also what is known of containers that are there, from a time or a span ("10m") before now on',
+  )
+  .option('--until <time>', 'only up to then')
+  .action(async (services, options) => (await import('./commands/events.ts')).events(contextOf(), services, options));
 
 program
   .command('run')
@@ -238,6 +287,34 @@ program
   .option('--hash <services>', 'a hash of each service: names with commas, or "*"')
   .option('--no-interpolate', 'leave variables as they are')
   .action(async (services, options) => (await import('./commands/config.ts')).config(contextOf(), services, options));
+
+program
+  .command('diff')
+  .description('show what "up" would change of what runs')
+  .option('--remove-orphans', 'as of an up with --remove-orphans')
+  .option('--exit-code', 'end with 1 when something would change')
+  .action(async ({ removeOrphans, exitCode }) =>
+    (await import('./commands/diff.ts')).diff(contextOf(), { prune: removeOrphans, exitCode }),
+  );
+
+program
+  .command('history')
+  .description('list the revisions of the project: when, who, and what changed')
+  .option('-q, --quiet', 'only numbers')
+  .option('--format <format>', 'table, json, or a template: {{.Revision}} {{.Changes}} …')
+  .option('--no-trunc', 'all changes')
+  .action(async (options) => (await import('./commands/history.ts')).history(contextOf(), options));
+
+program
+  .command('rollback')
+  .description('make the project what it was at an earlier revision: the one before, or the one that is named')
+  .argument('[revision]')
+  .option('-d, --detach', 'return when the managers have it: do not wait until it runs')
+  .option('--dry-run', 'only show what would change')
+  .option(...progress)
+  .action(async (revision, options) =>
+    (await import('./commands/rollback.ts')).rollback(contextOf(options), revision, options),
+  );
 
 program
   .command('images')

@@ -3,6 +3,8 @@ import { Command } from 'commander';
 import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { addClusterSettings } from './cluster-settings.ts';
+import { addServiceCommands } from './services/program.ts';
+import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
 import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 
@@ -17,6 +19,12 @@ addClusterSettings(program.command('init'))
   .description('start a node on this machine, as the first manager of a new cluster')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
+  .addOption(
+    repeatable(
+      '--generic-resource <kind=value>',
+      'what the node has beside CPUs and memory: gpu=2, gpu=UUID1,UUID2; repeatable',
+    ),
+  )
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .addOption(
     repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
@@ -52,6 +60,12 @@ program
   .option('--availability <availability>', 'active, pause or drain', 'active')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")
   .addOption(repeatable('--engine-label <key=value>', 'label of the engine, for placement constraints; repeatable'))
+  .addOption(
+    repeatable(
+      '--generic-resource <kind=value>',
+      'what the node has beside CPUs and memory: gpu=2, gpu=UUID1,UUID2; repeatable',
+    ),
+  )
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .option('--log-level <level>', 'debug, info, warn or error')
   .option('--no-systemd', 'start a detached process also where systemd runs')
@@ -182,6 +196,12 @@ program
   )
   .option('-f, --force', 'also the last manager: the cluster is gone then')
   .action(async (options) => (await import('./commands/leave.ts')).leave(place(), options, terminal));
+
+// Their options are many: they are made for those who use them.
+const service = program.command('service').description('services, of stacks and of none');
+const stack = program.command('stack').description('stacks: what a compose file describes, as tscompose shows it too');
+if (process.argv.includes('service')) addServiceCommands(service, place, terminal);
+if (process.argv.includes('stack')) addStackCommands(stack, place, () => program.opts(), terminal);
 
 const image = program.command('image').description('images of this node');
 image

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { LogLevel } from '../../base/log.ts';
 import type { EtcdAccess } from '../../proto/types/index.ts';
+import { genericResources } from '../local-node/generic-resources.ts';
 import { readStoreAccess } from '../local-node/store-access.ts';
 
 /** How a daemon was started. Every path and name is a flag, so that many nodes can share one machine. */
@@ -17,6 +18,8 @@ export interface DaemonFlags {
   readonly addressPools: readonly string[];
   /** Undefined: as before, else none. */
   readonly engineLabels: Readonly<Record<string, string>> | undefined;
+  /** "gpu=2", "gpu=UUID1,UUID2"; undefined: as before, else nothing. */
+  readonly genericResources: readonly string[] | undefined;
   readonly logLevel: LogLevel;
   /** Empty: standard error. */
   readonly logFile: string;
@@ -47,6 +50,7 @@ The daemon of a node. "tsswarm init" starts it.
   --cgroup-parent NAME  cgroup that holds the containers' (default: as before, else tsswarm)
   --node-name NAME      name of this node (default: as before, else the host's)
   --engine-label K=V    label of this node's engine, for constraints; repeatable, all anew (default: as before)
+  --generic-resource KIND=N|KIND=NAME,…  what this node has beside CPUs and memory; repeatable, all anew (default: as before)
   --address-pool CIDR   subnets of networks are cut from it; repeatable
   --log-level LEVEL     debug, info, warn or error (default info)
   --log-file FILE       write the log there instead of standard error
@@ -72,6 +76,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         'cgroup-parent': { type: 'string', default: '' },
         'node-name': { type: 'string', default: '' },
         'engine-label': { type: 'string', multiple: true, default: [] },
+        'generic-resource': { type: 'string', multiple: true, default: [] },
         'address-pool': { type: 'string', multiple: true, default: [] },
         'log-level': { type: 'string', default: 'info' },
         'log-file': { type: 'string', default: '' },
@@ -107,6 +112,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     nodeName: values['node-name'],
     addressPools: values['address-pool'],
     engineLabels: readLabels(values['engine-label']),
+    genericResources: readResources(values['generic-resource']),
     logLevel: logLevel as LogLevel,
     logFile: values['log-file'],
     socket: values.socket || socketPath(values['run-dir']),
@@ -124,6 +130,12 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
       process.env,
     ),
   };
+}
+
+/** @throws INVALID_INPUT */
+function readResources(given: readonly string[]): readonly string[] | undefined {
+  if (given.length > 0) genericResources(given);
+  return given.length === 0 ? undefined : given;
 }
 
 /** @throws INVALID_INPUT */

@@ -38,6 +38,7 @@ import { eraseManager, followRole, handOver } from './role.ts';
 import { daemonHandlers } from './services/daemon.ts';
 import { imagesHandlers } from './services/images.ts';
 import { late } from './services/late.ts';
+import { genericResources } from '../local-node/generic-resources.ts';
 import { lockedError } from './services/locked.ts';
 import { tasksHandlers } from './services/tasks.ts';
 import { storeRequest, storeRequestTaken } from './store-request.ts';
@@ -54,6 +55,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     ...given,
     nodeName: given.nodeName || (kept.nodeName ?? ''),
     engineLabels: given.engineLabels ?? kept.engineLabels ?? {},
+    genericResources: given.genericResources ?? kept.genericResources ?? [],
     cgroupParent: given.cgroupParent || (kept.cgroupParent ?? 'tsswarm'),
   };
   const clock = systemClock;
@@ -74,7 +76,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const description = {
     hostname: flags.nodeName || hostname,
     platform,
-    resources: { nanoCpus, memoryBytes },
+    resources: { nanoCpus, memoryBytes, generic: genericResources(flags.genericResources) },
     engine: { version, labels: flags.engineLabels },
   };
   const managerDir = join(flags.stateDir, 'manager');

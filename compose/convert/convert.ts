@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
 import { TsswarmError } from '../../base/errors.ts';
+import { EXAMPLE_CONTEXT, hasTemplate, templateFault } from '../../base/template/index.ts';
 import type {
   ContainerSpec,
   DesiredProject,
   FileReference,
+  GenericResource,
   HealthCheck,
+  Hook,
   Mount,
   NetworkSpec,
   PublishedPort,
@@ -15,7 +18,14 @@ import type {
   UpdateConfig,
   VolumeSpec,
 } from '../../proto/types/index.ts';
-import type { ComposeMount, ComposeProject, ComposeService, ComposeUpdateConfig } from '../types/project.ts';
+import type {
+  ComposeFile,
+  ComposeHook,
+  ComposeMount,
+  ComposeProject,
+  ComposeService,
+  ComposeUpdateConfig,
+} from '../types/project.ts';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Docker's restart manager: 100 ms, doubled up to a minute. */
@@ -69,12 +79,17 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       .filter((object) => object.external === true)
       .map(({ name }) => name);
   const content = (kind: 'secrets' | 'configs'): SecretSpec[] =>
-    Object.entries(project[kind]).map(([key, { name, labels }]) => ({
-      name,
-      composeName: key,
-      labels: { ...labels, 'com.docker.compose.project': project.name },
-      data: files.get(`${kind}/${key}`) ?? new Uint8Array(),
-    }));
+    Object.entries(project[kind]).map(([key, file]) => {
+      const data = files.get(`${kind}/${key}`) ?? new Uint8Array();
+      if (file.template_driver !== undefined) checkContent(`${kind}.${key}`, file, data);
+      return {
+        name: file.name,
+        composeName: key,
+        labels: { ...file.labels, 'com.docker.compose.project': project.name },
+        data,
+        ...(file.template_driver === undefined ? {} : { templateDriver: file.template_driver }),
+      };
+    });
   return {
     desired: {
       name: project.name,
@@ -84,11 +99,14 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
         convertService(project, name, service, scale[name]),
       ),
       networks: owned(project.networks).map(([key, network]) => convertNetwork(project.name, key, network)),
-      volumes: owned(project.volumes).map(([key, volume]) => convertVolume(project.name, key, volume)),
+      // What a template names is made when a task that uses it gets its node.
+      volumes: owned(project.volumes)
+        .filter(([, { name }]) => !hasTemplate(name))
+        .map(([key, volume]) => convertVolume(project.name, key, volume)),
       secrets: content('secrets'),
       configs: content('configs'),
       externalNetworks: external(project.networks),
-      externalVolumes: external(project.volumes),
+      externalVolumes: external(project.volumes).filter((name) => !hasTemplate(name)),
     },
     builds: Object.entries(project.services).flatMap(([name, service]) => imageBuild(project, name, service)),
     warnings,
@@ -144,6 +162,7 @@ function convertService(
       reservations: withoutUndefined({
         nanoCpus: nano(deploy?.resources?.reservations?.cpus),
         memoryBytes: deploy?.resources?.reservations?.memory ?? service.mem_reservation,
+        generic: convertGeneric(deploy?.resources?.reservations),
       }),
       restart: convertRestart(service),
       networkMode: isIsolated ? (service.network_mode as 'host' | 'none') : 'networks',
@@ -156,6 +175,9 @@ function convertService(
       constraints: deploy?.placement?.constraints ?? [],
       forceUpdate: 0,
       ...convertPlacement(deploy?.placement),
+      ...(deploy?.['x-fencing'] === undefined || deploy['x-fencing'] === 'auto'
+        ? {}
+        : { fencing: deploy['x-fencing'] }),
     },
     ports: service.ports.map(convertPort),
     dependsOn: Object.entries(service.depends_on).map(([dependency, { condition, required, restart }]) => ({
@@ -175,6 +197,7 @@ function convertService(
     containerName: service.container_name ?? '',
     ...(deploy?.rollback_config === undefined ? {} : { rollback: convertUpdate(deploy.rollback_config) }),
     ...(mode === 'replicated' ? {} : { mode }),
+    ...(deploy?.['x-rebalance'] === 'auto' ? { rebalance: 'auto' as const } : {}),
   };
 }
 
@@ -241,7 +264,50 @@ function convertContainer(project: ComposeProject, name: string, service: Compos
     pullPolicy: service.pull_policy === 'always' || service.pull_policy === 'never' ? service.pull_policy : 'missing',
     pidMode: service.pid ?? '',
     ipcMode: service.ipc ?? '',
+    postStart: (service.post_start ?? []).map(convertHook),
+    preStop: (service.pre_stop ?? []).map(convertHook),
   };
+}
+
+function convertHook(hook: ComposeHook): Hook {
+  return {
+    command: hook.command,
+    user: hook.user ?? '',
+    privileged: hook.privileged ?? false,
+    workingDir: hook.working_dir ?? '',
+    env: Object.entries(hook.environment ?? {}).flatMap(([key, value]) => (value === null ? [] : [`${key}=${value}`])),
+  };
+}
+
+type Reservations = NonNullable<NonNullable<ComposeService['deploy']>['resources']>['reservations'];
+
+/** Kinds that nodes name themselves; a reserved device is one of the kind that its capability names. */
+function convertGeneric(reservations: Reservations): readonly GenericResource[] {
+  return [
+    ...(reservations?.generic_resources ?? []).map(({ discrete_resource_spec: { kind, value } }) => ({
+      kind,
+      count: value,
+      names: [],
+    })),
+    ...(reservations?.devices ?? []).map(({ capabilities, count, device_ids: names = [] }) => ({
+      kind: capabilities[0] ?? '',
+      count: count ?? names.length,
+      names,
+    })),
+  ];
+}
+
+/** @throws INVALID_COMPOSE for a template that could never be expanded, with its place in the file */
+function checkContent(path: string, { file }: ComposeFile, data: Uint8Array): void {
+  const text = Buffer.from(data).toString('utf8');
+  const example = (): string => '';
+  const fault = templateFault(text, EXAMPLE_CONTEXT, { secret: example, config: example, env: example });
+  if (fault === undefined) return;
+  const before = text.slice(0, fault.offset).split('\n');
+  const [line, column] = [before.length, (before.at(-1) ?? '').length + 1];
+  const where = file === undefined ? {} : { where: { file, line, column } };
+  const place = file === undefined ? ` (line ${line}, column ${column} of its content)` : '';
+  throw new TsswarmError('INVALID_COMPOSE', `reading the template of "${path}"${place}: ${fault.message}`, where);
 }
 
 function convertHealthCheck(check: NonNullable<ComposeService['healthcheck']>): HealthCheck {

@@ -1,10 +1,12 @@
 import { TsswarmError } from '../../base/errors.ts';
+import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
 import type { TreeNode } from '../types/node.ts';
 import { absolute } from './mounts.ts';
 import type { PathContext } from './mounts.ts';
 import { Reader, compact } from './reader.ts';
 import { readService } from './service.ts';
+import { checkVolumeTemplates } from './templates.ts';
 
 export interface ProjectContext extends PathContext {
   readonly name: string;
@@ -25,7 +27,9 @@ export function readProject(root: TreeNode, context: ProjectContext): ComposePro
   if (list.keys().length === 0) reader.refuse(undefined, 'has no services', 'add a "services:" map');
   const all = new Map<string, ComposeService>();
   for (const name of list.keys()) {
-    all.set(name, readService(list.at(name), { ...context, envFiles: context.envFiles.get(name) ?? new Map() }));
+    const envFiles = context.envFiles.get(name) ?? new Map<string, string>();
+    const serviceName = `${context.name}_${name}`;
+    all.set(name, readService(list.at(name), { ...context, envFiles, serviceName }));
   }
   for (const name of context.named) {
     if (!all.has(name))
@@ -126,12 +130,14 @@ function readVolumes(root: Reader, fullName: (key: string) => string): Record<st
       if (isExternal.external && (driver !== undefined || item.at('driver_opts').exists)) {
         item.refuse('external', 'and "driver" or "driver_opts" exclude each other');
       }
+      const name = isExternal.name ?? item.text('name') ?? (isExternal.external ? key : fullName(key));
+      const options = item.labels('driver_opts');
       return [
         key,
         compact({
-          name: isExternal.name ?? item.text('name') ?? (isExternal.external ? key : fullName(key)),
+          name,
           driver: driver === 'default' ? undefined : driver,
-          driver_opts: item.labels('driver_opts'),
+          driver_opts: options,
           external: isExternal.external ? true : undefined,
           labels: item.labels('labels'),
         }) as ComposeVolume,
@@ -156,6 +162,9 @@ function readFileObjects(
           `has ${given.length === 0 ? 'none' : 'several'} of ${sources.join(', ')}, expected exactly one`,
         );
       const file = item.text('file');
+      const template = item.text('template_driver');
+      if (template !== undefined && template !== 'golang')
+        item.refuse('template_driver', `is "${template}", expected golang`);
       return [
         key,
         compact({
@@ -163,6 +172,7 @@ function readFileObjects(
           file: file === undefined ? undefined : absolute(file, context),
           environment: item.text('environment'),
           content: item.text('content'),
+          template_driver: template,
           labels: item.labels('labels'),
         }) as ComposeFile,
       ];
@@ -190,6 +200,8 @@ function checkConsistency(project: ComposeProject, all: ReadonlyMap<string, Comp
         reader.refuse('networks', `names "${network}", which is not defined under the top-level "networks"`);
     }
     for (const [index, mount] of service.volumes.entries()) {
+      const volume = mount.type === 'volume' ? project.volumes[mount.source ?? ''] : undefined;
+      if (volume !== undefined) checkVolumeTemplates(root.at('volumes', mount.source ?? ''), volume, service);
       if (mount.type !== 'volume' || mount.source === undefined || project.volumes[mount.source] !== undefined)
         continue;
       reader
@@ -227,7 +239,9 @@ function checkConsistency(project: ComposeProject, all: ReadonlyMap<string, Comp
       reader.refuse('scale', 'and "deploy.replicas" say different numbers');
     }
     if (service.container_name !== undefined) {
-      if (replicas > 1) reader.refuse('container_name', `allows one replica, not ${replicas}`);
+      const named = { ...EXAMPLE_CONTEXT.service, labels: service.deploy?.labels ?? {} };
+      const fault = containerNameFault(service.container_name, named, replicas);
+      if (fault !== undefined) reader.refuse('container_name', fault);
       const other = containerNames.get(service.container_name);
       if (other !== undefined)
         reader.refuse('container_name', `"${service.container_name}" is the name of service "${other}" too`);

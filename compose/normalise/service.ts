@@ -8,11 +8,15 @@ import type {
   ComposeHealthCheck,
   ComposeService,
 } from '../types/project.ts';
+import { readHooks } from './hooks.ts';
+import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
 import { absolute, readMounts } from './mounts.ts';
 import { readPorts } from './ports.ts';
 import type { Reader } from './reader.ts';
 import { compact } from './reader.ts';
+import { readReservations } from './reservations.ts';
+import { checkTemplates } from './templates.ts';
 import { bytesField, commandField, durationField } from './units.ts';
 
 export interface ServiceContext extends PathContext {
@@ -20,6 +24,8 @@ export interface ServiceContext extends PathContext {
   readonly lookup: (name: string) => string | undefined;
   /** Values of the service's env files, in their order, already read. */
   readonly envFiles: ReadonlyMap<string, string>;
+  /** Full name: "shop_db". */
+  readonly serviceName: string;
 }
 
 /** One service in its canonical form. @throws INVALID_COMPOSE or NOT_SUPPORTED with the place */
@@ -38,7 +44,7 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
   if (!reader.at('image').exists && !reader.at('build').exists) {
     reader.refuse(undefined, 'has neither "image" nor "build"');
   }
-  return compact({
+  const service = compact({
     image: reader.text('image'),
     build: readBuild(reader, context),
     command: commandField(reader, 'command'),
@@ -95,7 +101,11 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     cpu_shares: reader.integer('cpu_shares'),
     cpuset: reader.text('cpuset'),
     pids_limit: reader.integer('pids_limit'),
+    post_start: readHooks(reader.at('post_start'), context.lookup),
+    pre_stop: readHooks(reader.at('pre_stop'), context.lookup),
   }) as ComposeService;
+  checkTemplates(reader, service, context.serviceName);
+  return service;
 }
 
 function readBuild(reader: Reader, context: ServiceContext): ComposeBuild | undefined {
@@ -209,8 +219,13 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
       reader.refuse(key, 'is for services that keep running: a job is run anew when it changes');
     }
   }
+  for (const key of ['x-fencing', 'x-rebalance']) {
+    if ((mode === 'global' || mode === 'global-job') && reader.at(key).exists)
+      reader.refuse(key, `is for containers that can run on another node; those of a ${mode} service stay on theirs`);
+  }
+  if (isJob && reader.at('x-rebalance').exists)
+    reader.refuse('x-rebalance', 'is for services that keep running: a job is not moved');
   const limits = reader.at('resources', 'limits');
-  const reservations = reader.at('resources', 'reservations');
   const restart = reader.at('restart_policy');
   return compact({
     mode,
@@ -225,9 +240,7 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
                 pids: limits.integer('pids'),
               })
             : undefined,
-          reservations: reservations.exists
-            ? compact({ cpus: reservations.number('cpus'), memory: bytesField(reservations, 'memory') })
-            : undefined,
+          reservations: readReservations(reader.at('resources', 'reservations')),
         })
       : undefined,
     restart_policy: restart.exists
@@ -241,6 +254,8 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
     update_config: readUpdate(reader.at('update_config'), true),
     rollback_config: readUpdate(reader.at('rollback_config'), false),
     placement: readPlacement(reader.at('placement')),
+    'x-fencing': reader.text('x-fencing'),
+    'x-rebalance': reader.text('x-rebalance'),
   }) as ComposeDeploy;
 }
 
@@ -374,12 +389,6 @@ function readFiles(
     }) as ComposeFileReference;
   });
 }
-
-const LOG_OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  'json-file': ['max-size', 'max-file'],
-  local: ['max-size', 'max-file'],
-  none: [],
-};
 
 function readLogging(reader: Reader): ComposeService['logging'] {
   if (!reader.exists) return undefined;

@@ -27,9 +27,7 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
     'models',
     'oom_kill_disable',
     'platform',
-    'post_start',
     'pre_start',
-    'pre_stop',
     'provider',
     'runtime',
     'storage_opt',
@@ -57,7 +55,7 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
     'ulimits',
   ],
   deploy: ['endpoint_mode'],
-  reservations: ['devices', 'generic_resources', 'pids'],
+  reservations: ['pids'],
   attachment: [
     'driver_opts',
     'gw_priority',
@@ -69,5 +67,5 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
   ],
   network: ['enable_ipv4', 'enable_ipv6'],
   ipamConfig: ['aux_addresses'],
-  file: ['driver', 'driver_opts', 'external', 'template_driver'],
+  file: ['driver', 'driver_opts', 'external'],
 };

@@ -38,9 +38,33 @@ const healthcheck = object({
   disable: bool,
 });
 
+const hook = object({
+  command: stringOrList,
+  user: text,
+  privileged: bool,
+  working_dir: string,
+  environment: listOrMap,
+});
+
 const resources = object({
   limits: object({ cpus: number, memory: text, pids: integer }),
-  reservations: object({ cpus: number, memory: text }, 'reservations'),
+  reservations: object(
+    {
+      cpus: number,
+      memory: text,
+      generic_resources: listOf(object({ discrete_resource_spec: object({ kind: string, value: integer }) })),
+      devices: listOf(
+        object({
+          capabilities: listOf(string),
+          count: integer,
+          device_ids: listOf(text),
+          driver: string,
+          options: listOrMap,
+        }),
+      ),
+    },
+    'reservations',
+  ),
 });
 
 const update = object({
@@ -71,6 +95,8 @@ const deploy = object(
       preferences: listOf(object({ spread: string })),
       max_replicas_per_node: integer,
     }),
+    'x-fencing': { enum: ['auto', 'always', 'never'] },
+    'x-rebalance': { enum: ['auto', 'manual'] },
   },
   'deploy',
 );
@@ -201,6 +227,8 @@ const service = object(
     cpu_shares: integer,
     cpuset: string,
     pids_limit: integer,
+    post_start: listOf(hook),
+    pre_stop: listOf(hook),
   },
   'service',
 );
@@ -229,8 +257,9 @@ const network = nullable(
 
 const volume = nullable(object({ name: string, driver: string, driver_opts: valueMap, external, labels: listOrMap }));
 
-const file = object({ name: string, file: string, environment: string, labels: listOrMap }, 'file');
-const config = object({ name: string, file: string, environment: string, content: string, labels: listOrMap }, 'file');
+const fileKeys = { name: string, file: string, environment: string, labels: listOrMap, template_driver: string };
+const file = object(fileKeys, 'file');
+const config = object({ ...fileKeys, content: string }, 'file');
 
 const namePattern = '^[a-zA-Z0-9._-]+$';
 const named = (schema: Schema): Schema => ({

@@ -55,6 +55,15 @@ export interface ComposeFileReference {
   readonly mode?: number;
 }
 
+/** A command in the container at a moment of its life. */
+export interface ComposeHook {
+  readonly command: readonly string[];
+  readonly user?: string;
+  readonly privileged?: boolean;
+  readonly working_dir?: string;
+  readonly environment?: Readonly<Record<string, string | null>>;
+}
+
 export interface ComposeHealthCheck {
   readonly test?: readonly string[];
   readonly interval?: number;
@@ -92,7 +101,19 @@ export interface ComposeDeploy {
   readonly labels?: Readonly<Record<string, string>>;
   readonly resources?: {
     readonly limits?: { readonly cpus?: number; readonly memory?: number; readonly pids?: number };
-    readonly reservations?: { readonly cpus?: number; readonly memory?: number };
+    readonly reservations?: {
+      readonly cpus?: number;
+      readonly memory?: number;
+      readonly generic_resources?: readonly {
+        readonly discrete_resource_spec: { readonly kind: string; readonly value: number };
+      }[];
+      /** One of count and device_ids. */
+      readonly devices?: readonly {
+        readonly capabilities: readonly string[];
+        readonly count?: number;
+        readonly device_ids?: readonly string[];
+      }[];
+    };
   };
   readonly restart_policy?: {
     readonly condition?: 'none' | 'on-failure' | 'any';
@@ -107,6 +128,10 @@ export interface ComposeDeploy {
     readonly preferences?: readonly { readonly spread: string }[];
     readonly max_replicas_per_node?: number;
   };
+  /** Ours: what becomes of a container on a node that is cut off. */
+  readonly 'x-fencing'?: 'auto' | 'always' | 'never';
+  /** Ours: whether containers move by themselves when nodes come. */
+  readonly 'x-rebalance'?: 'auto' | 'manual';
 }
 
 /** Durations in milliseconds, sizes in bytes. */
@@ -170,6 +195,8 @@ export interface ComposeService {
   readonly cpu_shares?: number;
   readonly cpuset?: string;
   readonly pids_limit?: number;
+  readonly post_start?: readonly ComposeHook[];
+  readonly pre_stop?: readonly ComposeHook[];
 }
 
 export interface ComposeNetwork {
@@ -201,5 +228,7 @@ export interface ComposeFile {
   readonly file?: string;
   readonly environment?: string;
   readonly content?: string;
+  /** The content is a template. */
+  readonly template_driver?: 'golang';
   readonly labels?: Readonly<Record<string, string>>;
 }

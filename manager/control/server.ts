@@ -8,7 +8,7 @@ import type { controlService } from '../../proto/rpc/services.ts';
 import type {
   DesiredProject,
   Project,
-  ProjectChange,
+  ProjectRequest,
   Service,
   ServicesRequest,
   Task,
@@ -17,12 +17,14 @@ import type {
 } from '../../proto/types/index.ts';
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
-import { isFinal, isLive } from '../model/task-state.ts';
+import { annotations, expandVolumes } from '../model/templates.ts';
+import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { applyProject } from './apply.ts';
-import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
+import { chosen, overrideGrace, removeProject } from './remove.ts';
+import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
-import { completeEvent, eventOf, objectsOf } from './watch.ts';
+import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
 export interface ControlOptions {
   readonly store: Store;
@@ -48,28 +50,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       await untilGone(request.project, signal);
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
-    removeProject: (request) =>
-      store.update((tx) => {
-        const project = tx.find('project', 'name', request.name)[0];
-        if (project === undefined) return { found: false };
-        const services = chosen(tx, project, request.services);
-        for (const service of services) {
-          if (!service.pendingDelete) tx.update('service', { ...service, pendingDelete: true });
-          overrideGrace(tx, service, request.graceOverrideMs);
-        }
-        if (request.services.length > 0) {
-          const changes = services.map(({ spec }) => removal(spec.composeName));
-          if (services.length > 0) touchProject(tx, project, changes, request.author, clock.now(), random);
-          return { found: services.length > 0 };
-        }
-        for (const network of tx.find('network', 'project', project.id)) {
-          if (!network.pendingDelete) tx.update('network', { ...network, pendingDelete: true });
-        }
-        for (const volume of tx.find('volume', 'project', project.id)) {
-          if (request.removeVolumes && !volume.pendingDelete) tx.update('volume', { ...volume, pendingDelete: true });
-        }
-        return { found: true };
-      }),
+    removeProject: (request) => store.update((tx) => removeProject(tx, request, clock.now(), random)),
     getCluster: () => {
       const cluster = store.view((tx) => tx.list('cluster')[0]);
       if (cluster === undefined)
@@ -77,15 +58,16 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       return Promise.resolve({ cluster: withoutKeys(cluster) });
     },
     listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
-    listObjects: ({ project }) => Promise.resolve(store.view((tx) => objectsOf(tx, project))),
-    watchProject: ({ project }, signal) => watchProject(store, project, signal),
+    listObjects: (request) => Promise.resolve(store.view((tx) => objectsOf(tx, request))),
+    watchProject: (request, signal) => watchProject(store, request, signal),
     stopServices: (request) =>
-      onServices(store, request, (tx, service) => {
+      onServices(store, request, onlyThose, (tx, service) => {
         if (!service.stopped) tx.update('service', { ...service, stopped: true });
         overrideGrace(tx, service, request.graceOverrideMs);
       }),
     startServices: (request) =>
-      onServices(store, request, (tx, service) => {
+      // What a service cannot run without is started with it.
+      onServices(store, request, withStopped, (tx, service) => {
         const tasks = tx.find('task', 'service', service.id).filter((task) => !task.oneOff);
         const idle = !service.stopped && tasks.length > 0 && !tasks.some(isLive);
         if (service.stopped || idle) {
@@ -155,35 +137,29 @@ export function createControl({ store, clock, random }: ControlOptions): Control
   };
 }
 
-/** The services of a project that are meant: the named ones, or all. @throws NOT_FOUND naming the one that is not there */
-function chosen(tx: ReadTransaction, project: Project, names: readonly string[]): readonly Service[] {
-  const services = tx
-    .find('service', 'project', project.id)
-    .filter((service) => !service.pendingDelete || names.length === 0);
-  if (names.length === 0) return services;
-  return names.map((name) => {
-    const service = services.find(({ spec }) => spec.composeName === name);
-    if (service !== undefined) return service;
-    throw new TsswarmError('NOT_FOUND', `finding service "${name}": project "${project.name}" has no such service`);
-  });
-}
+const onlyThose = (services: readonly Service[]): readonly Service[] => services;
 
-const removal = (name: string): ProjectChange => ({ kind: 'service', name, action: 'remove', fields: [] });
-
-function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: number): void {
-  if (graceOverrideMs < 0) return;
-  for (const task of tx.find('task', 'service', service.id)) {
-    if (!isFinal(task) && task.graceOverrideMs !== graceOverrideMs) tx.update('task', { ...task, graceOverrideMs });
+/** The services with all stopped ones that they require, directly or not. */
+function withStopped(services: readonly Service[], all: readonly Service[]): readonly Service[] {
+  const found = new Set(services);
+  for (const { spec } of found) {
+    for (const { service: name, required } of spec.dependsOn) {
+      const other = all.find((one) => one.spec.composeName === name && !one.pendingDelete);
+      if (required && other?.stopped === true) found.add(other);
+    }
   }
+  return [...found];
 }
 
 async function onServices(
   store: Store,
   request: ServicesRequest,
+  widen: (services: readonly Service[], all: readonly Service[]) => readonly Service[],
   change: (tx: WriteTransaction, service: Service) => void,
 ) {
   return store.update((tx) => {
-    const services = chosen(tx, demandProject(tx, request.project), request.services);
+    const project = demandProject(tx, request.project);
+    const services = widen(chosen(tx, project, request.services), tx.find('service', 'project', project.id));
     for (const service of services) change(tx, service);
     return { services: services.map(({ spec }) => spec.composeName) };
   });
@@ -231,7 +207,7 @@ function oneOffTask(
 ): Task {
   const { spec } = request;
   const labels = { ...spec.container.labels, ...taskLabels(service, 0, id, true) };
-  return {
+  const task: Task = {
     id,
     meta: { version: 0, createdAt: now, updatedAt: now },
     serviceId: service.id,
@@ -265,7 +241,9 @@ function oneOffTask(
     restartCount: 0,
     held: false,
     graceOverrideMs: -1,
+    ...annotations(service, spec.container),
   };
+  return expandVolumes(task, service);
 }
 
 /** Resolves when none of the named services is on its way out. */
@@ -287,8 +265,13 @@ async function whenGone(store: Store, project: string, names: readonly string[],
   }
 }
 
-async function* watchProject(store: Store, name: string, signal: AbortSignal): AsyncIterable<WatchProjectEvent> {
-  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, name));
+async function* watchProject(
+  store: Store,
+  request: ProjectRequest,
+  signal: AbortSignal,
+): AsyncIterable<WatchProjectEvent> {
+  const { project: name, serviceId } = request;
+  const { result, watch } = store.viewAndWatch((tx) => completeEvent(tx, request));
   const stop = (): void => watch.close();
   signal.addEventListener('abort', stop, { once: true });
   const known = new Set<string>(result.services.map(({ projectId }) => projectId as string));
@@ -298,7 +281,11 @@ async function* watchProject(store: Store, name: string, signal: AbortSignal): A
     for await (const commit of watch) {
       for (const change of commit.changes)
         if (change.table === 'project' && change.after?.name === name) known.add(change.after.id);
-      const event = eventOf(commit, (projectId) => name === '' || known.has(projectId));
+      const event = eventOf(commit, (change) =>
+        serviceId === undefined
+          ? name === '' || known.has((change.after ?? change.before)?.projectId ?? '')
+          : isOfService(change, serviceId),
+      );
       if (event !== undefined) yield event;
     }
   } finally {

@@ -1,7 +1,9 @@
 import { TsswarmError } from '../../base/errors.ts';
+import { containerNameFault } from '../../base/template/index.ts';
 import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { serviceTemplateFault } from '../model/templates.ts';
 import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
@@ -41,6 +43,10 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
         `storing secret "${name}": it has ${data.length} bytes, expected 1 to ${MAX_SECRET_BYTES}`,
       );
     }
+  }
+  for (const { name, templateDriver } of [...project.secrets, ...project.configs]) {
+    if (templateDriver !== undefined && (templateDriver as string) !== 'golang')
+      throw invalid(`storing "${name}": its template driver is "${String(templateDriver)}", expected golang`);
   }
   for (const { name, data } of project.configs) {
     if (data.length > MAX_CONFIG_BYTES) {
@@ -111,9 +117,10 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   };
   if (task.container.image === '') refuse('it has no image');
   if (service.replicas < 0) refuse(`replicas is ${service.replicas}, expected 0 or more`);
-  if (service.containerName !== '' && service.replicas > 1) {
-    refuse(`container name "${service.containerName}" allows one replica, not ${service.replicas}`);
-  }
+  const named = { id: 'serviceid', name: service.name, labels: service.labels };
+  const nameFault =
+    service.containerName === '' ? undefined : containerNameFault(service.containerName, named, service.replicas);
+  if (nameFault !== undefined) refuse(`container name "${service.containerName}" ${nameFault}`);
   if (service.containerName !== '' && (service.mode === 'global' || service.mode === 'global-job')) {
     refuse(
       `container name "${service.containerName}" allows one container; a ${service.mode} service has one on each node`,
@@ -140,7 +147,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
     refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
   }
-  const fault = placementFault(task);
+  const fault = placementFault(task) ?? serviceTemplateFault(service);
   if (fault !== undefined) refuse(fault);
 }
 

@@ -1,9 +1,18 @@
-import type { Network, Project, Service, Task, Volume, WatchProjectEvent } from '../../proto/types/index.ts';
-import type { ReadTransaction, StoreCommit } from '../store/types.ts';
+import type { ServiceId } from '../../base/ids.ts';
+import type {
+  Network,
+  Project,
+  ProjectRequest,
+  Service,
+  Task,
+  Volume,
+  WatchProjectEvent,
+} from '../../proto/types/index.ts';
+import type { ReadTransaction, StoreChange, StoreCommit } from '../store/types.ts';
 
 /** The project's objects as the first message of a watch; all projects' for an empty name. */
-export function completeEvent(tx: ReadTransaction, projectName: string): WatchProjectEvent {
-  const { services, tasks, networks, volumes } = objectsOf(tx, projectName);
+export function completeEvent(tx: ReadTransaction, request: ProjectRequest): WatchProjectEvent {
+  const { services, tasks, networks, volumes } = objectsOf(tx, request);
   return {
     complete: true,
     version: tx.version,
@@ -18,10 +27,10 @@ export function completeEvent(tx: ReadTransaction, projectName: string): WatchPr
   };
 }
 
-/** What belongs to a project, or to all with an empty name. Specs that hold secrets are not among it. */
+/** What belongs to a project, or to all with an empty name, or to one service. Specs that hold secrets are not among it. */
 export function objectsOf(
   tx: ReadTransaction,
-  projectName: string,
+  { project: projectName, serviceId }: ProjectRequest,
 ): {
   readonly projects: readonly Project[];
   readonly services: readonly Service[];
@@ -29,6 +38,16 @@ export function objectsOf(
   readonly networks: readonly Network[];
   readonly volumes: readonly Volume[];
 } {
+  if (serviceId !== undefined) {
+    const service = tx.get('service', serviceId as ServiceId);
+    return {
+      projects: [],
+      services: service === undefined ? [] : [service],
+      tasks: tx.find('task', 'service', serviceId),
+      networks: [],
+      volumes: [],
+    };
+  }
   const projects = projectName === '' ? tx.list('project') : tx.find('project', 'name', projectName);
   const ids = new Set<string>(projects.map(({ id }) => id));
   const mine = <T extends { readonly projectId: string }>(objects: readonly T[]): T[] =>
@@ -42,8 +61,16 @@ export function objectsOf(
   };
 }
 
+/** A change of a kind that watchers of projects are told. */
+export type ShownChange = Extract<StoreChange, { readonly table: 'service' | 'task' | 'network' | 'volume' }>;
+
+/** Whether a change is about a service or a task of it. */
+export const isOfService = (change: ShownChange, serviceId: string): boolean =>
+  (change.table === 'service' && change.id === serviceId) ||
+  (change.table === 'task' && (change.after ?? change.before)?.serviceId === serviceId);
+
 /** What a commit means for the watchers of a project; undefined when nothing. */
-export function eventOf(commit: StoreCommit, isMine: (projectId: string) => boolean): WatchProjectEvent | undefined {
+export function eventOf(commit: StoreCommit, isMine: (change: ShownChange) => boolean): WatchProjectEvent | undefined {
   const event = {
     complete: false,
     version: commit.version,
@@ -60,7 +87,7 @@ export function eventOf(commit: StoreCommit, isMine: (projectId: string) => bool
   for (const change of commit.changes) {
     const { table } = change;
     if (table !== 'service' && table !== 'task' && table !== 'network' && table !== 'volume') continue;
-    if (!isMine((change.after ?? change.before)?.projectId ?? '')) continue;
+    if (!isMine(change)) continue;
     found = true;
     if (table === 'service') put(change, event.services, event.removedServices);
     else if (table === 'task') put(change, event.tasks, event.removedTasks);

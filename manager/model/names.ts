@@ -1,13 +1,15 @@
+import { expandContainerName } from '../../base/template/index.ts';
 import type { Service } from '../../proto/types/index.ts';
 
 /**
- * Name of the container in `slot`, as compose users know it: "shop-web-1", or the service's own container name. Of a service of no
+ * Name of the container in `slot`, as compose users know it: "shop-web-1", or the service's own container name, which may be a template. Of a service of no
  * project as Docker Swarm's users do: "web.1".
  */
 export function containerName(service: Service, slot: number): string {
   const { containerName: own, composeName, name } = service.spec;
   if (service.projectName === '') return `${name}.${slot}`;
-  return own === '' ? `${service.projectName}-${composeName}-${slot}` : own;
+  if (own === '') return `${service.projectName}-${composeName}-${slot}`;
+  return expandContainerName(own, { id: service.id, name, labels: service.spec.labels }, slot);
 }
 
 /** Labels that users' tools read on a task's container, beside those of the spec. */

@@ -95,7 +95,7 @@ export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): Sp
       const [left, right] = [a[field as keyof T], b[field as keyof T]];
       if (effect === 'nested') {
         walk(field === 'task' ? TASK : CONTAINER, left as object, right as object, `${path}${field}.`);
-      } else if (canonical(left) !== canonical(right)) {
+      } else if (canonical({ [field]: left }) !== canonical({ [field]: right })) {
         fields.push(path + field);
         replaces ||= effect === 'replace';
       }
@@ -106,25 +106,25 @@ export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): Sp
 }
 
 /**
- * JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. An empty map is an absent one: what was
- * read back from the disk has it where it was left out before.
+ * JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. An empty map or list is an absent one:
+ * what was read back from the disk has it where it was left out before. A command of no words is one, though.
  */
 export function canonical(value: unknown): string {
   return (
     JSON.stringify(value, (_, inner: unknown) => {
       if (inner instanceof Uint8Array) return Buffer.from(inner).toString('base64');
-      if (inner !== null && typeof inner === 'object' && !Array.isArray(inner)) {
-        const sorted = Object.entries(inner).filter(([, field]) => field !== undefined && !isEmptyMap(field));
-        return Object.fromEntries(sorted.sort(([a], [b]) => (a < b ? -1 : 1)));
-      }
-      return inner;
+      if (!isMap(inner)) return inner;
+      const sorted = Object.entries(inner).filter(([key, field]) => !isNothing(key, field));
+      return Object.fromEntries(sorted.sort(([a], [b]) => (a < b ? -1 : 1)));
     }) ?? 'undefined'
   );
 }
 
-const isEmptyMap = (value: unknown): boolean =>
-  typeof value === 'object' &&
-  value !== null &&
-  !Array.isArray(value) &&
-  !(value instanceof Uint8Array) &&
-  Object.values(value).every((field) => field === undefined);
+const isMap = (value: unknown): value is object =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array);
+
+function isNothing(key: string, value: unknown): boolean {
+  if (value === undefined) return true;
+  if (Array.isArray(value)) return value.length === 0 && key !== 'args';
+  return isMap(value) && Object.entries(value).every(([inner, field]) => isNothing(inner, field));
+}

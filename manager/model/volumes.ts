@@ -1,4 +1,5 @@
 import type { Task } from '../../proto/types/index.ts';
+import { hasTemplate } from '../../base/template/index.ts';
 import { isFinal, reached } from './task-state.ts';
 
 /** File systems whose data lies on another machine: such a volume is the same one on every node. */
@@ -8,7 +9,8 @@ const REMOTE_TYPES = /^(nfs4?|cifs|smb3?|ceph|glusterfs|9p)$/;
 export function localVolumesOf(task: Task): readonly string[] {
   const names: string[] = [];
   for (const mount of task.spec.container.mounts) {
-    if (mount.type !== 'volume' || mount.source === '') continue;
+    // What still has a template names its node: it is another volume on each.
+    if (mount.type !== 'volume' || mount.source === '' || hasTemplate(mount.source)) continue;
     if (mount.driver !== 'local' && mount.driver !== 'external') continue;
     if (REMOTE_TYPES.test(mount.driverOptions['type'] ?? '')) continue;
     names.push(mount.source);

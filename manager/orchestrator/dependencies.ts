@@ -1,4 +1,5 @@
-import { currentOf, slotNumbers, slotsOf } from '../model/slots.ts';
+import { currentOf, isJob, slotNumbers, slotsOf } from '../model/slots.ts';
+import { isPaused, isUpdating } from '../model/update.ts';
 import type { Service, ServiceDependency, Task } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import { willRestart } from '../model/restart.ts';
@@ -11,16 +12,16 @@ export type DependencyVerdict =
   /** `reason` as compose users know it. */
   | { readonly kind: 'failed'; readonly reason: string };
 
+/** Services of one project by compose name, each with its tasks. */
+export type Siblings = ReadonlyMap<string, { readonly service: Service; readonly tasks: readonly Task[] }>;
+
 const MET: DependencyVerdict = { kind: 'met' };
 
 /**
- * Judges all dependencies of a service: the first failure, else the first wait, else met.
- * @param siblings services of the same project by compose name, each with its tasks
+ * Judges all dependencies of a service: the first failure, else the first wait, else met. A dependency that is being replaced is
+ * waited for: what comes up together comes up in order, also when it changes.
  */
-export function judgeDependencies(
-  service: Service,
-  siblings: ReadonlyMap<string, { readonly service: Service; readonly tasks: readonly Task[] }>,
-): DependencyVerdict {
+export function judgeDependencies(service: Service, siblings: Siblings): DependencyVerdict {
   let waiting: DependencyVerdict = MET;
   for (const dependency of service.spec.dependsOn) {
     const target = siblings.get(dependency.service);
@@ -28,6 +29,8 @@ export function judgeDependencies(
       if (!dependency.required) continue;
       return { kind: 'failed', reason: `dependency failed to start: service "${dependency.service}" does not exist` };
     }
+    // Whoever stopped it knows why.
+    if (target.service.stopped && !dependency.required) continue;
     const verdict = judge(dependency, target.service, target.tasks);
     if (verdict.kind === 'failed' && dependency.required) return verdict;
     if (verdict.kind === 'waiting' && waiting.kind === 'met') waiting = verdict;
@@ -42,11 +45,43 @@ function judge(dependency: ServiceDependency, target: Service, tasks: readonly T
   if (target.stopped) return wait;
   for (const number of slotNumbers(target, slots)) {
     const task = currentOf(slots.get(number) ?? [], target);
-    if (task === undefined) return wait;
+    if (task === undefined || willStart(task, target)) return wait;
+    if (isOutdated(task, target)) return { kind: 'waiting', for: `${dependency.service} to be updated` };
     const verdict = judgeTask(dependency, task, wait);
     if (verdict.kind !== 'met') return verdict;
   }
   return MET;
+}
+
+/** It was stopped, or has ended, and is about to be started again because somebody asked for it. */
+const willStart = (task: Task, target: Service): boolean =>
+  isFinal(task) && (task.status.state === 'shutdown' || task.restartCount < target.restartCount);
+
+/** Another one is coming in its place. */
+const isOutdated = (task: Task, target: Service): boolean =>
+  task.specVersion !== target.specVersion && (isUpdating(target) || isJob(target.spec));
+
+/**
+ * Whether a restart in place has to wait: dependencies that are restarted too come first, and those that the service follows
+ * (`restart: true`) when they are replaced. One that nothing is to be expected of is not waited for.
+ */
+export function restartWaits(service: Service, siblings: Siblings): boolean {
+  return service.spec.dependsOn.some(({ service: name, restart, condition }) => {
+    const target = siblings.get(name);
+    if (target === undefined || target.service.pendingDelete || target.service.stopped) return false;
+    const { service: other, tasks } = target;
+    if (restart && isPaused(other)) return true;
+    const slots = slotsOf(tasks);
+    return slotNumbers(other, slots).some((number) => {
+      const task = currentOf(slots.get(number) ?? [], other);
+      if (task === undefined) return restart && isUpdating(other);
+      if (isFinal(task)) return willStart(task, other) || (restart && isUpdating(other));
+      const { status, restartCount } = task;
+      if (restartCount < other.restartCount || status.restartCount < restartCount) return true;
+      if (restart && isUpdating(other) && (isOutdated(task, other) || status.state !== 'running')) return true;
+      return condition === 'healthy' && status.state === 'running' && status.health === 'starting';
+    });
+  });
 }
 
 function judgeTask(dependency: ServiceDependency, task: Task, wait: DependencyVerdict): DependencyVerdict {

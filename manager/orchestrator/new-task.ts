@@ -1,6 +1,7 @@
 import type { NodeId, TaskId } from '../../base/ids.ts';
 import type { Service, Task, TaskSpec, TaskStatus } from '../../proto/types/index.ts';
 import { containerName, taskLabels } from '../model/names.ts';
+import { annotations, expandVolumes } from '../model/templates.ts';
 
 /** What differs between tasks of one service. */
 export interface TaskSeed {
@@ -38,7 +39,7 @@ export function freshStatus(now: number, message: string): TaskStatus {
 export function newTask(service: Service, seed: TaskSeed): Task {
   const { id, slot, now, node } = seed;
   const spec = labelled(service.spec.task, taskLabels(service, slot, id, false));
-  return {
+  const task: Task = {
     id,
     meta: { version: 0, createdAt: now, updatedAt: now },
     serviceId: service.id,
@@ -64,7 +65,9 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     graceOverrideMs: -1,
     ...(node === undefined ? {} : { boundNode: node }),
     ...(seed.restartedAt === undefined ? {} : { restartedAt: seed.restartedAt }),
+    ...annotations(service, spec.container),
   };
+  return expandVolumes(task, service);
 }
 
 /** A task spec whose container carries `labels` too. */

@@ -5,8 +5,8 @@ import type { Slot } from '../model/slots.ts';
 import { isFinal, isLive, isServing, mayRun, reached } from '../model/task-state.ts';
 import { failedSlots, isUpdating, updateRules } from '../model/update.ts';
 import { collectGarbage } from './collect.ts';
-import { judgeDependencies } from './dependencies.ts';
-import type { DependencyVerdict } from './dependencies.ts';
+import { judgeDependencies, restartWaits } from './dependencies.ts';
+import type { DependencyVerdict, Siblings } from './dependencies.ts';
 import { freshStatus, newTask } from './new-task.ts';
 import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
@@ -21,7 +21,6 @@ interface Member {
   readonly service: Service;
   readonly tasks: readonly Task[];
 }
-type Siblings = ReadonlyMap<string, Member>;
 
 /**
  * What has to change so that tasks are what the services say: slots filled, outdated tasks replaced, ended ones followed
@@ -91,17 +90,20 @@ function tend(
       ? { ...service, desiredTasks: targets.length }
       : service;
   if (counted !== service) plan.updateService(counted);
-  const numbers = targets.map(({ slot }) => slot);
+  // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
+  const open = targets.filter((target) => target.open);
+  const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
   const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
-  fillSlots({ service: advanced.service, tasks }, targets, verdict, plan, time.now, newTaskId);
+  const mayRestart = !restartWaits(service, siblings);
+  fillSlots({ service: advanced.service, tasks }, targets, { verdict, mayRestart }, plan, time.now, newTaskId);
 }
 
 function fillSlots(
   { service, tasks }: Member,
   targets: readonly SlotTarget[],
-  verdict: DependencyVerdict,
+  { verdict, mayRestart }: Dependencies,
   plan: PlanBuilder,
   now: number,
   newTaskId: () => TaskId,
@@ -113,7 +115,8 @@ function fillSlots(
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
   const heldFor = verdict.kind === 'met' ? undefined : verdict.kind === 'waiting' ? verdict.for : 'a dependency';
-  const budget = { left: updatesAllowed(service, slots, now) };
+  const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
+  const budget = { left: updatesAllowed(service, slots, lost, now) };
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);
@@ -126,7 +129,8 @@ function fillSlots(
           now,
           desiredState: 'running',
           ...(node === undefined ? {} : { node }),
-          ...(heldFor === undefined || seed.predecessor !== undefined ? {} : { heldFor }),
+          // What has run already is started again without waiting, unless somebody asks for it: that is in order.
+          ...(heldFor === undefined || seed.attempt !== undefined ? {} : { heldFor }),
           ...seed,
         }),
       );
@@ -139,11 +143,18 @@ function fillSlots(
     if (current === undefined) {
       if (!isLeaving) make({});
     } else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, isLeaving, make);
-    else keep(current, slot, service, verdict, plan, now, make);
+    else keep(current, slot, service, { verdict, mayRestart }, plan, now, make);
   }
 }
 
 type Make = (seed: Partial<TaskSeed>) => void;
+
+/** How the services that a service depends on are. */
+interface Dependencies {
+  readonly verdict: DependencyVerdict;
+  /** None of them is on its way to be restarted first. */
+  readonly mayRestart: boolean;
+}
 
 /** An outdated slot gets a new task; one that runs keeps running until the new one is prepared (or serves: start-first). */
 function replaceOutdated(
@@ -172,7 +183,7 @@ function keep(
   current: Task,
   slot: Slot,
   service: Service,
-  verdict: DependencyVerdict,
+  { verdict, mayRestart }: Dependencies,
   plan: PlanBuilder,
   now: number,
   make: Make,
@@ -203,7 +214,8 @@ function keep(
     return;
   }
   if (current.held) release(current, verdict, plan, now);
-  if (current.restartCount < service.restartCount) plan.update(current, { restartCount: service.restartCount });
+  if (current.restartCount < service.restartCount && mayRestart)
+    plan.update(current, { restartCount: service.restartCount });
   const stillUp = older.filter(mayRun);
   const ready = order === 'start-first' ? isServing(current) : !current.held && reached(current.status.state, 'ready');
   for (const task of older) {

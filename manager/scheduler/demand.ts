@@ -1,6 +1,6 @@
 import { parseSpread } from '../../base/constraint.ts';
 import type { SpreadLabel } from '../../base/constraint.ts';
-import type { PublishedPort, Service, Task } from '../../proto/types/index.ts';
+import type { GenericResource, PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { nodeTest } from './constraints.ts';
 import type { NodeTest } from './constraints.ts';
 import { peersKey } from './node-entry.ts';
@@ -15,6 +15,7 @@ export interface Demand {
   readonly testsKey: string;
   readonly nanoCpus: number;
   readonly memoryBytes: number;
+  readonly generic: readonly GenericResource[];
   readonly ports: readonly PublishedPort[];
   /** 0: any number. */
   readonly maxReplicasPerNode: number;
@@ -27,7 +28,8 @@ export function demandKey(task: Task): string {
   const own = task.oneOff ? `/${task.id}` : '';
   const node = task.boundNode === undefined ? '' : `@${task.boundNode}`;
   const ports = task.ports.map(({ hostIp, published, protocol }) => `;${hostIp}:${published}/${protocol}`).join('');
-  return `${peersKey(task)}${own}${node}${ports}`;
+  // Names of volumes may be templates: other slots, other volumes.
+  return `${peersKey(task)}${own}${node}${ports}|${localVolumesOf(task).join('|')}`;
 }
 
 /**
@@ -43,6 +45,7 @@ export function demandOf(task: Task, service: Service | undefined): Demand {
     testsKey: constraints.join('\n'),
     nanoCpus: reservations.nanoCpus ?? 0,
     memoryBytes: reservations.memoryBytes ?? 0,
+    generic: reservations.generic ?? [],
     ports: task.ports,
     maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
     spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),

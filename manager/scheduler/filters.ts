@@ -1,4 +1,5 @@
 import type { Demand } from './demand.ts';
+import { hasKind } from './generic.ts';
 import type { NodeEntry } from './node-entry.ts';
 
 /** What hinders one node, as it is said of one and of several: ["lacks 512 MB of memory", "lack 512 MB of memory"]. */
@@ -60,6 +61,17 @@ export const ROOM: readonly Filter[] = [
     applies: ({ memoryBytes }) => memoryBytes > 0,
     passes: ({ memoryBytes }, entry) => entry.node.description.resources.memoryBytes - entry.memoryBytes >= memoryBytes,
     words: ({ memoryBytes }) => lackingWords(`${formatMemory(memoryBytes)} of memory`),
+  },
+  {
+    applies: ({ generic }) => generic.length > 0,
+    passes: ({ generic }, entry) => entry.assign(generic) !== undefined,
+    words({ generic }, entry) {
+      const missing = generic.find((wish) => entry.assign([wish]) === undefined);
+      if (missing === undefined) return lackingWords('generic resources');
+      const { kind, count, names } = missing;
+      if (!hasKind(kind, entry.node)) return [`has no ${kind}`, `have no ${kind}`];
+      return lackingWords(names.length > 0 ? `${kind} ${names.join(', ')}` : `${count} ${kind}`);
+    },
   },
 ];
 

@@ -1,6 +1,7 @@
-import type { Node, PublishedPort, Task } from '../../proto/types/index.ts';
+import type { GenericResource, Node, PublishedPort, Task } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import { isLive } from '../model/task-state.ts';
+import { GenericStock } from './generic.ts';
 
 /** Tasks that are spread evenly among themselves: those of one service and one version of its spec. */
 export const peersKey = (task: Pick<Task, 'serviceId' | 'specVersion'>): string =>
@@ -17,6 +18,8 @@ export class NodeEntry {
   tasks = 0;
   /** The scarcer one of CPU and memory: the share that is reserved. */
   reservedShare = 0;
+  /** Resources of the node's own kinds that are set aside. */
+  #generic = new GenericStock();
   /** Live replicas by service, of every version of its spec. */
   readonly #replicas = new Map<string, number>();
   readonly #ports: PublishedPort[] = [];
@@ -49,12 +52,19 @@ export class NodeEntry {
     copy.tasks = this.tasks;
     for (const [key, count] of this.#replicas) copy.#replicas.set(key, count);
     copy.#ports.push(...this.#ports);
+    copy.#generic = this.#generic.copy();
     for (const task of tasks) copy.subtract(task);
     return copy;
   }
 
   replicasOf(serviceId: string): number {
     return this.#replicas.get(serviceId) ?? 0;
+  }
+
+  /** What of the node's own kinds a task would get; undefined: not all that it asks for is left. */
+  assign(wishes: readonly GenericResource[]): readonly GenericResource[] | undefined {
+    const assigned = wishes.flatMap((wish) => this.#generic.assign(wish, this.node) ?? []);
+    return assigned.length === wishes.length ? assigned : undefined;
   }
 
   publishes(port: PublishedPort): boolean {
@@ -64,6 +74,7 @@ export class NodeEntry {
   #count(task: Task, sign: 1 | -1): void {
     this.nanoCpus += sign * (task.spec.reservations.nanoCpus ?? 0);
     this.memoryBytes += sign * (task.spec.reservations.memoryBytes ?? 0);
+    if (task.generic !== undefined) this.#generic.count(task.generic, sign);
     this.tasks += sign;
     const { nanoCpus, memoryBytes } = this.node.description.resources;
     this.reservedShare = Math.max(this.nanoCpus / Math.max(1, nanoCpus), this.memoryBytes / Math.max(1, memoryBytes));

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import type { ServiceSpec, Node, Service, Task, TaskSpec, Volume } from '../../proto/types/index.ts';
 import { node, service as newService, task as newTask } from '../../test/builders/objects.ts';
+import { containerSpec } from '../../test/builders/container-spec.ts';
 import { taskSpec } from '../../test/builders/specs.ts';
+import { expandVolumes } from '../model/templates.ts';
 import { Scheduler } from './schedule.ts';
 import type { Decision } from './schedule.ts';
 
@@ -451,6 +453,145 @@ describe('Scheduler', () => {
       cluster.addMany(cluster.service('web', volumeMount('app_share', { type: 'nfs', o: 'addr=fs' })), 2);
       cluster.run();
       assert.equal(cluster.spread, 'a:1 b:1');
+    });
+  });
+
+  describe('generic resources', () => {
+    const wants = (count: number, names: readonly string[] = []): Partial<TaskSpec> => ({
+      reservations: { generic: [{ kind: 'gpu', count, names }] },
+    });
+    const withGpus = (id: string, count: number, names: readonly string[] = []): Node => {
+      const resources = { nanoCpus: 4e9, memoryBytes: 8 * GB, generic: [{ kind: 'gpu', count, names }] };
+      return node(id, {}, { description: { resources } });
+    };
+    const held = (cluster: Cluster): unknown[] =>
+      cluster.tasks.map(({ nodeId, generic, status }) => [nodeId || status.message, generic?.[0]?.names ?? []]);
+
+    it('are set aside, by name where the node has names, and given to others afterwards', () => {
+      const cluster = new Cluster(withGpus('named', 2, ['a', 'b']), node('none'));
+      const web = cluster.service('web', wants(1));
+      cluster.addMany(web, 3);
+      cluster.run();
+      const lacks = 'no suitable node: 1 of 2 has no gpu, 1 lacks 1 gpu';
+      assert.deepEqual(held(cluster), [
+        ['named', ['a']],
+        ['named', ['b']],
+        [lacks, []],
+      ]);
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'complete' });
+      cluster.run();
+      assert.deepEqual(held(cluster)[2], ['named', ['a']]);
+    });
+
+    it('are counted where they have no names', () => {
+      const cluster = new Cluster(withGpus('many', 5));
+      cluster.addMany(cluster.service('web', wants(2)), 3);
+      cluster.run();
+      assert.deepEqual(
+        cluster.tasks.map(({ nodeId }) => nodeId),
+        ['many', 'many', ''],
+      );
+      assert.deepEqual(cluster.tasks[0]?.generic, [{ kind: 'gpu', count: 2, names: [] }]);
+    });
+
+    it('can be asked for by name', () => {
+      const cluster = new Cluster(withGpus('x', 2, ['a', 'b']), withGpus('y', 2, ['c', 'd']), withGpus('z', 9));
+      cluster.add(cluster.service('one', wants(1, ['d'])), 1);
+      cluster.add(cluster.service('two', wants(2, ['a', 'c'])), 1);
+      cluster.run();
+      const lacks = 'no suitable node: 3 of 3 lack gpu a, c';
+      assert.deepEqual(held(cluster), [
+        ['y', ['d']],
+        [lacks, []],
+      ]);
+    });
+
+    it('of the task that a new one waits for are given to the new one', () => {
+      const cluster = new Cluster(withGpus('x', 1, ['a']));
+      const web = cluster.service('web', wants(1));
+      const first = cluster.add(web, 1);
+      cluster.run();
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'running' });
+      const second = cluster.add(web, 1, { desiredState: 'ready', specVersion: 2 });
+      cluster.run();
+      assert.deepEqual(held(cluster), [
+        ['x', ['a']],
+        ['x', ['a']],
+      ]);
+      cluster.tasks = cluster.tasks.filter(({ id }) => id !== first.id);
+      cluster.add(cluster.service('other', wants(1)), 1);
+      cluster.run();
+      assert.deepEqual(held(cluster).at(-1), ['no suitable node: 1 of 1 lacks 1 gpu', []]);
+      cluster.tasks = cluster.tasks.filter(({ id }) => id !== second.id);
+      cluster.run();
+      assert.deepEqual(held(cluster), [['x', ['a']]]);
+    });
+  });
+
+  describe('templates', () => {
+    const mount = (source: string) => ({
+      type: 'volume' as const,
+      source,
+      target: '/data',
+      readOnly: false,
+      noCopy: false,
+      subpath: '',
+      driver: 'local',
+      driverOptions: {},
+      labels: { 'com.docker.compose.volume': 'data' },
+    });
+    const templated = (cluster: Cluster, source: string, hostname = '') =>
+      cluster.service('web', { container: containerSpec({ hostname, mounts: [mount(source)] }) });
+
+    it('are expanded with the node, and the volumes that they name are written down', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = templated(cluster, 'data-{{.Node.Hostname}}', '{{.Service.Name}}-{{.Task.Slot}}-{{.Node.ID}}');
+      cluster.addMany(web, 2);
+      const { tasks, newVolumes } = cluster.run();
+      assert.deepEqual(
+        tasks.map(({ spec }) => spec.container.hostname),
+        ['app_web-1-a', 'app_web-2-b'],
+      );
+      assert.deepEqual(
+        newVolumes.map(({ spec, projectId }) => [spec.name, spec.composeName, projectId]),
+        [
+          ['data-a', 'data', 'project'],
+          ['data-b', 'data', 'project'],
+        ],
+      );
+    });
+
+    it('that cannot be expanded on a node reject the task with the reason', () => {
+      const cluster = new Cluster(node('ab'));
+      cluster.addMany(templated(cluster, 'data', '{{slice .Node.Hostname 0 5}}'), 1);
+      const [task] = cluster.run().tasks;
+      assert.equal(task?.status.state, 'rejected');
+      assert.equal(task.nodeId, '');
+      assert.equal(
+        task.status.error,
+        'expanding the hostname ("{{slice .Node.Hostname 0 5}}"): slice: 0 to 5 is outside of 2 elements (on node "ab")',
+      );
+    });
+
+    it('keep each slot with its own volume', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      const web = templated(cluster, 'data-{{.Task.Slot}}');
+      const bySlot = (slot: number): Task => expandVolumes(cluster.add(web, slot), web);
+      cluster.tasks = [bySlot(1), bySlot(2)];
+      cluster.run();
+      assert.deepEqual(
+        cluster.tasks.map(({ nodeId, spec }) => [nodeId, spec.container.mounts.map((one) => 'source' in one && one.source)]), // prettier-ignore
+        [
+          ['a', ['data-1']],
+          ['b', ['data-2']],
+        ],
+      );
+      for (const task of cluster.tasks) cluster.set(task.id, {}, { state: 'running', containerId: 'c' });
+      cluster.run();
+      const again = expandVolumes({ ...cluster.add(web, 2), id: 'again' as Task['id'] }, web);
+      cluster.tasks = [...cluster.tasks.slice(0, -1), again];
+      cluster.run();
+      assert.equal(cluster.tasks.at(-1)?.nodeId, 'b', 'where the volume of slot 2 is');
     });
   });
 });

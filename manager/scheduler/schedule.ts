@@ -1,5 +1,7 @@
 import type { NodeId } from '../../base/ids.ts';
-import type { Node, Service, Task, Volume } from '../../proto/types/index.ts';
+import { TemplateFault } from '../../base/template/index.ts';
+import type { Node, Service, Task, Volume, VolumeSpec } from '../../proto/types/index.ts';
+import { expandOnNode } from '../model/templates.ts';
 import { mayRun } from '../model/task-state.ts';
 import { demandOf } from './demand.ts';
 import type { Demand } from './demand.ts';
@@ -31,6 +33,13 @@ export interface Decision {
   readonly tasks: readonly Task[];
   /** Volumes that were found on a node. */
   readonly volumes: readonly Volume[];
+  /** Volumes whose names only the tasks that were placed have told. */
+  readonly newVolumes: readonly NewVolume[];
+}
+
+export interface NewVolume {
+  readonly spec: VolumeSpec;
+  readonly projectId: Volume['projectId'];
 }
 
 /** One run for tasks that ask for the same. */
@@ -41,7 +50,8 @@ interface Run {
   readonly homes: VolumeHomes;
   readonly standing: readonly Filter[];
   readonly room: readonly Filter[];
-  readonly place: (task: Task, entry: NodeEntry) => void;
+  /** `as`: the node as it will be when what leaves it has left. */
+  readonly place: (task: Task, entry: NodeEntry, as?: NodeEntry) => void;
   /** As much was decided as one look may. */
   readonly isFull: () => boolean;
 }
@@ -74,7 +84,7 @@ export class Scheduler {
       if (group.settledAt === this.#index.freed) continue;
       this.#decideGroup(key, group, view, { now, limit, changed });
     }
-    return { tasks: changed, volumes: this.#volumesFound(view) };
+    return { tasks: changed, volumes: this.#volumesFound(view), newVolumes: volumesNamedBy(changed, view) };
   }
 
   #takeOver(view: SchedulerView): void {
@@ -111,9 +121,10 @@ export class Scheduler {
     if (first === undefined) return;
     const tasks = [...group.tasks.values()];
     const demand = demandOf(first, view.service(first.serviceId));
-    const place = (task: Task, entry: NodeEntry): void => {
-      const status = { ...task.status, state: 'assigned' as const, message: 'assigned', timestamp: now };
-      const placed = { ...task, nodeId: entry.node.id, status };
+    const place = (task: Task, entry: NodeEntry, as = entry): void => {
+      const generic = demand.generic.length === 0 ? undefined : as.assign(demand.generic);
+      const given = generic === undefined ? task : { ...task, generic };
+      const placed = onNode(given, entry.node, view.service(task.serviceId), now);
       this.#decided.set(task.id, task);
       this.#index.putTask(placed);
       changed.push(placed);
@@ -261,8 +272,9 @@ export class Scheduler {
       for (const [nodeId, leaving] of Map.groupBy(older, (other) => other.nodeId)) {
         const entry = this.#index.entries.get(nodeId);
         if (entry === undefined || !isAllowed(entry, homes) || !passesAll(standing, demand, entry)) continue;
-        if (!passesAll(room, demand, entry.without(leaving))) continue;
-        place(task, entry);
+        const later = entry.without(leaving);
+        if (!passesAll(room, demand, later)) continue;
+        place(task, entry, later);
         return false;
       }
       return true;
@@ -303,6 +315,35 @@ export class Scheduler {
     }
     return changed;
   }
+}
+
+/** The task with its node and its texts as they are there; rejected where they cannot be made. */
+function onNode(task: Task, node: Node, service: Service | undefined, now: number): Task {
+  try {
+    const expanded = service === undefined ? task : expandOnNode(task, service, node);
+    const status = { ...task.status, state: 'assigned' as const, message: 'assigned', timestamp: now };
+    return { ...expanded, nodeId: node.id, status };
+  } catch (error) {
+    if (!(error instanceof TemplateFault)) throw error;
+    const why = { message: 'could not start', error: `${error.message} (on node "${node.description.hostname}")` };
+    return { ...task, status: { ...task.status, ...why, state: 'rejected', timestamp: now } };
+  }
+}
+
+/** Volumes of projects that placed tasks use and nobody has written down: their names are templates. */
+function volumesNamedBy(tasks: readonly Task[], view: SchedulerView): readonly NewVolume[] {
+  const found = new Map<string, NewVolume>();
+  for (const { nodeId, projectId, spec } of tasks) {
+    if (nodeId === '') continue;
+    for (const mount of spec.container.mounts) {
+      if (mount.type !== 'volume' || mount.source === '' || mount.driver === 'external') continue;
+      const composeName = mount.labels['com.docker.compose.volume'];
+      if (composeName === undefined || found.has(mount.source) || view.volume(mount.source) !== undefined) continue;
+      const { driver, driverOptions, labels } = mount;
+      found.set(mount.source, { projectId, spec: { name: mount.source, composeName, driver, driverOptions, labels } });
+    }
+  }
+  return [...found.values()];
 }
 
 const isAllowed = ({ node }: NodeEntry, homes: VolumeHomes): boolean => {

@@ -1,4 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
+import { newId } from '../../base/ids.ts';
+import type { VolumeId } from '../../base/ids.ts';
+import type { Random } from '../../base/random.ts';
 import type { Stage } from '../model/stages/stage.ts';
 import { Scheduler } from './schedule.ts';
 
@@ -6,13 +9,13 @@ import { Scheduler } from './schedule.ts';
 const MAX_TASKS_PER_TURN = 1000;
 
 /** Gives every pending task a node, and notes on which nodes volumes are. */
-export function schedulerStage(clock: Pick<Clock, 'now'>): Stage {
+export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage {
   const scheduler = new Scheduler();
   return {
     name: 'scheduler',
     concerns: (table) => table === 'task' || table === 'node' || table === 'service' || table === 'volume',
     decide(view) {
-      const { tasks, volumes } = scheduler.decide(
+      const { tasks, volumes, newVolumes } = scheduler.decide(
         {
           nodes: view.list('node'),
           tasks: view.list('task'),
@@ -27,6 +30,11 @@ export function schedulerStage(clock: Pick<Clock, 'now'>): Stage {
       return (tx) => {
         for (const task of tasks) tx.update('task', task);
         for (const volume of volumes) tx.update('volume', volume);
+        const now = clock.now();
+        for (const { spec, projectId } of newVolumes) {
+          const meta = { version: 0, createdAt: now, updatedAt: now };
+          tx.create('volume', { id: newId<VolumeId>(random), meta, projectId, spec, pendingDelete: false });
+        }
       };
     },
   };

@@ -7,6 +7,7 @@ import type { RelayHub } from '../../proto/rpc/relay/hub.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import { relayService, tasksService } from '../../proto/rpc/services.ts';
 import type { ListContainersResponse, ProcessInput, Task } from '../../proto/types/index.ts';
+import { isFinal } from '../model/task-state.ts';
 import type { Store } from '../store/types.ts';
 import { untilTask } from './until-task.ts';
 import { whileUp } from './while-up.ts';
@@ -50,11 +51,19 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
   /** @throws NOT_FOUND; NODE_UNREACHABLE naming the node that cannot be reached */
   const find = async (taskId: string, caller: Caller, wait: boolean, signal: AbortSignal): Promise<Place> => {
     if (isHere(taskId)) return { kind: 'here' };
-    const task = await untilTask(store, clock, taskId as TaskId, wait ? Infinity : NEWS_MS, signal);
-    if (task === undefined || task.nodeId === '') {
-      if (task === undefined || wait) return { kind: 'here' };
+    const patience = { newsMs: NEWS_MS, placeMs: wait ? Infinity : NEWS_MS };
+    const task = await untilTask(store, clock, taskId as TaskId, patience, signal);
+    if (task === undefined) {
+      throw new TsswarmError('NOT_FOUND', `finding task "${taskId}": the cluster has no such task`, {
+        hint: 'see "tsswarm ps"',
+      });
+    }
+    if (task.nodeId === '') {
+      const why = task.status.error || task.status.message;
+      if (isFinal(task))
+        throw new TsswarmError('RUNTIME_FAILED', why || `reaching task "${task.name}": it was on no node`);
       throw new TsswarmError('CONTAINER_NOT_RUNNING', `reaching task "${task.name}": it is on no node yet`, {
-        hint: task.status.error || task.status.message || 'see "tsswarm ps"',
+        hint: why || 'see "tsswarm ps"',
       });
     }
     const nodeId = task.nodeId as NodeId;
@@ -137,7 +146,7 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
     const place =
       named === undefined ? ({ kind: 'here' } as const) : await find(named.taskId, caller, named.wait === true, signal);
     if (place.kind === 'here') return yield* here(all, signal, caller);
-    yield* guarded(place.nodeId, signal, (life) => passBoth(there(place.client)(life), all));
+    yield* guarded(place.nodeId, signal, (life) => passBoth(there(place.client)(life), all, life));
   }
 
   return {
@@ -233,8 +242,12 @@ async function* withFirst<T>(first: T, rest: AsyncIterator<T>): AsyncIterable<T>
   }
 }
 
-async function* passBoth<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>): AsyncIterable<A> {
-  void passInput(call, inputs);
+async function* passBoth<Q, A>(
+  call: DuplexCall<Q, A>,
+  inputs: AsyncIterable<Q>,
+  signal: AbortSignal,
+): AsyncIterable<A> {
+  void passInput(call, inputs, signal);
   try {
     yield* call.output;
   } finally {
@@ -242,10 +255,11 @@ async function* passBoth<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>)
   }
 }
 
-async function passInput<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>): Promise<void> {
+async function passInput<Q, A>(call: DuplexCall<Q, A>, inputs: AsyncIterable<Q>, signal: AbortSignal): Promise<void> {
   try {
     for await (const input of inputs) await call.send(input);
-    call.end();
+    // Whoever goes away has not said that this was all.
+    if (!signal.aborted) call.end();
   } catch (error) {
     // What cannot be sent any more ends with the output. A caller that is gone ends the call.
     if (!isTsswarmError(error)) call.cancel();

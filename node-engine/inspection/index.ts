@@ -1,21 +1,27 @@
-/** Looks into containers from outside: what they use, and their processes. */
+/** Looks into containers from outside: what they use, their processes, their files. */
 import { TsswarmError } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { CgroupMount } from '../runtime/cgroups.ts';
+import type { ContainerService } from '../runtime/containers.ts';
 import type { ContainerInfo, Containers, Inspection } from '../types.ts';
 import { cgroupFolders } from './cgroup-files.ts';
+import { fileTree } from './files.ts';
 import { processTable } from './processes.ts';
 import { usageOf } from './usage.ts';
 
+export { fileTree } from './files.ts';
+
 export interface InspectionParts {
-  readonly containers: Pick<Containers, 'inspect'>;
+  readonly containers: Pick<Containers, 'inspect'> & Pick<ContainerService, 'withRoot'>;
+  /** Path of tsrun. */
+  readonly launcherPath: string;
   readonly cgroups: readonly CgroupMount[];
   /** Name of the cgroup above the containers' ones. */
   readonly cgroupParent: string;
 }
 
 /** Reads from the kernel at each call; nothing is kept. */
-export function createInspection({ containers, cgroups, cgroupParent }: InspectionParts): Inspection {
+export function createInspection({ containers, launcherPath, cgroups, cgroupParent }: InspectionParts): Inspection {
   const running = (id: ContainerId, action: string): ContainerInfo => {
     const info = containers.inspect(id);
     if (info === undefined)
@@ -27,6 +33,10 @@ export function createInspection({ containers, cgroups, cgroupParent }: Inspecti
     );
   };
   return {
+    files: (id, work) =>
+      containers.withRoot(id, (root, name) =>
+        work(fileTree({ program: launcherPath, root, name: `container "${name}"` })),
+      ),
     usage: (id) => usageOf(cgroupFolders(cgroups, cgroupParent, id), running(id, 'measuring').pid),
     processes: (id) => processTable(cgroupFolders(cgroups, cgroupParent, id), running(id, 'listing processes of').pid),
   };

@@ -27,6 +27,8 @@ export interface StartBundle {
   readonly seccompFilter?: string;
   /** Keeps stdin open for attached sessions; else it is /dev/null. */
   readonly stdin: boolean;
+  /** File with the node's lease, which the container does not outlive (see `lease.h`); undefined: it does. */
+  readonly lease?: string;
   /** Path of tsrun; {@link LAUNCHER_PROGRAM} unless given. */
   readonly program?: string;
 }
@@ -41,6 +43,7 @@ export async function startBundle(options: StartBundle): Promise<ProcessIdentity
   if (options.log) args.push('--log-max-files', `${options.log.maxFiles}`);
   if (options.seccompFilter !== undefined) args.push('--seccomp-bpf', options.seccompFilter);
   if (options.stdin) args.push('--stdin');
+  if (options.lease !== undefined) args.push('--lease', options.lease);
   const action = 'starting the container';
   const line = await runLauncher(options.program ?? LAUNCHER_PROGRAM, args, action);
   const { pid, startTime } = JSON.parse(line) as Partial<ProcessIdentity>;

@@ -36,9 +36,9 @@ export function readState(runDir: string): RunState | undefined {
 /** The exit status that the supervisor recorded; undefined while the container runs. @throws CORRUPT */
 export function readExit(runDir: string): RecordedExit | undefined {
   return readJson(join(runDir, 'exit.json'), (value) => {
-    const { code, signal, oomKilled, atMs } = value;
+    const { code, signal, oomKilled, leaseOver, atMs } = value;
     if (typeof code !== 'number' || typeof signal !== 'number' || typeof atMs !== 'number') return undefined;
-    return { code, signal, oomKilled: oomKilled === true, at: atMs };
+    return { code, signal, oomKilled: oomKilled === true, at: atMs, ...(leaseOver === true ? { leaseOver } : {}) };
   });
 }
 

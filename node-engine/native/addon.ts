@@ -31,6 +31,7 @@ interface Native {
   netns(path: string, create: boolean, sysctls: Buffer, steps: readonly NetlinkStep[]): Promise<NetnsReply | number>;
   socket(path: string, kind: number, ip: string, port: number): Promise<BoundSocket | number>;
   exit(code: number): void;
+  bootTime(): number;
 }
 
 /** mount(2) flags. */
@@ -110,6 +111,9 @@ export function lutimes(path: Path, accessNs: bigint, modifyNs: bigint): void {
 export async function syncfs(path: Path): Promise<void> {
   check(await native().syncfs(path), 'syncfs', path);
 }
+
+/** Milliseconds since the boot, those in which the machine was suspended included (CLOCK_BOOTTIME). */
+export const bootTime = (): number => native().bootTime();
 
 const LOCK_EX = 2;
 

@@ -16,6 +16,7 @@ import type {
   LogRecord,
   ProcessSession,
 } from '../types.ts';
+import { atRest } from './at-rest.ts';
 import { bindSources, ensureBindSources } from './bind-sources.ts';
 import { destroyCgroup } from './cgroups.ts';
 import {
@@ -186,6 +187,22 @@ export class ContainerService implements Containers {
 
   // ------------------------------------------------------------------------------------------ for the engine
 
+  /**
+   * Works on the files of a container. One that does not run is not started or removed meanwhile.
+   * @param work gets the launcher's words for the root, and the container's name
+   */
+  async withRoot<T>(id: ContainerId, work: (root: readonly string[], name: string) => Promise<T>): Promise<T> {
+    const { record, status } = this.#get(id, 'looking into');
+    const { runDir } = this.#parts.disk.paths(id);
+    const inside = ['--run-dir', runDir];
+    if (status.state === 'running') return work(inside, record.name);
+    return this.#queue.run(id, async () => {
+      const entry = this.#get(id, 'looking into');
+      if (entry.status.state === 'running') return work(inside, record.name);
+      return atRest(this.#parts, record, (root) => work(root, record.name));
+    });
+  }
+
   /** Takes up a container that is on disk: running, ended while nobody looked, or not running. */
   takeUp(record: ContainerRecord, stored: ContainerStatus): void {
     const { disk, volumes } = this.#parts;
@@ -321,6 +338,7 @@ export class ContainerService implements Containers {
               ? ''
               : await this.#parts.seccomp.programPath(profile, config.process.capabilities.bounding),
           stdin: record.spec.openStdin,
+          ...(record.fenced === true ? { leasePath: this.#parts.leasePath } : {}),
         });
         if (entry.status.state === 'exited') entry.exited = nextExit();
         entry.status = { ...CREATED, state: 'running', startedAt: clock.now(), process };

@@ -52,6 +52,7 @@ export function planContainer(
     healthCheck: resolveHealthCheck(spec.healthCheck, image.healthCheck),
     stopSignal: spec.stopSignal || image.stopSignal || 'SIGTERM',
     createdAt: parts.clock.now(),
+    ...(request.fenced === true ? { fenced: true } : {}),
   };
   parseSignal(record.stopSignal);
   parseLogConfig(log);

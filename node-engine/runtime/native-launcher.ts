@@ -8,7 +8,7 @@ import { LaunchError } from './ports.ts';
 /** The launcher of `node-engine/native` as the runtime sees it. @param program path of tsrun */
 export function nativeLauncher(program: string): Launcher {
   return {
-    run: ({ bundle, runDir, log, seccompPath, stdin }) =>
+    run: ({ bundle, runDir, log, seccompPath, stdin, leasePath }) =>
       translated(
         startBundle({
           program,
@@ -17,6 +17,7 @@ export function nativeLauncher(program: string): Launcher {
           stdin,
           ...(log ? { log: { path: log.path, maxSizeBytes: log.maxBytes, maxFiles: log.maxFiles } } : {}),
           ...(seccompPath === '' ? {} : { seccompFilter: seccompPath }),
+          ...(leasePath === undefined ? {} : { lease: leasePath }),
         }),
       ),
     exec: (request) => execInContainer(program, request),

@@ -19,6 +19,8 @@ export interface ContainerParts {
   readonly seccomp: SeccompPrograms;
   readonly logFiles: LogFiles;
   readonly launcherPath: string;
+  /** File with the node's lease. */
+  readonly leasePath: string;
   /** "/tsswarm" */
   readonly cgroupParent: string;
   readonly cgroups: readonly CgroupMount[];

@@ -47,6 +47,8 @@ export interface LaunchRequest {
   /** File with the compiled seccomp program; empty: none. */
   readonly seccompPath: string;
   readonly stdin: boolean;
+  /** File with the node's lease; absent: the container is not tied to it. */
+  readonly leasePath?: string;
 }
 
 export interface ExecLaunch {

@@ -48,6 +48,8 @@ export interface ContainerRecord {
   readonly healthCheck: ResolvedHealthCheck | undefined;
   readonly stopSignal: string;
   readonly createdAt: number;
+  /** It does not outlive the node's lease; absent: it does. */
+  readonly fenced?: boolean;
 }
 
 /** What has become of it. */

@@ -18,6 +18,6 @@ export function mountPointsBelow(
 }
 
 /** The kernel writes blank, tab, newline and backslash as \ooo. */
-function unescapeField(field: string): string {
+export function unescapeField(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -19906,6 +19906,8 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.RemoveProjectResponse = (function() {
 
             const RemoveProjectResponse = function (p) {
+                this.keptNetworks = [];
+                this.warnings = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -19913,6 +19915,8 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             RemoveProjectResponse.prototype.found = false;
+            RemoveProjectResponse.prototype.keptNetworks = $util.emptyArray;
+            RemoveProjectResponse.prototype.warnings = $util.emptyArray;
 
             RemoveProjectResponse.encode = function (m, w, q) {
                 if (!w)
@@ -19923,6 +19927,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.found != null && $Object.hasOwnProperty.call(m, "found") && m.found !== false)
                     w.uint32(8).bool(m.found);
+                if (m.keptNetworks != null && m.keptNetworks.length) {
+                    for (var i = 0; i < m.keptNetworks.length; ++i)
+                        w.uint32(18).string(m.keptNetworks[i]);
+                }
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(26).string(m.warnings[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19965,6 +19977,22 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.found;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.keptNetworks && m.keptNetworks.length))
+                                m.keptNetworks = [];
+                            m.keptNetworks.push(r.stringVerify());
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19997,6 +20025,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.found = $Boolean(d.found);
                     }
                 }
+                if (d.keptNetworks) {
+                    if (!$Array.isArray(d.keptNetworks))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectResponse.keptNetworks: array expected");
+                    m.keptNetworks = $Array(d.keptNetworks.length);
+                    for (var i = 0; i < d.keptNetworks.length; ++i) {
+                        m.keptNetworks[i] = $String(d.keptNetworks[i]);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
                 return m;
             };
 
@@ -20008,11 +20052,27 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.keptNetworks = [];
+                    d.warnings = [];
+                }
                 if (o.defaults) {
                     d.found = false;
                 }
                 if (m.found != null && $Object.hasOwnProperty.call(m, "found")) {
                     d.found = m.found;
+                }
+                if (m.keptNetworks && m.keptNetworks.length) {
+                    d.keptNetworks = $Array(m.keptNetworks.length);
+                    for (var j = 0; j < m.keptNetworks.length; ++j) {
+                        d.keptNetworks[j] = m.keptNetworks[j];
+                    }
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
                 }
                 return d;
             };
@@ -20841,6 +20901,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListObjectsRequest.prototype.project = "";
+            ListObjectsRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListObjectsRequest.encode = function (m, w, q) {
                 if (!w)
@@ -20851,6 +20920,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20893,6 +20964,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20925,6 +21003,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -20941,6 +21022,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -21229,6 +21313,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             WatchProjectRequest.prototype.project = "";
+            WatchProjectRequest.prototype.serviceId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(WatchProjectRequest.prototype, "_serviceId", {
+                get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             WatchProjectRequest.encode = function (m, w, q) {
                 if (!w)
@@ -21239,6 +21332,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project") && m.project !== "")
                     w.uint32(10).string(m.project);
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
+                    w.uint32(18).string(m.serviceId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21281,6 +21376,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.project;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.serviceId = r.stringVerify();
+                            m._serviceId = "serviceId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -21313,6 +21415,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.project = $String(d.project);
                     }
                 }
+                if (d.serviceId != null) {
+                    m.serviceId = $String(d.serviceId);
+                }
                 return m;
             };
 
@@ -21329,6 +21434,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
                 }
                 return d;
             };
@@ -31445,6 +31553,7 @@ export const tsswarm = $root.tsswarm = (() => {
             CopyFromRequest.prototype.taskId = "";
             CopyFromRequest.prototype.path = "";
             CopyFromRequest.prototype.followLink = false;
+            CopyFromRequest.prototype.name = "";
 
             CopyFromRequest.encode = function (m, w, q) {
                 if (!w)
@@ -31459,6 +31568,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.path);
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink") && m.followLink !== false)
                     w.uint32(24).bool(m.followLink);
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(34).string(m.name);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31519,6 +31630,15 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.followLink;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -31561,6 +31681,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.followLink = $Boolean(d.followLink);
                     }
                 }
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
                 return m;
             };
 
@@ -31576,6 +31701,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.taskId = "";
                     d.path = "";
                     d.followLink = false;
+                    d.name = "";
                 }
                 if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
                     d.taskId = m.taskId;
@@ -31585,6 +31711,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.followLink != null && $Object.hasOwnProperty.call(m, "followLink")) {
                     d.followLink = m.followLink;
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
                 }
                 return d;
             };
@@ -31611,16 +31740,7 @@ export const tsswarm = $root.tsswarm = (() => {
                             this[ks[i]] = p[ks[i]];
             };
 
-            CopyFromChunk.prototype.stat = null;
             CopyFromChunk.prototype.data = $util.newBuffer([]);
-
-            let $oneOfFields;
-
-            // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(CopyFromChunk.prototype, "_stat", {
-                get: $util.oneOfGetter($oneOfFields = ["stat"]),
-                set: $util.oneOfSetter($oneOfFields)
-            });
 
             CopyFromChunk.encode = function (m, w, q) {
                 if (!w)
@@ -31629,10 +31749,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     q = 0;
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
-                    $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
-                    w.uint32(18).bytes(m.data);
+                    w.uint32(10).bytes(m.data);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -31669,13 +31787,6 @@ export const tsswarm = $root.tsswarm = (() => {
                     case 1: {
                             if (u !== 2)
                                 break;
-                            m.stat = $root.tsswarm.v1.FileStat.decode(r, r.size(), $undefined, q + 1, m.stat);
-                            m._stat = "stat";
-                            continue;
-                        }
-                    case 2: {
-                            if (u !== 2)
-                                break;
                             if ((v = r.bytes()).length)
                                 m.data = v;
                             else
@@ -31709,11 +31820,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var m = new $root.tsswarm.v1.CopyFromChunk();
-                if (d.stat != null) {
-                    if (!$util.isObject(d.stat))
-                        throw $TypeError(".tsswarm.v1.CopyFromChunk.stat: object expected");
-                    m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
-                }
                 if (d.data != null) {
                     if (d.data.length) {
                         if (typeof d.data === "string")
@@ -31741,9 +31847,6 @@ export const tsswarm = $root.tsswarm = (() => {
                         if (o.bytes !== $Array)
                             d.data = $util.newBuffer(d.data);
                     }
-                }
-                if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
-                    d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;

@@ -57,6 +57,9 @@ export interface RpcServer {
   close(): void;
 }
 
+/** A machine without power does not say that it is gone: it is asked, as it asks us (client.ts). */
+const NODE_LIMITS: ServerOptions = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 };
+
 /** Strangers may ask for the root and for a certificate: small messages on short connections. */
 const STRANGER_LIMITS: ServerOptions = {
   'grpc.max_receive_message_length': 64 * 1024,
@@ -104,7 +107,7 @@ export function createRpcServer(): RpcServer {
     async listenTls(address, options) {
       const callerAt: CallerAt = (call) => listener.callerAt(call.getPeer());
       // The TLS socket is ours, so that gRPC gets connections whose other end is known.
-      const [nodes, strangers] = [open(callerAt), open(callerAt, STRANGER_LIMITS)].map((server) =>
+      const [nodes, strangers] = [open(callerAt, NODE_LIMITS), open(callerAt, STRANGER_LIMITS)].map((server) =>
         server.createConnectionInjector(ServerCredentials.createInsecure()),
       );
       const listener = createTlsListener(options, {

@@ -17,6 +17,7 @@ import type {
   AssignmentsRequest,
   BuildImageRequest,
   CopyFromChunk,
+  CopyFromRequest,
   CopyToInput,
   CopyToResult,
   DaemonStatusResponse,
@@ -238,7 +239,7 @@ export const tasksService = {
   top: unary<TaskRequest, TopResponse>('Tasks/Top', 'TopRequest', 'TopResponse'),
   stats: streaming<StatsRequest, StatsSample>('Tasks/Stats', 'StatsRequest', 'StatsSample'),
   statPath: unary<PathRequest, StatPathResponse>('Tasks/StatPath', 'StatPathRequest', 'StatPathResponse'),
-  copyFrom: streaming<PathRequest, CopyFromChunk>('Tasks/CopyFrom', 'CopyFromRequest', 'CopyFromChunk'),
+  copyFrom: streaming<CopyFromRequest, CopyFromChunk>('Tasks/CopyFrom', 'CopyFromRequest', 'CopyFromChunk'),
   copyTo: both<CopyToInput, CopyToResult>('Tasks/CopyTo', 'CopyToInput', 'CopyToResult'),
 } as const;
 

@@ -43,6 +43,10 @@ export interface RemoveProjectRequest {
 }
 export interface RemoveProjectResponse {
   readonly found: boolean;
+  /** Names of networks that services of others are on: they stay. */
+  readonly keptNetworks: readonly string[];
+  /** Why, for people. */
+  readonly warnings: readonly string[];
 }
 /** A service of no project. */
 export interface CreateServiceRequest {
@@ -104,7 +108,10 @@ export interface ListNodesResponse {
   readonly nodes: readonly Node[];
 }
 export interface ProjectRequest {
+  /** Empty: all projects, and what belongs to none. */
   readonly project: string;
+  /** Id of a service: only it and its tasks. */
+  readonly serviceId?: string;
 }
 export interface ListObjectsResponse {
   readonly projects: readonly Project[];
@@ -343,9 +350,12 @@ export interface StatPathResponse {
   /** Absent: there is no such file. */
   readonly stat?: FileStat;
 }
-/** What is copied, then a tar archive of it. */
+export interface CopyFromRequest extends PathRequest {
+  /** What it is called in the archive, "." for a folder's content alone; empty: the last part of the path. */
+  readonly name: string;
+}
+/** A tar archive, in pieces. */
 export interface CopyFromChunk {
-  readonly stat?: FileStat;
   readonly data: Uint8Array;
 }
 export interface CopyToStart {

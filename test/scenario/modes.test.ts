@@ -139,6 +139,27 @@ describe('service modes', () => {
       assert.deepEqual(placed(), ['one:1:running', 'two:2:running', 'three:3:running']);
     });
 
+    it('is updated without the nodes that are paused or lost, which get the new version when they are back', async () => {
+      await start();
+      const update = { parallelism: 1, delayMs: 0, order: 'stop-first' as const, monitorMs: 0 };
+      await apply({ mode: 'global', update });
+      await change('three', 'pause');
+      const two = nodes.get('two');
+      two?.vanish();
+      await cluster.clock.advance(10_000);
+      await apply({ mode: 'global', update, task: taskSpec({ container: { ...taskSpec().container, env: ['A=1'] } }) });
+      await cluster.clock.advance(5000);
+      assert.equal(service()?.updateStatus?.state, 'completed', service()?.updateStatus?.message);
+      await two?.returned();
+      await change('three', 'active');
+      await cluster.clock.advance(20_000);
+      const live = cluster.tasks('web').filter(({ status }) => status.state === 'running');
+      assert.deepEqual(
+        live.map(({ slot, specVersion }) => `${slot}:${specVersion}`),
+        ['1:2', '2:2', '3:2'],
+      );
+    });
+
     it('cannot become replicated: the hint says what to do', async () => {
       await start();
       await apply({ mode: 'global' });

@@ -34,6 +34,15 @@ export interface Coverage {
   returns: number;
   rollouts: number;
   containers: number;
+  agentCrashes: number;
+  powerLosses: number;
+  cutOffs: number;
+  replacements: number;
+  rollbacks: number;
+  orphans: number;
+  placements: number;
+  volumeStarts: number;
+  fencedStarts: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -57,6 +66,15 @@ export const NO_COVERAGE: Coverage = {
   returns: 0,
   rollouts: 0,
   containers: 0,
+  agentCrashes: 0,
+  powerLosses: 0,
+  cutOffs: 0,
+  replacements: 0,
+  rollbacks: 0,
+  orphans: 0,
+  placements: 0,
+  volumeStarts: 0,
+  fencedStarts: 0,
 };
 
 const NO_HOOKS: Hooks = {
@@ -94,6 +112,10 @@ export class Cluster {
   profile: Profile;
   /** Called when a process has started. */
   onStart: (member: Member, life: Life, raft: Raft) => void = () => undefined;
+  /** Called when a process has ended, before another one is started. */
+  onCrash: (member: Member) => void = () => undefined;
+  /** Called for every entry that is applied anywhere. */
+  onCommit: (entry: Entry) => void = () => undefined;
 
   constructor(world: World, shape: Shape, profile: Profile) {
     this.#world = world;
@@ -241,6 +263,7 @@ export class Cluster {
     this.coverage.crashes++;
     member.life.alive = false;
     member.raft = undefined;
+    this.onCrash(member);
     crashDisk(this.#world, member.platter);
     this.#world.after(downMs, () => this.start(member));
   }
@@ -281,6 +304,7 @@ export class Cluster {
     this.#world.trace(entry.term);
     this.invariants.applies(member, entry);
     if (this.profile.store === true) this.reference.take(entry);
+    this.onCommit(entry);
   }
 
   #died(member: Member, life: Life, error: unknown): void {

@@ -1,4 +1,5 @@
 import type { ClusterId, NodeId } from '../../base/ids.ts';
+import type { Clock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import { keepPlace } from '../../cli/tsswarmd/keep-place.ts';
 import { runRoleLoop } from '../../manager/cluster/loop.ts';
@@ -9,6 +10,7 @@ import type { ResumableStore } from '../../manager/store/types.ts';
 import type { Cluster as ClusterObject, Node } from '../../proto/types/index.ts';
 import type { Cluster, Member } from './cluster.ts';
 import { Stored } from './stored.ts';
+import type { Services } from './services/services.ts';
 import type { Workload } from './workload.ts';
 import type { Life, World } from './world.ts';
 
@@ -23,8 +25,10 @@ export class Managers {
   readonly #cluster: Cluster;
   readonly #policy;
   readonly #workload: Workload | undefined;
+  readonly #services: Services | undefined;
 
-  constructor(world: World, cluster: Cluster, workload: Workload | undefined) {
+  constructor(world: World, cluster: Cluster, workload: Workload | undefined, services: Services | undefined) {
+    this.#services = services;
     this.#workload = workload;
     this.#world = world;
     this.#cluster = cluster;
@@ -98,9 +102,12 @@ export class Managers {
       if (store.view((tx) => tx.list('cluster').length) > 0) return;
       const founding = store.update((tx) => {
         if (tx.list('cluster').length > 0) return;
-        tx.create('cluster', CLUSTER);
+        const dispatcherHeartbeatMs = this.#services?.heartbeatMs;
+        const spec = { ...CLUSTER.spec, ...(dispatcherHeartbeatMs === undefined ? {} : { dispatcherHeartbeatMs }) };
+        tx.create('cluster', { ...CLUSTER, spec });
         for (const { id } of founders) tx.create('node', node(id));
-        for (const worker of this.#workload?.nodes(WORKER) ?? []) tx.create('node', worker);
+        const workers = this.#services ?? this.#workload;
+        for (const worker of workers?.nodes(WORKER) ?? []) tx.create('node', worker);
       });
       // A leader that dies never answers.
       await Promise.race([founding.catch(() => undefined), world.sleep(500)]);
@@ -142,6 +149,27 @@ export class Managers {
     const clock = this.#world.clock(life, 1);
     const logger = silentLogger;
     const group = raftGroup(raft, clock);
+    if (this.#services !== undefined) this.#services.manage(member, life, raft, group, this.#policy);
+    else this.#lead(raft, life, store, clock);
+    const backEnd = {
+      leadership: raft,
+      standing: () => {
+        const self = raft.status().servers.find(({ id }) => id === member.id);
+        return self === undefined ? ('new' as const) : ('member' as const);
+      },
+    };
+    const { signal } = new AbortController();
+    const join = async (_heard: boolean, patience: AbortSignal): Promise<void> => {
+      await this.#admit(member, patience);
+      this.#cluster.coverage.returns++;
+    };
+    void keepPlace({ backEnd, clock, logger, join }, signal);
+  }
+
+  /** The leader's loops, and no workers but those that the workload plays. */
+  #lead(raft: Raft, life: Life, store: ResumableStore, clock: Clock): void {
+    const logger = silentLogger;
+    const group = raftGroup(raft, clock);
     let leading: AbortController | undefined;
     const begin = (): void => {
       if (leading !== undefined) return;
@@ -159,19 +187,6 @@ export class Managers {
       leading = undefined;
     });
     if (raft.status().ready) begin();
-    const backEnd = {
-      leadership: raft,
-      standing: () => {
-        const self = raft.status().servers.find(({ id }) => id === member.id);
-        return self === undefined ? ('new' as const) : ('member' as const);
-      },
-    };
-    const { signal } = new AbortController();
-    const join = async (_heard: boolean, patience: AbortSignal): Promise<void> => {
-      await this.#admit(member, patience);
-      this.#cluster.coverage.returns++;
-    };
-    void keepPlace({ backEnd, clock, logger, join }, signal);
   }
 }
 

@@ -33,6 +33,16 @@ export class Network {
     this.#cut.clear();
   }
 
+  /** Mends the link between two, in both directions. */
+  join(a: string, b: string): void {
+    this.#cut.delete(`${a}>${b}`);
+    this.#cut.delete(`${b}>${a}`);
+  }
+
+  passes(from: string, to: string): boolean {
+    return !this.#cut.has(`${from}>${to}`);
+  }
+
   /** The transport of one life of a server. */
   transport(address: string, life: Life): Transport {
     const listener: Listener = { life, receive: undefined };

@@ -1,6 +1,6 @@
 import type { World } from './world.ts';
 
-export type ProfileName = 'mild' | 'hostile' | 'disks' | 'members' | 'store';
+export type ProfileName = 'mild' | 'hostile' | 'disks' | 'members' | 'store' | 'services';
 
 /** How often what goes wrong; probabilities for each message or write, and mean ms between acts of the nemesis. */
 export interface Profile {
@@ -16,6 +16,8 @@ export interface Profile {
   readonly failWrite: number;
   /** Members run the product's store instead of registers, and what decides by it who is a member. */
   readonly store?: true;
+  /** Workers run services, and ms in which faults happen. */
+  readonly services?: number;
 }
 
 export type Act =
@@ -90,6 +92,19 @@ const PROFILES: Readonly<Record<ProfileName, (world: World) => Profile>> = {
     slowWriteMs: 200,
     failWrite: world.between(0, 0.001),
     store: true,
+  }),
+  services: (world) => ({
+    drop: world.between(0, 0.05),
+    duplicate: 0.02,
+    slowMessage: world.between(0, 0.05),
+    slowMessageMs: world.between(50, 400),
+    nemesisMs: world.pick([800, 2000, 6000]),
+    acts: { ...LINKS, heal: 6, crash: 4, 'crash-leader': 4, 'power-loss': 1, pause: 2, transfer: 3, membership: 1 },
+    slowWrite: world.between(0, 0.05),
+    slowWriteMs: 100,
+    failWrite: world.between(0, 0.0005),
+    store: true,
+    services: world.pick([10_000, 20_000, 40_000]),
   }),
 };
 

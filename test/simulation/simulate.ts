@@ -6,6 +6,7 @@ import { Managers } from './managers.ts';
 import { runNemesis } from './nemesis.ts';
 import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
 import type { Profile, ProfileName, Shape } from './profile.ts';
+import { Services } from './services/services.ts';
 import { Watcher } from './watchers.ts';
 import { Workload } from './workload.ts';
 import { World } from './world.ts';
@@ -18,6 +19,8 @@ const SETTLE_MS = 20_000;
 const UPKEEP_MS = 120_000;
 /** In which everything runs that the service asks for. */
 const WORK_MS = 30_000;
+/** The same with real agents: sessions are found again, updates go slot by slot. */
+const SERVICES_MS = 120_000;
 /** In which whoever watches the store finds a member to watch it at. */
 const WATCH_MS = 2_000;
 const WATCHERS = 3;
@@ -59,17 +62,23 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   const shape = { ...drawn, snapshotChunkBytes: drawn.snapshotChunkBytes * larger };
   const cluster = new Cluster(world, shape, profile);
   const clients = new Clients(world, cluster, shape);
-  clients.run(FAULTS_MS);
-  const watchers = Array.from({ length: profile.store === true ? WATCHERS : 0 }, () => new Watcher(world, cluster));
+  const faultsMs = profile.services ?? FAULTS_MS;
+  // With services there is enough to do: only the questions at the end are asked by these clients.
+  if (profile.services === undefined) clients.run(faultsMs);
+  const watches = profile.store === true && profile.services === undefined;
+  const watchers = Array.from({ length: watches ? WATCHERS : 0 }, () => new Watcher(world, cluster));
   for (const watcher of watchers) void watcher.run();
   // Not always: it fills the log, and what comes of few entries is worth a look too.
-  const workload = profile.store === true && world.chance(0.3) ? new Workload(world, cluster) : undefined;
-  workload?.run(FAULTS_MS);
-  const managers = profile.store === true ? new Managers(world, cluster, workload) : undefined;
-  void runNemesis(world, cluster, managers, shape, FAULTS_MS);
-  await world.runUntil(FAULTS_MS);
+  const workload = watches && world.chance(0.3) ? new Workload(world, cluster) : undefined;
+  workload?.run(faultsMs);
+  const services = profile.services === undefined ? undefined : new Services(world, cluster, shape.delayMs);
+  const managers = profile.store === true ? new Managers(world, cluster, workload, services) : undefined;
+  services?.run(faultsMs);
+  void runNemesis(world, cluster, managers, shape, faultsMs);
+  await world.runUntil(faultsMs);
   if (world.violation === undefined)
-    await settle({ world, cluster, clients, watchers, managers, workload, shape, profile });
+    await settle({ world, cluster, clients, watchers, managers, workload, services, shape, profile });
+  if (services !== undefined) Object.assign(cluster.coverage, services.covered());
   if (world.violation === undefined) judge(world, clients);
   return {
     seed,
@@ -90,6 +99,7 @@ interface Running {
   readonly watchers: readonly Watcher[];
   readonly managers: Managers | undefined;
   readonly workload: Workload | undefined;
+  readonly services: Services | undefined;
   readonly shape: Shape;
   readonly profile: Profile;
 }
@@ -102,6 +112,7 @@ async function settle({
   watchers,
   managers,
   workload,
+  services,
   shape,
   profile,
 }: Running): Promise<void> {
@@ -113,6 +124,7 @@ async function settle({
     member.life.pausedUntil = 0;
     cluster.start(member);
   }
+  services?.calm();
   const electedBy = world.now + 2.5 * 10 * shape.electionTimeoutMs + 20 * (shape.delayMs + shape.writeMs);
   const ready = (): boolean => cluster.leader()?.raft?.status().ready === true;
   await world.runUntil(electedBy, ready);
@@ -140,6 +152,11 @@ async function settle({
     await world.runUntil(world.now + WORK_MS, () => workload.settled());
     if (world.violation !== undefined) return;
     if (!workload.settled()) return world.fail(`liveness: not what was asked for runs: ${workload.describe()}`);
+  }
+  if (services !== undefined) {
+    await world.runUntil(world.now + SERVICES_MS, () => services.settled());
+    if (world.violation !== undefined) return;
+    if (!services.settled()) return world.fail(`liveness: not what the services say runs: ${services.describe()}`);
   }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;

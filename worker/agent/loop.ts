@@ -21,6 +21,8 @@ import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
+import { isFenced } from './lease/fenced.ts';
+import { keepLease } from './lease/loop.ts';
 import { portForwards, portKey, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
@@ -104,11 +106,37 @@ export function startAgent(options: AgentOptions): Agent {
   let saveTimer: Timer | undefined;
   let flushing = false;
 
+  /** What was heard of the managers is true as long as the lease has not run out since. */
+  let isUpToDate = false;
+  let lapses = 0;
+  /** Everything was heard in the present session. */
+  let isTold = false;
+  const lease = keepLease({
+    lease: engine.lease,
+    clock,
+    logger,
+    onChange: () => {
+      if (lease.stage() === 'over') {
+        isUpToDate = false;
+        lapses++;
+      }
+      wakeAll();
+    },
+  });
+  const wakeAll = (): void => {
+    for (const controller of controllers.values()) controller.update(controller.task);
+  };
+  const files = { isLocalPath: (path: string) => engine.isLocalPath?.(path) ?? true };
+
   const session = createSession({
     ...options,
     logger,
+    lease,
     onChange: (change) => void accept(change),
+    // The lease ran out while it was told, or after: nothing more would come of itself.
+    isOutdated: () => isTold && !isUpToDate && lease.stage() === 'held',
     onSession: () => {
+      isTold = false;
       for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);
       soon();
     },
@@ -202,6 +230,7 @@ export function startAgent(options: AgentOptions): Agent {
         engine,
         clock,
         logger,
+        describe: options.describe,
         starting,
         assignments: () => assignments,
         prepareNetworks: async (wanted) => {
@@ -219,6 +248,9 @@ export function startAgent(options: AgentOptions): Agent {
           });
         },
         detachResolver: (containerId) => options.resolver.detach(containerId),
+        isFenced: (wanted) => isFenced(wanted, files),
+        fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
+        mayStart: () => isUpToDate && lease.mayStart(),
         report: (taskId, next) => {
           const say = (): void => {
             pending.set(taskId, next);
@@ -281,6 +313,7 @@ export function startAgent(options: AgentOptions): Agent {
   /** Takes over one message: names first, then ports, then the tasks that need both. */
   const accept = async (change: AssignmentChange): Promise<void> => {
     const before = assignments;
+    const lapsesBefore = lapses;
     assignments = applyChange(before, change);
     if (assignments.endpoints !== before.endpoints) nameEndpoints();
     // Said once at least, also when there are none: rules of an earlier life go then.
@@ -304,7 +337,14 @@ export function startAgent(options: AgentOptions): Agent {
       if (controller === undefined) startController(task, firstStatus(task, clock.now()));
       else if (controller.task !== task) controller.update(task);
     }
-    if (change.kind === 'complete') await collectStrangers();
+    if (change.kind === 'complete') {
+      isTold = true;
+      if (!isUpToDate && lapses === lapsesBefore) {
+        isUpToDate = lease.stage() !== 'over';
+        wakeAll();
+      }
+      await collectStrangers();
+    }
     await removePending();
     soon();
   };
@@ -375,7 +415,9 @@ export function startAgent(options: AgentOptions): Agent {
   return {
     async close() {
       save();
+      await session.goodbye();
       life.abort(new Error('the agent ends'));
+      lease.close();
       for (const controller of controllers.values()) controller.close();
       stopFlush();
       bridges.close();

@@ -9,7 +9,7 @@ import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { SessionRequest } from '../../proto/types/index.ts';
 
 /** A manager that says nothing for so long is not waited for: another one is tried. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 3_000;
 
 export interface ManagersOptions {
   readonly identity: () => LiveIdentity;

@@ -1,6 +1,7 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import { ExitCode } from '../../terminal/program.ts';
 import type { Context } from '../context.ts';
+import { readIndex } from '../containers/choose.ts';
 import { environmentWords } from '../containers/environment.ts';
 import { ProjectView } from '../project/view.ts';
 import { demandService, readExisting } from '../project/existing.ts';
@@ -63,15 +64,18 @@ export async function exec(
 }
 
 /** The running container with that number; without one the first that runs. @throws CONTAINER_NOT_RUNNING, INVALID_INPUT */
-export function chooseTask(tasks: readonly Task[], service: string, index: string | undefined): Task {
-  if (index !== undefined && !/^[1-9]\d*$/.test(index)) {
-    throw new TsswarmError('INVALID_INPUT', `using --index "${index}": expected a number from 1`);
-  }
-  const candidates = index === undefined ? tasks : tasks.filter(({ slot }) => slot === Number(index));
+export function chooseTask(
+  tasks: readonly Task[],
+  service: string,
+  index: string | undefined,
+  action = 'executing in',
+): Task {
+  const slot = readIndex(index);
+  const candidates = slot === undefined ? tasks : tasks.filter((task) => task.slot === slot);
   const running = candidates.find(({ status }) => status.state === 'running');
   if (running !== undefined) return running;
   const which = index === undefined ? `service "${service}"` : `container ${index} of service "${service}"`;
-  throw new TsswarmError('CONTAINER_NOT_RUNNING', `executing in ${which}: it is not running`, {
+  throw new TsswarmError('CONTAINER_NOT_RUNNING', `${action} ${which}: it is not running`, {
     hint: 'see "tscompose ps -a"',
   });
 }

@@ -50,7 +50,10 @@ export async function ps(context: Context, names: readonly string[], options: Ps
 }
 
 /** What the nodes say of the containers of tasks; of those on a node that cannot be reached nothing is known. */
-async function summariesOf(node: NodeClient, tasks: readonly Task[]): Promise<ReadonlyMap<string, ContainerSummary>> {
+export async function summariesOf(
+  node: NodeClient,
+  tasks: readonly Task[],
+): Promise<ReadonlyMap<string, ContainerSummary>> {
   const taskIds = tasks.filter(({ status }) => status.containerId !== '').map(({ id }) => id);
   if (taskIds.length === 0) return new Map();
   const { containers } = await node.tasks.containers({ taskIds });

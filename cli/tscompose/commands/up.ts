@@ -1,6 +1,7 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ComposeProject } from '../../../compose/index.ts';
 import type { ApplyProjectRequest, ApplyProjectResponse } from '../../../proto/types/index.ts';
+import { authorOf } from '../../local-node/author.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { ExitCode } from '../../terminal/program.ts';
 import { watchInterrupts } from '../../terminal/interrupts.ts';
@@ -51,6 +52,8 @@ export interface UpOptions extends ImageOptions {
   readonly timestamps?: boolean;
   readonly dryRun?: boolean;
   readonly yes?: boolean;
+  /** Return when the managers have it: do not wait for containers. */
+  readonly unwatched?: boolean;
 }
 
 /** Brings a project up. */
@@ -84,6 +87,7 @@ export async function up(context: Context, names: readonly string[], options: Up
       onlyServices: names.length === 0 && options.deps ? [] : [...services.keys()],
       noRecreate: !options.recreate,
       noStart: !options.start,
+      author: authorOf(context.command ?? 'tscompose up'),
     };
     if (options.dryRun === true) {
       const answer = await node.control.applyProject(request);
@@ -118,6 +122,7 @@ async function bringUp(
   const answer = await node.control.applyProject(request);
   for (const warning of answer.warnings) context.warn(warning);
   warnOfOrphans(context, project.name, answer);
+  if (options.unwatched === true) return;
   const goal: UpGoal = options.wait === true ? 'healthy' : attached ? 'created' : 'started';
   const plan = { ...planOf([...services.keys()], goal, answer, before), updatesBefore };
   const interrupts = watchInterrupts();
@@ -160,7 +165,8 @@ async function bringUp(
 const wantsAbort = (options: UpOptions): boolean =>
   options.abortOnContainerExit === true || options.exitCodeFrom !== undefined;
 
-function planOf(
+/** What is waited for after a change of a project. */
+export function planOf(
   services: readonly string[],
   goal: UpGoal,
   answer: ApplyProjectResponse,

@@ -25,6 +25,8 @@ export interface UpPlan {
   readonly before: ReadonlyMap<string, Task>;
   /** The newest update of each service as it was before, by service id. */
   readonly updatesBefore?: ReadonlyMap<string, UpdateStatus>;
+  /** Services go back to an earlier version, as asked for. */
+  readonly rollback?: boolean;
   /** The view shows what was asked for: until then it tells of the time before. */
   readonly caughtUp: (view: ProjectView) => boolean;
 }
@@ -144,6 +146,8 @@ function judgeSlot(
     const code = status.exitCode ?? 0;
     const asked = service.restartCount > task.restartCount || status.state === 'shutdown';
     if (asked || status.state === 'orphaned') return going('Starting');
+    if (status.message.startsWith('post_start hook') && !plan.before.has(task.id))
+      return failed('Error', status.message);
     if (plan.goal === 'healthy' && !willRestart(task) && code !== 0) {
       return failed(`Exited (${code})`, endReason(task));
     }

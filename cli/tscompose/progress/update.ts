@@ -37,16 +37,17 @@ export function judgeUpdate(service: Service, plan: UpPlan): ShownUpdate | undef
   const over = status.state !== 'updating' && status.state !== 'rollback_started';
   if (isOld && over) return undefined;
   const [word, phase] = SHOWN[status.state];
+  const isAsked = plan.rollback === true;
   const isPlain = status.total <= 1 && (status.state === 'updating' || status.state === 'completed');
   const row: ProgressRow = {
     key: `service ${composeName}`,
     label: `Service ${composeName}`,
     status: word,
-    phase,
-    detail: over ? '' : status.message.replace(/^update in progress/, '').replace(/^[;\s]+/, ''),
+    phase: isAsked && status.state === 'rollback_completed' ? 'done' : phase,
+    detail: over ? '' : status.message.replace(/^(update in progress|rolling back)/, '').replace(/^[:;\s]+/, ''),
     quiet: phase === 'working',
   };
-  const isGood = status.state === 'completed' && status.failed.length === 0;
+  const isGood = status.state === (isAsked ? 'rollback_completed' : 'completed') && status.failed.length === 0;
   return {
     ...(isPlain ? {} : { row }),
     over,

@@ -19,8 +19,16 @@ export interface ProjectWatch {
   close(): void;
 }
 
-/** Watches a project by name; it need not exist yet. Resolves when the view is complete. */
-export async function watchProject(control: NodeClient['control'], project: string): Promise<ProjectWatch> {
+/**
+ * Watches a project by name; it need not exist yet. Resolves when the view is complete.
+ * @param serviceId only this service and its tasks, whatever project it is of
+ */
+export async function watchProject(
+  control: NodeClient['control'],
+  project: string,
+  serviceId?: string,
+): Promise<ProjectWatch> {
+  const request = { project, ...(serviceId === undefined ? {} : { serviceId }) };
   const view = new ProjectView();
   const end = new AbortController();
   const listeners = new Set<() => void>();
@@ -33,7 +41,7 @@ export async function watchProject(control: NodeClient['control'], project: stri
     let lostAt: number | undefined;
     while (!end.signal.aborted) {
       try {
-        for await (const event of control.watchProject({ project }, end.signal)) {
+        for await (const event of control.watchProject(request, end.signal)) {
           lostAt = undefined;
           view.take(event);
           first.resolve();

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { DuplexCall } from '../../../proto/rpc/client.ts';
 import type { ProcessInput, ProcessOutput } from '../../../proto/types/index.ts';
+import { DetachWatch } from './detach-keys.ts';
 
 export interface SessionOptions {
   readonly call: DuplexCall<ProcessInput, ProcessOutput>;
@@ -16,6 +17,12 @@ export interface SessionOptions {
    * Its error ends the session. Absent: it runs already.
    */
   readonly started?: Promise<unknown>;
+  /** Typed at a terminal they leave the process alone. Absent: nothing does. */
+  readonly detachKeys?: Uint8Array;
+  /** The end of our input is not the process's. */
+  readonly keepStdinOpen?: boolean;
+  /** false: signals end us, not the process. */
+  readonly forwardsSignals?: boolean;
 }
 
 const FORWARDED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -36,7 +43,9 @@ export async function runSession(options: SessionOptions): Promise<number> {
   send(options.first);
   if (raw) makeRaw();
   if (tty) stdout.on('resize', onResize);
-  const forwardSignals = (): void => FORWARDED_SIGNALS.forEach((name) => void process.on(name, onSignal));
+  const forwardSignals = (): void => {
+    if (options.forwardsSignals !== false) FORWARDED_SIGNALS.forEach((name) => void process.on(name, onSignal));
+  };
   let ended = false;
   const failed = Promise.withResolvers<never>();
   failed.promise.catch(() => undefined);
@@ -46,17 +55,20 @@ export async function runSession(options: SessionOptions): Promise<number> {
       () => ended || forwardSignals(),
       (error: unknown) => failed.reject(error),
     );
-  const input = interactive ? sendInput(call) : undefined;
-  if (!interactive) send({ closeStdin: true });
+  const detached = Promise.withResolvers<number>();
+  const input = interactive ? sendInput(options, () => detached.resolve(0)) : undefined;
+  if (!interactive && options.keepStdinOpen !== true) send({ closeStdin: true });
   try {
-    return await Promise.race([relayOutput(call.output), failed.promise]);
+    return await Promise.race([relayOutput(call.output), failed.promise, detached.promise]);
   } finally {
     ended = true;
     input?.stop();
     if (raw) stdin.setRawMode(false);
     stdout.removeListener('resize', onResize);
     for (const name of FORWARDED_SIGNALS) process.removeListener(name, onSignal);
-    call.end();
+    // An end would be the process's; a caller that only leaves says none.
+    if (options.keepStdinOpen === true) call.cancel();
+    else call.end();
   }
 }
 
@@ -86,15 +98,18 @@ export function terminalSize(): { readonly columns: number; readonly rows: numbe
 }
 
 /** Sends standard input as the process takes it, then its end. */
-function sendInput(call: DuplexCall<ProcessInput, ProcessOutput>): { stop(): void } {
+function sendInput({ call, tty, detachKeys, keepStdinOpen }: SessionOptions, detach: () => void): { stop(): void } {
   const { stdin } = process;
+  const keys = new DetachWatch(tty && detachKeys !== undefined ? detachKeys : new Uint8Array());
   let stopped = false;
   const pump = async (): Promise<void> => {
     for await (const chunk of stdin) {
       if (stopped) return;
-      await call.send({ stdin: chunk as Buffer });
+      const { send, detached } = keys.take(chunk as Buffer);
+      if (send.length > 0) await call.send({ stdin: send });
+      if (detached) return detach();
     }
-    if (!stopped) await call.send({ closeStdin: true });
+    if (!stopped && keepStdinOpen !== true) await call.send({ closeStdin: true });
   };
   pump().catch(() => undefined);
   return {

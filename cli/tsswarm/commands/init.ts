@@ -4,6 +4,7 @@ import { demandNoOwnState } from '../../../manager/cluster/own-state.ts';
 import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
+import { genericResources } from '../../local-node/generic-resources.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
@@ -21,6 +22,7 @@ export interface StartNodeOptions {
   readonly cgroupParent?: string;
   readonly addressPool?: readonly string[];
   readonly engineLabel?: readonly string[];
+  readonly genericResource?: readonly string[];
   readonly logLevel?: string;
   readonly advertiseAddr?: string;
   readonly listenAddr?: string;
@@ -210,12 +212,15 @@ function refuseForMember(options: InitOptions): void {
   );
 }
 
-/** The daemon's flags for what `init` was given. */
+/** The daemon's flags for what `init` was given. @throws INVALID_INPUT */
 export function daemonFlags(options: StartNodeOptions): readonly string[] {
   const flags: string[] = [];
   if (options.cgroupParent !== undefined) flags.push('--cgroup-parent', options.cgroupParent);
   if (options.nodeName !== undefined) flags.push('--node-name', options.nodeName);
   for (const label of options.engineLabel ?? []) flags.push('--engine-label', label);
+  const resources = options.genericResource ?? [];
+  if (resources.length > 0) genericResources(resources);
+  for (const resource of resources) flags.push('--generic-resource', resource);
   for (const pool of options.addressPool ?? []) flags.push('--address-pool', pool);
   if (options.listenAddr !== undefined) flags.push('--listen-addr', options.listenAddr);
   if (options.advertiseAddr !== undefined) flags.push('--advertise-addr', options.advertiseAddr);

@@ -56,25 +56,29 @@ export function nodeTasks(
 /**
  * As `docker node ps`: the tasks of a slot below each other, the newest first.
  * @param now wall time, ms
+ * @param nameOf what a task is called
  */
 export function renderNodeTasks(
   tasks: readonly Task[],
   nodes: readonly Node[],
   now: number,
   { quiet, format, trunc, resolve }: NodeTasksOptions,
+  nameOf: (task: Task) => string = (task) => task.name,
 ): string {
   const hostnames = new Map(nodes.map(({ id, description }) => [id as string, description.hostname]));
-  const sorted = [...tasks].sort((a, b) => byName(a.name, b.name) || b.meta.createdAt - a.meta.createdAt);
+  const sorted = [...tasks].sort((a, b) => byName(nameOf(a), nameOf(b)) || b.meta.createdAt - a.meta.createdAt);
   const idOfTask = (id: string): string => (trunc ? id.slice(0, ID_COLUMNS) : id);
   if (quiet === true && format === undefined) return sorted.map(({ id }) => `${idOfTask(id)}\n`).join('');
   const table = format === undefined || format.startsWith('table');
   const rows = sorted.map((task, index) => {
     const { status, nodeId } = task;
-    const isOlder = sorted[index - 1]?.name === task.name && sorted[index - 1]?.serviceId === task.serviceId;
+    const name = nameOf(task);
+    const above = sorted[index - 1];
+    const isOlder = above !== undefined && nameOf(above) === name && above.serviceId === task.serviceId;
     const error = trunc ? cutTo(status.error, ERROR_COLUMNS) : status.error;
     return {
       ID: idOfTask(task.id),
-      Name: table && isOlder ? ` \\_ ${task.name}` : task.name,
+      Name: table && isOlder ? ` \\_ ${name}` : name,
       Image: task.spec.container.image,
       Node: resolve ? (hostnames.get(nodeId) ?? nodeId) : nodeId,
       DesiredState: capital(task.desiredState),

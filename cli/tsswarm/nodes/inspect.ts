@@ -19,7 +19,11 @@ export function inspected(node: Node, manager: ManagerMember | undefined) {
     Description: {
       Hostname: description.hostname,
       Platform: { Architecture: description.platform.architecture, OS: description.platform.os },
-      Resources: { NanoCPUs: description.resources.nanoCpus, MemoryBytes: description.resources.memoryBytes },
+      Resources: {
+        NanoCPUs: description.resources.nanoCpus,
+        MemoryBytes: description.resources.memoryBytes,
+        GenericResources: resourcesOf(node),
+      },
       Engine: {
         EngineVersion: description.engine.version,
         Labels: new Map(Object.entries(description.engine.labels)),
@@ -46,6 +50,18 @@ export function inspected(node: Node, manager: ManagerMember | undefined) {
           },
   };
 }
+
+/** One of the two, as Docker has it. */
+type InspectedResource =
+  | { readonly NamedResourceSpec: { readonly Kind: string; readonly Value: string } }
+  | { readonly DiscreteResourceSpec: { readonly Kind: string; readonly Value: number } };
+
+const resourcesOf = ({ description }: Node): readonly InspectedResource[] =>
+  (description.resources.generic ?? []).flatMap(({ kind, count, names }): readonly InspectedResource[] =>
+    names.length === 0
+      ? [{ DiscreteResourceSpec: { Kind: kind, Value: count } }]
+      : names.map((name) => ({ NamedResourceSpec: { Kind: kind, Value: name } })),
+  );
 
 export type InspectedNode = ReturnType<typeof inspected>;
 
@@ -84,6 +100,11 @@ export function prettyNode({
     'Resources:',
     [' CPUs', String(Description.Resources.NanoCPUs / 1e9)],
     [' Memory', formatMemory(Description.Resources.MemoryBytes)],
+    ...Description.Resources.GenericResources.map((resource) => {
+      const { Kind, Value } =
+        'NamedResourceSpec' in resource ? resource.NamedResourceSpec : resource.DiscreteResourceSpec;
+      return [` ${Kind}`, String(Value)] as const;
+    }),
     ['Engine Version', Description.Engine.EngineVersion],
     ...(Certificate === null
       ? []

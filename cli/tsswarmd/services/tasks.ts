@@ -7,6 +7,7 @@ import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
 import type { AttachStart, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
+import { copyFrom, copyTo, statPath } from './files.ts';
 
 /**
  * Logs, exec and attach of the tasks on this node.
@@ -85,21 +86,13 @@ export function tasksHandlers(
         if (containers.inspect(id)?.state !== 'running') return;
       }
     },
-    statPath: () => answered(noCopies),
-    async *copyFrom() {
-      noCopies();
-    },
-    async *copyTo() {
-      noCopies();
-    },
+    statPath: (request) => statPath(inspection, demand(request.taskId), request),
+    copyFrom: (request, signal) => copyFrom(inspection, () => demand(request.taskId), request, signal),
+    copyTo: (inputs, signal) => copyTo(inspection, demand, inputs, signal),
   };
 }
 
 const SHORTEST_INTERVAL_MS = 100;
-
-function noCopies(): never {
-  throw new TsswarmError('NOT_SUPPORTED', 'copying files: not supported yet');
-}
 
 /** What a function returns or throws, as a promise. */
 async function answered<T>(answer: () => T): Promise<T> {
@@ -163,7 +156,7 @@ async function* relay(
 ): AsyncIterable<ProcessOutput> {
   const leave = (): void => session.close();
   signal.addEventListener('abort', leave, { once: true });
-  void feed(session, inputs).catch(() => undefined);
+  void feed(session, inputs, signal).catch(() => undefined);
   try {
     yield* asMessages(output);
     const { code, oomKilled } = await session.exit;
@@ -187,10 +180,11 @@ async function discard(session: ProcessSession): Promise<void> {
   }
 }
 
-async function feed(session: ProcessSession, inputs: AsyncIterator<ProcessInput>): Promise<void> {
+async function feed(session: ProcessSession, inputs: AsyncIterator<ProcessInput>, gone: AbortSignal): Promise<void> {
   for (;;) {
     const next = await inputs.next();
-    if (next.done === true) return session.closeStdin();
+    // Whoever goes away has not said that this was all.
+    if (next.done === true) return gone.aborted ? undefined : session.closeStdin();
     const { stdin, closeStdin, resize, signal } = next.value;
     if (stdin !== undefined) await session.write(stdin);
     else if (closeStdin === true) session.closeStdin();

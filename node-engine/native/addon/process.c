@@ -1,4 +1,5 @@
-// The end of the process.
+// The end of the process, and the time since the boot.
+#include <time.h>
 #include <unistd.h>
 
 #include "addon.h"
@@ -13,4 +14,14 @@ static napi_value js_exit(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-void export_process(napi_env env, napi_value exports) { export_function(env, exports, "exit", js_exit); }
+// bootTime(): milliseconds of CLOCK_BOOTTIME, which goes on while the machine is suspended.
+static napi_value js_boot_time(napi_env env, napi_callback_info info) {
+  struct timespec now;
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  return make_int(env, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+}
+
+void export_process(napi_env env, napi_value exports) {
+  export_function(env, exports, "exit", js_exit);
+  export_function(env, exports, "bootTime", js_boot_time);
+}

@@ -13,7 +13,7 @@
 
 static const char USAGE[] =
     "usage: tsrun run --bundle DIR --run-dir DIR [--log FILE --log-max-size BYTES --log-max-files N]\n"
-    "                 [--seccomp-bpf FILE] [--stdin] [--no-pivot]\n"
+    "                 [--seccomp-bpf FILE] [--stdin] [--no-pivot] [--lease FILE]\n"
     "       tsrun exec --run-dir DIR --process FILE [--tty] [--seccomp-bpf FILE]\n"
     "       tsrun kill-all --run-dir DIR\n"
     "       tsrun stat ROOT --path PATH [--follow]\n"
@@ -45,7 +45,7 @@ static const char *absolute(const char *path) {
 
 /* Every option of every mode; those of another mode are refused by what the mode leaves unset. */
 struct options {
-  const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process;
+  const char *bundle, *run_dir, *log, *log_max_size, *log_max_files, *seccomp, *process, *lease;
   bool with_stdin, no_pivot, terminal;
   struct archive_options archive;
 };
@@ -63,6 +63,7 @@ static struct options read_options(char **argv) {
                {"--log-max-files", &o.log_max_files, NULL},
                {"--seccomp-bpf", &o.seccomp, NULL},
                {"--process", &o.process, NULL},
+               {"--lease", &o.lease, NULL},
                {"--stdin", NULL, &o.with_stdin},
                {"--no-pivot", NULL, &o.no_pivot},
                {"--tty", NULL, &o.terminal},
@@ -123,7 +124,7 @@ int main(int argc, char **argv) {
   if (!strcmp(mode, "run") && o.bundle && o.run_dir) {
     seal_program(argv, grants_admin(o.bundle, "config.json"));
     struct run_options options = {absolute(o.bundle), o.run_dir, absolute(o.log), absolute(o.seccomp), o.log_max_size ? number(o.log_max_size) : 0,
-                                  o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot};
+                                  o.log_max_files ? (int)number(o.log_max_files) : 1, o.with_stdin, o.no_pivot, absolute(o.lease)};
     return run(&options);
   }
   if (!strcmp(mode, "exec") && o.run_dir && o.process) {

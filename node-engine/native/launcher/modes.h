@@ -8,6 +8,7 @@ struct run_options {
   long long log_max_size;
   int log_max_files;
   bool with_stdin, no_pivot;
+  const char *lease; /* NULL: the container is tied to none */
 };
 int run(const struct run_options *options);
 

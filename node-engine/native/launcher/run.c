@@ -4,6 +4,7 @@
 #include "json.h"
 #include "kernel.h"
 #include "launch.h"
+#include "lease.h"
 #include "mount.h"
 #include "namespaces.h"
 #include "process.h"
@@ -213,6 +214,12 @@ static _Noreturn void run_supervisor(const struct run_options *options, const st
   const struct json *part = json_get(config, "linux");
   log_open(&container.log, options->log, options->log_max_size, options->log_max_files);
   struct streams streams = make_streams(options->with_stdin, json_true(process.json, "terminal"));
+  container.lease = options->lease ? lease_open(options->lease) : -1;
+  if (container.lease >= 0) {
+    if (lease_is_over(container.lease))
+      fail_because(ETIME, "lease", options->lease, "starting the container: the node's lease is over, no manager was heard of in time");
+    container.lease_timer = lease_timer(container.lease);
+  }
   cgroups_made = true;
   cgroup_make(&container.groups);
   cgroup_limit(&container.groups, json_get(part, "resources"));

@@ -50,12 +50,12 @@ struct state state_read(int run_dir) {
   return s;
 }
 
-void exit_write(int run_dir, int code, int signal, bool oom_killed) {
+void exit_write(int run_dir, int code, int signal, bool oom_killed, bool lease_over) {
   char text[256];
   struct timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  snprintf(text, sizeof text, "{\"code\":%d,\"signal\":%d,\"oomKilled\":%s,\"atMs\":%lld}\n", code, signal,
-           oom_killed ? "true" : "false", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+  snprintf(text, sizeof text, "{\"code\":%d,\"signal\":%d,\"oomKilled\":%s,\"leaseOver\":%s,\"atMs\":%lld}\n", code, signal,
+           oom_killed ? "true" : "false", lease_over ? "true" : "false", (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000);
   if (!replace(run_dir, "exit.json", text, true)) warning("the exit status cannot be written: %s", strerror(errno));
 }
 

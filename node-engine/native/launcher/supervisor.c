@@ -1,8 +1,10 @@
 #include "supervisor.h"
 #include "failure.h"
+#include "lease.h"
 #include "state.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
@@ -72,7 +74,7 @@ static _Noreturn void finish(struct supervised *c, int status) {
   if (!cgroup_remove(&c->groups)) warning("the cgroup \"%s\" cannot be removed", c->groups.path);
   while (waitpid(-1, NULL, WNOHANG) > 0) {
   }
-  exit_write(c->run_dir, code, signal, oom);
+  exit_write(c->run_dir, code, signal, oom, c->lease_over);
   /* All is gone before it is announced: who hears of the end may start the container again at once. */
   unlinkat(c->run_dir, "control.sock", 0);
   close(c->listener);
@@ -80,6 +82,19 @@ static _Noreturn void finish(struct supervised *c, int status) {
   close(c->run_dir);
   control_finish(code, oom);
   _exit(0);
+}
+
+/* Kills everything once the lease is over. The end comes as any other: by the death of the main process. */
+static void look_at_lease(struct supervised *c) {
+  uint64_t expirations;
+  while (read(c->lease_timer, &expirations, sizeof expirations) > 0) {
+  }
+  if (lease_is_over(c->lease)) {
+    c->lease_over = true;
+    if (c->pidfd >= 0) kill(c->pid, SIGKILL);
+    cgroup_kill(&c->groups);
+  }
+  lease_watch(c->lease_timer, c->lease);
 }
 
 void supervise_block_signals(void) {
@@ -102,6 +117,7 @@ void supervise(struct supervised *c) {
   if (children < 0 || epoll < 0) _exit(1);
   watch(children, EPOLLIN, EVENT_SIGNAL);
   watch(c->listener, EPOLLIN, EVENT_LISTENER);
+  if (c->lease >= 0) watch(c->lease_timer, EPOLLIN, EVENT_LEASE);
   for (int stream = 0; stream < 2; stream++)
     if (c->output[stream] >= 0) {
       fcntl(c->output[stream], F_SETFL, O_NONBLOCK);
@@ -127,6 +143,8 @@ void supervise(struct supervised *c) {
         if (events[i].events & ~(unsigned)EPOLLOUT) take_output(c, (int)(what - EVENT_STDOUT));
       } else if (what == EVENT_STDIN) {
         control_feed(c);
+      } else if (what == EVENT_LEASE) {
+        look_at_lease(c);
       } else if (what == EVENT_LISTENER) {
         control_accept(c);
       } else {

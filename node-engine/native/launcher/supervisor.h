@@ -14,6 +14,8 @@ struct supervised {
   struct log_file log;
   struct cgroups groups;
   unsigned long oom_before;
+  int lease, lease_timer; /* -1: it is tied to none */
+  bool lease_over;        /* it was killed for that */
 };
 
 /* Serves until the main process has ended and everything of it is gone; then exits. */
@@ -34,6 +36,6 @@ void control_feed(struct supervised *container);
 void control_finish(int code, bool oom_killed);
 
 /* What an epoll event belongs to. */
-enum { EVENT_SIGNAL, EVENT_STDOUT, EVENT_STDERR, EVENT_STDIN, EVENT_LISTENER, EVENT_CLIENT };
+enum { EVENT_SIGNAL, EVENT_STDOUT, EVENT_STDERR, EVENT_STDIN, EVENT_LISTENER, EVENT_LEASE, EVENT_CLIENT };
 void watch(int fd, unsigned events, unsigned what);
 void watch_change(int fd, unsigned events, unsigned what);

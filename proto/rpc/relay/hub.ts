@@ -47,7 +47,12 @@ export function createRelayHub({ clock, random }: { readonly clock: Clock; reado
     const call = new HubCall(nodeId, method, signal);
     const callId = newId<never>(random) as string;
     calls.set(callId, call);
-    const timer = clock.startTimer(BEGIN_MS, () => call.fail(lost(nodeId, 'it does not answer')));
+    const timer = clock.startTimer(BEGIN_MS, () => {
+      // The line is dead: the node may be listening elsewhere by now.
+      line.end.abort(lost(nodeId, 'it does not answer'));
+      if (lines.get(nodeId) === line) lines.delete(nodeId);
+      call.fail(lost(nodeId, 'it does not answer'));
+    });
     void call.begun.then(() => timer.cancel());
     void call.closed.then(() => {
       timer.cancel();

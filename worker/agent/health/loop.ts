@@ -2,11 +2,9 @@ import { messageOf } from '../../../base/errors.ts';
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import type { ContainerId, Containers, ResolvedHealthCheck } from '../../../node-engine/types.ts';
+import { collectOutput } from '../output.ts';
 import type { Health, ProbeResult } from './health.ts';
 import { afterProbe, initialHealth, nextProbeDelayMs } from './health.ts';
-
-/** Bytes of a probe's output that are kept, as Docker keeps 4096. */
-const KEPT_OUTPUT_BYTES = 4096;
 
 /** The engine as health checking sees it. */
 export type ProbeTarget = Pick<Containers, 'exec'>;
@@ -59,7 +57,7 @@ async function probe(
       privileged: false,
     });
     try {
-      const output = collect(session.output);
+      const output = collectOutput(session.output);
       const ended = session.exit.then(async ({ code }) => ({ code, output: await output }));
       const tooLong = sleep(clock, check.timeoutMs, AbortSignal.any([done.signal, signal])).then(() => undefined);
       const result = await Promise.race([ended, tooLong]);
@@ -80,14 +78,4 @@ async function probe(
   } finally {
     done.abort(new Error('probed'));
   }
-}
-
-async function collect(output: AsyncIterable<{ readonly data: Uint8Array }>): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const { data } of output) {
-    if (size < KEPT_OUTPUT_BYTES) parts.push(data.subarray(0, KEPT_OUTPUT_BYTES - size));
-    size += data.length;
-  }
-  return Buffer.concat(parts).toString('utf8').trim();
 }

@@ -7,10 +7,15 @@ import { messageOf } from '../../../base/errors.ts';
 import { jitter } from '../../../base/random.ts';
 import type { ServiceClient } from '../../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../../proto/rpc/services.ts';
+import type { LeaseKeeper } from '../lease/loop.ts';
 import type { AssignmentChange, NodeDescription, TaskStatusUpdate } from '../../../proto/types/index.ts';
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 2000;
+/** How much longer than a period a manager may take to answer a heartbeat. */
+const ANSWER_MS = 500;
+/** How long the managers are waited for at the end. */
+const GOODBYE_MS = 500;
 
 /** What the agent has to say beside task states. */
 export interface Report {
@@ -26,8 +31,12 @@ export interface SessionOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Each answer of a manager renews it. */
+  readonly lease: Pick<LeaseKeeper, 'now' | 'claim' | 'renew'>;
   /** A message of the assignments stream. */
   readonly onChange: (change: AssignmentChange) => void;
+  /** What was assigned in this session may have been given to another node since: only a new session tells. */
+  readonly isOutdated: () => boolean;
   /** A session has begun: everything that was said before must be said again. */
   readonly onSession: () => void;
 }
@@ -38,6 +47,8 @@ export interface Session {
   send(report: Report): Promise<void>;
   /** Says that everything up to and with the message of that number is true here. @throws UNAVAILABLE when there is no session */
   acknowledge(sequence: number): Promise<void>;
+  /** Says that nothing will be heard of this node for now; that nobody hears it is no failure. */
+  goodbye(): Promise<void>;
   /** Runs until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -54,6 +65,21 @@ export function createSession(options: SessionOptions): Session {
     async acknowledge(sequence) {
       if (current === undefined) return Promise.reject(new Error('no session with a manager'));
       await dispatcher.acknowledge({ sessionId: current, nodeId, sequence });
+    },
+    async goodbye() {
+      if (current === undefined) return;
+      const sessionId = current;
+      const enough = new AbortController();
+      const late = sleep(clock, GOODBYE_MS, enough.signal).catch(() => undefined);
+      const say = async (): Promise<void> => {
+        try {
+          await dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(options.lease), goodbye: true }, enough.signal);
+        } catch (error) {
+          logger.debug('no goodbye', { reason: messageOf(error) });
+        }
+      };
+      await Promise.race([say(), late]);
+      enough.abort(new Error('enough'));
     },
     async run(signal) {
       for (let failures = 0; !signal.aborted; failures++) {
@@ -76,16 +102,18 @@ export function createSession(options: SessionOptions): Session {
 
 /** One session, from its first message to its end; heartbeat and assignments live and die with it. */
 async function once(options: SessionOptions, outer: AbortSignal, opened: (id: string) => void): Promise<void> {
-  const { dispatcher, nodeId, describe, clock, logger } = options;
+  const { dispatcher, nodeId, describe, clock, logger, lease } = options;
+  const sentAt = lease.now();
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
   const stream = dispatcher
-    .session({ nodeId, description: describe(), acknowledges: true }, signal)
+    .session({ nodeId, description: describe(), acknowledges: true, ...claimOf(lease) }, signal)
     [Symbol.asyncIterator]();
   try {
     const first = await stream.next();
     if (first.done === true) throw new Error('the manager ended the session at once');
     const { sessionId, heartbeatMs } = first.value;
+    lease.renew(sentAt, first.value.leaseMs);
     opened(sessionId);
     options.onSession();
     logger.info('session with the manager', { sessionId });
@@ -114,9 +142,30 @@ async function receive(options: SessionOptions, sessionId: string, signal: Abort
 }
 
 async function beat(options: SessionOptions, sessionId: string, firstMs: number, clock: Clock, signal: AbortSignal) {
+  const { dispatcher, nodeId, lease } = options;
   let everyMs = firstMs;
   for (;;) {
     await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
-    everyMs = (await options.dispatcher.heartbeat({ sessionId, nodeId: options.nodeId }, signal)).heartbeatMs;
+    const sentAt = lease.now();
+    const answered = new AbortController();
+    const late = sleep(clock, everyMs + ANSWER_MS, AbortSignal.any([signal, answered.signal])).then(() => {
+      // A machine that is switched off does not say so: another manager may still be told in time.
+      throw new Error(`a heartbeat was not answered within ${everyMs + ANSWER_MS} ms`);
+    });
+    late.catch(() => undefined);
+    try {
+      const answer = await Promise.race([dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(lease) }, signal), late]);
+      everyMs = answer.heartbeatMs;
+      lease.renew(sentAt, answer.leaseMs);
+      if (options.isOutdated()) throw new Error('the lease had run out: the managers are asked for everything again');
+    } finally {
+      answered.abort(new Error('answered'));
+    }
   }
+}
+
+/** What this node says of its lease. */
+function claimOf(lease: Pick<LeaseKeeper, 'claim'>): { readonly leaseMs?: number } {
+  const leaseMs = lease.claim();
+  return leaseMs === undefined ? {} : { leaseMs };
 }

@@ -1,7 +1,16 @@
 import { TsswarmError } from '../../../base/errors.ts';
+import { TemplateFault, expandText } from '../../../base/template/index.ts';
+import type { TaskContext } from '../../../base/template/index.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { ContainerCreate, FileContent, SandboxInterface } from '../../../node-engine/types.ts';
-import type { FileReference, Task } from '../../../proto/types/index.ts';
+import type {
+  ContainerSpec,
+  FileReference,
+  GenericResource,
+  NodeDescription,
+  SecretSpec,
+  Task,
+} from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
 
@@ -11,28 +20,50 @@ export const TASK_ID_LABEL = 'com.docker.swarm.task.id';
 /**
  * What the engine is asked to make for a task.
  * @param adopt the stopped container of the task's predecessor, when this node has it; '' otherwise
- * @throws NOT_FOUND when a network, secret or config of the task has not been assigned
+ * @param node what this node is
+ * @param fenced it does not outlive the node's lease
+ * @throws NOT_FOUND when a network, secret or config of the task has not been assigned, INVALID_INPUT for a template that cannot be
+ *   expanded
  */
 export function containerRequest(
   task: Task,
   imageId: string,
   assignments: Assignments,
   adopt: ContainerId | '',
+  node: NodeDescription,
+  fenced: boolean,
 ): ContainerCreate {
   const { spec } = task;
+  const expand = expander(task, assignments, node);
   return {
     id: containerIdOf(task.id as TaskId),
     name: task.name,
-    spec: spec.container,
+    spec: withResources(spec.container, task.generic ?? []),
     imageId,
     limits: spec.limits,
     log: spec.log,
     sandbox: { mode: spec.networkMode, interfaces: interfaces(task, assignments) },
-    secrets: files(spec.container.secrets, assignments.secrets, 'secret'),
-    configs: files(spec.container.configs, assignments.configs, 'config'),
+    secrets: files(spec.container.secrets, assignments.secrets, 'secret', expand),
+    configs: files(spec.container.configs, assignments.configs, 'config', expand),
     labels: { [TASK_ID_LABEL]: task.id },
     adopt,
+    ...(fenced ? { fenced } : {}),
   };
+}
+
+/**
+ * What was set aside for the task, told to its processes as Docker does: DOCKER_RESOURCE_<KIND>, the names or the number. Names that
+ * are devices of the node are devices of the container.
+ */
+function withResources(container: ContainerSpec, generic: readonly GenericResource[]): ContainerSpec {
+  if (generic.length === 0) return container;
+  const env = generic.map(({ kind, count, names }) => {
+    const value = names.length === 0 ? String(count) : names.join(',');
+    return `DOCKER_RESOURCE_${kind.toUpperCase()}=${value}`;
+  });
+  const paths = generic.flatMap(({ names }) => names).filter((name) => name.startsWith('/dev/'));
+  const devices = paths.map((path) => ({ source: path, target: path, permissions: 'rwm' }));
+  return { ...container, env: [...container.env, ...env], devices: [...container.devices, ...devices] };
 }
 
 function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
@@ -50,18 +81,66 @@ function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
   });
 }
 
+type Files = ReadonlyMap<string, { readonly spec: SecretSpec }>;
+
+/**
+ * Fills the template of a secret or config for a task: with what all templates know, and `secret`, `config` and `env`, which look for
+ * what this task has (swarmkit, template/context.go).
+ */
+function expander(
+  task: Task,
+  assignments: Assignments,
+  { hostname, platform }: NodeDescription,
+): (spec: SecretSpec, kind: string) => Uint8Array {
+  const { env, secrets, configs } = task.spec.container;
+  const contentOf = (kind: string, references: readonly FileReference[], objects: Files, base: string) => {
+    return (name: unknown): string => {
+      const target = String(name);
+      const found = references.find((one) => one.target === target || one.target === base + target);
+      const spec = [...objects.values()].find((object) => object.spec.name === found?.name)?.spec;
+      if (spec === undefined) throw new Error(`the container has no ${kind} at "${target}"`);
+      return Buffer.from(spec.data).toString('utf8');
+    };
+  };
+  const isNumbered = task.slot > 0 && task.boundNode === undefined;
+  const context: TaskContext = {
+    service: { id: task.serviceId, name: task.service?.name ?? '', labels: task.service?.labels ?? {} },
+    node: { id: task.nodeId, hostname, os: platform.os, architecture: platform.architecture },
+    task: { id: task.id, name: task.name, slot: isNumbered ? String(task.slot) : task.nodeId },
+  };
+  const functions = {
+    secret: contentOf('secret', secrets, assignments.secrets, '/run/secrets/'),
+    config: contentOf('config', configs, assignments.configs, '/'),
+    env: (name: unknown): string => {
+      const prefix = `${String(name)}=`;
+      return env.find((pair) => pair.startsWith(prefix))?.slice(prefix.length) ?? '';
+    },
+  };
+  return ({ name, data }, kind) => {
+    const text = Buffer.from(data).toString('utf8');
+    try {
+      return Buffer.from(expandText(text, context, functions));
+    } catch (error) {
+      if (!(error instanceof TemplateFault)) throw error;
+      const line = text.slice(0, error.offset).split('\n').length;
+      throw new TsswarmError('INVALID_INPUT', `expanding ${kind} "${name}", line ${line}: ${error.message}`);
+    }
+  };
+}
+
 function files(
   references: readonly FileReference[],
-  objects: ReadonlyMap<string, { readonly spec: { readonly name: string; readonly data: Uint8Array } }>,
-  kind: string,
+  objects: Files,
+  kind: 'secret' | 'config',
+  expand: (spec: SecretSpec, kind: string) => Uint8Array,
 ): FileContent[] {
   if (references.length === 0) return [];
-  const byName = new Map([...objects.values()].map((object) => [object.spec.name, object.spec.data]));
+  const byName = new Map([...objects.values()].map(({ spec }) => [spec.name, spec]));
   return references.map(({ name, target, uid, gid, mode }) => {
-    const data = byName.get(name);
-    if (data === undefined) {
+    const spec = byName.get(name);
+    if (spec === undefined) {
       throw new TsswarmError('NOT_FOUND', `giving ${kind} "${name}" to the container: the manager did not send it`);
     }
-    return { target, uid, gid, mode, data };
+    return { target, uid, gid, mode, data: spec.templateDriver === undefined ? spec.data : expand(spec, kind) };
   });
 }

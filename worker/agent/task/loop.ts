@@ -5,13 +5,14 @@ import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { ContainerInfo, Engine } from '../../../node-engine/types.ts';
-import type { Task, TaskStatus } from '../../../proto/types/index.ts';
+import type { NodeDescription, Task, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
 import { watchHealth } from '../health/loop.ts';
+import { runHooks } from '../hooks/loop.ts';
 import { containerRequest } from './container-request.ts';
 import type { Step, StepArguments, StepName } from './step.ts';
-import { isFinal, nextStep } from './step.ts';
+import { isFinal, nextStep, reached } from './step.ts';
 
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
@@ -23,6 +24,8 @@ export interface TaskSurroundings {
   readonly engine: Pick<Engine, 'containers' | 'images'>;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What this node is. */
+  readonly describe: () => NodeDescription;
   /** Bounds how many containers are made or started at the same moment. */
   readonly starting: Semaphore;
   readonly assignments: () => Assignments;
@@ -33,6 +36,12 @@ export interface TaskSurroundings {
   /** The sandbox exists: names can be resolved from now on. */
   readonly attachResolver: (task: Task, id: ContainerId) => Promise<void>;
   readonly detachResolver: (id: ContainerId) => Promise<void>;
+  /** It does not outlive the lease of the node. */
+  readonly isFenced: (task: Task) => boolean;
+  /** Absent: what is fenced may run. Else how long it may take to end, ms. */
+  readonly fencedMs: () => number | undefined;
+  /** Whether what is fenced may be started. */
+  readonly mayStart: () => boolean;
   /** Says a status to the manager. */
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
@@ -67,7 +76,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let task = first;
   let status = firstStatus;
   let imageId: string | undefined;
-  let givenUp = false;
+  let givenUp = '';
+  let hooked = false;
+  /** Hooks that run now. */
+  let hooks: AbortController | undefined;
+  const isFenced = around.isFenced(first);
+  let wasFenced = false;
   let wake: () => void = () => undefined;
   let timer: Timer | undefined;
   let watched: ContainerInfo['startedAt'] | undefined;
@@ -93,7 +107,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     monitor?.abort(new Error('started again'));
     const mine = (monitor = new AbortController());
     const signal = AbortSignal.any([life.signal, mine.signal]);
-    givenUp = false;
+    givenUp = '';
+    hooked = false;
     void engine.containers.wait(id, signal).then(
       () => {
         mine.abort(new Error('ended'));
@@ -112,7 +127,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       }
       // With a restart policy an unhealthy container is replaced, as Swarm does; without one it is only shown, as Compose does.
       if (health.state === 'unhealthy' && task.spec.restart.condition !== 'none') {
-        givenUp = true;
+        givenUp = 'unhealthy';
         wake();
       }
     });
@@ -123,7 +138,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       if (isFinal(state)) await leaveNetworks();
       const container = engine.containers.inspect(id);
       const exit = container?.exit;
-      const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status) : '';
+      const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status, givenUp) : '';
       say({
         state,
         message,
@@ -158,29 +173,43 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         const before = task.predecessor === '' ? undefined : engine.containers.inspect(containerIdOf(task.predecessor));
         const adopt = before !== undefined && before.state !== 'running' ? before.id : '';
         if (adopt !== '') await around.detachResolver(adopt);
-        await engine.containers.create(containerRequest(task, step.imageId, around.assignments(), adopt), life.signal);
+        const assignments = around.assignments();
+        await engine.containers.create(
+          containerRequest(task, step.imageId, assignments, adopt, around.describe(), isFenced),
+          life.signal,
+        );
         say({ containerId: id });
       }),
     start: () => around.starting.use(() => begin()),
+    postStart: () => afterStart(),
     async restart({ graceMs }) {
       monitor?.abort(new Error('restarting'));
       if (engine.containers.inspect(id)?.state === 'running') {
         await leave();
-        await engine.containers.stop(id, { graceMs });
+        await engine.containers.stop(id, { graceMs: await beforeStop(graceMs) });
       }
       await around.starting.use(() => begin());
+      await afterStart();
       say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
     },
     async stop({ graceMs }) {
-      if (!givenUp) monitor?.abort(new Error('stopping'));
+      if (givenUp === '') monitor?.abort(new Error('stopping'));
       await leave();
       stopping = { since: clock.monotonic(), hurry: undefined };
       try {
-        await engine.containers.stop(id, { graceMs });
+        await engine.containers.stop(id, { graceMs: await beforeStop(graceMs) });
       } finally {
         stopping.hurry?.cancel();
         stopping = undefined;
       }
+      around.runningChanged();
+    },
+    async fence({ graceMs }) {
+      // No hooks: there is no time for them, and its supervisor kills it when there is none left.
+      monitor?.abort(new Error('fenced'));
+      wasFenced = true;
+      logger.warn('stopped with the lease of the node', { graceMs });
+      await engine.containers.stop(id, { graceMs });
       around.runningChanged();
     },
     async remove() {
@@ -207,6 +236,47 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     await around.withdraw(task);
   };
 
+  /** The hooks of a container that has just been started. One that fails gives it up, as Compose does. */
+  const afterStart = async (): Promise<void> => {
+    const wanted = task.spec.container.postStart ?? [];
+    const began = watched;
+    if (wanted.length > 0) {
+      const mine = (hooks = new AbortController());
+      if (!reached(status, 'running')) say({ message: 'running post_start hooks' });
+      const signal = AbortSignal.any([life.signal, mine.signal]);
+      const failure = await runHooks(engine.containers, id, 'post_start', wanted, signal);
+      hooks = undefined;
+      // A container that has ended by itself says more with its exit code than a hook that ended with it.
+      const lives = watched === began && engine.containers.inspect(id)?.state === 'running';
+      if (failure !== '' && lives && !mine.signal.aborted && !life.signal.aborted) givenUp = failure;
+      if (failure !== '') return;
+    }
+    hooked = watched === began;
+  };
+
+  /**
+   * The hooks of a container that is about to be stopped; they fail without consequences.
+   * @returns what is left of the grace, ms
+   */
+  const beforeStop = async (graceMs: number): Promise<number> => {
+    const wanted = task.spec.container.preStop ?? [];
+    const neverRan = !reached(status, 'running');
+    if (wanted.length === 0 || neverRan || graceMs <= 0) return graceMs;
+    const began = clock.monotonic();
+    const mine = (hooks = new AbortController());
+    const timer = clock.startTimer(graceMs, () => mine.abort(new Error('the stop grace period is over')));
+    const signal = AbortSignal.any([life.signal, mine.signal]);
+    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, signal);
+    timer.cancel();
+    hooks = undefined;
+    life.signal.throwIfAborted();
+    if (failure !== '') {
+      logger.warn('hook failed', { reason: failure });
+      say({ message: failure });
+    }
+    return Math.max(0, graceMs - (clock.monotonic() - began));
+  };
+
   const begin = async (): Promise<void> => {
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
@@ -225,12 +295,18 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       around.runningChanged();
     }
     while (!life.signal.aborted) {
+      const container = engine.containers.inspect(id);
+      const fencedMs = isFenced ? around.fencedMs() : undefined;
       const step = nextStep({
         task,
         status,
-        container: engine.containers.inspect(id),
+        container,
         imageId,
+        hooked,
         givenUp,
+        mayStart: !isFenced || around.mayStart(),
+        wasFenced: wasFenced || container?.exit?.leaseOver === true,
+        ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
       });
       try {
@@ -248,9 +324,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   const failed = async (step: Step, error: unknown): Promise<void> => {
     const reason = messageOf(error);
     logger.warn('step failed', { action: step.action, reason });
-    const mustHappen = step.action === 'stop' || step.action === 'remove' || step.action === 'report';
+    const mustHappen =
+      step.action === 'fence' || step.action === 'stop' || step.action === 'remove' || step.action === 'report';
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
+    // The lease ran out while it was being started: it waits for the next one.
+    if (isFenced && !mustHappen && !around.mayStart()) return;
     if (!mustHappen && !mayPass) {
       if (isFinal(status.state)) return;
       await leaveNetworks().catch((cause: unknown) => logger.warn('networks', { reason: messageOf(cause) }));
@@ -266,6 +345,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     update(next) {
       const shortened = next.graceOverrideMs >= 0 && next.graceOverrideMs !== task.graceOverrideMs;
       task = next;
+      // Hooks of a container that shall not run any more are not waited for; those before a stop have their own end.
+      if (stopping === undefined && isUnwanted(next)) hooks?.abort(new Error('the container is being stopped'));
       if (shortened && stopping !== undefined) {
         // A second Ctrl-C, `stop -t`: a stop that waits for its grace to pass does not wait longer than is wanted now.
         stopping.hurry?.cancel();
@@ -298,13 +379,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   };
 }
 
+const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
+
 /** One line on why a task is over, with the real cause; empty where there is nothing to complain of. */
-function endReason(state: string, oomKilled: boolean, task: Task, status: TaskStatus): string {
+function endReason(state: string, oomKilled: boolean, task: Task, status: TaskStatus, givenUp: string): string {
   if (state === 'shutdown' || state === 'remove') return status.error;
   if (oomKilled) {
     const limit = task.spec.limits.memoryBytes;
     return `killed: out of memory${limit === undefined ? '' : ` (limit ${Math.round(limit / 1024 / 1024)} MiB)`}`;
   }
   if (state !== 'failed') return '';
+  if (givenUp !== '' && givenUp !== 'unhealthy') return givenUp;
   return status.health === 'unhealthy' ? status.message : 'task: non-zero exit';
 }

@@ -11,9 +11,13 @@ export interface StepArguments {
   /** Make bundle, writable layer and sandbox. */
   readonly create: { readonly imageId: string };
   readonly start: Record<never, never>;
+  /** Run what shall be run when the container has started. */
+  readonly postStart: Record<never, never>;
   /** Stop and start in place: the writable layer stays. */
   readonly restart: { readonly graceMs: number };
   readonly stop: { readonly graceMs: number };
+  /** Stop, because the lease of the node ends: it is not the task that failed. */
+  readonly fence: { readonly graceMs: number };
   readonly remove: Record<never, never>;
   /** Nothing to do before `until` (wall time, ms; absent: before the assignment or the container changes). */
   readonly wait: { readonly for: string; readonly until?: number };
@@ -30,13 +34,26 @@ export interface TaskObservation {
   readonly container: ContainerInfo | undefined;
   /** The image as resolved for this task; undefined before `prepare`. */
   readonly imageId: string | undefined;
-  /** The health monitor has given the container up and its restart policy wants it replaced. */
-  readonly givenUp: boolean;
+  /** The container has been started and its post_start hooks have ended well. */
+  readonly hooked: boolean;
+  /** Why the container is stopped although it is wanted: it is unhealthy, or a hook failed; empty: it is not. */
+  readonly givenUp: string;
+  /** Absent: it may run. Else how long it may take to end, ms: the lease that it is tied to is about to run out, or has. */
+  readonly fencedMs?: number;
+  /** False: it is tied to a lease, and what was last heard of a manager may be out of date. */
+  readonly mayStart: boolean;
+  /** It was ended with the lease. */
+  readonly wasFenced: boolean;
   /** Wall time, ms. */
   readonly now: number;
 }
 
-const reached = (status: TaskStatus, state: TaskState): boolean => TASK_STATES[status.state] >= TASK_STATES[state];
+/** Whether what was said of a task is at or beyond a state. */
+export const reached = (status: TaskStatus, state: TaskState): boolean =>
+  TASK_STATES[status.state] >= TASK_STATES[state];
+
+/** `status.message` of a task that was ended with the lease of its node. */
+export const FENCED = 'stopped: its node heard of no manager, and it may run elsewhere';
 
 /** Whether a task in this state never runs again. */
 export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK_STATES.complete;
@@ -47,7 +64,7 @@ export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK
  */
 export function nextStep(seen: TaskObservation): Step {
   const { task, status, container } = seen;
-  if (container?.state === 'running' && task.draining === true && !seen.givenUp) {
+  if (container?.state === 'running' && task.draining === true && seen.givenUp === '' && seen.fencedMs === undefined) {
     return { action: 'wait', for: 'the other nodes to lead nobody to it any more' };
   }
   if (task.desiredState === 'remove') return removing(seen);
@@ -70,25 +87,31 @@ export function nextStep(seen: TaskObservation): Step {
   if (!reached(status, 'ready')) return { action: 'report', state: 'ready', message: 'prepared' };
   if (task.desiredState === 'ready') return { action: 'wait', for: 'the manager to let it run' };
   if (task.notBefore > seen.now) return { action: 'wait', for: 'the restart delay', until: task.notBefore };
+  if (!seen.mayStart) return { action: 'wait', for: 'a manager to let it run' };
   if (!reached(status, 'starting')) return { action: 'report', state: 'starting', message: 'starting' };
   return { action: 'start' };
 }
 
 /** A task whose container runs. */
-function running({ task, status, givenUp }: TaskObservation): Step {
-  if (givenUp) return { action: 'stop', graceMs: graceOf(task) };
+function running({ task, status, givenUp, hooked, fencedMs }: TaskObservation): Step {
+  if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
+  if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
-  if (!reached(status, 'running')) return { action: 'report', state: 'running', message: 'started' };
+  if (!reached(status, 'running')) {
+    const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;
+    return waits ? { action: 'postStart' } : { action: 'report', state: 'running', message: 'started' };
+  }
   return { action: 'wait', for: 'the container to end' };
 }
 
 /** A task whose container has ended by itself. */
-function ended({ task, status, givenUp }: TaskObservation, code: number): Step {
+function ended({ task, status, givenUp, wasFenced }: TaskObservation, code: number): Step {
+  if (wasFenced) return { action: 'report', state: 'orphaned', message: FENCED };
   // A restart in place that was interrupted between its stop and its start is finished, not taken for an exit.
   if (task.restartCount > status.restartCount && reached(status, 'running')) {
     return { action: 'restart', graceMs: graceOf(task) };
   }
-  if (givenUp) return { action: 'report', state: 'failed', message: 'unhealthy' };
+  if (givenUp !== '') return { action: 'report', state: 'failed', message: givenUp };
   return code === 0
     ? { action: 'report', state: 'complete', message: 'finished' }
     : { action: 'report', state: 'failed', message: `exited (${code})` };

@@ -1,27 +1,17 @@
-import { isTrue, jsonOf, printed } from './values.ts';
+import { isTrue, printed } from './values.ts';
 
-type TemplateFunction = (...args: readonly unknown[]) => unknown;
+/** What it throws is the reason why it cannot be done. */
+export type TemplateFunction = (...args: readonly unknown[]) => unknown;
+export type TemplateFunctions = Readonly<Record<string, TemplateFunction>>;
 
-/** The functions of Go's templates and of Docker's that are known here. What they throw is the reason. */
-const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
-  json: (value) => jsonOf(value),
-  upper: (value) => text(value).toUpperCase(),
-  lower: (value) => text(value).toLowerCase(),
-  title: (value) =>
-    text(value).replace(/(^|\s)(\S)/g, (_, before: string, letter: string) => before + letter.toUpperCase()),
+/** Functions that every Go template has; `call`, `html`, `js` and `urlquery` are of no use here. */
+export const GO_FUNCTIONS: TemplateFunctions = {
   len: (value) => {
     if (typeof value === 'string') return Buffer.byteLength(value);
     if (Array.isArray(value)) return value.length;
     if (value instanceof Map) return value.size;
     throw new Error('expected a text, a list or a map');
   },
-  join: (list, separator) => {
-    if (!Array.isArray(list)) throw new Error('expected a list and a separator');
-    return list.map(printed).join(text(separator));
-  },
-  split: (value, separator) => text(value).split(text(separator)),
-  truncate: (value, length) => text(value).slice(0, count(length)),
-  pad: (value, before, after) => ' '.repeat(count(before)) + text(value) + ' '.repeat(count(after)),
   print: (...values) => values.map(printed).join(' '),
   println: (...values) => `${values.map(printed).join(' ')}\n`,
   printf: (format, ...values) => formatted(text(format), values),
@@ -34,26 +24,30 @@ const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
     }, value),
   eq: (value, ...others) => others.some((other) => value === other),
   ne: (value, other) => value !== other,
-  lt: (value, other) => count(value) < count(other),
-  gt: (value, other) => count(value) > count(other),
+  lt: (value, other) => compared(value, other) < 0,
+  le: (value, other) => compared(value, other) <= 0,
+  gt: (value, other) => compared(value, other) > 0,
+  ge: (value, other) => compared(value, other) >= 0,
+  slice: (value, from, to) => {
+    const [begin, end] = [from === undefined ? 0 : count(from), to === undefined ? undefined : count(to)];
+    const whole = Array.isArray(value) ? (value as readonly unknown[]) : text(value);
+    if (begin < 0 || (end ?? begin) < begin || (end ?? begin) > whole.length)
+      throw new Error(`${begin}${end === undefined ? '' : ` to ${end}`} is outside of ${whole.length} elements`);
+    return whole.slice(begin, end);
+  },
   not: (value) => !isTrue(value),
   and: (...values) => values.find((value) => !isTrue(value)) ?? values.at(-1),
   or: (...values) => values.find(isTrue) ?? values.at(-1),
 };
 
-export const isFunction = (name: string): boolean => Object.hasOwn(FUNCTIONS, name);
-
-/** @throws Error with the reason, when the arguments do not fit */
-export function callFunction(name: string, args: readonly unknown[]): unknown {
-  return FUNCTIONS[name]?.(...args);
-}
-
-function text(value: unknown): string {
+/** @throws Error where it is none */
+export function text(value: unknown): string {
   if (typeof value === 'string') return value;
   throw new Error(`expected a text, there is ${value === undefined ? 'nothing' : printed(value)}`);
 }
 
-function count(value: unknown): number {
+/** @throws Error where it is none */
+export function count(value: unknown): number {
   if (typeof value === 'number') return value;
   throw new Error(`expected a number, there is ${value === undefined ? 'nothing' : printed(value)}`);
 }
@@ -69,4 +63,10 @@ function formatted(format: string, values: readonly unknown[]): string {
     const shown = verb === 'q' ? JSON.stringify(cut) : cut;
     return left === '' ? shown.padStart(Number(width)) : shown.padEnd(Number(width));
   });
+}
+
+/** Numbers by size, texts by their characters. */
+function compared(a: unknown, b: unknown): number {
+  if (typeof a === 'string') return a < text(b) ? -1 : Number(a > text(b));
+  return count(a) - count(b);
 }

@@ -1,5 +1,6 @@
-import { callFunction, isFunction } from './functions.ts';
-import { invalid, parseTemplate } from './parse.ts';
+import { TemplateFault } from './fault.ts';
+import type { TemplateFunctions } from './functions.ts';
+import { parseTemplate } from './parse.ts';
 import type { Pipeline, Template, Term } from './parse.ts';
 import { isTrue, printed } from './values.ts';
 
@@ -8,28 +9,35 @@ interface Scope {
   readonly variables: ReadonlyMap<string, unknown>;
 }
 
+export interface CompileOptions {
+  readonly functions: TemplateFunctions;
+  /** What a field of a `Map` is that the map has not: printed as "<no value>", or refused. */
+  readonly missing: 'no value' | 'refused';
+}
+
 /**
- * A template, ready to be filled.
- * @param text Go's text/template, as Docker's `--format` takes it: fields, pipelines, if, with, range, and the functions of
- *   functions.ts
- * @returns fills it with an object; a field that the object does not have, and a function that is not known, are refused. A `Map`
- *   may lack keys: "<no value>"
- * @throws INVALID_INPUT
+ * A template, ready to be filled: the part of Go's text/template that Docker's users write: fields, pipelines, if, with, range, and
+ * the given functions.
+ * @returns fills it with an object; a field that the object does not have is refused
+ * @throws TemplateFault, and so does what is returned
  */
-export function compileTemplate(text: string): (data: unknown) => string {
-  const template = parseTemplate(text);
-  return (data) => new Evaluation(text).render(template, { dot: data, variables: new Map([['$', data]]) });
+export function compileTemplate(text: string, options: CompileOptions): (data: unknown) => string {
+  const template = parseTemplate(text, (name) => Object.hasOwn(options.functions, name));
+  return (data) => new Evaluation(options).render(template, { dot: data, variables: new Map([['$', data]]) });
 }
 
 class Evaluation {
-  readonly #text: string;
-  constructor(text: string) {
-    this.#text = text;
+  readonly #options: CompileOptions;
+  /** Where the action begins that is being carried out. */
+  #at = 0;
+  constructor(options: CompileOptions) {
+    this.#options = options;
   }
 
   render(template: Template, scope: Scope): string {
     return template
       .map((part) => {
+        if (part.kind !== 'text') this.#at = part.at;
         switch (part.kind) {
           case 'text':
             return part.text;
@@ -65,7 +73,7 @@ class Evaluation {
       if (first === undefined) continue;
       const args = [...others.map((term) => this.#term(term, scope)), ...piped];
       if (first.kind === 'call') piped = [this.#call(first.name, args)];
-      else if (args.length > 0) throw invalid(this.#text, 'a value is given arguments, as if it were a function');
+      else if (args.length > 0) throw this.#fault('a value is given arguments, as if it were a function');
       else piped = [this.#term(first, scope)];
     }
     return piped[0];
@@ -81,7 +89,7 @@ class Evaluation {
         return this.#pipeline(term.pipeline, scope);
       case 'variable':
         if (scope.variables.has(term.name)) return scope.variables.get(term.name);
-        throw invalid(this.#text, `there is no variable "${term.name}"`);
+        throw this.#fault(`there is no variable "${term.name}"`);
       case 'field': {
         const base = term.of === 'dot' ? scope.dot : this.#term(term.of, scope);
         return term.path.reduce((value, name) => this.#field(value, name), base);
@@ -90,26 +98,32 @@ class Evaluation {
   }
 
   #field(value: unknown, name: string): unknown {
-    if (value instanceof Map) return value.get(name);
+    if (value instanceof Map) {
+      if (this.#options.missing === 'refused' && !value.has(name)) throw this.#fault(`there is no "${name}"`);
+      return value.get(name);
+    }
     if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw invalid(this.#text, `".${name}" is asked of what has no fields`);
+      throw this.#fault(`".${name}" is asked of what has no fields`);
     if (Object.hasOwn(value, name)) return (value as Readonly<Record<string, unknown>>)[name];
-    throw invalid(this.#text, `there is no field "${name}", expected one of ${Object.keys(value).join(', ')}`);
+    throw this.#fault(`there is no field "${name}", expected one of ${Object.keys(value).join(', ')}`);
   }
 
   #call(name: string, args: readonly unknown[]): unknown {
-    if (!isFunction(name)) throw invalid(this.#text, `the function "${name}" is not known`);
     try {
-      return callFunction(name, args);
+      return this.#options.functions[name]?.(...args);
     } catch (error) {
-      throw invalid(this.#text, `${name}: ${(error as Error).message}`);
+      throw this.#fault(`${name}: ${(error as Error).message}`);
     }
+  }
+
+  #fault(reason: string): TemplateFault {
+    return new TemplateFault(reason, this.#at);
   }
 
   #entries(value: unknown): readonly (readonly [unknown, unknown])[] {
     if (value === undefined || value === null) return [];
     if (Array.isArray(value)) return value.map((one, index) => [index, one] as const);
     if (value instanceof Map) return [...(value as Map<string, unknown>)].sort(([a], [b]) => (a < b ? -1 : 1));
-    throw invalid(this.#text, 'range goes over lists and maps only');
+    throw this.#fault('range goes over lists and maps only');
   }
 }

@@ -1,4 +1,4 @@
-import { TsswarmError } from '../../../base/errors.ts';
+import { TemplateFault } from './fault.ts';
 
 /** One word of a pipeline. */
 export type Term =
@@ -13,10 +13,18 @@ export type Pipeline = readonly (readonly Term[])[];
 
 export type Part =
   | { readonly kind: 'text'; readonly text: string }
-  | { readonly kind: 'print'; readonly pipeline: Pipeline }
-  | { readonly kind: 'if' | 'with'; readonly test: Pipeline; readonly then: Template; readonly otherwise: Template }
+  | { readonly kind: 'print'; readonly at: number; readonly pipeline: Pipeline }
+  | {
+      readonly kind: 'if' | 'with';
+      /** Where its action begins. */
+      readonly at: number;
+      readonly test: Pipeline;
+      readonly then: Template;
+      readonly otherwise: Template;
+    }
   | {
       readonly kind: 'range';
+      readonly at: number;
       /** Names of key and value; empty: not named. */
       readonly key: string;
       readonly value: string;
@@ -24,22 +32,31 @@ export type Part =
       readonly each: Template;
       readonly none: Template;
     };
-/** The part of Go's text/template that `--format` is used with. */
+/** The part of Go's text/template that Docker's users write. */
 export type Template = readonly Part[];
 
-type Piece = { readonly text: string } | { readonly action: string };
+type Piece = { readonly text: string } | { readonly action: string; readonly at: number };
+type Fail = (reason: string) => TemplateFault;
 
 const TOKEN =
   /\s+|"(?:[^"\\]|\\.)*"|`[^`]*`|:=|[|(),]|-?\d+(?:\.\d+)?|\$?(?:\.[A-Za-z_]\w*)+|\$\w*(?:\.[A-Za-z_]\w*)*|\.|[A-Za-z_]\w*/y;
 
 /**
- * Reads a template; `\t` and `\n` stand for tab and newline, as Docker has it.
- * @throws INVALID_INPUT
+ * Reads a template.
+ * @param isFunction whether a function of that name is known
+ * @throws TemplateFault
  */
-export function parseTemplate(text: string): Template {
-  const pieces = split(text.replaceAll('\\t', '\t').replaceAll('\\n', '\n'));
+export function parseTemplate(text: string, isFunction: (name: string) => boolean): Template {
+  const pieces = split(text);
   let at = 0;
-  const fail = (reason: string): TsswarmError => invalid(text, reason);
+  const fail: Fail = (reason) => {
+    const piece = pieces[Math.min(at, pieces.length - 1)];
+    return new TemplateFault(reason, piece !== undefined && 'action' in piece ? piece.at : text.length);
+  };
+  const offset = (): number => {
+    const piece = pieces[at];
+    return piece !== undefined && 'action' in piece ? piece.at : 0;
+  };
   const block = (inside: string): { readonly parts: Template; readonly end: string } => {
     const parts: Part[] = [];
     for (; at < pieces.length; at++) {
@@ -58,12 +75,13 @@ export function parseTemplate(text: string): Template {
       }
       if (word === 'if' || word === 'with' || word === 'range') parts.push(control(word, tokens.slice(1)));
       else if (tokens.includes(':=')) throw fail('variables are set by range only');
-      else parts.push({ kind: 'print', pipeline: pipelineOf(tokens, fail) });
+      else parts.push({ kind: 'print', at: offset(), pipeline: pipelineOf(tokens, fail, isFunction) });
     }
     if (inside !== '') throw fail(`"${inside}" has no end`);
     return { parts, end: '' };
   };
   const control = (word: 'if' | 'with' | 'range', tokens: readonly string[]): Part => {
+    const begin = offset();
     at++;
     const first = block(word);
     let second: Template = [];
@@ -78,33 +96,43 @@ export function parseTemplate(text: string): Template {
         second = last.parts;
       }
     }
-    if (word !== 'range') return { kind: word, test: pipelineOf(tokens, fail), then: first.parts, otherwise: second };
+    if (word !== 'range')
+      return {
+        kind: word,
+        at: begin,
+        test: pipelineOf(tokens, fail, isFunction),
+        then: first.parts,
+        otherwise: second,
+      };
     const assigned = tokens.indexOf(':=');
     const names = tokens.slice(0, Math.max(0, assigned)).filter((name) => name !== ',');
     if (names.length > 2 || names.some((name) => !/^\$\w+$/.test(name))) throw fail('expected range $key, $value := …');
     const [a = '', b = ''] = names;
-    const over = pipelineOf(tokens.slice(assigned + 1), fail);
-    return { kind: 'range', key: b === '' ? '' : a, value: b === '' ? a : b, over, each: first.parts, none: second };
+    const over = pipelineOf(tokens.slice(assigned + 1), fail, isFunction);
+    return {
+      kind: 'range',
+      at: begin,
+      key: b === '' ? '' : a,
+      value: b === '' ? a : b,
+      over,
+      each: first.parts,
+      none: second,
+    };
   };
   return block('').parts;
-}
-
-/** @throws INVALID_INPUT, always */
-export function invalid(text: string, reason: string): TsswarmError {
-  return new TsswarmError('INVALID_INPUT', `using --format "${text}": ${reason}`, {
-    hint: "as '{{.ID}} {{.Hostname}}', 'table {{.ID}}\\t{{.Hostname}}' or json",
-  });
 }
 
 /** Text and actions by turns; "{{-" and "-}}" take the white space beside them away. */
 function split(text: string): readonly Piece[] {
   const pieces: Piece[] = [];
   let rest = text;
+  const place = (): number => text.length - rest.length;
   for (;;) {
     const open = rest.indexOf('{{');
     if (open < 0) return [...pieces, { text: rest }];
     const close = endOfAction(rest, open + 2);
-    if (close < 0) throw invalid(text, '"{{" has no "}}"');
+    if (close < 0) throw new TemplateFault('"{{" has no "}}"', place() + open);
+    const at = place() + open;
     let before = rest.slice(0, open);
     let action = rest.slice(open + 2, close);
     rest = rest.slice(close + 2);
@@ -116,7 +144,7 @@ function split(text: string): readonly Piece[] {
       action = action.slice(0, -1);
       rest = rest.trimStart();
     }
-    pieces.push({ text: before }, { action: action.trim() });
+    pieces.push({ text: before }, { action: action.trim(), at });
   }
 }
 
@@ -134,7 +162,7 @@ function endOfAction(text: string, from: number): number {
   return -1;
 }
 
-function tokenise(action: string, fail: (reason: string) => TsswarmError): readonly string[] {
+function tokenise(action: string, fail: Fail): readonly string[] {
   const tokens: string[] = [];
   const pattern = new RegExp(TOKEN);
   while (pattern.lastIndex < action.length) {
@@ -148,7 +176,7 @@ function tokenise(action: string, fail: (reason: string) => TsswarmError): reado
   return tokens;
 }
 
-function pipelineOf(tokens: readonly string[], fail: (reason: string) => TsswarmError): Pipeline {
+function pipelineOf(tokens: readonly string[], fail: Fail, isFunction: (name: string) => boolean): Pipeline {
   let at = 0;
   const pipeline = (closing: boolean): Pipeline => {
     const commands: Term[][] = [[]];
@@ -166,7 +194,7 @@ function pipelineOf(tokens: readonly string[], fail: (reason: string) => Tsswarm
         const after = tokens[at + 1] ?? '';
         if (after.startsWith(').')) at++;
         command.push(after.startsWith(').') ? { kind: 'field', of: inner, path: after.slice(2).split('.') } : inner);
-      } else command.push(term(token, fail));
+      } else command.push(term(token, fail, isFunction));
     }
     if (closing && tokens[at] !== ')') throw fail('"(" without ")"');
     if (commands.some((command) => command.length === 0)) throw fail('a command is missing');
@@ -175,7 +203,7 @@ function pipelineOf(tokens: readonly string[], fail: (reason: string) => Tsswarm
   return pipeline(false);
 }
 
-function term(token: string, fail: (reason: string) => TsswarmError): Term {
+function term(token: string, fail: Fail, isFunction: (name: string) => boolean): Term {
   if (token.startsWith('"')) return { kind: 'value', value: unquote(token, fail) };
   if (token.startsWith('`')) return { kind: 'value', value: token.slice(1, -1) };
   if (/^-?\d/.test(token)) return { kind: 'value', value: Number(token) };
@@ -188,11 +216,14 @@ function term(token: string, fail: (reason: string) => TsswarmError): Term {
     const variable: Term = { kind: 'variable', name };
     return path.length === 0 ? variable : { kind: 'field', of: variable, path };
   }
-  if (/^[A-Za-z_]/.test(token)) return { kind: 'call', name: token };
+  if (/^[A-Za-z_]/.test(token)) {
+    if (!isFunction(token)) throw fail(`the function "${token}" is not known`);
+    return { kind: 'call', name: token };
+  }
   throw fail(`"${token}" is not expected there`);
 }
 
-function unquote(token: string, fail: (reason: string) => TsswarmError): string {
+function unquote(token: string, fail: Fail): string {
   try {
     // What "\t" and "\n" have become already, JSON wants escaped.
     return JSON.parse(token.replaceAll('\t', '\\t').replaceAll('\n', '\\n')) as string;

@@ -1,0 +1,263 @@
+import { canonical } from '../../../manager/model/spec-change.ts';
+import { TASK_STATES } from '../../../proto/types/index.ts';
+import type { DesiredTaskState, Service, Task } from '../../../proto/types/index.ts';
+import type { World } from '../world.ts';
+import type { Box, Kernel, Onlooker } from './kernel.ts';
+import type { Change, Truth } from './truth.ts';
+
+const DESIRED: Readonly<Record<DesiredTaskState, number>> = { ready: 0, running: 1, shutdown: 2, remove: 3 };
+
+/** It has ended, as far as anybody knows. Told apart from the product's own function on purpose. */
+const isOver = ({ status }: Task): boolean => TASK_STATES[status.state] >= TASK_STATES.complete;
+const serves = ({ status }: Task): boolean =>
+  status.state === 'running' && (status.health === 'none' || status.health === 'healthy');
+/** Its node may have a container of it. */
+const isOnNode = (task: Task): boolean => task.nodeId !== '' && !isOver(task);
+const isWanted = ({ desiredState }: Task): boolean => desiredState === 'running' || desiredState === 'ready';
+
+/** What must hold of services at every moment, whatever fails; each rule is looked at where it could break. */
+export class Rules implements Onlooker {
+  readonly #world: World;
+  readonly #truth: Truth;
+  readonly #kernels: () => readonly Kernel[];
+  /** By service: the spec that it was last seen to have reached, where a rollback has to go. */
+  readonly #reached = new Map<string, Service['spec']>();
+  /** By volume: nodes of which the cluster has been told that its data is there. */
+  readonly #homes = new Map<string, Set<string>>();
+  /** By service and version: slots in which a living task was replaced. */
+  readonly #begun = new Map<string, Set<number>>();
+  readonly counts = {
+    replacements: 0,
+    rollbacks: 0,
+    orphans: 0,
+    placements: 0,
+    volumeStarts: 0,
+    fencedStarts: 0,
+    starts: 0,
+  };
+
+  constructor(world: World, truth: Truth, kernels: () => readonly Kernel[]) {
+    this.#world = world;
+    this.#truth = truth;
+    this.#kernels = kernels;
+  }
+
+  /** A commit, after it was made. */
+  committed(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.table === 'task') this.#task(change.before, change.after);
+      if (change.table === 'service') this.#service(change.before, change.after);
+      if (change.table === 'volume' && (change.after === undefined || change.after.pendingDelete))
+        this.#homes.delete(change.before?.spec.name ?? change.after?.spec.name ?? '');
+    }
+  }
+
+  #task(before: Task | undefined, after: Task | undefined): void {
+    if (after === undefined) return before === undefined ? undefined : this.#forgotten(before);
+    if (before !== undefined) {
+      const assigned = before.nodeId !== '';
+      if (assigned && TASK_STATES[after.status.state] < TASK_STATES[before.status.state])
+        this.#fail('task states', `${text(after)} was ${before.status.state} before`);
+      if (DESIRED[after.desiredState] < DESIRED[before.desiredState])
+        this.#fail('task states', `${text(after)} was to be ${before.desiredState} before`);
+      if (assigned && after.nodeId !== before.nodeId) this.#fail('placement', `${text(after)} was on ${before.nodeId}`);
+    }
+    if (after.status.state === 'orphaned' && before?.status.state !== 'orphaned') this.counts.orphans++;
+    if (after.nodeId !== '' && (before?.nodeId ?? '') === '') this.#placed(after);
+    if (before === undefined) this.#created(after);
+    if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
+    if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
+      for (const volume of localVolumesOf(after)) {
+        const homes = this.#homes.get(volume) ?? new Set();
+        this.#homes.set(volume, homes.add(after.nodeId));
+      }
+  }
+
+  /** Only what is gone from its node for sure is forgotten. */
+  #forgotten(task: Task): void {
+    const node = this.#truth.nodes.get(task.nodeId);
+    const isGone = task.status.state === 'remove' || task.nodeId === '';
+    const isOrphan = task.desiredState === 'remove' && task.status.state === 'orphaned';
+    if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
+    if (task.status.state !== 'remove') return;
+    const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
+    if (kernel?.running.some(({ taskId }) => taskId === task.id) === true && node !== undefined)
+      this.#fail('reaper', `${text(task)} was forgotten, and its container runs`);
+  }
+
+  #placed(task: Task): void {
+    this.counts.placements++;
+    const node = this.#truth.nodes.get(task.nodeId);
+    if (node === undefined) return this.#fail('placement', `${text(task)} is on a node that is not there`);
+    if (node.status.state !== 'ready' || node.spec.availability !== 'active')
+      this.#fail('placement', `${text(task)} is on a node that is ${node.status.state} and ${node.spec.availability}`);
+    if (task.boundNode !== undefined && task.boundNode !== task.nodeId)
+      this.#fail('placement', `${text(task)} is for ${task.boundNode} alone`);
+    for (const volume of task.boundNode === undefined ? localVolumesOf(task) : []) {
+      const homes = this.#homesOf(volume);
+      if (homes.length > 0 && !homes.includes(task.nodeId))
+        this.#fail('volume', `${text(task)} is not where the data of "${volume}" is: ${homes.join()}`);
+    }
+    const most = this.#truth.services.get(task.serviceId)?.spec.task.placement?.maxReplicasPerNode ?? 0;
+    const there = this.#truth
+      .tasksOf(task.serviceId)
+      .filter((other) => other.nodeId === task.nodeId && isOnNode(other) && isWanted(other));
+    const slots = new Set(there.map(({ slot }) => slot));
+    if (most > 0 && slots.size > most) this.#fail('placement', `${slots.size} slots on ${task.nodeId}, not ${most}`);
+  }
+
+  /** A task that takes the place of one that lives: the update's parallelism counts. */
+  #created(task: Task): void {
+    const service = this.#truth.services.get(task.serviceId);
+    if (service === undefined || task.oneOff || task.specVersion !== service.specVersion) return;
+    const own = this.#truth.tasksOf(service.id).filter(({ oneOff }) => !oneOff);
+    const slots = Map.groupBy(own, ({ slot }) => slot);
+    const others = (slots.get(task.slot) ?? []).filter(({ id }) => id !== task.id);
+    const replaces = others.some(
+      (other) => other.specVersion !== task.specVersion && isOnNode(other) && isWanted(other),
+    );
+    if (!replaces || others.some(({ specVersion }) => specVersion === task.specVersion)) return;
+    this.counts.replacements++;
+    const { parallelism } = rulesOf(service);
+    const turn = `${service.id}/${service.specVersion}`;
+    const begun = this.#begun.get(turn) ?? new Set();
+    this.#begun.set(turn, begun.add(task.slot));
+    const failed = new Set(service.updateStatus?.failed);
+    const inHand = [...slots].filter(([slot, tasks]) => {
+      if (failed.has(slot) || !begun.has(slot)) return false;
+      // On a node that is lost nothing goes on.
+      if (
+        tasks.some(
+          ({ boundNode }) => boundNode !== undefined && this.#truth.nodes.get(boundNode)?.status.state !== 'ready',
+        )
+      )
+        return false;
+      const fresh = tasks.filter((one) => one.specVersion === service.specVersion && isWanted(one) && !isOver(one));
+      if (fresh.length === 0) return false;
+      return !fresh.some(serves) || tasks.some((one) => one.specVersion !== service.specVersion && isOnNode(one));
+    });
+    if (parallelism > 0 && inHand.length > parallelism)
+      this.#fail(
+        'parallelism',
+        `${inHand.length} slots of ${service.spec.composeName} in hand, not ${parallelism}\n${this.#show(service)}`,
+      );
+    if (service.updateStatus?.specVersion === service.specVersion && /paused/.test(service.updateStatus.state))
+      this.#fail('update', `${service.spec.composeName} is paused, and a slot is replaced\n${this.#show(service)}`);
+  }
+
+  /** Stop-first: nothing is let run before whatever was in its slot has ended. */
+  #mayStart(task: Task): void {
+    const service = this.#truth.services.get(task.serviceId);
+    if (service === undefined || task.oneOff) return;
+    const others = this.#truth
+      .tasksOf(service.id)
+      .filter((other) => other.id !== task.id && !other.oneOff && other.slot === task.slot && isOnNode(other));
+    if (others.length > (orderOf(service) === 'start-first' ? 1 : 0))
+      this.#fail('slot', `${text(task)} is let run beside\n${others.map(text).join('\n')}`);
+  }
+
+  #service(before: Service | undefined, after: Service | undefined): void {
+    if (after === undefined) return void this.#reached.delete(before?.id ?? '');
+    if (before === undefined) return void this.#reached.set(after.id, after.spec);
+    const state = after.updateStatus?.state;
+    if (state === before.updateStatus?.state && after.updateStatus?.specVersion === before.updateStatus?.specVersion)
+      return;
+    if (state === 'completed' || state === 'rollback_completed') this.#reached.set(after.id, after.spec);
+    if (state !== 'rollback_started' || before.updateStatus?.state === 'rollback_paused') return;
+    this.counts.rollbacks++;
+    const wanted = this.#reached.get(after.id);
+    if (canonical(wanted?.task) !== canonical(after.spec.task))
+      this.#fail('rollback', `${after.spec.composeName} goes back to ${image(after.spec)}, not ${image(wanted)}`);
+  }
+
+  started(kernel: Kernel, box: Box): void {
+    this.counts.starts++;
+    const task = this.#truth.tasks.get(box.taskId);
+    if (task === undefined) return;
+    if (isOver(task) && task.status.state !== 'orphaned')
+      this.#fail('agent', `${text(task)} is started although it has ended`);
+    const service = this.#truth.services.get(task.serviceId);
+    if (service === undefined) return;
+    this.#twice(task, service);
+    this.#moved(kernel, box, task);
+    this.#fenced(kernel, box, task);
+  }
+
+  /** Containers that run in a slot, those aside whose node was given up. */
+  #twice(task: Task, service: Service): void {
+    const running = new Set(this.#kernels().flatMap((kernel) => kernel.running.map(({ taskId }) => taskId)));
+    const inSlot = this.#truth
+      .tasksOf(service.id)
+      .filter((other) => other.slot === task.slot && !other.oneOff && running.has(other.id) && !isOver(other));
+    if (inSlot.length > (orderOf(service) === 'start-first' ? 2 : 1))
+      this.#fail('slot', `containers run side by side\n${inSlot.map(text).join('\n')}`);
+  }
+
+  /** A volume's data is where its tasks are. */
+  #moved(kernel: Kernel, box: Box, task: Task): void {
+    if (task.boundNode !== undefined || box.fenced) return;
+    for (const volume of box.volumes) {
+      this.counts.volumeStarts++;
+      const homes = this.#homesOf(volume);
+      if (homes.length > 0 && !homes.includes(kernel.nodeId))
+        this.#fail('volume', `${text(task)} starts without the data of "${volume}", which is on ${homes.join()}`);
+    }
+  }
+
+  /** Two of the same slot never write the same files, also when one of them was given up. */
+  #fenced(kernel: Kernel, box: Box, task: Task): void {
+    if (!box.fenced) return;
+    this.counts.fencedStarts++;
+    for (const other of this.#kernels())
+      for (const rival of other.running) {
+        const theirs = this.#truth.tasks.get(rival.taskId);
+        if (rival === box || !rival.volumes.some((volume) => box.volumes.includes(volume))) continue;
+        if (theirs === undefined ? other !== kernel : theirs.serviceId === task.serviceId && theirs.slot === task.slot)
+          this.#fail(
+            'fence',
+            `${text(task)} writes on ${kernel.nodeId} what ${rival.taskId.slice(0, 6)} writes on ${other.nodeId}`,
+          );
+      }
+  }
+
+  stopping(kernel: Kernel, box: Box): void {
+    const task = this.#truth.tasks.get(box.taskId);
+    if (task === undefined || !isWanted(task) || isOver(task) || box.wasSick) return;
+    if (task.restartCount > task.status.restartCount) return;
+    // Nobody has let the node go on: another may run it soon.
+    if (box.fenced && kernel.isFencing) return;
+    this.#fail('agent', `${kernel.nodeId} stops what is wanted: ${text(task)}`);
+  }
+
+  #homesOf(volume: string): readonly string[] {
+    return [...(this.#homes.get(volume) ?? [])].filter((id) => this.#truth.nodes.has(id));
+  }
+
+  #show(service: Service): string {
+    return this.#truth.tasksOf(service.id).map(text).join('\n');
+  }
+
+  #fail(rule: string, message: string): void {
+    this.#world.fail(`services, ${rule}: ${message}`);
+  }
+}
+
+const image = (spec: Service['spec'] | undefined): string => spec?.task.container.image ?? '';
+
+/** The order that a service has for as long as it is there. */
+export const orderOf = ({ spec }: Service): string => spec.update.order;
+
+function rulesOf(service: Service): { readonly parallelism: number } {
+  const { updateStatus, spec, specVersion } = service;
+  const isRollback = updateStatus?.specVersion === specVersion && updateStatus.state.startsWith('rollback');
+  return isRollback ? (updateStatus.config ?? { parallelism: 1 }) : spec.update;
+}
+
+const localVolumesOf = (task: Task): readonly string[] =>
+  task.spec.container.mounts.flatMap((mount) =>
+    mount.type === 'volume' && mount.source !== '' && mount.driverOptions['type'] === undefined ? [mount.source] : [],
+  );
+
+/** A task for people. */
+export const text = (task: Task): string =>
+  `  ${task.name} ${task.id.slice(0, 6)} on "${task.nodeId}" of spec ${task.specVersion} ${task.spec.container.image} is ${task.status.state} (${task.status.message || task.status.error}), shall be ${task.desiredState}`;

@@ -1,0 +1,362 @@
+import type { NodeId } from '../../../base/ids.ts';
+import { silentLogger } from '../../../base/log.ts';
+import { followLeadership } from '../../../cli/tsswarmd/leadership.ts';
+import type { ManagerGroup } from '../../../manager/cluster/group.ts';
+import { runUpkeepLoop } from '../../../manager/cluster/upkeep/loop.ts';
+import { createControl } from '../../../manager/control/server.ts';
+import { createDispatcher } from '../../../manager/dispatcher/server.ts';
+import { lead } from '../../../manager/leader.ts';
+import type { Raft } from '../../../manager/raft/types.ts';
+import type { UpkeepPolicy } from '../../../manager/raft/upkeep.ts';
+import type { ResumableStore } from '../../../manager/store/types.ts';
+import { forwarding } from '../../../proto/rpc/forward.ts';
+import { dispatcherService } from '../../../proto/rpc/services.ts';
+import type { Node } from '../../../proto/types/index.ts';
+import type { Cluster, Coverage, Member } from '../cluster.ts';
+import { Stored } from '../stored.ts';
+import type { Life, World } from '../world.ts';
+import { machineClock } from './clock.ts';
+import { change, drawWishes, makeGood, projectOf } from './draw.ts';
+import type { Wish } from './draw.ts';
+import { Machine } from './machine.ts';
+import { Rules, text } from './rules.ts';
+import { watched } from './sessions.ts';
+import { Truth } from './truth.ts';
+import { Wires } from './wires.ts';
+
+const APPLY = {
+  dryRun: false,
+  removeOrphans: false,
+  forceRecreate: [],
+  onlyServices: [],
+  noRecreate: false,
+  noStart: false,
+};
+/** How often it is looked whether all has come right, ms. */
+const LOOK_EVERY_MS = 100;
+
+/**
+ * Services on workers: everything that the product's leader runs, its dispatcher on every manager, its agents on every worker; the
+ * engines are simulated. Operators change the services and the nodes, and machines fail.
+ */
+export class Services {
+  readonly machines: readonly Machine[];
+  readonly truth = new Truth();
+  readonly rules: Rules;
+  readonly #world: World;
+  readonly #cluster: Cluster;
+  readonly #wires: Wires;
+  readonly #wishes: readonly Wish[];
+  readonly #heartbeatMs: number;
+  readonly #skewMs: number;
+  readonly #skews = new Map<string, number>();
+  #joined = false;
+  #good = false;
+  #lookedAt = 0;
+  #isSettled = false;
+
+  constructor(world: World, cluster: Cluster, delayMs: number) {
+    this.#world = world;
+    this.#cluster = cluster;
+    this.#wires = new Wires(world, cluster.network, delayMs);
+    this.rules = new Rules(world, this.truth, () => this.machines.map(({ kernel }) => kernel));
+    this.#skewMs = world.pick([0, 50, 1000]);
+    this.#heartbeatMs = world.pick([500, 500, 1000, 1500]);
+    this.#wishes = drawWishes(world);
+    const managers = cluster.members.map((member) => cluster.server(member).address);
+    this.machines = Array.from(
+      { length: world.integer(2, 4) },
+      (_, index) => new Machine(world, this.#wires, `w${index + 1}`, this.#skew(), managers, this.rules),
+    );
+    cluster.onCommit = (entry) => this.rules.committed(this.truth.take(entry));
+    cluster.onCrash = ({ life }) => this.#wires.died(life);
+  }
+
+  get heartbeatMs(): number {
+    return this.#heartbeatMs;
+  }
+
+  /** Addresses that links can be cut at, beside those of the managers. */
+  get addresses(): readonly string[] {
+    return this.machines.map(({ id }) => id);
+  }
+
+  /** Nodes that the founders of the cluster write down. */
+  nodes(template: Node): readonly Node[] {
+    return this.machines.map(({ id, description }) => ({
+      ...template,
+      id,
+      description,
+      spec: { ...template.spec, role: 'worker', availability: 'active' },
+      status: { state: 'unknown', message: '', address: '' },
+    }));
+  }
+
+  /** What a manager's process does for the workers, and while it leads. */
+  manage(member: Member, life: Life, raft: Raft, group: ManagerGroup, policy: Partial<UpkeepPolicy>): void {
+    const { store } = member.contents as Stored;
+    if (store === undefined) return;
+    const world = this.#world;
+    const logger = silentLogger;
+    const { random } = world;
+    const skew = this.#skews.get(member.id) ?? this.#skew();
+    this.#skews.set(member.id, skew);
+    const clock = machineClock(world, life, world.between(0.96, 1.04), skew);
+    const end = { address: this.#cluster.server(member).address, life };
+    const current = (): readonly string[] => group.status().members.map(({ address }) => address);
+    const managers = { current, onChange: (listener: () => void) => group.onChange(listener) };
+    const dispatcher = createDispatcher({ store, clock, random, logger, managers });
+    const leadership = followLeadership({
+      source: {
+        status: () => raft.status(),
+        observe: (listener) => raft.observe((event) => void (life.alive && listener(event))),
+      },
+      clock,
+      logger,
+      identity: () => {
+        throw new Error('nobody connects by gRPC here');
+      },
+      connect: (address) =>
+        this.#wires.connect(end, address, { kind: 'node', nodeId: member.id as NodeId, role: 'manager' }),
+      lead: async (signal) => {
+        signal.addEventListener('abort', () => dispatcher.close(), { once: true });
+        await Promise.all([
+          lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
+          runUpkeepLoop({ store, raft, clock, logger, policy }, signal),
+          dispatcher.takeOver(signal),
+        ]);
+      },
+    });
+    this.#wires.serve(
+      end,
+      forwarding(dispatcherService, watched(dispatcher.handlers, world), (signal) => leadership.leader(signal), clock),
+    );
+  }
+
+  /** Starts the workers; faults and operators until `end`. */
+  run(end: number): void {
+    for (const machine of this.machines) {
+      machine.kernel.troubles = { engine: this.#world.pick([0, 0.02, 0.1]), registry: this.#world.pick([0, 0.3]) };
+    }
+    void this.#join();
+    void this.#operate(end);
+    void this.#harm(end);
+  }
+
+  /** Faults are over: everything is there again, and shall be as the services say. */
+  calm(): void {
+    for (const machine of this.machines) {
+      machine.kernel.troubles = { engine: 0, registry: 0 };
+      machine.life.pausedUntil = 0;
+      if (this.#joined) machine.start();
+    }
+    makeGood(this.#wishes, this.machines.length);
+    void this.#end();
+  }
+
+  /** Whether exactly what the services say runs, and all nodes are there. */
+  settled(): boolean {
+    if (this.#isSettled || this.#world.now < this.#lookedAt + LOOK_EVERY_MS) return this.#isSettled;
+    this.#lookedAt = this.#world.now;
+    return (this.#isSettled = this.#good && this.#difference() === '');
+  }
+
+  /** What happened, for the coverage. */
+  covered(): Partial<Coverage> {
+    const { starts, ...rest } = this.rules.counts;
+    return { ...rest, containers: starts };
+  }
+
+  describe(): string {
+    const tasks = [...this.truth.tasks.values()].map(text).join('\n');
+    const nodes = [...this.truth.nodes.values()]
+      .map(({ id, status, spec }) => `${id} ${status.state} ${spec.availability} ${status.message}`)
+      .join('; ');
+    const services = [...this.truth.services.values()]
+      .map(
+        ({ spec, specVersion, updateStatus }) =>
+          `  ${spec.composeName} ${spec.replicas}× ${spec.task.container.image} spec ${specVersion} ${spec.update.order} ${updateStatus?.state} ${updateStatus?.message}`,
+      )
+      .join('\n');
+    const kernels = this.machines
+      .map(({ id, life, kernel }) => {
+        const boxes = [...kernel.boxes.values()].map(({ taskId, info }) => `${taskId.slice(0, 6)} ${info.state}`);
+        return `  ${id}${life.alive ? '' : ' down'}: ${boxes.join(', ')}`;
+      })
+      .join('\n');
+    return `${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
+  }
+
+  #skew(): number {
+    return this.#world.integer(-this.#skewMs, this.#skewMs);
+  }
+
+  #difference(): string {
+    const { nodes, services, tasks } = this.truth;
+    for (const { id } of this.machines) if (nodes.get(id)?.status.state !== 'ready') return `${id} is not ready`;
+    const running = new Map(
+      this.machines.flatMap(({ id, kernel }) => kernel.running.map((box) => [box.taskId, id] as const)),
+    );
+    for (const wish of this.#wishes) {
+      const service = [...services.values()].find(({ spec }) => spec.composeName === wish.name);
+      if (service === undefined) return `${wish.name} is not there`;
+      if (!service.spec.task.container.image.startsWith(`app:${wish.version}-`))
+        return `${wish.name} is another version`;
+      const state = service.updateStatus?.state ?? 'completed';
+      if (state !== 'completed') return `the update of ${wish.name} is ${state}`;
+      const wanted = wish.kind === 'global' ? this.machines.length : wish.replicas;
+      const own = [...tasks.values()].filter(({ serviceId }) => serviceId === service.id);
+      const good = own.filter(
+        (task) =>
+          task.specVersion === service.specVersion &&
+          task.desiredState === 'running' &&
+          task.status.state === 'running' &&
+          running.get(task.id) === task.nodeId,
+      );
+      const slots = new Set(good.map(({ slot }) => slot));
+      if (good.length !== wanted || slots.size !== wanted)
+        return `${wish.name} runs in slots ${[...slots].join()}, ${good.length} containers, not ${wanted}`;
+      for (const { id } of good) running.delete(id);
+    }
+    return running.size === 0 ? '' : `${[...running].join('; ')} run and should not`;
+  }
+
+  #leader(): { readonly leader: Member; readonly store: ResumableStore } | undefined {
+    const leader = this.#cluster.leader();
+    const store = leader?.contents instanceof Stored ? leader.contents.store : undefined;
+    if (leader === undefined || store === undefined || !leader.life.alive) return undefined;
+    // Before the cluster is written down nobody asks for anything.
+    return store.view((tx) => tx.list('cluster').length) === 0 ? undefined : { leader, store };
+  }
+
+  /** Does something at the leader; false when it was refused or nobody answers. */
+  #ask(act: (control: ReturnType<typeof createControl>, store: ResumableStore) => Promise<unknown>): Promise<boolean> {
+    const found = this.#leader();
+    if (found === undefined) return Promise.resolve(false);
+    const { leader, store } = found;
+    const world = this.#world;
+    const clock = machineClock(world, leader.life, 1, this.#skews.get(leader.id) ?? 0);
+    const control = createControl({ store, clock, random: world.random });
+    const answer = new Promise<boolean>((resolve) => {
+      world.enter(leader.life, () => {
+        act(control, store).then(
+          () => resolve(true),
+          () => resolve(false),
+        );
+      });
+    });
+    return Promise.race([answer, world.sleep(2000).then(() => false)]);
+  }
+
+  #apply(): Promise<boolean> {
+    const request = { ...APPLY, project: projectOf(this.#wishes) };
+    return this.#ask((control) => control.applyProject(request, new AbortController().signal));
+  }
+
+  #setAvailability(id: NodeId, availability: Node['spec']['availability']): Promise<boolean> {
+    return this.#ask((_, store) =>
+      store.update((tx) => {
+        const node = tx.get('node', id);
+        if (node !== undefined && node.spec.availability !== availability)
+          tx.update('node', { ...node, spec: { ...node.spec, availability } });
+      }),
+    );
+  }
+
+  /** Workers come when there is a cluster that has let them in. */
+  async #join(): Promise<void> {
+    while (this.truth.nodes.size === 0) await this.#world.sleep(50);
+    this.#joined = true;
+    for (const machine of this.machines) machine.start();
+  }
+
+  async #operate(end: number): Promise<void> {
+    const world = this.#world;
+    while (!(await this.#apply()) && world.now < end) await world.sleep(300);
+    while (world.violation === undefined && world.now < end) {
+      await world.sleep(world.between(200, 4000));
+      if (world.now >= end) return;
+      const dice = world.random.next();
+      if (dice < 0.6) {
+        change(world, this.#wishes);
+        if (await this.#apply()) this.#cluster.coverage.rollouts++;
+      } else if (dice < 0.85) {
+        const { id } = world.pick(this.machines);
+        await this.#setAvailability(id, world.pick(['active', 'active', 'drain', 'pause'] as const));
+      } else if (dice < 0.95) {
+        const { name } = world.pick(this.#wishes);
+        const request = { project: 'app', services: [name], graceOverrideMs: -1 };
+        const what = world.pick(['stopServices', 'startServices', 'restartServices'] as const);
+        await this.#ask((control) => control[what](request, new AbortController().signal));
+      }
+    }
+  }
+
+  /** The last wish, until it is taken. */
+  async #end(): Promise<void> {
+    const world = this.#world;
+    for (const { id } of this.machines)
+      while (world.violation === undefined && !(await this.#setAvailability(id, 'active'))) await world.sleep(100);
+    while (world.violation === undefined && !(await this.#apply())) await world.sleep(100);
+    this.#good = true;
+  }
+
+  async #harm(end: number): Promise<void> {
+    const world = this.#world;
+    const meanMs = world.between(500, 4000);
+    while (world.violation === undefined && world.now < end) {
+      await world.sleep(world.between(0.2, 1.8) * meanMs);
+      if (world.now < end) this.#harmOne(world.pick(this.machines));
+    }
+  }
+
+  #harmOne(machine: Machine): void {
+    const world = this.#world;
+    const { network, members } = this.#cluster;
+    const downMs = world.between(10, world.pick([200, 2000, 8000]));
+    const managers = members.map((member) => this.#cluster.server(member).address);
+    switch (
+      world.pick([
+        'crash',
+        'crash',
+        'restart',
+        'power',
+        'pause',
+        'cut',
+        'cut',
+        'some',
+        'heal',
+        'heal',
+        'end',
+        'end',
+      ] as const)
+    ) {
+      case 'crash':
+        this.#cluster.coverage.agentCrashes++;
+        return world.chance(0.5) ? machine.crash(downMs) : world.ambush(machine.life, () => machine.crash(downMs));
+      case 'restart':
+        return machine.restart(downMs);
+      case 'power':
+        this.#cluster.coverage.powerLosses++;
+        return machine.losePower(downMs);
+      case 'pause':
+        machine.life.pausedUntil = world.now + downMs;
+        return;
+      case 'cut':
+      case 'some': {
+        this.#cluster.coverage.cutOffs++;
+        for (const address of managers) if (world.chance(0.8)) network.cut(machine.id, address);
+        return void world.after(downMs, () => {
+          for (const address of managers) network.join(machine.id, address);
+        });
+      }
+      case 'heal':
+        for (const address of managers) network.join(machine.id, address);
+        return;
+      case 'end': {
+        const box = world.pick(machine.kernel.running);
+        if (box !== undefined) machine.kernel.end(box, world.pick([0, 1, 137]));
+      }
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import type { NodeId } from '../../../base/ids.ts';
+import { silentLogger } from '../../../base/log.ts';
+import { seededRandom } from '../../../base/random.ts';
+import { node } from '../../../test/builders/objects.ts';
+import { VirtualClock, settle } from '../../../test/fakes/virtual-clock.ts';
+import { createSession } from './client.ts';
+import type { SessionOptions } from './client.ts';
+
+/** A session with a manager that answers everything. */
+function fixture(change: Partial<SessionOptions> = {}) {
+  const clock = new VirtualClock();
+  const life = new AbortController();
+  const begun: number[] = [];
+  const until = (signal?: AbortSignal): Promise<void> =>
+    new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+  const dispatcher: SessionOptions['dispatcher'] = {
+    async *session(_, signal) {
+      begun.push(clock.now());
+      yield { sessionId: String(begun.length), heartbeatMs: 1000, managers: [], leaseMs: 4000 };
+      await until(signal);
+    },
+    async *assignments(_, signal) {
+      await until(signal);
+    },
+    heartbeat: () => Promise.resolve({ heartbeatMs: 1000, leaseMs: 4000 }),
+    acknowledge: () => Promise.resolve({}),
+    updateTaskStatus: () => Promise.resolve({}),
+  };
+  const session = createSession({
+    dispatcher,
+    nodeId: 'one' as NodeId,
+    describe: () => node('one').description,
+    clock,
+    random: seededRandom(1),
+    logger: silentLogger,
+    lease: { now: () => clock.monotonic(), claim: () => undefined, renew: () => undefined },
+    onChange: () => undefined,
+    isOutdated: () => false,
+    onSession: () => undefined,
+    ...change,
+  });
+  const running = session.run(life.signal);
+  const close = async (): Promise<void> => {
+    life.abort(new Error('closed'));
+    await settle();
+    await clock.advance(10);
+    await running;
+  };
+  return { clock, begun, close };
+}
+
+describe('the session of an agent', () => {
+  it('lasts as long as its heartbeats are answered', async () => {
+    const { clock, begun, close } = fixture();
+    await clock.advance(20_000);
+    assert.equal(begun.length, 1);
+    await close();
+  });
+
+  it('begins anew when what was told in it may be true no more', async () => {
+    let told = 0;
+    const { clock, begun, close } = fixture({ onSession: () => told++, isOutdated: () => told === 1 });
+    await clock.advance(20_000);
+    assert.equal(begun.length, 2);
+    await close();
+  });
+});
