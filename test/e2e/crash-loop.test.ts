@@ -38,7 +38,10 @@ describe('a container that crashes again and again', function () {
     // 100 ms, doubled each time: each wait is at least as long as it should be.
     const waits = times.slice(1, 6).map((time, index) => time - (times[index] ?? 0));
     for (const [index, wait] of waits.entries()) assert.ok(wait >= 100 * 2 ** index, `wait ${index} was ${wait} ms`);
-    await eventually(() => (/Restarting in \d+ s/.test(machine.composeOk(folder, 'ps', '-a')) ? true : undefined), 'ps');
+    await eventually(
+      () => (/Restarting in \d+ s/.test(machine.composeOk(folder, 'ps', '-a')) ? true : undefined),
+      'ps',
+    );
     await eventually(() => (history() === 5 ? true : undefined), 'five of them');
     assert.match(machine.ok('tsswarm', 'ps', '-a'), /loop-web-1 .* failed .* ago/);
     machine.ok('tsswarm', 'update', '--task-history-limit', '2');
