@@ -76,6 +76,16 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
   /** Called when a node comes up or goes down: the others' endpoints change with it. */
   const onlookers = new Set<() => void>();
   const withdrawals = new Withdrawals();
+  /** Streams of nodes with tasks that wait until they may be stopped: asked together, however many nodes get on at once. */
+  const draining = new Set<() => void>();
+  let nextAsk: Timer | undefined;
+  withdrawals.onProgress(() => {
+    if (draining.size === 0) return;
+    nextAsk ??= clock.startTimer(GATHER_MS, () => {
+      nextAsk = undefined;
+      for (const ask of [...draining]) ask();
+    });
+  });
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
 
@@ -222,15 +232,18 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       () => ((open = false), wake()),
     );
     onlookers.add(lookAgain);
-    const draining = (): readonly Task[] => sent.tasks.filter((task) => task.draining === true);
-    const unlisten = withdrawals.onProgress(() => {
-      if (!dirty && draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) lookAgain();
-    });
+    let waiting: readonly Task[] = [];
+    const ask = (): void => {
+      if (!dirty && waiting.some(({ id }) => withdrawals.isFree(id, clock.now()))) lookAgain();
+    };
     const shown = (version: number, change: AssignmentChange | undefined): void => {
       const networks = new Set<NetworkId>(sent.networks.map(({ id }) => id));
       withdrawals.shown(session.id, version, networks, change?.acknowledge === true ? change.sequence : undefined);
       limit?.cancel();
-      const times = draining().flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
+      waiting = sent.tasks.filter((task) => task.draining === true);
+      if (waiting.length > 0) draining.add(ask);
+      else draining.delete(ask);
+      const times = waiting.flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
       if (times.length > 0) limit = clock.startTimer(Math.max(0, Math.min(...times) - clock.now()), lookAgain);
     };
     const asking = (change: AssignmentChange, asks: boolean): AssignmentChange =>
@@ -260,7 +273,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       onlookers.delete(lookAgain);
       signal.removeEventListener('abort', stop);
       limit?.cancel();
-      unlisten();
+      draining.delete(ask);
       watch.close();
     }
     await watching;

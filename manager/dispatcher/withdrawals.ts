@@ -35,10 +35,13 @@ export class Withdrawals {
   readonly #sessions = new Map<string, Progress>();
   readonly #leaving = new Map<TaskId, Leaving>();
   readonly #listeners = new Set<() => void>();
+  /** Found when it is asked for, forgotten when a node gets on. */
+  #lowest: Lowest | undefined;
 
   /** A session of a node that acknowledges; whatever an earlier life left on the node is there until it says otherwise. */
   open(session: string): void {
     this.#sessions.set(session, { settled: -1, pending: [], networks: new Set() });
+    this.#lowest = undefined;
   }
 
   /** The node is gone, or begins anew: it is waited for no longer. */
@@ -99,9 +102,11 @@ export class Withdrawals {
   isFree(id: TaskId, now: number): boolean {
     const task = this.#leaving.get(id);
     if (task === undefined || now >= task.since + WITHDRAWAL_LIMIT_MS) return true;
+    if (this.#lowestBeside(task.own) >= task.version) return true;
+    if (task.isPublic) return false;
     for (const [session, { settled, networks }] of this.#sessions) {
       if (session === task.own || settled >= task.version) continue;
-      if (task.isPublic || settled < 0 || task.networks.some((network) => networks.has(network))) return false;
+      if (settled < 0 || task.networks.some((network) => networks.has(network))) return false;
     }
     return true;
   }
@@ -123,7 +128,30 @@ export class Withdrawals {
     return () => this.#listeners.delete(listener);
   }
 
+  /** How far all nodes but one have come. */
+  #lowestBeside(own: string): number {
+    this.#lowest ??= lowestTwo(this.#sessions);
+    return this.#lowest.session === own ? this.#lowest.next : this.#lowest.settled;
+  }
+
   #tell(): void {
+    this.#lowest = undefined;
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** The node that is furthest behind, and how far the one before it is. */
+interface Lowest {
+  readonly session: string;
+  readonly settled: number;
+  readonly next: number;
+}
+
+function lowestTwo(sessions: ReadonlyMap<string, Pick<Progress, 'settled'>>): Lowest {
+  let [session, settled, next] = ['', Infinity, Infinity];
+  for (const [id, progress] of sessions) {
+    if (progress.settled < settled) [session, settled, next] = [id, progress.settled, settled];
+    else if (progress.settled < next) next = progress.settled;
+  }
+  return { session, settled, next };
 }
