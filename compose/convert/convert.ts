@@ -175,6 +175,9 @@ function convertService(
       constraints: deploy?.placement?.constraints ?? [],
       forceUpdate: 0,
       ...convertPlacement(deploy?.placement),
+      ...(deploy?.['x-fencing'] === undefined || deploy['x-fencing'] === 'auto'
+        ? {}
+        : { fencing: deploy['x-fencing'] }),
     },
     ports: service.ports.map(convertPort),
     dependsOn: Object.entries(service.depends_on).map(([dependency, { condition, required, restart }]) => ({
@@ -194,6 +197,7 @@ function convertService(
     containerName: service.container_name ?? '',
     ...(deploy?.rollback_config === undefined ? {} : { rollback: convertUpdate(deploy.rollback_config) }),
     ...(mode === 'replicated' ? {} : { mode }),
+    ...(deploy?.['x-rebalance'] === 'auto' ? { rebalance: 'auto' as const } : {}),
   };
 }
 

@@ -219,6 +219,12 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
       reader.refuse(key, 'is for services that keep running: a job is run anew when it changes');
     }
   }
+  for (const key of ['x-fencing', 'x-rebalance']) {
+    if ((mode === 'global' || mode === 'global-job') && reader.at(key).exists)
+      reader.refuse(key, `is for containers that can run on another node; those of a ${mode} service stay on theirs`);
+  }
+  if (isJob && reader.at('x-rebalance').exists)
+    reader.refuse('x-rebalance', 'is for services that keep running: a job is not moved');
   const limits = reader.at('resources', 'limits');
   const restart = reader.at('restart_policy');
   return compact({
@@ -248,6 +254,8 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
     update_config: readUpdate(reader.at('update_config'), true),
     rollback_config: readUpdate(reader.at('rollback_config'), false),
     placement: readPlacement(reader.at('placement')),
+    'x-fencing': reader.text('x-fencing'),
+    'x-rebalance': reader.text('x-rebalance'),
   }) as ComposeDeploy;
 }
 

@@ -128,6 +128,10 @@ export interface ComposeDeploy {
     readonly preferences?: readonly { readonly spread: string }[];
     readonly max_replicas_per_node?: number;
   };
+  /** Ours: what becomes of a container on a node that is cut off. */
+  readonly 'x-fencing'?: 'auto' | 'always' | 'never';
+  /** Ours: whether containers move by themselves when nodes come. */
+  readonly 'x-rebalance'?: 'auto' | 'manual';
 }
 
 /** Durations in milliseconds, sizes in bytes. */

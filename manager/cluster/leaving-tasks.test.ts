@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import type { NodeId } from '../../base/ids.ts';
-import type { Node, NodeAvailability, Task } from '../../proto/types/index.ts';
+import type { NodeId, VolumeId } from '../../base/ids.ts';
+import type { Node, NodeAvailability, Task, Volume } from '../../proto/types/index.ts';
 import { T0, service, task } from '../../test/builders/objects.ts';
 import { memoryStore } from '../store/index.ts';
 import type { ReadTransaction } from '../store/index.ts';
@@ -25,11 +25,36 @@ const web = service('web', {}, { replicas: 3 });
 const on = (id: string, slot: number, change: Partial<Task> = {}, status: Partial<Task['status']> = {}): Task =>
   task(web, slot, status, { nodeId: id as NodeId, ...change });
 
-async function see<R>(nodes: readonly Node[], tasks: readonly Task[], look: (tx: ReadTransaction) => R): Promise<R> {
+const aVolume: Volume = {
+  id: 'v' as VolumeId,
+  meta: { version: 0, createdAt: T0, updatedAt: T0 },
+  projectId: '',
+  spec: { name: 'data', composeName: 'data', driver: 'local', driverOptions: {}, labels: {} },
+  pendingDelete: false,
+};
+const A_MOUNT = {
+  type: 'volume' as const,
+  source: 'data',
+  target: '/data',
+  readOnly: false,
+  noCopy: false,
+  subpath: '',
+  driver: 'local',
+  driverOptions: {},
+  labels: {},
+};
+
+async function see<R>(
+  nodes: readonly Node[],
+  tasks: readonly Task[],
+  look: (tx: ReadTransaction) => R,
+  volumes: readonly Volume[] = [],
+): Promise<R> {
   const store = memoryStore({ now: () => T0 });
   await store.update((tx) => {
     for (const one of nodes) tx.create('node', one);
     for (const one of tasks) tx.create('task', one);
+    for (const one of volumes) tx.create('volume', one);
   });
   return store.view(look);
 }
@@ -51,7 +76,39 @@ describe('tasks that leave their node', () => {
       '1 shutdown orphaned: its node is down',
     ]);
     const busy = [node('a', 'down'), node('b', 'ready', 'pause')];
-    assert.deepEqual(told(await see(busy, tasks, (tx) => lostTasks(tx, given(lost), T0))), []);
+    assert.deepEqual(told(await see(busy, tasks, (tx) => lostTasks(tx, given(lost), T0))), [
+      '1 running running: its node is down',
+    ]);
+  });
+
+  it('wait for it where nobody else could take them, which is noted once', async () => {
+    const volume = { ...aVolume, nodeIds: ['a' as NodeId] };
+    const withVolume = on('a', 3, {}, {});
+    const mounts = [{ ...A_MOUNT, source: volume.spec.name }];
+    const tasks = [
+      on('a', 1, { boundNode: 'a' as NodeId }),
+      on('a', 2, { spec: { ...web.spec.task, constraints: ['node.hostname == a'] } }),
+      {
+        ...withVolume,
+        spec: { ...withVolume.spec, container: { ...withVolume.spec.container, mounts } },
+      },
+      on('a', 4, { boundNode: 'a' as NodeId }, { message: 'its node is down' }),
+      on('a', 5, { boundNode: 'a' as NodeId, desiredState: 'remove' }),
+    ];
+    const lost = new Set(['a']);
+    const nodes = [node('a', 'down'), node('b', 'ready')];
+    assert.deepEqual(told(await see(nodes, tasks, (tx) => lostTasks(tx, given(lost), T0), [volume])), [
+      '1 running running: its node is down',
+      '2 running running: its node is down',
+      '3 running running: its node is down',
+      '5 remove orphaned: its node is down',
+    ]);
+  });
+
+  it('of a node that was removed are not given up before its lease is over', async () => {
+    const tasks = [on('gone', 1), on('gone', 2, { desiredState: 'remove' })];
+    const early = given(new Set(), () => false);
+    assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, early, T0))), []);
   });
 
   it('are given up when it was removed, also where they were to go', async () => {

@@ -1,6 +1,6 @@
 import type { NodeId } from '../../base/ids.ts';
 import type { Task } from '../../proto/types/index.ts';
-import { isFinal } from '../model/task-state.ts';
+import { NODE_DOWN, isFinal } from '../model/task-state.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { couldRunElsewhere } from './elsewhere.ts';
 import type { ConstraintMatch } from './elsewhere.ts';
@@ -15,11 +15,14 @@ export interface LostNodes {
 
 /**
  * The tasks that nobody can speak for any more, as they are to be stored: those on nodes that are no longer in the store,
- * and those on lost nodes, unless no other node could take them: then it is better to wait for theirs.
+ * and those on lost nodes. Where no other node could take one it is better to wait for its own: that is noted only.
  * @param now wall time, ms
  */
 export function lostTasks(tx: ReadTransaction, { lost, isOver, matches }: LostNodes, now: number): readonly Task[] {
-  const isWanted = ({ desiredState }: Task): boolean => desiredState === 'running' || desiredState === 'ready';
+  const waits = (task: Task): boolean =>
+    (task.desiredState === 'running' || task.desiredState === 'ready') &&
+    tx.get('node', task.nodeId as NodeId) !== undefined &&
+    !couldRunElsewhere(tx, task, lost, matches);
   return tx
     .list('task')
     .filter((task) => task.nodeId !== '' && task.status.state !== 'remove')
@@ -27,16 +30,18 @@ export function lostTasks(tx: ReadTransaction, { lost, isOver, matches }: LostNo
       tx.get('node', task.nodeId as NodeId) === undefined
         ? // Ended, it is kept as history until it is to go.
           (!isFinal(task) || task.desiredState === 'remove') && isOver(task.nodeId)
-        : lost.has(task.nodeId) && !isFinal(task) && (!isWanted(task) || couldRunElsewhere(tx, task, lost, matches)),
+        : lost.has(task.nodeId) && !isFinal(task) && !(waits(task) && task.status.message === NODE_DOWN),
     )
     .map((task) => {
+      // Kept for its node: what that finds of it when it is back decides.
+      if (waits(task)) return { ...task, status: { ...task.status, message: NODE_DOWN } };
       const gone = tx.get('node', task.nodeId as NodeId) === undefined;
       const status = {
         ...task.status,
         // Nobody will report that its container is gone.
         state: gone && task.desiredState === 'remove' ? ('remove' as const) : ('orphaned' as const),
         timestamp: now,
-        message: gone ? 'its node was removed' : 'its node is down',
+        message: gone ? 'its node was removed' : NODE_DOWN,
       };
       // Should the node come back, it ends what was replaced meanwhile.
       return {

@@ -1,4 +1,5 @@
 import { TASK_STATES } from '../../proto/types/index.ts';
+import { NODE_DOWN } from '../model/task-state.ts';
 import type { Task, TaskStatus } from '../../proto/types/index.ts';
 
 /** The task with a status that its node reported; undefined when the report is older than what is known. */
@@ -6,5 +7,7 @@ export function withStatus(task: Task, reported: TaskStatus): Task | undefined {
   const known = task.status;
   if (TASK_STATES[reported.state] < TASK_STATES[known.state]) return undefined;
   if (reported.state === known.state && JSON.stringify(reported) === JSON.stringify(known)) return undefined;
-  return { ...task, status: reported };
+  // It went down with its machine, which is nothing that a restart policy is about.
+  const wentDown = known.message === NODE_DOWN && reported.state === 'failed';
+  return { ...task, status: wentDown ? { ...reported, state: 'orphaned', message: NODE_DOWN } : reported };
 }

@@ -12,6 +12,8 @@ interface Progress {
   readonly pending: { readonly sequence: number; version: number }[];
   /** Networks whose names it knows. */
   networks: ReadonlySet<NetworkId>;
+  /** Something concerns it that it has not been shown. */
+  behind: boolean;
 }
 
 /** A task that shall be stopped. */
@@ -35,13 +37,12 @@ export class Withdrawals {
   readonly #sessions = new Map<string, Progress>();
   readonly #leaving = new Map<TaskId, Leaving>();
   readonly #listeners = new Set<() => void>();
-  /** Found when it is asked for, forgotten when a node gets on. */
-  #lowest: Lowest | undefined;
+  /** Version up to which everybody was told what concerns it. */
+  #passed = -1;
 
   /** A session of a node that acknowledges; whatever an earlier life left on the node is there until it says otherwise. */
   open(session: string): void {
-    this.#sessions.set(session, { settled: -1, pending: [], networks: new Set() });
-    this.#lowest = undefined;
+    this.#sessions.set(session, { settled: -1, pending: [], networks: new Set(), behind: false });
   }
 
   /** The node is gone, or begins anew: it is waited for no longer. */
@@ -60,6 +61,7 @@ export class Withdrawals {
     const progress = this.#sessions.get(session);
     if (progress === undefined) return;
     progress.networks = networks;
+    progress.behind = false;
     const last = progress.pending.at(-1);
     if (sequence !== undefined) progress.pending.push({ sequence, version });
     else if (last !== undefined) last.version = version;
@@ -68,6 +70,18 @@ export class Withdrawals {
       if (progress.settled >= 0) progress.settled = version;
       this.#tell();
     }
+  }
+
+  /** Something came that concerns a node; it is shown to it soon. */
+  concerned(session: string): void {
+    const progress = this.#sessions.get(session);
+    if (progress !== undefined) progress.behind = true;
+  }
+
+  /** What came up to a version did not concern the nodes that were not told. */
+  passed(version: number): void {
+    this.#passed = version;
+    if (this.#leaving.size > 0) this.#tell();
   }
 
   /** The node has made everything up to and with a message true. */
@@ -102,11 +116,11 @@ export class Withdrawals {
   isFree(id: TaskId, now: number): boolean {
     const task = this.#leaving.get(id);
     if (task === undefined || now >= task.since + WITHDRAWAL_LIMIT_MS) return true;
-    if (this.#lowestBeside(task.own) >= task.version) return true;
-    if (task.isPublic) return false;
-    for (const [session, { settled, networks }] of this.#sessions) {
+    for (const [session, progress] of this.#sessions) {
+      const { networks } = progress;
+      const settled = this.#settled(progress);
       if (session === task.own || settled >= task.version) continue;
-      if (settled < 0 || task.networks.some((network) => networks.has(network))) return false;
+      if (task.isPublic || settled < 0 || task.networks.some((network) => networks.has(network))) return false;
     }
     return true;
   }
@@ -128,30 +142,12 @@ export class Withdrawals {
     return () => this.#listeners.delete(listener);
   }
 
-  /** How far all nodes but one have come. */
-  #lowestBeside(own: string): number {
-    this.#lowest ??= lowestTwo(this.#sessions);
-    return this.#lowest.session === own ? this.#lowest.next : this.#lowest.settled;
+  #settled({ settled, pending, behind }: Progress): number {
+    const isCurrent = settled >= 0 && !behind && pending.length === 0;
+    return isCurrent ? Math.max(settled, this.#passed) : settled;
   }
 
   #tell(): void {
-    this.#lowest = undefined;
     for (const listener of this.#listeners) listener();
   }
-}
-
-/** The node that is furthest behind, and how far the one before it is. */
-interface Lowest {
-  readonly session: string;
-  readonly settled: number;
-  readonly next: number;
-}
-
-function lowestTwo(sessions: ReadonlyMap<string, Pick<Progress, 'settled'>>): Lowest {
-  let [session, settled, next] = ['', Infinity, Infinity];
-  for (const [id, progress] of sessions) {
-    if (progress.settled < settled) [session, settled, next] = [id, progress.settled, settled];
-    else if (progress.settled < next) next = progress.settled;
-  }
-  return { session, settled, next };
 }

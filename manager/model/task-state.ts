@@ -1,6 +1,9 @@
 import { TASK_STATES } from '../../proto/types/index.ts';
 import type { Task, TaskState } from '../../proto/types/index.ts';
 
+/** `status.message` of a task whose node is lost. */
+export const NODE_DOWN = 'its node is down';
+
 /** Whether `state` is at or beyond `other` in the one order that task states have. */
 export const reached = (state: TaskState, other: TaskState): boolean => TASK_STATES[state] >= TASK_STATES[other];
 

@@ -143,7 +143,9 @@ export class ContainerDisk {
   /** How the last run ended, as the supervisor has noted it. */
   readExit(id: ContainerId): ExitStatus | undefined {
     const exit = unlessCorrupt(() => readExit(this.paths(id).runDir));
-    return exit && { code: exit.code, oomKilled: exit.oomKilled, at: exit.at };
+    if (exit === undefined) return undefined;
+    const { signal: _, ...status } = exit;
+    return status;
   }
 
   /** What the launcher could not do and went on without. */

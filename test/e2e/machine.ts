@@ -79,7 +79,7 @@ export class Machine {
 
   /** Process of the node's daemon; undefined: none runs. */
   daemonPid(): number | undefined {
-    return this.#pids().find((pid) => {
+    return this.pids().find((pid) => {
       try {
         return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`--state-dir\0${this.stateDir}\0`);
       } catch {
@@ -180,7 +180,7 @@ export class Machine {
       do left = this.#leftovers();
       while (left.length > 0 && performance.now() < deadline);
     } finally {
-      for (const pid of this.#pids()) process.kill(pid, 'SIGKILL');
+      for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
       execFileSync('ip', ['netns', 'del', this.name]);
       rmSync(this.dir, { recursive: true, force: true });
     }
@@ -201,7 +201,8 @@ export class Machine {
     return ['nsenter', `--net=/var/run/netns/${this.name}`, ...argv];
   }
 
-  #pids(): number[] {
+  /** Processes in the machine's network namespace: daemons and the supervisors of containers; containers have namespaces of their own. */
+  pids(): number[] {
     const out = spawnSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' }).stdout;
     return out.split('\n').filter(Boolean).map(Number);
   }
@@ -220,7 +221,7 @@ export class Machine {
       .filter((path) => existsSync(path));
     const containers = join(this.dir, 'state', 'engine', 'containers');
     const dirs = existsSync(containers) ? readdirSync(containers) : [];
-    const pids = this.#pids().map((pid) => `process ${pid}`);
+    const pids = this.pids().map((pid) => `process ${pid}`);
     return [...links, ...rules, ...mounts, ...cgroups, ...dirs, ...pids];
   }
 }

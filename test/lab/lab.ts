@@ -79,6 +79,15 @@ export class Lab {
     await eventually(() => (hasEnded(pid) ? true : undefined), `the end of the daemon of machine ${index}`);
   }
 
+  /** Switches a machine off: nobody hears of it any more, and nothing that ran on it does. `heal` and `start` switch it on. */
+  async powerOff(index: number): Promise<void> {
+    this.cut(index);
+    // A container goes with its supervisor.
+    const pids = this.machine(index).pids();
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await eventually(() => (pids.every(hasEnded) ? true : undefined), `the end of machine ${index}`);
+  }
+
   /** Starts the daemon of a machine that is a member, unless it runs. */
   start(index: number): void {
     if (this.machine(index).daemonPid() === undefined) this.machine(index).ok('tsswarm', 'init', '--no-systemd');
