@@ -20,6 +20,7 @@ import { taskLabels } from '../model/names.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
 import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
@@ -47,6 +48,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       );
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
+    rebalance: (request) => store.update((tx) => rebalance(tx, request, clock.now())),
     removeProject: (request) =>
       store.update((tx) => {
         const project = tx.find('project', 'name', request.name)[0];
