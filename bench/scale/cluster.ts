@@ -1,10 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { isTsswarmError } from '../../base/errors.ts';
 import { Lab } from '../../test/lab/lab.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { controlService, daemonService } from '../../proto/rpc/services.ts';
 import type { Node, ServiceSpec } from '../../proto/types/index.ts';
 import { project, serviceSpec, taskSpec } from '../../test/builders/specs.ts';
+
+/** How often something is asked again. */
+const TRIES = 10;
 
 /** Three real managers, each a machine of a lab, that run nothing themselves. */
 export class Cluster {
@@ -94,11 +98,17 @@ export class Cluster {
   }
 
   async #control<R>(ask: (control: ServiceClient<typeof controlService>) => Promise<R>): Promise<R> {
-    const connection = connectLocal(this.#lab.machine(this.#alive()[0] ?? 0).socket);
-    try {
-      return await ask(connection.service(controlService));
-    } finally {
-      connection.close();
+    for (let tries = 0; ; tries++) {
+      const connection = connectLocal(this.#lab.machine(this.#alive()[0] ?? 0).socket);
+      try {
+        return await ask(connection.service(controlService));
+      } catch (error) {
+        // An election is under way; what is asked for can be asked twice.
+        const passes = isTsswarmError(error) && (error.retryable || error.code === 'OUTCOME_UNKNOWN');
+        if (!passes || tries === TRIES) throw error;
+      } finally {
+        connection.close();
+      }
     }
   }
 }

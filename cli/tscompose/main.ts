@@ -81,9 +81,9 @@ program
   .option('-t, --timeout <seconds>', 'grace before containers are killed')
   .option('--rmi <which>', 'remove images: all, or local (those without a name of their own)')
   .option(...progress)
-  .action(async (services, options) =>
-    (await import('./commands/down.ts')).down(contextOf(options), services, options),
-  );
+  .action(async (services, options) => {
+    await (await import('./commands/down.ts')).down(contextOf(options), services, options);
+  });
 
 program
   .command('ps')

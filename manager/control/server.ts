@@ -7,7 +7,6 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { controlService } from '../../proto/rpc/services.ts';
 import type {
   Project,
-  ProjectChange,
   ProjectRequest,
   Service,
   ServicesRequest,
@@ -18,11 +17,12 @@ import type {
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
-import { isFinal, isLive } from '../model/task-state.ts';
+import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
-import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
+import { chosen, overrideGrace, removeProject } from './remove.ts';
+import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
 import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
@@ -49,28 +49,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
     rebalance: (request) => store.update((tx) => rebalance(tx, request, clock.now())),
-    removeProject: (request) =>
-      store.update((tx) => {
-        const project = tx.find('project', 'name', request.name)[0];
-        if (project === undefined) return { found: false };
-        const services = chosen(tx, project, request.services);
-        for (const service of services) {
-          if (!service.pendingDelete) tx.update('service', { ...service, pendingDelete: true });
-          overrideGrace(tx, service, request.graceOverrideMs);
-        }
-        if (request.services.length > 0) {
-          const changes = services.map(({ spec }) => removal(spec.composeName));
-          if (services.length > 0) touchProject(tx, project, changes, request.author, clock.now(), random);
-          return { found: services.length > 0 };
-        }
-        for (const network of tx.find('network', 'project', project.id)) {
-          if (!network.pendingDelete) tx.update('network', { ...network, pendingDelete: true });
-        }
-        for (const volume of tx.find('volume', 'project', project.id)) {
-          if (request.removeVolumes && !volume.pendingDelete) tx.update('volume', { ...volume, pendingDelete: true });
-        }
-        return { found: true };
-      }),
+    removeProject: (request) => store.update((tx) => removeProject(tx, request, clock.now(), random)),
     getCluster: () => {
       const cluster = store.view((tx) => tx.list('cluster')[0]);
       if (cluster === undefined)
@@ -147,28 +126,6 @@ export function createControl({ store, clock, random }: ControlOptions): Control
     },
     watchTask: ({ taskId }, signal) => watchTask(store, taskId as TaskId, signal),
   };
-}
-
-/** The services of a project that are meant: the named ones, or all. @throws NOT_FOUND naming the one that is not there */
-function chosen(tx: ReadTransaction, project: Project, names: readonly string[]): readonly Service[] {
-  const services = tx
-    .find('service', 'project', project.id)
-    .filter((service) => !service.pendingDelete || names.length === 0);
-  if (names.length === 0) return services;
-  return names.map((name) => {
-    const service = services.find(({ spec }) => spec.composeName === name);
-    if (service !== undefined) return service;
-    throw new TsswarmError('NOT_FOUND', `finding service "${name}": project "${project.name}" has no such service`);
-  });
-}
-
-const removal = (name: string): ProjectChange => ({ kind: 'service', name, action: 'remove', fields: [] });
-
-function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: number): void {
-  if (graceOverrideMs < 0) return;
-  for (const task of tx.find('task', 'service', service.id)) {
-    if (!isFinal(task) && task.graceOverrideMs !== graceOverrideMs) tx.update('task', { ...task, graceOverrideMs });
-  }
 }
 
 const onlyThose = (services: readonly Service[]): readonly Service[] => services;

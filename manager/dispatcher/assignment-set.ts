@@ -10,12 +10,14 @@ import type {
 import type { NodeId } from '../../base/ids.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
+import type { SharedSets } from './shared.ts';
 
 /**
  * All that a node needs to know now: its tasks, and of everything else just what they use. Networks and volumes that are
  * to be removed go to every node, because any may hold a part of them.
+ * @param shared what is the same for many nodes
  */
-export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSet {
+export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: SharedSets): AssignmentSet {
   const tasks = tx
     .find('task', 'node', nodeId)
     .filter((task) => reached(task.status.state, 'assigned') && task.status.state !== 'remove');
@@ -26,17 +28,13 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId): AssignmentSe
   const secrets = names((task) => task.spec.container.secrets);
   const configs = names((task) => task.spec.container.configs);
   const networks = tx.list('network').filter((network) => networkIds.has(network.id) || network.pendingDelete);
-  // What a node that is down runs cannot be reached from here; it knows its own by itself.
-  const reachable = (task: Task): boolean =>
-    task.nodeId === nodeId || (task.nodeId !== '' && tx.get('node', task.nodeId)?.status.state !== 'down');
   return {
     tasks,
     networks,
     volumes: tx.list('volume').filter((volume) => volume.pendingDelete && mayHold(tx, volume, nodeId)),
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
-    endpoints: endpoints(tx, networks, reachable),
-    ingress: ingress(tx, reachable),
+    ...shared.of(tx, nodeId, networks),
   };
 }
 
@@ -56,10 +54,11 @@ function mayHold(tx: ReadTransaction, { nodeIds = [] }: Volume, nodeId: NodeId):
   return nodeIds.includes(nodeId) || !nodeIds.some((id) => tx.get('node', id) !== undefined);
 }
 
-type Reachable = (task: Task) => boolean;
+/** What a node that is down runs cannot be reached from others. */
+export type Reachable = (task: Task) => boolean;
 
 /** Serving tasks on the networks, with every name that finds them; one that shall stop is found no longer. */
-function endpoints(tx: ReadTransaction, networks: readonly Network[], reachable: Reachable): NetworkEndpoint[] {
+export function endpoints(tx: ReadTransaction, networks: readonly Network[], reachable: Reachable): NetworkEndpoint[] {
   const byId = new Map(networks.map((network) => [network.id, network]));
   const found: NetworkEndpoint[] = [];
   if (byId.size === 0) return found;
@@ -91,7 +90,7 @@ function serviceNames(task: Task, service: Service | undefined): string[] {
 }
 
 /** Published ports of services with the serving tasks behind them; empty while none serves, so that a clash shows early. */
-function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[] {
+export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[] {
   const ports: IngressPort[] = [];
   for (const service of tx.list('service')) {
     if (service.pendingDelete || service.stopped || service.ports.length === 0) continue;

@@ -30,17 +30,10 @@ export function difference(
   const remove: Record<string, string[]> = {};
   let changed = false;
   for (const name of NAMES) {
-    const key = KEYS[name] as (item: unknown) => string;
-    const old = new Map<string, unknown>((before[name] as readonly unknown[]).map((item) => [key(item), item]));
-    const updates: unknown[] = [];
-    for (const item of after[name] as readonly unknown[]) {
-      const known = old.get(key(item));
-      old.delete(key(item));
-      if (known === undefined || !same(known, item)) updates.push(item);
-    }
-    update[name] = updates;
-    remove[name] = [...old.keys()];
-    changed ||= updates.length > 0 || old.size > 0;
+    const found = between(name, before[name], after[name]);
+    update[name] = found.updates;
+    remove[name] = found.removals;
+    changed ||= found.updates.length + found.removals.length > 0;
   }
   if (!changed) return undefined;
   return {
@@ -49,6 +42,33 @@ export function difference(
     update: update as unknown as AssignmentSet,
     remove: remove as unknown as AssignmentChange['remove'],
   };
+}
+
+interface ListDifference {
+  readonly updates: unknown[];
+  readonly removals: string[];
+}
+/** What was compared last with a list. Of lists that many nodes have in common it is the same for all of them. */
+const compared = new WeakMap<
+  readonly unknown[],
+  { readonly after: readonly unknown[]; readonly found: ListDifference }
+>();
+
+function between(name: keyof AssignmentSet, before: readonly unknown[], after: readonly unknown[]): ListDifference {
+  if (before === after) return { updates: [], removals: [] };
+  const last = compared.get(before);
+  if (last?.after === after) return last.found;
+  const key = KEYS[name] as (item: unknown) => string;
+  const old = new Map<string, unknown>(before.map((item) => [key(item), item]));
+  const updates: unknown[] = [];
+  for (const item of after) {
+    const known = old.get(key(item));
+    old.delete(key(item));
+    if (known === undefined || !same(known, item)) updates.push(item);
+  }
+  const found = { updates, removals: [...old.keys()] };
+  compared.set(before, { after, found });
+  return found;
 }
 
 /** Whether a node leads somebody somewhere before that it does not afterwards: a name or a backend of a port is gone. */
@@ -74,6 +94,10 @@ function same(a: unknown, b: unknown): boolean {
 
 /** The agent knows the status of its tasks better than we do: a change of status alone is not sent back to it. */
 function sameBesidesStatus(a: object, b: object): boolean {
+  // A report makes a new task of the old one's parts.
+  const [left, right] = [a, b] as Readonly<Record<string, unknown>>[];
+  const isPart = (name: string): boolean => name === 'status' || name === 'meta' || left?.[name] === right?.[name];
+  if (Object.keys(a).every(isPart) && Object.keys(b).every(isPart)) return true;
   const strip = (object: object): string => JSON.stringify({ ...object, status: undefined, meta: undefined });
   return strip(a) === strip(b);
 }

@@ -21,7 +21,9 @@ import { heartbeatMs } from '../cluster/spec.ts';
 import { Leases, MISSED_HEARTBEATS, leaseFor, leaseMs, lengthOf, storedLength } from '../model/lease.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { assignmentSet, withDraining } from './assignment-set.ts';
+import { Audience } from './audience.ts';
 import { completeChange, difference, withdraws } from './difference.ts';
+import { SharedSets } from './shared.ts';
 import { withStatus } from './status.ts';
 import { Withdrawals } from './withdrawals.ts';
 
@@ -73,9 +75,9 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
   /** Of every node that was heard of: it outlives a session, so that one that begins anew is no loss of the node. */
   const deadlines = new Map<NodeId, Timer>();
   const leases = new Leases();
-  /** Called when a node comes up or goes down: the others' endpoints change with it. */
-  const onlookers = new Set<() => void>();
   const withdrawals = new Withdrawals();
+  const audience = new Audience(store, (version) => withdrawals.passed(version));
+  const shared = new SharedSets();
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
 
@@ -134,7 +136,8 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       });
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
-        if (wasDown) for (const tell of onlookers) tell();
+        // The others' endpoints change with it.
+        if (wasDown) audience.tellAll();
         let said = managers?.current() ?? [];
         leases.promise(nodeId, bound, clock.monotonic());
         yield { sessionId: session.id, heartbeatMs: period(), managers: said, leaseMs: storedLength(length) };
@@ -194,40 +197,43 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       const isPublic = tx.get('service', task.serviceId)?.ports.some(({ mode }) => mode === 'ingress') ?? false;
       return withdrawals.mustWait(task, id, isPublic, clock.now());
     };
-    return { set: withDraining(assignmentSet(tx, nodeId), mustWait), version: tx.version };
+    return { set: withDraining(assignmentSet(tx, nodeId, shared), mustWait), version: tx.version };
   };
 
   async function* stream(session: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
-    const { result: first, watch } = store.viewAndWatch((tx) => look(tx, session));
-    const stop = (): void => watch.close();
-    signal.addEventListener('abort', stop, { once: true });
+    const first = store.view((tx) => look(tx, session));
     let sent = first.set;
+    let networks: ReadonlySet<NetworkId> = new Set();
     let sequence = 0;
     let dirty = false;
-    let open = true;
+    let freed = false;
     let wake: () => void = () => undefined;
     let limit: Timer | undefined;
     const lookAgain = (): void => {
+      withdrawals.concerned(session.id);
       dirty = true;
       wake();
     };
-    const watching = (async () => {
-      for await (const { changes } of watch) {
-        if (changes.every(({ table }) => table === 'node' || table === 'cluster' || table === 'project')) continue;
-        lookAgain();
-      }
-    })();
-    watching.then(
-      () => ((open = false), wake()),
-      () => ((open = false), wake()),
-    );
-    onlookers.add(lookAgain);
+    const stop = (): void => wake();
+    const leave = audience.add({ nodeId: session.nodeId, networks: () => networks, look: lookAgain });
+    signal.addEventListener('abort', stop, { once: true });
     const draining = (): readonly Task[] => sent.tasks.filter((task) => task.draining === true);
-    const unlisten = withdrawals.onProgress(() => {
-      if (!dirty && draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) lookAgain();
-    });
+    /** Who has nothing to stop has nothing to wait for. */
+    let unlisten: (() => void) | undefined;
+    const listen = (): void => {
+      if (draining().length === 0) {
+        unlisten?.();
+        unlisten = undefined;
+      } else {
+        unlisten ??= withdrawals.onProgress(() => {
+          freed = true;
+          wake();
+        });
+      }
+    };
     const shown = (version: number, change: AssignmentChange | undefined): void => {
-      const networks = new Set<NetworkId>(sent.networks.map(({ id }) => id));
+      networks = new Set<NetworkId>(sent.networks.map(({ id }) => id));
+      listen();
       withdrawals.shown(session.id, version, networks, change?.acknowledge === true ? change.sequence : undefined);
       limit?.cancel();
       const times = draining().flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
@@ -239,13 +245,18 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       const complete = asking(completeChange(sent, sequence++), true);
       shown(first.version, complete);
       yield complete;
-      while (open && !signal.aborted) {
-        if (!dirty) {
+      while (!signal.aborted) {
+        if (!dirty && !freed) {
           await new Promise<void>((resolve) => (wake = resolve));
           continue;
         }
         await sleep(clock, GATHER_MS, signal).catch(() => undefined);
+        if (freed && !dirty && !draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) {
+          freed = false;
+          continue;
+        }
         dirty = false;
+        freed = false;
         const now = store.view((tx) => look(tx, session));
         const found = difference(sent, now.set, sequence);
         const change = found === undefined ? undefined : asking(found, withdraws(sent, found));
@@ -257,13 +268,11 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         yield change;
       }
     } finally {
-      onlookers.delete(lookAgain);
+      leave();
       signal.removeEventListener('abort', stop);
       limit?.cancel();
-      unlisten();
-      watch.close();
+      unlisten?.();
     }
-    await watching;
   }
 
   const takeReports = async (request: UpdateTaskStatusRequest): Promise<void> => {
@@ -295,13 +304,15 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     try {
       await store.update((tx) => {
         const node = tx.get('node', nodeId);
-        if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
+        // Heard of again while others were being marked, or while the transaction waited: it is up.
+        if (node === undefined || deadlines.has(nodeId)) return;
+        tx.update('node', { ...node, status: { ...node.status, state: 'down', message } });
       });
     } catch (error) {
       // Who leads next finds it out for itself.
       logger.warn('node state', { nodeId, reason: messageOf(error) });
     }
-    for (const tell of onlookers) tell();
+    audience.tellAll();
   };
 
   return {

@@ -12,6 +12,8 @@ interface Progress {
   readonly pending: { readonly sequence: number; version: number }[];
   /** Networks whose names it knows. */
   networks: ReadonlySet<NetworkId>;
+  /** Something concerns it that it has not been shown. */
+  behind: boolean;
 }
 
 /** A task that shall be stopped. */
@@ -35,10 +37,12 @@ export class Withdrawals {
   readonly #sessions = new Map<string, Progress>();
   readonly #leaving = new Map<TaskId, Leaving>();
   readonly #listeners = new Set<() => void>();
+  /** Version up to which everybody was told what concerns it. */
+  #passed = -1;
 
   /** A session of a node that acknowledges; whatever an earlier life left on the node is there until it says otherwise. */
   open(session: string): void {
-    this.#sessions.set(session, { settled: -1, pending: [], networks: new Set() });
+    this.#sessions.set(session, { settled: -1, pending: [], networks: new Set(), behind: false });
   }
 
   /** The node is gone, or begins anew: it is waited for no longer. */
@@ -57,6 +61,7 @@ export class Withdrawals {
     const progress = this.#sessions.get(session);
     if (progress === undefined) return;
     progress.networks = networks;
+    progress.behind = false;
     const last = progress.pending.at(-1);
     if (sequence !== undefined) progress.pending.push({ sequence, version });
     else if (last !== undefined) last.version = version;
@@ -65,6 +70,18 @@ export class Withdrawals {
       if (progress.settled >= 0) progress.settled = version;
       this.#tell();
     }
+  }
+
+  /** Something came that concerns a node; it is shown to it soon. */
+  concerned(session: string): void {
+    const progress = this.#sessions.get(session);
+    if (progress !== undefined) progress.behind = true;
+  }
+
+  /** What came up to a version did not concern the nodes that were not told. */
+  passed(version: number): void {
+    this.#passed = version;
+    if (this.#leaving.size > 0) this.#tell();
   }
 
   /** The node has made everything up to and with a message true. */
@@ -99,7 +116,9 @@ export class Withdrawals {
   isFree(id: TaskId, now: number): boolean {
     const task = this.#leaving.get(id);
     if (task === undefined || now >= task.since + WITHDRAWAL_LIMIT_MS) return true;
-    for (const [session, { settled, networks }] of this.#sessions) {
+    for (const [session, progress] of this.#sessions) {
+      const { networks } = progress;
+      const settled = this.#settled(progress);
       if (session === task.own || settled >= task.version) continue;
       if (task.isPublic || settled < 0 || task.networks.some((network) => networks.has(network))) return false;
     }
@@ -121,6 +140,11 @@ export class Withdrawals {
   onProgress(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  #settled({ settled, pending, behind }: Progress): number {
+    const isCurrent = settled >= 0 && !behind && pending.length === 0;
+    return isCurrent ? Math.max(settled, this.#passed) : settled;
   }
 
   #tell(): void {

@@ -224,8 +224,9 @@ function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
 /**
  * How many more slots may begin their replacement now. A slot takes one of the places of `parallelism` until its new task serves,
  * its old one is gone and the delay is over; one that has failed takes none, unless its new task still runs beside the old one.
+ * @param lost slots in which nothing goes on before their node is back: they are not waited for
  */
-export function updatesAllowed(service: Service, slots: Slots, now: number): number {
+export function updatesAllowed(service: Service, slots: Slots, lost: ReadonlySet<number>, now: number): number {
   const status = service.updateStatus?.specVersion === service.specVersion ? service.updateStatus : undefined;
   if (status?.state === 'paused' || status?.state === 'rollback_paused') return 0;
   const { parallelism, delayMs } = updateRules(service);
@@ -234,6 +235,7 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
   const entries = new Map(status?.slots.map((entry) => [entry.slot, entry]));
   let busy = 0;
   for (const [number, slot] of slots) {
+    if (lost.has(number)) continue;
     const current = currentOf(slot, service);
     // What is being stopped still takes the room of a container.
     const overlaps = slot.filter(mayRun).length > 1;
@@ -242,7 +244,9 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
     // Beside an old task that goes on serving, a new one that has failed is not tried again.
     const isLeft = failed.has(number) && current !== undefined && isFinal(current) && others.some(isLive);
     const replaces = isFresh && others.length > 0 && !isLeft;
-    const starts = isFresh && isLive(current) && !isServing(current) && !failed.has(number);
+    // One that was lost with its node, or left it, is about to be followed by another.
+    const willStart = isFresh && isFinal(current) && (willRestart(current) || current.status.state === 'shutdown');
+    const starts = isFresh && (isLive(current) ? !isServing(current) : willStart) && !failed.has(number);
     const since = entries.get(number)?.since;
     const rests = isFresh && since !== undefined && now < since + delayMs;
     if (overlaps || replaces || starts || rests) busy++;

@@ -43,6 +43,10 @@ export interface RemoveProjectRequest {
 }
 export interface RemoveProjectResponse {
   readonly found: boolean;
+  /** Names of networks that services of others are on: they stay. */
+  readonly keptNetworks: readonly string[];
+  /** Why, for people. */
+  readonly warnings: readonly string[];
 }
 /** A service of no project. */
 export interface CreateServiceRequest {

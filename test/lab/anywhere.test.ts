@@ -80,8 +80,17 @@ describe('tasks on any node, through any manager', function () {
     }
     const { stdout } = compose(1, 'logs', '--no-color', '--timestamps', '--tail', '3');
     const times = [...stdout.matchAll(/\| (\S+Z) tick/g)].map(([, time]) => time);
-    assert.equal(times.length, 15);
+    // A line may have come while they were read.
+    assert.ok(times.length >= 15 && times.length <= 20, stdout);
     assert.deepEqual(times, times.toSorted(), 'in the order of time');
+  });
+
+  it('is nothing for workers: their sockets lead to no other node', () => {
+    for (const argv of [['logs'], ['exec', 'web', 'true'], ['cp', 'web:/etc/passwd', '.'], ['stats', '--no-stream']]) {
+      const { code, stderr } = compose(3, ...argv);
+      assert.equal(code, 1);
+      assert.match(stderr, /it is a worker, not a manager/);
+    }
   });
 
   it('knows the containers of all', () => {
@@ -137,7 +146,7 @@ describe('tasks on any node, through any manager', function () {
     // script(1) makes the terminal.
     const { code, stdout } = lab.machine(1).run('script', '-qec', line, '/dev/null');
     assert.equal(code, 4);
-    assert.match(stdout, /33 77\s*$/);
+    assert.match(stdout, /33 77/);
   });
 
   it('copies files and folders both ways, and archives through pipes', () => {
@@ -268,23 +277,21 @@ describe('tasks on any node, through any manager', function () {
   });
 
   it('says which tasks cannot be reached, and shows the others', async () => {
+    const slot = slotOn('m3');
+    lab.cut(3);
+    const exec = begin(1, 'exec', '-T', '--index', slot, 'web', 'true');
+    const { code, stdout, stderr } = compose(2, 'logs', '--no-color', '--tail', '1');
+    assert.equal(code, 1, stderr);
+    assert.match(stderr, new RegExp(`the log of web-${slot}: `));
+    assert.match(stderr, new RegExp(`not all are there, without web-${slot}$`, 'm'));
+    for (const other of [1, 2, 3, 4, 5])
+      if (String(other) !== slot) assert.match(stdout, new RegExp(`^web-${other} `, 'm'));
+    assert.equal(await exec.exit, 1);
+    assert.match(exec.stderr, /reaching task "shop-web-\d" on node "m3"|talking to node/);
+    lab.heal(3);
     await eventually(
-      () =>
-        tasks(1).some(({ node, state }) => node === 'm4' && state.startsWith('running'))
-          ? true
-          : lab.machine(1).run('tscompose', '-p', 'shop', 'restart').code === 0
-            ? undefined
-            : undefined,
-      'a task on m4',
+      () => (compose(2, 'logs', '--no-color', '--tail', '1').code === 0 ? true : undefined),
+      'all logs again',
     );
-    const slot = slotOn('m4');
-    lab.cut(4);
-    const { code, stderr } = await eventually(() => {
-      const outcome = compose(1, 'exec', '-T', '--index', slot, 'web', 'true');
-      return outcome.code === 0 ? undefined : outcome;
-    }, 'a node that cannot be reached');
-    assert.equal(code, 1);
-    assert.match(stderr, /reaching task "shop-web-\d" on node "m4"|it is not running|talking to/);
-    lab.heal(4);
   });
 });

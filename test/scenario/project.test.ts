@@ -275,13 +275,13 @@ describe('a project on the managers with one worker', () => {
         { name: 'app', removeVolumes: false, services: [], graceOverrideMs: -1 },
         new AbortController().signal,
       );
-    assert.deepEqual(await remove(), { found: true });
+    assert.deepEqual(await remove(), { found: true, keptNetworks: [], warnings: [] });
     await cluster.clock.advance(500);
     cluster.store.view((tx) => {
       for (const table of ['project', 'service', 'task', 'network', 'secret'] as const)
         assert.deepEqual(tx.list(table), [], table);
     });
-    assert.deepEqual(await remove(), { found: false });
+    assert.deepEqual(await remove(), { found: false, keptNetworks: [], warnings: [] });
   });
 
   it('refuses a port that another service has, naming the owner, and changes nothing', async () => {
