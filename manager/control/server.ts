@@ -6,6 +6,7 @@ import type { Random } from '../../base/random.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { controlService } from '../../proto/rpc/services.ts';
 import type {
+  DesiredProject,
   Project,
   ProjectRequest,
   Service,
@@ -19,6 +20,7 @@ import { taskLabels } from '../model/names.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
 import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
 import { chosen, overrideGrace, removeProject } from './remove.ts';
 import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
@@ -36,17 +38,20 @@ export type Control = ServiceHandlers<typeof controlService, []>;
 
 /** Makes the handlers of the control service. */
 export function createControl({ store, clock, random }: ControlOptions): Control {
+  /** A project that is just being taken down is waited for: bringing it up again is what the user wants then. */
+  const untilGone = ({ name: project, services }: DesiredProject, signal: AbortSignal): Promise<void> =>
+    whenGone(
+      store,
+      project,
+      services.map(({ name }) => name),
+      signal,
+    );
   return {
     async applyProject(request, signal) {
-      // A project that is just being taken down is waited for: bringing it up again is what the user wants then.
-      await whenGone(
-        store,
-        request.project.name,
-        request.project.services.map(({ name }) => name),
-        signal,
-      );
+      await untilGone(request.project, signal);
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
+    rebalance: (request) => store.update((tx) => rebalance(tx, request, clock.now())),
     removeProject: (request) => store.update((tx) => removeProject(tx, request, clock.now(), random)),
     getCluster: () => {
       const cluster = store.view((tx) => tx.list('cluster')[0]);
@@ -72,16 +77,24 @@ export function createControl({ store, clock, random }: ControlOptions): Control
         }
       }),
     restartServices: (request) => restartServices(store, request),
-    runTask: (request) =>
-      store.update((tx) => {
+    async runTask(request, signal) {
+      const { apply } = request;
+      if (apply !== undefined) await untilGone(apply.project, signal);
+      return store.update((tx) => {
+        if (apply !== undefined) {
+          const wanted = { ...apply, project: withServiceAsItRuns(tx, apply.project, request.service) };
+          applyProject(tx, wanted, clock.now(), random);
+        }
         const project = demandProject(tx, request.project);
         const service = chosen(tx, project, [request.service])[0];
         if (service === undefined)
           throw new TsswarmError('NOT_FOUND', `running service "${request.service}": no such service`);
         const id = newId<TaskId>(random);
-        tx.create('task', oneOffTask(id, project, service, request, clock.now()));
+        const name = request.name || `${project.name}-${request.service}-run-${hex(random.bytes(6))}`;
+        tx.create('task', oneOffTask(id, project, service, { ...request, name }, clock.now()));
         return { taskId: id };
-      }),
+      });
+    },
     stopTask: (request) =>
       store.update((tx) => {
         const task = tx.get('task', request.taskId as TaskId);
@@ -175,6 +188,17 @@ async function restartServices(store: Store, request: ServicesRequest) {
     return { services: [...restarted] };
   });
 }
+
+/** A one-off container of a service changes nothing of what runs of that service. */
+function withServiceAsItRuns(tx: ReadTransaction, project: DesiredProject, composeName: string): DesiredProject {
+  const known = tx.find('project', 'name', project.name)[0];
+  const running = known && tx.find('service', 'project', known.id).find(({ spec }) => spec.composeName === composeName);
+  if (running === undefined) return project;
+  const services = project.services.map((spec) => (spec.composeName === composeName ? running.spec : spec));
+  return { ...project, services };
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 function oneOffTask(
   id: TaskId,

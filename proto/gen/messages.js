@@ -22206,6 +22206,15 @@ export const tsswarm = $root.tsswarm = (() => {
             RunTaskRequest.prototype.spec = null;
             RunTaskRequest.prototype.ports = $util.emptyArray;
             RunTaskRequest.prototype.autoRemove = false;
+            RunTaskRequest.prototype.apply = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RunTaskRequest.prototype, "_apply", {
+                get: $util.oneOfGetter($oneOfFields = ["apply"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             RunTaskRequest.encode = function (m, w, q) {
                 if (!w)
@@ -22228,6 +22237,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.autoRemove != null && $Object.hasOwnProperty.call(m, "autoRemove") && m.autoRemove !== false)
                     w.uint32(48).bool(m.autoRemove);
+                if (m.apply != null && $Object.hasOwnProperty.call(m, "apply"))
+                    $root.tsswarm.v1.ApplyProjectRequest.encode(m.apply, w.uint32(58).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -22311,6 +22322,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.autoRemove;
                             continue;
                         }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            m.apply = $root.tsswarm.v1.ApplyProjectRequest.decode(r, r.size(), $undefined, q + 1, m.apply);
+                            m._apply = "apply";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -22373,6 +22391,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.autoRemove = $Boolean(d.autoRemove);
                     }
                 }
+                if (d.apply != null) {
+                    if (!$util.isObject(d.apply))
+                        throw $TypeError(".tsswarm.v1.RunTaskRequest.apply: object expected");
+                    m.apply = $root.tsswarm.v1.ApplyProjectRequest.fromObject(d.apply, q + 1);
+                }
                 return m;
             };
 
@@ -22414,6 +22437,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.autoRemove != null && $Object.hasOwnProperty.call(m, "autoRemove")) {
                     d.autoRemove = m.autoRemove;
+                }
+                if (m.apply != null && $Object.hasOwnProperty.call(m, "apply")) {
+                    d.apply = $root.tsswarm.v1.ApplyProjectRequest.toObject(m.apply, o, q + 1);
                 }
                 return d;
             };

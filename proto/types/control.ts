@@ -141,8 +141,11 @@ export interface ServicesResponse {
   readonly services: readonly string[];
 }
 export interface RunTaskRequest {
+  /** Made what it asks for in the same transaction, before the task is made; the service itself is left as it runs. */
+  readonly apply?: ApplyProjectRequest;
   readonly project: string;
   readonly service: string;
+  /** Empty: the manager finds one. */
   readonly name: string;
   readonly spec: TaskSpec;
   readonly ports: readonly PublishedPort[];
