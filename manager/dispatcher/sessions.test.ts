@@ -96,6 +96,34 @@ describe('sessions', () => {
     assert.equal(isOver('w'), true);
   });
 
+  it('that begin while others are found to be lost are not counted among them', async () => {
+    const { clock, store, dispatcher, open, node } = await cluster();
+    await store.update((tx) => {
+      const known = tx.get('node', 'm' as NodeId);
+      assert.ok(known !== undefined);
+      for (const id of ['a', 'b']) {
+        const status = { state: 'ready' as const, message: '', address: '' };
+        tx.create('node', { ...known, id: id as NodeId, status });
+      }
+    });
+    // From here on writing takes until it is let go on.
+    const disk = Promise.withResolvers<void>();
+    const { update } = store;
+    store.update = async (write) => {
+      await disk.promise;
+      return update(write);
+    };
+    void dispatcher.takeOver(new AbortController().signal);
+    await clock.advance(9001);
+    const opening = open('b');
+    await settle();
+    disk.resolve();
+    await opening;
+    await settle();
+    assert.deepEqual([node('a')?.state, node('b')?.state], ['down', 'ready']);
+    dispatcher.close();
+  });
+
   it('give a lease without end to the only manager, and store what was promised', async () => {
     const { open, node } = await cluster();
     assert.equal((await open('m')).given, 0);

@@ -115,7 +115,8 @@ function fillSlots(
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
   const heldFor = verdict.kind === 'met' ? undefined : verdict.kind === 'waiting' ? verdict.for : 'a dependency';
-  const budget = { left: updatesAllowed(service, slots, now) };
+  const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
+  const budget = { left: updatesAllowed(service, slots, lost, now) };
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);

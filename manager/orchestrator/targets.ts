@@ -12,6 +12,8 @@ export interface SlotTarget {
   readonly node?: NodeId;
   /** New tasks can be made in it now. */
   readonly open: boolean;
+  /** Its node is lost: nothing goes on in it before that is back. */
+  readonly lost: boolean;
 }
 
 /**
@@ -25,7 +27,7 @@ export function slotTargets(
   matches: ConstraintMatch,
 ): readonly SlotTarget[] {
   if (!isGlobal(service)) {
-    return Array.from({ length: service.spec.replicas }, (_, index) => ({ slot: index + 1, open: true }));
+    return Array.from({ length: service.spec.replicas }, (_, index) => ({ slot: index + 1, open: true, lost: false }));
   }
   const { constraints } = service.spec.task;
   const wanted = nodes.filter(
@@ -48,5 +50,6 @@ export function slotTargets(
     slot: numbers.get(node.id) ?? free(),
     node: node.id,
     open: node.status.state === 'ready' && node.spec.availability === 'active',
+    lost: node.status.state !== 'ready',
   }));
 }

@@ -44,6 +44,7 @@ export function advanceUpdate(
   const { maxFailureRatio, failureAction } = updateRules(service);
   const progress = { ...status, failed, slots: entries, reason: status.reason || reason };
   const isRollback = status.state === 'rollback_started';
+  const isMove = status.kind === 'rebalance';
   const change = (next: UpdateStatus): { readonly service: Service; readonly again: boolean } => {
     const changed = { ...service, updateStatus: next };
     plan.updateService(changed);
@@ -52,7 +53,9 @@ export function advanceUpdate(
 
   const exceeded = failed.length > 0 && failed.length / Math.max(1, status.total) > maxFailureRatio;
   if (exceeded && failureAction !== 'continue') {
-    if (!isRollback && failureAction === 'rollback') {
+    // What only moves has nothing to go back to.
+    const goesBack = !isRollback && failureAction === 'rollback' && !isMove;
+    if (goesBack) {
       const begun = beginRollback(service, tasks, reason, now);
       if (begun !== undefined) {
         plan.updateService(begun.service);
@@ -60,8 +63,10 @@ export function advanceUpdate(
         return { service: begun.service, again: true };
       }
     }
-    const lost = !isRollback && failureAction === 'rollback' ? '; there is no earlier version to go back to' : '';
-    const message = isRollback ? `rollback paused: ${reason}` : `update paused: ${reason}${lost}`;
+    const lost = goesBack ? '; there is no earlier version to go back to' : '';
+    const message = isRollback
+      ? `rollback paused: ${reason}`
+      : `${isMove ? 'rebalancing' : 'update'} paused: ${reason}${lost}`;
     return change({
       ...progress,
       reason: isRollback ? `${status.reason}; then ${reason}` : reason,
@@ -81,12 +86,18 @@ export function advanceUpdate(
       slots: [],
       state: isRollback ? 'rollback_completed' : 'completed',
       completedAt: now,
-      message: isRollback ? `rolled back: ${status.reason}${tail}` : `update completed${tail}`,
+      message: isRollback
+        ? `rolled back: ${status.reason}${tail}`
+        : `${isMove ? 'rebalanced' : 'update completed'}${tail}`,
     });
   }
   const done = judged.settled === 0 ? '' : ` (${judged.settled} of ${targets.length})`;
   const waits = judged.waitsFor === '' ? '' : `; waiting for ${judged.waitsFor}`;
-  const begun = isRollback ? `rolling back: ${status.reason}` : 'update in progress';
+  const begun = isRollback
+    ? `rolling back: ${status.reason}`
+    : isMove
+      ? `moving ${status.total} of ${targets.length} containers`
+      : 'update in progress';
   const next = { ...progress, message: `${begun}${done}${waits}` };
   return sameProgress(status, next) ? { service, again: false } : change(next);
 }
@@ -213,8 +224,9 @@ function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
 /**
  * How many more slots may begin their replacement now. A slot takes one of the places of `parallelism` until its new task serves,
  * its old one is gone and the delay is over; one that has failed takes none, unless its new task still runs beside the old one.
+ * @param lost slots in which nothing goes on before their node is back: they are not waited for
  */
-export function updatesAllowed(service: Service, slots: Slots, now: number): number {
+export function updatesAllowed(service: Service, slots: Slots, lost: ReadonlySet<number>, now: number): number {
   const status = service.updateStatus?.specVersion === service.specVersion ? service.updateStatus : undefined;
   if (status?.state === 'paused' || status?.state === 'rollback_paused') return 0;
   const { parallelism, delayMs } = updateRules(service);
@@ -223,6 +235,7 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
   const entries = new Map(status?.slots.map((entry) => [entry.slot, entry]));
   let busy = 0;
   for (const [number, slot] of slots) {
+    if (lost.has(number)) continue;
     const current = currentOf(slot, service);
     // What is being stopped still takes the room of a container.
     const overlaps = slot.filter(mayRun).length > 1;
@@ -231,7 +244,9 @@ export function updatesAllowed(service: Service, slots: Slots, now: number): num
     // Beside an old task that goes on serving, a new one that has failed is not tried again.
     const isLeft = failed.has(number) && current !== undefined && isFinal(current) && others.some(isLive);
     const replaces = isFresh && others.length > 0 && !isLeft;
-    const starts = isFresh && isLive(current) && !isServing(current) && !failed.has(number);
+    // One that was lost with its node, or left it, is about to be followed by another.
+    const willStart = isFresh && isFinal(current) && (willRestart(current) || current.status.state === 'shutdown');
+    const starts = isFresh && (isLive(current) ? !isServing(current) : willStart) && !failed.has(number);
     const since = entries.get(number)?.since;
     const rests = isFresh && since !== undefined && now < since + delayMs;
     if (overlaps || replaces || starts || rests) busy++;

@@ -50,6 +50,24 @@ describe('an update', () => {
     ({ spec }) =>
       broken.includes(spec.container.image) ? { state: 'failed', exitCode: 3 } : { state: 'running' };
 
+  it('takes no other slot while one whose new task was lost with its node has none that serves', async () => {
+    await start(({ spec }) => ({ state: 'running', health: spec.container.image === 'b' ? 'starting' : 'none' }));
+    await apply('a', { replicas: 2 });
+    const idle = await cluster.join('idle');
+    await apply('b', { replicas: 2 });
+    const fresh = () => cluster.tasks('web').filter((task) => task.spec.container.image === 'b');
+    assert.deepEqual(
+      fresh().map(({ slot, nodeId }) => [slot, nodeId]),
+      [[1, idle.nodeId]],
+    );
+    idle.vanish();
+    for (let second = 0; second < 20; second++) {
+      await cluster.clock.advance(1000);
+      assert.deepEqual([...new Set(fresh().map(({ slot }) => slot))], [1]);
+    }
+    assert.ok(fresh().length > 1, 'its slot has another one by now');
+  });
+
   it('of a new service there is none', async () => {
     await start();
     await apply('a');

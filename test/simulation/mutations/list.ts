@@ -8,6 +8,8 @@ export interface Mutation {
   readonly replace: string;
   /** One of those that break durability, votes or commits: all of these have to be caught. */
   readonly grave?: true;
+  /** The one profile that has it; absent: by the file. */
+  readonly profile?: 'services';
 }
 
 /** What could be forgotten, and what the literature says was. */
@@ -347,5 +349,117 @@ export const MUTATIONS: readonly Mutation[] = [
     file: '../orchestrator/reconcile.ts',
     find: "startFirst ? 'running' : 'ready'",
     replace: "startFirst ? 'running' : 'running'",
+  },
+  {
+    name: 'orchestrator: a slot is filled before what leaves it has ended',
+    file: '../orchestrator/reconcile.ts',
+    find: 'if (!isLeaving) make({});',
+    replace: 'make({});',
+    profile: 'services',
+  },
+  {
+    name: 'orchestrator: parallelism is ignored',
+    file: '../orchestrator/update.ts',
+    find: 'if (parallelism === 0) return Infinity;',
+    replace: 'return Infinity;',
+    profile: 'services',
+  },
+  {
+    name: 'orchestrator: a paused update goes on',
+    file: '../orchestrator/update.ts',
+    find: `if (status?.state === 'paused' || status?.state === 'rollback_paused') return 0;`,
+    replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'orchestrator: the new task is let run while the old one stops',
+    file: '../orchestrator/reconcile.ts',
+    find: `if (current.desiredState === 'ready' && ready && stillUp.length === 0)`,
+    replace: `if (current.desiredState === 'ready' && ready)`,
+    profile: 'services',
+  },
+  {
+    name: 'orchestrator: a task that is being removed is forgotten at once',
+    file: '../orchestrator/collect.ts',
+    find: `return task.nodeId === '' || task.status.state === 'orphaned';`,
+    replace: 'return true;',
+    profile: 'services',
+  },
+  {
+    name: 'updates: a rollback goes to the version before, reached or not',
+    file: '../control/apply-service.ts',
+    find: 'const previous = isReached ? undefined : known.previous;',
+    replace: 'const previous: typeof known.previous = undefined; void isReached;',
+    profile: 'services',
+  },
+  {
+    name: 'scheduler: tasks leave their volumes',
+    file: '../scheduler/schedule.ts',
+    find: 'if (!nodes.has(node.id)) return false;',
+    replace: 'void nodes;',
+    profile: 'services',
+  },
+  {
+    name: 'scheduler: drained and paused nodes get tasks',
+    file: '../scheduler/filters.ts',
+    find: `passes: (_, { node }) => node.spec.availability === 'active',`,
+    replace: 'passes: () => true,',
+    profile: 'services',
+  },
+  {
+    name: 'dispatcher: any session of a node will do',
+    file: '../dispatcher/server.ts',
+    find: 'if (session?.id !== sessionId) {',
+    replace: 'if (session === undefined) {',
+    profile: 'services',
+  },
+  {
+    name: 'dispatcher: a late report is believed',
+    file: '../dispatcher/status.ts',
+    find: 'if (TASK_STATES[reported.state] < TASK_STATES[known.state]) return undefined;',
+    replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'nodes: tasks are given up before the lease of their node is over',
+    file: '../model/lease.ts',
+    find: 'return now >= (this.#ends.get(nodeId) ?? this.#othersEnd);',
+    replace: 'return true;',
+    profile: 'services',
+  },
+  {
+    name: 'agent: containers without a task are left alone',
+    file: '../../worker/agent/loop.ts',
+    find: `      await collectStrangers();\n`,
+    replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'agent: what runs is stopped when a session begins',
+    file: '../../worker/agent/loop.ts',
+    find: 'if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);',
+    replace: 'if (labels[TASK_ID_LABEL] !== undefined) await dropContainer(id);',
+    profile: 'services',
+  },
+  {
+    name: 'agent: a new session hears nothing of what was said before',
+    file: '../../worker/agent/loop.ts',
+    find: `for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);\n`,
+    replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'agent: a lease that ran out while it was told is not asked for again',
+    file: '../../worker/agent/loop.ts',
+    find: `isOutdated: () => isTold && !isUpToDate && lease.stage() === 'held',`,
+    replace: 'isOutdated: () => false,',
+    profile: 'services',
+  },
+  {
+    name: 'agent: what is fenced is started without a lease',
+    file: '../../worker/agent/loop.ts',
+    find: 'mayStart: () => isUpToDate && lease.mayStart(),',
+    replace: 'mayStart: () => true,',
+    profile: 'services',
   },
 ];

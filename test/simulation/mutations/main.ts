@@ -26,17 +26,24 @@ const RAFT_TESTS = [
 ];
 const STORE_TESTS = ['manager/store/*.test.ts', 'test/integration/store/members.test.ts'];
 const ORCHESTRATOR_TESTS = ['test/scenario/*.test.ts'];
-const testsOf = ({ file }: Mutation): readonly string[] =>
-  file.startsWith('../store/') ? STORE_TESTS : file.startsWith('../') ? ORCHESTRATOR_TESTS : RAFT_TESTS;
+const SERVICE_TESTS = ['test/scenario/*.test.ts', 'manager/{cluster,dispatcher,model,scheduler}/*.test.ts'];
+const AGENT_TESTS = ['worker/agent/*.test.ts', 'worker/agent/*/*.test.ts'];
+const testsOf = ({ file, profile }: Mutation): readonly string[] => {
+  if (file.startsWith('../../worker/')) return AGENT_TESTS;
+  if (profile === 'services') return SERVICE_TESTS;
+  if (file.startsWith('../store/')) return STORE_TESTS;
+  return file.startsWith('../') ? ORCHESTRATOR_TESTS : RAFT_TESTS;
+};
 /** Above the log only one profile has anything. */
-const profileOf = ({ file }: Mutation): readonly string[] => (file.startsWith('../') ? ['store'] : []);
+const profileOf = ({ file, profile }: Mutation): readonly string[] =>
+  profile !== undefined ? [profile] : file.startsWith('../') ? ['store'] : [];
 
-const control = run(undefined, ...MOCHA, ...RAFT_TESTS, ...STORE_TESTS, ...ORCHESTRATOR_TESTS);
+const chosen = MUTATIONS.filter(({ name }) => only === undefined || name.includes(only));
+const control = run(undefined, ...MOCHA, ...new Set(chosen.flatMap(testsOf)));
 if (control.status !== 0) throw new Error(`the directed tests fail without any bug planted:\n${control.stdout}`);
 
 let caught = 0;
 let missedGrave = 0;
-const chosen = MUTATIONS.filter(({ name }) => only === undefined || name.includes(only));
 console.log('| planted bug | directed tests | simulation | what caught it |\n| --- | --- | --- | --- |');
 for (const mutation of chosen) {
   const { name, grave } = mutation;

@@ -47,8 +47,11 @@ export interface Troubles {
 
 /** Longer than any stop of a container that heeds its signal. */
 const STOP_MS = 400;
+const MOMENT_MS = 50;
 const SEEN_AFTER_MS = 1000;
 const KILL_MS = 200;
+/** So long before the end of a lease containers are asked to end. */
+const END_MS = 1_000;
 
 /** What is on a machine whatever its agent does: containers, images, volumes, bridges. */
 export class Kernel {
@@ -65,6 +68,8 @@ export class Kernel {
   #pids = 100;
   readonly #rate: number;
   #bootedAt = 0;
+  /** When a lease was renewed last that was near its end, or beyond. */
+  endingUntil = -Infinity;
   /** End of the lease in time since the boot; undefined: nothing was set since. */
   #leaseEnd: number | undefined;
   /** Supervisors look once a second whether a lease without end has got one. */
@@ -83,6 +88,7 @@ export class Kernel {
     now: () => this.#sinceBoot,
     read: () => this.#leaseEnd,
     set: (end) => {
+      if (this.leaseLeftMs <= END_MS) this.endingUntil = this.#world.now;
       if (this.#leaseEnd === Infinity) this.#seenFrom = this.#sinceBoot + SEEN_AFTER_MS;
       this.#leaseEnd = end;
       if (end === Infinity) return;
@@ -90,6 +96,11 @@ export class Kernel {
       this.#world.after(Math.max(0, left / this.#rate), () => this.#fence());
     },
   };
+
+  /** Whether what is fenced is rightly asked to end; whoever was about it when the lease was renewed has a moment. */
+  get isFencing(): boolean {
+    return this.leaseLeftMs <= END_MS || this.#world.now - this.endingUntil < MOMENT_MS;
+  }
 
   /** Until the end of the lease, ms. */
   get leaseLeftMs(): number {

@@ -5,8 +5,6 @@ import type { World } from '../world.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
 
-/** So long before the end of a lease containers are asked to end. */
-const FENCE_MS = 1_000;
 const DESIRED: Readonly<Record<DesiredTaskState, number>> = { ready: 0, running: 1, shutdown: 2, remove: 3 };
 
 /** It has ended, as far as anybody knows. Told apart from the product's own function on purpose. */
@@ -127,6 +125,13 @@ export class Rules implements Onlooker {
     const failed = new Set(service.updateStatus?.failed);
     const inHand = [...slots].filter(([slot, tasks]) => {
       if (failed.has(slot) || !begun.has(slot)) return false;
+      // On a node that is lost nothing goes on.
+      if (
+        tasks.some(
+          ({ boundNode }) => boundNode !== undefined && this.#truth.nodes.get(boundNode)?.status.state !== 'ready',
+        )
+      )
+        return false;
       const fresh = tasks.filter((one) => one.specVersion === service.specVersion && isWanted(one) && !isOver(one));
       if (fresh.length === 0) return false;
       return !fresh.some(serves) || tasks.some((one) => one.specVersion !== service.specVersion && isOnNode(one));
@@ -220,7 +225,7 @@ export class Rules implements Onlooker {
     if (task === undefined || !isWanted(task) || isOver(task) || box.wasSick) return;
     if (task.restartCount > task.status.restartCount) return;
     // Nobody has let the node go on: another may run it soon.
-    if (box.fenced && kernel.leaseLeftMs <= FENCE_MS) return;
+    if (box.fenced && kernel.isFencing) return;
     this.#fail('agent', `${kernel.nodeId} stops what is wanted: ${text(task)}`);
   }
 

@@ -20,7 +20,6 @@ function fixture(change: Partial<SessionOptions> = {}) {
       yield { sessionId: String(begun.length), heartbeatMs: 1000, managers: [], leaseMs: 4000 };
       await until(signal);
     },
-    // eslint-disable-next-line require-yield
     async *assignments(_, signal) {
       await until(signal);
     },
