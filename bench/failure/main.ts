@@ -2,7 +2,7 @@
  * How long the loss of a worker goes unnoticed and unmended: three managers and two workers in network namespaces with five
  * containers; the last worker is cut off and everything on it killed. Docker Swarm of the same shape once, afterwards. Needs root.
  *
- * Usage: npm run bench:failure [-- ROUNDS [own]]      own: without Docker
+ * Usage: npm run bench:failure [-- ROUNDS [own|docker]]      the one of them alone
  */
 import { join } from 'node:path';
 import { median } from '../start/measure.ts';
@@ -38,7 +38,8 @@ function print(name: string, losses: readonly Loss[]): void {
   }
 }
 
-print('tsswarm', await measure(OwnPeer.start()));
-const docker = process.argv[3] === 'own' ? undefined : await DockerPeer.start(archive);
+const only = process.argv[3];
+if (only !== 'docker') print('tsswarm', await measure(OwnPeer.start()));
+const docker = only === 'own' ? undefined : await DockerPeer.start(archive);
 if (docker === undefined) console.log('only our own figures (Docker: apt-get install docker.io)');
 else print('Docker', await measure(docker));

@@ -304,17 +304,17 @@ secrets: {s: {file: ./s.txt}}
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {x-fencing: alwys}\n',
-      'compose.yaml:4:14',
+      'compose.yaml:4:25',
       '"services.a.deploy.x-fencing" is "alwys", expected one of: auto, always, never',
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {mode: global, x-rebalance: auto}\n',
-      'compose.yaml:4:28',
+      'compose.yaml:4:41',
       '"services.a.deploy.x-rebalance" is for containers that can run on another node',
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {mode: replicated-job, x-rebalance: auto}\n',
-      'compose.yaml:4:36',
+      'compose.yaml:4:49',
       '"services.a.deploy.x-rebalance" is for services that keep running',
     ],
     ['services:\n  a: *nope\n', 'compose.yaml:2:7', 'reading YAML: '],
