@@ -34,6 +34,8 @@ export interface Context {
   findProject(services?: readonly string[]): Promise<LoadedProject['project'] | undefined>;
   /** The project's name: of the compose files, or as given with -p where there are none. */
   projectName(): Promise<string>;
+  /** Begins to connect to the node, if one runs: it answers while the compose files are read. */
+  expectNode(): void;
   /** Connects to the node. @throws UNAVAILABLE when none runs */
   openNode(): Promise<NodeClient>;
   /** Connects to the node, starting one where none runs: asked for at a terminal, at once with `yes` or without one. */
@@ -49,6 +51,10 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
   const mode = progressMode(options, terminal);
   const warn = (message: string): void => terminal.err(`${terminal.errStyle('yellow', 'warning:')} ${message}\n`);
   let loaded: Promise<LoadedProject['project']> | undefined;
+
+  let expected: Promise<NodeClient | undefined> | undefined;
+  const tryOpen = async (): Promise<NodeClient | undefined> =>
+    (await import('../local-node/client.ts')).tryOpenNode(place);
 
   const context: Context = {
     terminal,
@@ -77,11 +83,16 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
       for (const warning of warnings) warn(warning);
       return name;
     },
+    expectNode() {
+      expected = tryOpen();
+      // Whoever opens the node hears of it.
+      expected.catch(() => undefined);
+    },
     // Loaded here: commands that need no node (config, version, --help) start faster without the messages.
     openNode: async () => (await import('../local-node/client.ts')).openNode(place),
     async openOrStartNode(yes) {
-      const { openNode, tryOpenNode } = await import('../local-node/client.ts');
-      const node = await tryOpenNode(place);
+      const node = await (expected ?? tryOpen());
+      expected = undefined;
       if (node !== undefined) return node;
       if (!yes && options.yes !== true && terminal.interactive) {
         const agreed = await terminal.confirm('No tsswarm node runs on this machine. Start one?', true);
@@ -99,7 +110,7 @@ export function createContext(options: GlobalOptions, terminal: Terminal): Conte
         useSystemd: true,
       });
       terminal.err(`Node started; its log: ${started.log}\n`);
-      return openNode(place);
+      return context.openNode();
     },
     openDisplay: (title, { quiet = false, prefix } = {}) =>
       openDisplay({

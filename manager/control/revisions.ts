@@ -14,7 +14,7 @@ import type {
   ServiceSpec,
 } from '../../proto/types/index.ts';
 import { DEFAULT_REVISION_LIMIT } from '../cluster/spec.ts';
-import { canonical, compareServiceSpecs } from '../model/spec-change.ts';
+import { canonical, compareServiceSpecs, ownLabels } from '../model/spec-change.ts';
 import type { ReadTransaction, WriteTransaction } from '../store/types.ts';
 
 /** Configs of more bytes than this together are not kept with every revision. */
@@ -38,7 +38,7 @@ export function recordRevision(tx: WriteTransaction, change: RecordedChange, now
   const { number, projectId, serviceId = '', author } = change;
   const { desired, withoutContents } = presentOf(tx, projectId, serviceId);
   const kept = revisionsOf(tx, projectId || serviceId);
-  if (kept[0] !== undefined && canonical(kept[0].desired) === canonical(desired)) return;
+  if (kept[0] !== undefined && meaningOf(kept[0].desired) === meaningOf(desired)) return;
   tx.create('revision', {
     id: newId<RevisionId>(random),
     meta: { version: 0, createdAt: now, updatedAt: now },
@@ -162,6 +162,15 @@ export function demandProject(tx: ReadTransaction, name: string): Project {
 /** How often somebody forced an update makes no other spec. */
 const isSame = (a: ServiceSpec, b: ServiceSpec): boolean =>
   compareServiceSpecs(a, b).fields.every((field) => field === 'task.forceUpdate');
+
+/** A project as text, without where its file is. */
+function meaningOf(desired: DesiredProject): string {
+  const services = desired.services.map((spec) => {
+    const { container } = spec.task;
+    return { ...spec, task: { ...spec.task, container: { ...container, labels: ownLabels(container.labels) } } };
+  });
+  return canonical({ ...desired, services, workingDir: '', configFiles: [] });
+}
 
 const withoutForce = (spec: ServiceSpec): ServiceSpec => ({ ...spec, task: { ...spec.task, forceUpdate: 0 } });
 

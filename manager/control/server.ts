@@ -6,8 +6,8 @@ import type { Random } from '../../base/random.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { controlService } from '../../proto/rpc/services.ts';
 import type {
+  DesiredProject,
   Project,
-  ProjectChange,
   ProjectRequest,
   Service,
   ServicesRequest,
@@ -18,10 +18,12 @@ import type {
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
-import { isFinal, isLive } from '../model/task-state.ts';
+import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
-import { demandProject, listRevisions, revisionToApply, touchProject } from './revisions.ts';
+import { chosen, overrideGrace, removeProject } from './remove.ts';
+import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
 import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
@@ -36,39 +38,21 @@ export type Control = ServiceHandlers<typeof controlService, []>;
 
 /** Makes the handlers of the control service. */
 export function createControl({ store, clock, random }: ControlOptions): Control {
+  /** A project that is just being taken down is waited for: bringing it up again is what the user wants then. */
+  const untilGone = ({ name: project, services }: DesiredProject, signal: AbortSignal): Promise<void> =>
+    whenGone(
+      store,
+      project,
+      services.map(({ name }) => name),
+      signal,
+    );
   return {
     async applyProject(request, signal) {
-      // A project that is just being taken down is waited for: bringing it up again is what the user wants then.
-      await whenGone(
-        store,
-        request.project.name,
-        request.project.services.map(({ name }) => name),
-        signal,
-      );
+      await untilGone(request.project, signal);
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
-    removeProject: (request) =>
-      store.update((tx) => {
-        const project = tx.find('project', 'name', request.name)[0];
-        if (project === undefined) return { found: false };
-        const services = chosen(tx, project, request.services);
-        for (const service of services) {
-          if (!service.pendingDelete) tx.update('service', { ...service, pendingDelete: true });
-          overrideGrace(tx, service, request.graceOverrideMs);
-        }
-        if (request.services.length > 0) {
-          const changes = services.map(({ spec }) => removal(spec.composeName));
-          if (services.length > 0) touchProject(tx, project, changes, request.author, clock.now(), random);
-          return { found: services.length > 0 };
-        }
-        for (const network of tx.find('network', 'project', project.id)) {
-          if (!network.pendingDelete) tx.update('network', { ...network, pendingDelete: true });
-        }
-        for (const volume of tx.find('volume', 'project', project.id)) {
-          if (request.removeVolumes && !volume.pendingDelete) tx.update('volume', { ...volume, pendingDelete: true });
-        }
-        return { found: true };
-      }),
+    rebalance: (request) => store.update((tx) => rebalance(tx, request, clock.now())),
+    removeProject: (request) => store.update((tx) => removeProject(tx, request, clock.now(), random)),
     getCluster: () => {
       const cluster = store.view((tx) => tx.list('cluster')[0]);
       if (cluster === undefined)
@@ -93,16 +77,24 @@ export function createControl({ store, clock, random }: ControlOptions): Control
         }
       }),
     restartServices: (request) => restartServices(store, request),
-    runTask: (request) =>
-      store.update((tx) => {
+    async runTask(request, signal) {
+      const { apply } = request;
+      if (apply !== undefined) await untilGone(apply.project, signal);
+      return store.update((tx) => {
+        if (apply !== undefined) {
+          const wanted = { ...apply, project: withServiceAsItRuns(tx, apply.project, request.service) };
+          applyProject(tx, wanted, clock.now(), random);
+        }
         const project = demandProject(tx, request.project);
         const service = chosen(tx, project, [request.service])[0];
         if (service === undefined)
           throw new TsswarmError('NOT_FOUND', `running service "${request.service}": no such service`);
         const id = newId<TaskId>(random);
-        tx.create('task', oneOffTask(id, project, service, request, clock.now()));
+        const name = request.name || `${project.name}-${request.service}-run-${hex(random.bytes(6))}`;
+        tx.create('task', oneOffTask(id, project, service, { ...request, name }, clock.now()));
         return { taskId: id };
-      }),
+      });
+    },
     stopTask: (request) =>
       store.update((tx) => {
         const task = tx.get('task', request.taskId as TaskId);
@@ -145,28 +137,6 @@ export function createControl({ store, clock, random }: ControlOptions): Control
     },
     watchTask: ({ taskId }, signal) => watchTask(store, taskId as TaskId, signal),
   };
-}
-
-/** The services of a project that are meant: the named ones, or all. @throws NOT_FOUND naming the one that is not there */
-function chosen(tx: ReadTransaction, project: Project, names: readonly string[]): readonly Service[] {
-  const services = tx
-    .find('service', 'project', project.id)
-    .filter((service) => !service.pendingDelete || names.length === 0);
-  if (names.length === 0) return services;
-  return names.map((name) => {
-    const service = services.find(({ spec }) => spec.composeName === name);
-    if (service !== undefined) return service;
-    throw new TsswarmError('NOT_FOUND', `finding service "${name}": project "${project.name}" has no such service`);
-  });
-}
-
-const removal = (name: string): ProjectChange => ({ kind: 'service', name, action: 'remove', fields: [] });
-
-function overrideGrace(tx: WriteTransaction, service: Service, graceOverrideMs: number): void {
-  if (graceOverrideMs < 0) return;
-  for (const task of tx.find('task', 'service', service.id)) {
-    if (!isFinal(task) && task.graceOverrideMs !== graceOverrideMs) tx.update('task', { ...task, graceOverrideMs });
-  }
 }
 
 const onlyThose = (services: readonly Service[]): readonly Service[] => services;
@@ -218,6 +188,17 @@ async function restartServices(store: Store, request: ServicesRequest) {
     return { services: [...restarted] };
   });
 }
+
+/** A one-off container of a service changes nothing of what runs of that service. */
+function withServiceAsItRuns(tx: ReadTransaction, project: DesiredProject, composeName: string): DesiredProject {
+  const known = tx.find('project', 'name', project.name)[0];
+  const running = known && tx.find('service', 'project', known.id).find(({ spec }) => spec.composeName === composeName);
+  if (running === undefined) return project;
+  const services = project.services.map((spec) => (spec.composeName === composeName ? running.spec : spec));
+  return { ...project, services };
+}
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 
 function oneOffTask(
   id: TaskId,

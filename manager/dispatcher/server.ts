@@ -27,8 +27,9 @@ import { SharedSets } from './shared.ts';
 import { withStatus } from './status.ts';
 import { Withdrawals } from './withdrawals.ts';
 
-/** Commits that follow each other closely are sent as one difference. */
+/** Commits that follow each other closely are sent as one difference: the first at once, what follows it this closely together. */
 const GATHER_MS = 1;
+const CLOSELY_MS = 10;
 
 interface Session {
   readonly id: string;
@@ -205,6 +206,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     let sent = first.set;
     let networks: ReadonlySet<NetworkId> = new Set();
     let sequence = 0;
+    let sentMs = -Infinity;
     let dirty = false;
     let freed = false;
     let wake: () => void = () => undefined;
@@ -250,7 +252,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
           await new Promise<void>((resolve) => (wake = resolve));
           continue;
         }
-        await sleep(clock, GATHER_MS, signal).catch(() => undefined);
+        if (clock.monotonic() - sentMs < CLOSELY_MS) await sleep(clock, GATHER_MS, signal).catch(() => undefined);
         if (freed && !dirty && !draining().some(({ id }) => withdrawals.isFree(id, clock.now()))) {
           freed = false;
           continue;
@@ -265,6 +267,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         shown(now.version, change);
         if (change === undefined) continue;
         sequence++;
+        sentMs = clock.monotonic();
         yield change;
       }
     } finally {

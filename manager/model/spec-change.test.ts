@@ -22,6 +22,15 @@ describe('the comparison of specs', () => {
     assert.deepEqual(compareServiceSpecs(spec, wire.decode(wire.encode(spec))), { fields: [], replaces: false });
   });
 
+  it('finds no difference in a file that lies somewhere else', () => {
+    const labelled = (path: string, own: string) => {
+      const labels = { 'com.docker.compose.project.config_files': path, 'com.docker.compose.config-hash': path, own };
+      return { ...spec, task: { ...spec.task, container: { ...spec.task.container, labels } } };
+    };
+    assert.deepEqual(compareServiceSpecs(labelled('/a', '1'), labelled('-', '1')).fields, []);
+    assert.deepEqual(compareServiceSpecs(labelled('/a', '1'), labelled('/a', '2')).fields, ['task.container.labels']);
+  });
+
   it('tells a command of no words from none', () => {
     const task = { ...spec.task, container: { ...spec.task.container, command: { args: [] } } };
     assert.deepEqual(compareServiceSpecs(spec, { ...spec, task }).fields, ['task.container.command']);

@@ -1,4 +1,4 @@
-import type { ContainerSpec, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
+import type { ContainerSpec, Labels, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
 
 /** What a change of a field does to running tasks: nothing (`keep`) or a replacement. Live changes join this table later. */
 export type Effect = 'keep' | 'replace';
@@ -95,7 +95,7 @@ export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): Sp
       const [left, right] = [a[field as keyof T], b[field as keyof T]];
       if (effect === 'nested') {
         walk(field === 'task' ? TASK : CONTAINER, left as object, right as object, `${path}${field}.`);
-      } else if (canonical({ [field]: left }) !== canonical({ [field]: right })) {
+      } else if (meaning(path + field, left) !== meaning(path + field, right)) {
         fields.push(path + field);
         replaces ||= effect === 'replace';
       }
@@ -104,6 +104,16 @@ export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): Sp
   walk(SERVICE, before, after, '');
   return { fields, replaces };
 }
+
+/** Labels that tools read and that follow from the rest of the file, or from where it is: another value makes no other container. */
+const DERIVED_LABELS = /^com\.docker\.compose\.(project\.working_dir|project\.config_files|config-hash|depends_on)$/;
+
+/** The labels of a container that are somebody's own. */
+export const ownLabels = (labels: Labels): Labels =>
+  Object.fromEntries(Object.entries(labels).filter(([key]) => !DERIVED_LABELS.test(key)));
+
+const meaning = (path: string, value: unknown): string =>
+  canonical({ value: path === 'task.container.labels' ? ownLabels(value as Labels) : value });
 
 /**
  * JSON with sorted keys and without absent fields; bytes as base64. Equal texts mean equal values. An empty map or list is an absent one:

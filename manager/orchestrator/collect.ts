@@ -1,4 +1,4 @@
-import type { Revision, Service, Task } from '../../proto/types/index.ts';
+import type { Revision, Secret, Service, Task } from '../../proto/types/index.ts';
 import { slotsOf, currentOf } from '../model/slots.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { ClusterView, PlanBuilder } from './plan.ts';
@@ -20,8 +20,13 @@ export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
     const inProject = (object: { readonly projectId: string }): boolean => object.projectId === project.id;
     if (view.services.some((service) => inProject(service) && !gone.has(service.id))) continue;
     if (view.tasks.some((task) => inProject(task) && !isGone(task))) continue;
-    plan.removeSecrets.push(...view.secrets.filter(inProject).map(({ id }) => id));
-    plan.removeConfigs.push(...view.configs.filter(inProject).map(({ id }) => id));
+    const used = filesInUse(view, gone);
+    const unused = ({ spec }: Pick<Secret, 'spec'>): boolean => !used.has(spec.name);
+    const secrets = view.secrets.filter(inProject);
+    const configs = view.configs.filter(inProject);
+    plan.removeSecrets.push(...secrets.filter(unused).map(({ id }) => id));
+    plan.removeConfigs.push(...configs.filter(unused).map(({ id }) => id));
+    if (!secrets.every(unused) || !configs.every(unused)) continue;
     // Networks and volumes go when their node has said so; a project keeps the volumes that it leaves behind.
     if (view.networks.some(inProject) || view.volumes.some(inProject)) continue;
     plan.removeProjects.push(project.id);
@@ -30,6 +35,16 @@ export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
   if (forgotten.size === 0) return;
   const isForgotten = ({ projectId, serviceId }: Revision): boolean => forgotten.has(projectId || serviceId);
   plan.removeRevisions.push(...view.revisions.filter(isForgotten).map(({ id }) => id));
+}
+
+/** Names of the secrets and configs that services have which stay: some have those of a project that is not theirs. */
+function filesInUse(view: ClusterView, gone: ReadonlySet<string>): ReadonlySet<string> {
+  const staying = view.services.filter(({ id }) => !gone.has(id));
+  return new Set(
+    staying.flatMap(({ spec }) =>
+      [...spec.task.container.secrets, ...spec.task.container.configs].map(({ name }) => name),
+    ),
+  );
 }
 
 /** Nothing of the task is left anywhere. */

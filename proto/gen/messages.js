@@ -19906,6 +19906,8 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.RemoveProjectResponse = (function() {
 
             const RemoveProjectResponse = function (p) {
+                this.keptNetworks = [];
+                this.warnings = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -19913,6 +19915,8 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             RemoveProjectResponse.prototype.found = false;
+            RemoveProjectResponse.prototype.keptNetworks = $util.emptyArray;
+            RemoveProjectResponse.prototype.warnings = $util.emptyArray;
 
             RemoveProjectResponse.encode = function (m, w, q) {
                 if (!w)
@@ -19923,6 +19927,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.found != null && $Object.hasOwnProperty.call(m, "found") && m.found !== false)
                     w.uint32(8).bool(m.found);
+                if (m.keptNetworks != null && m.keptNetworks.length) {
+                    for (var i = 0; i < m.keptNetworks.length; ++i)
+                        w.uint32(18).string(m.keptNetworks[i]);
+                }
+                if (m.warnings != null && m.warnings.length) {
+                    for (var i = 0; i < m.warnings.length; ++i)
+                        w.uint32(26).string(m.warnings[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19965,6 +19977,22 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.found;
                             continue;
                         }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.keptNetworks && m.keptNetworks.length))
+                                m.keptNetworks = [];
+                            m.keptNetworks.push(r.stringVerify());
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.warnings && m.warnings.length))
+                                m.warnings = [];
+                            m.warnings.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19997,6 +20025,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.found = $Boolean(d.found);
                     }
                 }
+                if (d.keptNetworks) {
+                    if (!$Array.isArray(d.keptNetworks))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectResponse.keptNetworks: array expected");
+                    m.keptNetworks = $Array(d.keptNetworks.length);
+                    for (var i = 0; i < d.keptNetworks.length; ++i) {
+                        m.keptNetworks[i] = $String(d.keptNetworks[i]);
+                    }
+                }
+                if (d.warnings) {
+                    if (!$Array.isArray(d.warnings))
+                        throw $TypeError(".tsswarm.v1.RemoveProjectResponse.warnings: array expected");
+                    m.warnings = $Array(d.warnings.length);
+                    for (var i = 0; i < d.warnings.length; ++i) {
+                        m.warnings[i] = $String(d.warnings[i]);
+                    }
+                }
                 return m;
             };
 
@@ -20008,11 +20052,27 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.keptNetworks = [];
+                    d.warnings = [];
+                }
                 if (o.defaults) {
                     d.found = false;
                 }
                 if (m.found != null && $Object.hasOwnProperty.call(m, "found")) {
                     d.found = m.found;
+                }
+                if (m.keptNetworks && m.keptNetworks.length) {
+                    d.keptNetworks = $Array(m.keptNetworks.length);
+                    for (var j = 0; j < m.keptNetworks.length; ++j) {
+                        d.keptNetworks[j] = m.keptNetworks[j];
+                    }
+                }
+                if (m.warnings && m.warnings.length) {
+                    d.warnings = $Array(m.warnings.length);
+                    for (var j = 0; j < m.warnings.length; ++j) {
+                        d.warnings[j] = m.warnings[j];
+                    }
                 }
                 return d;
             };
@@ -22146,6 +22206,15 @@ export const tsswarm = $root.tsswarm = (() => {
             RunTaskRequest.prototype.spec = null;
             RunTaskRequest.prototype.ports = $util.emptyArray;
             RunTaskRequest.prototype.autoRemove = false;
+            RunTaskRequest.prototype.apply = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(RunTaskRequest.prototype, "_apply", {
+                get: $util.oneOfGetter($oneOfFields = ["apply"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             RunTaskRequest.encode = function (m, w, q) {
                 if (!w)
@@ -22168,6 +22237,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.autoRemove != null && $Object.hasOwnProperty.call(m, "autoRemove") && m.autoRemove !== false)
                     w.uint32(48).bool(m.autoRemove);
+                if (m.apply != null && $Object.hasOwnProperty.call(m, "apply"))
+                    $root.tsswarm.v1.ApplyProjectRequest.encode(m.apply, w.uint32(58).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -22251,6 +22322,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.autoRemove;
                             continue;
                         }
+                    case 7: {
+                            if (u !== 2)
+                                break;
+                            m.apply = $root.tsswarm.v1.ApplyProjectRequest.decode(r, r.size(), $undefined, q + 1, m.apply);
+                            m._apply = "apply";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -22313,6 +22391,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.autoRemove = $Boolean(d.autoRemove);
                     }
                 }
+                if (d.apply != null) {
+                    if (!$util.isObject(d.apply))
+                        throw $TypeError(".tsswarm.v1.RunTaskRequest.apply: object expected");
+                    m.apply = $root.tsswarm.v1.ApplyProjectRequest.fromObject(d.apply, q + 1);
+                }
                 return m;
             };
 
@@ -22354,6 +22437,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.autoRemove != null && $Object.hasOwnProperty.call(m, "autoRemove")) {
                     d.autoRemove = m.autoRemove;
+                }
+                if (m.apply != null && $Object.hasOwnProperty.call(m, "apply")) {
+                    d.apply = $root.tsswarm.v1.ApplyProjectRequest.toObject(m.apply, o, q + 1);
                 }
                 return d;
             };

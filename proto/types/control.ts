@@ -43,6 +43,10 @@ export interface RemoveProjectRequest {
 }
 export interface RemoveProjectResponse {
   readonly found: boolean;
+  /** Names of networks that services of others are on: they stay. */
+  readonly keptNetworks: readonly string[];
+  /** Why, for people. */
+  readonly warnings: readonly string[];
 }
 /** A service of no project. */
 export interface CreateServiceRequest {
@@ -137,8 +141,11 @@ export interface ServicesResponse {
   readonly services: readonly string[];
 }
 export interface RunTaskRequest {
+  /** Made what it asks for in the same transaction, before the task is made; the service itself is left as it runs. */
+  readonly apply?: ApplyProjectRequest;
   readonly project: string;
   readonly service: string;
+  /** Empty: the manager finds one. */
   readonly name: string;
   readonly spec: TaskSpec;
   readonly ports: readonly PublishedPort[];

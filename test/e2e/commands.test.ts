@@ -116,9 +116,11 @@ describe('the commands of tscompose', function () {
   });
 
   it('runs a one-off container beside the service', () => {
-    const { code, stdout } = machine.compose(folder, 'run', '--rm', '-T', 'worker', 'sh', '-c', 'echo one-off; exit 3');
-    assert.equal(stdout, 'one-off\n');
-    assert.equal(code, 3);
+    const { code, stdout, stderr } = machine.compose(
+      folder,
+      ...['run', '--rm', '-T', 'worker', 'sh', '-c', 'echo one-off; exit 3'],
+    );
+    assert.deepEqual({ code, stdout }, { code: 3, stdout: 'one-off\n' }, stderr);
     assert.doesNotMatch(machine.composeOk(folder, 'ps', '-a'), /-run-/);
   });
 

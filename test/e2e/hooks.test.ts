@@ -50,6 +50,8 @@ secrets:
     assert.equal(inside(folder, 1, 'hostname; echo $MODE; echo "$DOLLAR"; echo $WHO; echo mine > /data/file'), ['front-1', 'first', '$X {{.Name}}', 'fill_web fill-web-1'].join('\n')); // prettier-ignore
     assert.equal(inside(folder, 2, 'hostname; echo $MODE; ls /data'), 'front-2\nother');
     assert.equal(inside(folder, 2, 'cat /etc/settings.conf'), `node=${hostname}\nslot=2\nmode=other\nkey=s3cret`);
+    const run = machine.runWith({ cwd: folder, env: { KEY: 's3cret' } }, 'tscompose', 'run', '--rm', '-T', 'web', 'sh', '-c', 'echo $WHO'); // prettier-ignore
+    assert.match(run.stdout, /^fill_web fill-web-run-[0-9a-f]+\s*$/, run.stderr);
     machine.composeOk(folder, 'down');
     const again = machine.runWith({ cwd: folder, env: { KEY: 's3cret' } }, 'tscompose', 'up', '-d');
     assert.equal(again.code, 0, again.stderr);
@@ -104,6 +106,8 @@ ${lines}
     const log = (): string => machine.ok('cat', `${folder}/out/log`);
     machine.composeOk(folder, 'up', '-d', '--wait');
     assert.equal(log(), 'web hello 65534 /tmp\nsecond\n');
+    machine.composeOk(folder, 'run', '--rm', '-T', 'web', 'true');
+    assert.equal(log(), 'web hello 65534 /tmp\nsecond\n', 'a command beside the service has no hooks');
     machine.composeOk(folder, 'restart', '-t', '5');
     assert.equal(log(), 'web hello 65534 /tmp\nsecond\nbye\nweb hello 65534 /tmp\nsecond\n');
     machine.composeOk(folder, 'stop');

@@ -85,6 +85,14 @@ describe('tasks on any node, through any manager', function () {
     assert.deepEqual(times, times.toSorted(), 'in the order of time');
   });
 
+  it('is nothing for workers: their sockets lead to no other node', () => {
+    for (const argv of [['logs'], ['exec', 'web', 'true'], ['cp', 'web:/etc/passwd', '.'], ['stats', '--no-stream']]) {
+      const { code, stderr } = compose(3, ...argv);
+      assert.equal(code, 1);
+      assert.match(stderr, /it is a worker, not a manager/);
+    }
+  });
+
   it('knows the containers of all', () => {
     const { stdout } = compose(2, 'ps');
     assert.equal(stdout.match(/"sh -c /g)?.length, 5, stdout);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../base/errors.ts';
+import type { ServiceSpec } from '../../proto/types/index.ts';
 import { project, serviceSpec, taskSpec } from '../builders/specs.ts';
 import { fakeCluster } from '../fakes/cluster.ts';
 import type { FakeCluster, Script } from '../fakes/cluster.ts';
@@ -275,13 +276,13 @@ describe('a project on the managers with one worker', () => {
         { name: 'app', removeVolumes: false, services: [], graceOverrideMs: -1 },
         new AbortController().signal,
       );
-    assert.deepEqual(await remove(), { found: true });
+    assert.deepEqual(await remove(), { found: true, keptNetworks: [], warnings: [] });
     await cluster.clock.advance(500);
     cluster.store.view((tx) => {
       for (const table of ['project', 'service', 'task', 'network', 'secret'] as const)
         assert.deepEqual(tx.list(table), [], table);
     });
-    assert.deepEqual(await remove(), { found: false });
+    assert.deepEqual(await remove(), { found: false, keptNetworks: [], warnings: [] });
   });
 
   it('refuses a port that another service has, naming the owner, and changes nothing', async () => {
@@ -334,6 +335,48 @@ describe('a project on the managers with one worker', () => {
       false,
     );
     assert.equal(cluster.tasks('web').length, 1);
+  });
+
+  it('makes a project known with the first task that is run in it, and changes nothing of what runs', async () => {
+    await start();
+    const run = (spec: ServiceSpec) =>
+      cluster.control.runTask(
+        {
+          project: 'app',
+          service: 'web',
+          name: '',
+          spec: taskSpec(),
+          ports: [],
+          autoRemove: false,
+          apply: {
+            project: project([spec]),
+            dryRun: false,
+            removeOrphans: false,
+            forceRecreate: [],
+            onlyServices: ['web'],
+            noRecreate: true,
+            noStart: true,
+          },
+        },
+        new AbortController().signal,
+      );
+    const { taskId } = await run(serviceSpec('web'));
+    await cluster.clock.advance(300);
+    const [task, ...others] = cluster.tasks('web');
+    assert.equal(others.length, 0, 'the service itself is not started');
+    assert.equal(task?.id, taskId);
+    assert.match(task?.name ?? '', /^app-web-run-[0-9a-f]{12}$/);
+
+    await cluster.apply(project([serviceSpec('web')]));
+    await cluster.clock.advance(300);
+    const before = cluster.tasks('web').filter(({ oneOff }) => !oneOff);
+    assert.equal(before.length, 1);
+    await run(serviceSpec('web', { task: taskSpec({ limits: { memoryBytes: 2 ** 28 } }), replicas: 3 }));
+    await cluster.clock.advance(300);
+    assert.deepEqual(
+      cluster.tasks('web').filter(({ oneOff }) => !oneOff),
+      before,
+    );
   });
 
   it('says why no node fits', async () => {

@@ -269,6 +269,36 @@ describe('a service of no project', () => {
     assert.equal(images(), 'a');
   });
 
+  it('keeps the network and the secret of a project that it uses, when that is taken down', async () => {
+    await cluster.apply({ ...project([serviceSpec('db')]), secrets: [configSpec('key', 'x')] });
+    const base = spec('a').task;
+    const secrets = [{ name: 'app_key', target: '/k', uid: 0, gid: 0, mode: 0o400 }];
+    const task = {
+      ...base,
+      networks: [{ network: 'app_default', aliases: [], ipv4Address: '' }],
+      container: { ...base.container, secrets },
+    };
+    await create('a', { task });
+    await update({ task });
+    const down = { name: 'app', removeVolumes: false, services: [], graceOverrideMs: -1 };
+    const answer = await cluster.control.removeProject(down, signal);
+    assert.deepEqual(answer.keptNetworks, ['app_default']);
+    assert.deepEqual(answer.warnings, ['network "app_default" is in use by service "web": it stays']);
+    await cluster.clock.advance(1000);
+    const left = () =>
+      cluster.store.view((tx) => [tx.list('secret').length, tx.find('network', 'name', 'app_default').length]);
+    assert.deepEqual(left(), [1, 1]);
+    await cluster.control.removeService({ serviceId: service().id }, signal);
+    await cluster.clock.advance(1000);
+    await cluster.control.removeProject(down, signal);
+    await cluster.clock.advance(1000);
+    assert.deepEqual(left(), [0, 0]);
+    assert.equal(
+      cluster.store.view((tx) => tx.list('project').length),
+      0,
+    );
+  });
+
   it('without an earlier version cannot go back', async () => {
     await create('a');
     await assert.rejects(rollback(), /rolling back service "web": it does not have a previous specification/);

@@ -35,6 +35,11 @@ const STARTING_AT_ONCE = 8;
 /** Reports of one burst are made as one; what comes while a report is under way is the next one. */
 const GATHER_MS = 1;
 /**
+ * A step on the way to running is told when it takes longer than this, or with the next report: each report is a write to the disks of
+ * all managers, and most containers run before anybody could have read of it.
+ */
+const STEP_MS = 20;
+/**
  * The state is written whole, so changes are gathered first. What a crash takes of it, the engine's own records and the manager
  * have: the file is there for a start without a manager.
  */
@@ -97,7 +102,7 @@ export function startAgent(options: AgentOptions): Agent {
   let portTroubles = new Map<string, string>();
   /** What the port table was made from last is true in the kernel. */
   let portsHold = true;
-  let flushTimer: Timer | undefined;
+  let flushTimer: { readonly isLazy: boolean; readonly timer: Timer } | undefined;
   let saveTimer: Timer | undefined;
   let flushing = false;
 
@@ -163,7 +168,15 @@ export function startAgent(options: AgentOptions): Agent {
     if (pending.size > 0) soon();
   };
   const soon = (): void => {
-    flushTimer ??= clock.startTimer(GATHER_MS, () => void flush());
+    if (flushTimer?.isLazy === true) stopFlush();
+    flushTimer ??= { isLazy: false, timer: clock.startTimer(GATHER_MS, () => void flush()) };
+  };
+  const soonUnlessRunning = (): void => {
+    flushTimer ??= { isLazy: true, timer: clock.startTimer(STEP_MS, () => void flush()) };
+  };
+  const stopFlush = (): void => {
+    flushTimer?.timer.cancel();
+    flushTimer = undefined;
   };
   const soonSaved = (): void => {
     saveTimer ??= clock.startTimer(SAVE_AFTER_MS, () => {
@@ -241,7 +254,8 @@ export function startAgent(options: AgentOptions): Agent {
         report: (taskId, next) => {
           const say = (): void => {
             pending.set(taskId, next);
-            soon();
+            if (isOnTheWay(next)) soonUnlessRunning();
+            else soon();
             tell(taskId);
           };
           // Nobody hears that a task serves before its ports lead to it.
@@ -405,7 +419,7 @@ export function startAgent(options: AgentOptions): Agent {
       life.abort(new Error('the agent ends'));
       lease.close();
       for (const controller of controllers.values()) controller.close();
-      flushTimer?.cancel();
+      stopFlush();
       bridges.close();
       await running;
       await portTable.settled();
@@ -414,6 +428,11 @@ export function startAgent(options: AgentOptions): Agent {
     network: (id) => assignments.networks.get(id),
     whenStarted,
   };
+}
+
+/** Nothing has gone wrong, and nothing waits for it. */
+function isOnTheWay({ state, error }: TaskStatus): boolean {
+  return error === '' && (state === 'accepted' || state === 'preparing' || state === 'starting');
 }
 
 /** What is known of a task at first sight. */

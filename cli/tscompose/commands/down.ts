@@ -16,8 +16,15 @@ export interface DownOptions {
   readonly rmi?: string;
 }
 
-/** Takes a project, or some of its services, down: containers, networks, with -v volumes. */
-export async function down(context: Context, names: readonly string[], options: DownOptions): Promise<void> {
+/**
+ * Takes a project, or some of its services, down: containers, networks, with -v volumes.
+ * @returns the networks that services of others are on: they stay
+ */
+export async function down(
+  context: Context,
+  names: readonly string[],
+  options: DownOptions,
+): Promise<{ readonly keptNetworks: readonly string[] }> {
   if (options.rmi !== undefined && options.rmi !== 'all' && options.rmi !== 'local') {
     throw new TsswarmError('INVALID_INPUT', `using --rmi "${options.rmi}": expected all or local`);
   }
@@ -37,21 +44,25 @@ export async function down(context: Context, names: readonly string[], options: 
     const chosen = names.length > 0 ? names : (only?.map(({ spec }) => spec.composeName) ?? []);
     const isWhole = names.length === 0 && !keepsOrphans;
     const found = chosen.length > 0 || isWhole;
-    const plan = {
+    const before = {
       tasks: tasksToTakeDown(view, isWhole ? undefined : new Set(chosen), false),
       networks: isWhole ? [...view.networks.values()] : [],
       volumes: isWhole && options.volumes === true ? [...view.volumes.values()] : [],
-      keeps: false,
     };
+    let keptNetworks: readonly string[] = [];
     if (found) {
-      await node.control.removeProject({
+      const answer = await node.control.removeProject({
         name,
         removeVolumes: isWhole && options.volumes === true,
         services: chosen,
         graceOverrideMs,
         author: authorOf(context.command ?? 'tscompose down'),
       });
+      keptNetworks = answer.keptNetworks;
+      for (const warning of answer.warnings) context.warn(warning);
     }
+    const networks = before.networks.filter(({ spec }) => !keptNetworks.includes(spec.name));
+    const plan = { ...before, networks, keeps: false };
     if (plan.tasks.length + plan.networks.length + plan.volumes.length === 0 && services.length === 0) {
       context.warn(`nothing of project "${name}" is there to remove`);
     }
@@ -64,6 +75,7 @@ export async function down(context: Context, names: readonly string[], options: 
       );
     }
     if (options.rmi !== undefined) await removeImages(context, node, name, services, options.rmi === 'local');
+    return { keptNetworks };
   } finally {
     watch.close();
     node.close();

@@ -1,9 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { TsswarmError } from '../../../base/errors.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
 import { splitWords } from '../../../compose/index.ts';
 import type { ComposeProject } from '../../../compose/index.ts';
-import type { DesiredProject, PublishedPort, Task } from '../../../proto/types/index.ts';
+import type { ApplyProjectRequest, PublishedPort, Task } from '../../../proto/types/index.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { watchInterrupts } from '../../terminal/interrupts.ts';
 import { ExitCode } from '../../terminal/program.ts';
@@ -49,6 +48,7 @@ export async function run(
   argv: readonly string[],
   options: RunOptions,
 ): Promise<void> {
+  context.expectNode();
   const project = await context.loadProject([serviceName]);
   const services = selectServices(project, [serviceName], options.deps);
   const ports = (options.publish ?? []).map(parsePort);
@@ -70,17 +70,28 @@ export async function run(
   };
   const spec = runSpec(service.task, overrides, process.cwd());
   const node = await context.openOrStartNode(options.yes === true);
-  const watch = await watchProject(node.control, project.name);
   const interrupts = watchInterrupts();
   let taskId: string | undefined;
   try {
     const chosenBuilds = builds.filter((build) => services.has(build.service));
     await provideImages(context, node, services, project, chosenBuilds, options);
-    await prepareProject(context, node, watch, project, desired, serviceName, options, interrupts.first);
+    const apply: ApplyProjectRequest = {
+      project: options.deps ? desired : withoutDependencies(desired, new Set([serviceName])),
+      dryRun: false,
+      removeOrphans: options.removeOrphans === true,
+      forceRecreate: [],
+      onlyServices: [serviceName],
+      noRecreate: true,
+      noStart: true,
+    };
+    const dependencies = options.deps ? Object.keys(project.services[serviceName]?.depends_on ?? {}) : [];
+    if (dependencies.length > 0)
+      await startDependencies(context, node, project, serviceName, dependencies, apply, interrupts.first);
     ({ taskId } = await node.control.runTask({
+      ...(dependencies.length > 0 ? {} : { apply }),
       project: project.name,
       service: serviceName,
-      name: options.name ?? `${project.name}-${serviceName}-run-${randomBytes(6).toString('hex')}`,
+      name: options.name ?? '',
       spec,
       ports: [...(options.servicePorts === true ? service.ports.map(asOwnPort) : []), ...ports],
       autoRemove: options.rm === true && options.detach === true,
@@ -107,7 +118,6 @@ export async function run(
     if (taskId !== undefined && isOurs) {
       await node.control.stopTask({ taskId, graceOverrideMs: -1, remove: true }).catch(() => undefined);
     }
-    watch.close();
     node.close();
   }
 }
@@ -116,60 +126,49 @@ export async function run(
  * Makes the project known, its networks and volumes, and brings up what the service depends on. The service itself is not
  * started, and not changed when it runs.
  */
-async function prepareProject(
+async function startDependencies(
   context: Context,
   node: NodeClient,
-  watch: ProjectWatch,
   project: ComposeProject,
-  desired: DesiredProject,
   serviceName: string,
-  options: RunOptions,
+  dependencies: readonly string[],
+  apply: ApplyProjectRequest,
   signal: AbortSignal,
 ): Promise<void> {
-  const wanted = options.deps ? desired : withoutDependencies(desired, new Set([serviceName]));
-  const running = watch.view.service(serviceName)?.spec;
-  const apply = {
-    // The service as it runs, so that nothing of it changes.
-    project: {
+  const watch = await watchProject(node.control, project.name);
+  try {
+    const running = watch.view.service(serviceName)?.spec;
+    const services = apply.project.services.map((spec) =>
+      spec.composeName === serviceName ? (running ?? spec) : spec,
+    );
+    const wanted = { ...apply, project: { ...apply.project, services } };
+    const before = new Map(watch.view.tasks);
+    const first = await node.control.applyProject(wanted);
+    const answer = await node.control.applyProject({
       ...wanted,
-      services: wanted.services.map((spec) => (spec.composeName === serviceName ? (running ?? spec) : spec)),
-    },
-    dryRun: false,
-    removeOrphans: options.removeOrphans === true,
-    forceRecreate: [],
-    onlyServices: [serviceName],
-    noRecreate: true,
-    noStart: true,
-  };
-  const before = new Map(watch.view.tasks);
-  const first = await node.control.applyProject(apply);
-  const dependencies = Object.keys(project.services[serviceName]?.depends_on ?? {});
-  if (!options.deps || dependencies.length === 0) {
-    await watch.until((view) => (view.service(serviceName) === undefined ? undefined : true), signal);
-    return;
+      onlyServices: dependencies,
+      noRecreate: false,
+      noStart: false,
+    });
+    const all = selectServices(project, dependencies);
+    const failures = await showUp(
+      context,
+      watch,
+      {
+        services: [...all.keys()],
+        goal: 'started',
+        changes: [...first.changes.filter(({ kind }) => kind === 'network' || kind === 'volume'), ...answer.changes],
+        before,
+        caughtUp: (view) =>
+          [...all.keys()].every((name) => view.service(name)?.stopped === false) &&
+          conditionsMet(project, serviceName, watch),
+      },
+      signal,
+    );
+    if (failures.length > 0) failUp(context, failures);
+  } finally {
+    watch.close();
   }
-  const answer = await node.control.applyProject({
-    ...apply,
-    onlyServices: dependencies,
-    noRecreate: false,
-    noStart: false,
-  });
-  const all = selectServices(project, dependencies);
-  const failures = await showUp(
-    context,
-    watch,
-    {
-      services: [...all.keys()],
-      goal: 'started',
-      changes: [...first.changes.filter(({ kind }) => kind === 'network' || kind === 'volume'), ...answer.changes],
-      before,
-      caughtUp: (view) =>
-        [...all.keys()].every((name) => view.service(name)?.stopped === false) &&
-        conditionsMet(project, serviceName, watch),
-    },
-    signal,
-  );
-  if (failures.length > 0) failUp(context, failures);
 }
 
 /** What the service waits for before it starts: the one-off container waits for the same. */

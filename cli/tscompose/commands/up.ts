@@ -59,6 +59,7 @@ export interface UpOptions extends ImageOptions {
 /** Brings a project up. */
 export async function up(context: Context, names: readonly string[], options: UpOptions): Promise<void> {
   refuseContradictions(options);
+  context.expectNode();
   const project = await context.loadProject(names);
   const services = selectServices(project, names, options.deps);
   const mentioned = [...(options.attach ?? []), ...(options.noAttach ?? [])];

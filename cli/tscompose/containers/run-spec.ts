@@ -43,6 +43,9 @@ export function runSpec(spec: TaskSpec, overrides: RunOverrides, currentDir: str
       labels: { ...container.labels, ...Object.fromEntries(labels.map(parseLabel)) },
       tty: overrides.tty,
       openStdin: overrides.openStdin,
+      // They are about the service, not about a command that is run beside it.
+      postStart: [],
+      preStop: [],
     },
   };
 }

@@ -25,7 +25,7 @@ const AFTER = web(
   { image: 'nginx:2', env: ['B=2', 'C=3'], labels: { 'com.docker.compose.config-hash': 'y', own: '1' } },
   { replicas: 3 },
 );
-const ALL = replaced('replicas', 'task.container.image', 'task.container.env', 'task.container.labels');
+const ALL = replaced('replicas', 'task.container.image', 'task.container.env');
 
 describe('what a change of a project did', () => {
   it('in a line: numbers and images from what to what, other fields by name', () => {
@@ -46,7 +46,7 @@ describe('what a change of a project did', () => {
     assert.equal(changeSummary([{ ...ALL, fields: [] }], by(BEFORE), by(BEFORE)), 'web: started again');
   });
 
-  it('line by line: entries that went and came; labels that follow from the file are left out', () => {
+  it('line by line: entries that went and came', () => {
     assert.deepEqual(changeLines([ALL], by(BEFORE), by(AFTER), plainStyle), [
       '~ service web (its containers are replaced)',
       '    replicas: 1 → 3',
@@ -54,6 +54,15 @@ describe('what a change of a project did', () => {
       '    environment:',
       '      - A=1',
       '      + C=3',
+    ]);
+  });
+
+  it('leaves labels out that follow from the file', () => {
+    const after = web({ labels: { 'com.docker.compose.config-hash': 'y', own: '2' } });
+    assert.deepEqual(changeLines([replaced('task.container.labels')], by(BEFORE), by(after), plainStyle).slice(1), [
+      '    container labels:',
+      '      - own=1',
+      '      + own=2',
     ]);
   });
 

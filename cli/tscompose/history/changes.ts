@@ -39,7 +39,7 @@ export function changeSummary(changes: readonly ProjectChange[], before: SpecsBy
     if (action === 'remove') return [`-${what}`];
     const isService = kind === 'service';
     if (!isService) return [`${what}: ${change.fields.map(partOf).join(', ')}`];
-    const fields = shownFields(change, before.get(name), after.get(name)).map((path) => {
+    const fields = change.fields.map((path) => {
       const short = path === 'replicas' || path === 'task.container.image';
       const [old, fresh] = [valueAt(before.get(name), path), valueAt(after.get(name), path)];
       return short && old !== undefined && fresh !== undefined
@@ -78,7 +78,7 @@ export function changeLines(
           : action === 'replace'
             ? ' (its containers are replaced)'
             : ' (its containers stay)';
-        const fields = isService ? shownFields(change, before.get(name), after.get(name)) : change.fields;
+        const { fields } = change;
         if (isService && fields.length === 0) return [style('yellow', `~ ${what}`) + ' (started again)'];
         const lines = fields.flatMap((path) =>
           isService ? fieldLines(path, before.get(name), after.get(name), style) : [`    ${partOf(path)}`],
@@ -86,16 +86,6 @@ export function changeLines(
         return [style('yellow', `~ ${what}`) + effect, ...lines];
       }
     }
-  });
-}
-
-/** The fields of a change that say something: not labels that follow from the rest. */
-function shownFields(change: ProjectChange, before?: ServiceSpec, after?: ServiceSpec): readonly string[] {
-  return change.fields.filter((path) => {
-    if (path !== 'task.container.labels' || before === undefined || after === undefined) return true;
-    const own = (spec: ServiceSpec): string =>
-      canonical(Object.entries(spec.task.container.labels).filter(([key]) => !DERIVED_LABELS.test(key)));
-    return own(before) !== own(after);
   });
 }
 

@@ -5,6 +5,7 @@ import { renderList } from '../../render/format.ts';
 import { createContext } from '../../tscompose/context.ts';
 import type { Context } from '../../tscompose/context.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { ExitCode } from '../../terminal/program.ts';
 import type { NodeTasksOptions } from '../commands/node-ps.ts';
 import { withNode } from '../nodes/with-node.ts';
 import { byName } from '../nodes/words.ts';
@@ -115,13 +116,15 @@ export async function configStack(
 /** `tsswarm stack rm`: takes stacks down in the reverse order of their dependencies, and waits; volumes stay. */
 export async function removeStacks(place: PlaceOptions, names: readonly string[], terminal: Terminal): Promise<void> {
   const { down } = await import('../../tscompose/commands/down.ts');
+  let isWhole = true;
   for (const name of names) {
     const context = bareContext(place, name, 'stack rm', terminal);
     const node = await context.openNode();
     const { services, networks } = await node.control.listObjects({ project: name }).finally(() => node.close());
     if (services.length + networks.length === 0) terminal.err(`Nothing found in stack: ${name}\n`);
-    else await down(context, [], {});
+    else isWhole = (await down(context, [], {})).keptNetworks.length === 0 && isWhole;
   }
+  if (!isWhole) throw new ExitCode(1);
 }
 
 const COLUMNS = [

@@ -10,6 +10,8 @@ import type {
   StatPathResponse,
 } from '../../../proto/types/index.ts';
 
+const PIECE_BYTES = 256 * 1024;
+
 type Files = Pick<Inspection, 'files'>;
 
 /** A file of a container on this node. */
@@ -39,7 +41,7 @@ export async function* copyFrom(
   holding.catch(held.reject);
   try {
     const tree = await held.promise;
-    for await (const data of tree.pack(path, { followLink, name }, signal)) yield { data };
+    for await (const data of inPieces(tree.pack(path, { followLink, name }, signal))) yield { data };
   } finally {
     done.resolve();
     await holding.catch(() => undefined);
@@ -59,6 +61,21 @@ export async function* copyTo(
   if (start === undefined) throw new TsswarmError('INVALID_INPUT', 'copying: the first message does not say where to');
   const { taskId, path, keepOwners } = start;
   yield await inspection.files(find(taskId), (tree) => tree.unpack(path, archiveOf(iterator), { keepOwners }, signal));
+}
+
+/** Pieces of a pipe as larger ones: each is a message. */
+async function* inPieces(bytes: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  let parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of bytes) {
+    parts.push(part);
+    size += part.length;
+    if (size < PIECE_BYTES) continue;
+    yield Buffer.concat(parts);
+    parts = [];
+    size = 0;
+  }
+  if (size > 0) yield Buffer.concat(parts);
 }
 
 async function* archiveOf(inputs: AsyncIterator<CopyToInput>): AsyncIterable<Uint8Array> {
