@@ -9,6 +9,7 @@ import type { Leases } from './model/lease.ts';
 import { runStages } from './model/stages/loop.ts';
 import type { Stage } from './model/stages/stage.ts';
 import { orchestratorStage } from './orchestrator/stage.ts';
+import { rebalanceStage } from './rebalance/stage.ts';
 import { matchesConstraint } from './scheduler/constraints.ts';
 import { schedulerStage } from './scheduler/stage.ts';
 import type { Store } from './store/types.ts';
@@ -26,6 +27,7 @@ export interface LeaderOptions {
 
 /** What decides, in the order of the way of the data. */
 export const leaderStages = (clock: Pick<Clock, 'now'>, random: Random): readonly Stage[] => [
+  rebalanceStage(clock),
   orchestratorStage(clock, random, matchesConstraint),
   allocatorStage(clock),
   schedulerStage(clock, random),

@@ -181,6 +181,32 @@ program
   .action(async (services, options) => (await import('./commands/events.ts')).events(contextOf(), services, options));
 
 program
+  .command('port')
+  .description("print where a port of a service's container is published")
+  .argument('<service>')
+  .argument('<port>')
+  .option('--index <n>', "of the service's container of that number")
+  .option('--protocol <protocol>', 'tcp, udp or sctp', 'tcp')
+  .action(async (service, port, options) =>
+    (await import('./commands/port.ts')).port(contextOf(), service, port, options),
+  );
+
+program
+  .command('wait')
+  .description('wait until the containers of services have ended')
+  .argument('<service...>')
+  .option('--down-project', 'take the project down when the first has ended')
+  .action(async (services, options) => (await import('./commands/wait.ts')).wait(contextOf(), services, options));
+
+program
+  .command('scale')
+  .description('change how many containers services have')
+  .argument('<service=n...>')
+  .option('--no-deps', 'leave out what the services depend on')
+  .option(...progress)
+  .action(async (words, options) => (await import('./commands/scale.ts')).scale(contextOf(options), words, options));
+
+program
   .command('run')
   .description('run a one-off container of a service')
   .passThroughOptions()

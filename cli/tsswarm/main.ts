@@ -203,6 +203,16 @@ const stack = program.command('stack').description('stacks: what a compose file 
 if (process.argv.includes('service')) addServiceCommands(service, place, terminal);
 if (process.argv.includes('stack')) addStackCommands(stack, place, () => program.opts(), terminal);
 
+program
+  .command('rebalance')
+  .description('move containers to nodes that have fewer of their service, by the rules of its updates')
+  .argument('[service...]', 'only these services; without: all')
+  .option('--dry-run', 'only say what would be moved')
+  .option('--format <format>', 'table or json', 'table')
+  .action(async (names, options) =>
+    (await import('./commands/rebalance.ts')).rebalance(place(), names, options, terminal),
+  );
+
 const image = program.command('image').description('images of this node');
 image
   .command('ls')

@@ -154,7 +154,9 @@ function superseding(
   now: number,
 ): ReturnType<typeof beginUpdate> {
   const state = known.updateStatus?.state ?? 'completed';
-  const isReached = state === 'completed' || state === 'rollback_completed';
+  // Moving tasks changes no spec: the one that they have was reached before.
+  const isMove = known.updateStatus?.kind === 'rebalance';
+  const isReached = isMove || state === 'completed' || state === 'rollback_completed';
   const previous = isReached ? undefined : known.previous;
   const goesBack = previous !== undefined && sameFiles && !compareServiceSpecs(previous.spec, spec).replaces;
   const base = { ...next, previous: previous ?? { spec: known.spec, specVersion: known.specVersion } };

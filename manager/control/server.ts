@@ -20,6 +20,7 @@ import { taskLabels } from '../model/names.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
 import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
+import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
 import { chosen, overrideGrace, removeProject } from './remove.ts';
 import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
@@ -50,6 +51,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       await untilGone(request.project, signal);
       return store.update((tx) => applyProject(tx, request, clock.now(), random));
     },
+    rebalance: (request) => store.update((tx) => rebalance(tx, request, clock.now())),
     removeProject: (request) => store.update((tx) => removeProject(tx, request, clock.now(), random)),
     getCluster: () => {
       const cluster = store.view((tx) => tx.list('cluster')[0]);

@@ -44,6 +44,7 @@ export function advanceUpdate(
   const { maxFailureRatio, failureAction } = updateRules(service);
   const progress = { ...status, failed, slots: entries, reason: status.reason || reason };
   const isRollback = status.state === 'rollback_started';
+  const isMove = status.kind === 'rebalance';
   const change = (next: UpdateStatus): { readonly service: Service; readonly again: boolean } => {
     const changed = { ...service, updateStatus: next };
     plan.updateService(changed);
@@ -52,7 +53,9 @@ export function advanceUpdate(
 
   const exceeded = failed.length > 0 && failed.length / Math.max(1, status.total) > maxFailureRatio;
   if (exceeded && failureAction !== 'continue') {
-    if (!isRollback && failureAction === 'rollback') {
+    // What only moves has nothing to go back to.
+    const goesBack = !isRollback && failureAction === 'rollback' && !isMove;
+    if (goesBack) {
       const begun = beginRollback(service, tasks, reason, now);
       if (begun !== undefined) {
         plan.updateService(begun.service);
@@ -60,8 +63,10 @@ export function advanceUpdate(
         return { service: begun.service, again: true };
       }
     }
-    const lost = !isRollback && failureAction === 'rollback' ? '; there is no earlier version to go back to' : '';
-    const message = isRollback ? `rollback paused: ${reason}` : `update paused: ${reason}${lost}`;
+    const lost = goesBack ? '; there is no earlier version to go back to' : '';
+    const message = isRollback
+      ? `rollback paused: ${reason}`
+      : `${isMove ? 'rebalancing' : 'update'} paused: ${reason}${lost}`;
     return change({
       ...progress,
       reason: isRollback ? `${status.reason}; then ${reason}` : reason,
@@ -81,12 +86,18 @@ export function advanceUpdate(
       slots: [],
       state: isRollback ? 'rollback_completed' : 'completed',
       completedAt: now,
-      message: isRollback ? `rolled back: ${status.reason}${tail}` : `update completed${tail}`,
+      message: isRollback
+        ? `rolled back: ${status.reason}${tail}`
+        : `${isMove ? 'rebalanced' : 'update completed'}${tail}`,
     });
   }
   const done = judged.settled === 0 ? '' : ` (${judged.settled} of ${targets.length})`;
   const waits = judged.waitsFor === '' ? '' : `; waiting for ${judged.waitsFor}`;
-  const begun = isRollback ? `rolling back: ${status.reason}` : 'update in progress';
+  const begun = isRollback
+    ? `rolling back: ${status.reason}`
+    : isMove
+      ? `moving ${status.total} of ${targets.length} containers`
+      : 'update in progress';
   const next = { ...progress, message: `${begun}${done}${waits}` };
   return sameProgress(status, next) ? { service, again: false } : change(next);
 }

@@ -75,7 +75,9 @@ export const CREATED: ContainerStatus = {
 
 /** The status after the end of the main process. */
 export function ended(status: ContainerStatus, exit: ExitStatus): ContainerStatus {
-  return { ...status, state: 'exited', process: NO_PROCESS, finishedAt: exit.at, exit };
+  // That it runs is known a moment after it has begun: one that ended in that moment did not end before.
+  const startedAt = Math.min(status.startedAt, exit.at);
+  return { ...status, state: 'exited', process: NO_PROCESS, startedAt, finishedAt: exit.at, exit };
 }
 
 /** What the engine's callers see. */

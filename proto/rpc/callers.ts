@@ -42,6 +42,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     runTask: ADMINISTRATOR,
     stopTask: ADMINISTRATOR,
     watchTask: ADMINISTRATOR,
+    rebalance: ADMINISTRATOR,
     createService: ADMINISTRATOR,
     updateService: ADMINISTRATOR,
     rollbackService: ADMINISTRATOR,

@@ -59,6 +59,8 @@ import type {
   RelayListenRequest,
   RelayNodes,
   RelayOutput,
+  RebalanceRequest,
+  RebalanceResponse,
   RemoveNodeRequest,
   RemoveNodeResponse,
   RemoveProjectRequest,
@@ -191,6 +193,7 @@ export const controlService = {
     'ApplyProjectResponse',
   ),
   watchTask: streaming<WatchTaskRequest, WatchTaskEvent>('Control/WatchTask', 'WatchTaskRequest', 'WatchTaskEvent'),
+  rebalance: unary<RebalanceRequest, RebalanceResponse>('Control/Rebalance', 'RebalanceRequest', 'RebalanceResponse'),
 } as const;
 
 /** Callers: the local socket. */

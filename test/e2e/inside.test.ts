@@ -13,6 +13,7 @@ const YAML = `services:
     stop_grace_period: 100ms
   reader:
     image: busybox
+    ports: ["8080:80", "127.0.0.1:5353:53/udp"]
     command: [sh, -c, "while read line; do echo got $$line; done; echo the end"]
     stdin_open: true
     stop_grace_period: 100ms
@@ -113,6 +114,34 @@ describe('in and around containers', function () {
     const bad = machine.runWith({ cwd: folder, input: 'no archive' }, 'tscompose', 'cp', '-', 'reader:/tmp');
     assert.equal(bad.code, 1);
     assert.match(bad.stderr, /reading the archive: it ends in the middle/);
+  });
+
+  it('says where ports are published', () => {
+    assert.equal(compose('port', 'reader', '80'), '0.0.0.0:8080\n');
+    assert.equal(compose('port', '--protocol', 'udp', 'reader', '53'), '127.0.0.1:5353\n');
+    const { code, stderr } = machine.compose(folder, 'port', 'reader', '81');
+    assert.equal(code, 1);
+    assert.match(stderr, /port 81\/tcp of shop-reader-1: it is not published/);
+  });
+
+  it('waits for the end of containers, and ends as they do', async () => {
+    assert.match(compose('wait', 'writer'), /^container "[0-9a-f]{64}" exited with status code 0\n$/);
+    compose('up', '-d', 'shell');
+    const waiting = started('wait', 'shell', 'writer');
+    await waiting.sees('exited with status code 0');
+    const session = begin(
+      machine.start('script', '-qec', `tscompose -f ${folder}/compose.yaml attach shell`, '/dev/null'),
+    );
+    session.type('exit 7\n');
+    assert.equal(await session.ended, 7);
+    assert.equal(await waiting.ended, 7);
+  });
+
+  it('scales', () => {
+    compose('scale', 'shell=3');
+    assert.equal(compose('ps', '-q', 'shell').trim().split('\n').length, 3);
+    compose('scale', 'shell=1');
+    assert.equal(compose('ps', '-q', 'shell').trim().split('\n').length, 1);
   });
 
   it('tells what happens to containers, in order', async () => {

@@ -155,6 +155,22 @@ describe('nodes that fail: three managers and two workers', function () {
     lab.machine(0).composeOk(folder, 'down');
   });
 
+  it('rebalance moves containers to a node that is active again, and says what stays', async () => {
+    const available = (availability: string) =>
+      lab.machine(0).ok('tsswarm', 'node', 'update', '--availability', availability, 'm3');
+    available('drain');
+    await eventually(() => (/m3/.test(on('shop')) ? undefined : true), 'nothing on m3');
+    await runOn('shop', /^(m[0124] ?){5}$/);
+    available('active');
+    const plan = lab.machine(1).ok('tsswarm', 'rebalance', '--dry-run', 'shop_web');
+    assert.match(plan, /shop_web\s+shop-web-\d\s+m\d\s+m3\nWould move 1 container of 1 service\.\n$/);
+    assert.doesNotMatch(on('shop'), /m3/);
+    const done = lab.machine(1).ok('tsswarm', 'rebalance');
+    assert.match(done, /agents_agent stays as it is: it runs once on each node\nMoving 1 container of 1 service/);
+    await runOn('shop', all);
+    assert.match(lab.machine(0).ok('tsswarm', 'rebalance', 'shop_web'), /evenly spread\nNothing to move\.\n$/);
+  });
+
   describe('fencing', () => {
     let shared: string;
     const lines = (): string[] => readFileSync(join(shared, 'log'), 'utf8').split('\n').filter(Boolean);

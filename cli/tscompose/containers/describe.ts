@@ -60,8 +60,16 @@ export function portsOf(service: Service, task: Task): string {
     .join(', ');
 }
 
-/** The same for machines, with the names that Compose uses. */
-export function publishersOf(service: Service, task: Task): readonly object[] {
+/** Where a port of a container is published, with the names that Compose uses. */
+export interface Publisher {
+  readonly URL: string;
+  readonly TargetPort: number;
+  readonly PublishedPort: number;
+  readonly Protocol: string;
+}
+
+/** The same for machines. */
+export function publishersOf(service: Service, task: Task): readonly Publisher[] {
   return publishedBy(service, task).map(({ hostIp, published, target, protocol }) => ({
     URL: hostIp || '0.0.0.0',
     TargetPort: target,
