@@ -125,7 +125,7 @@ describe('services and stacks', function () {
     assert.ok(!names().includes('x'));
   });
 
-  it('a service gets a secret and a config that were made by hand', () => {
+  it('a service gets a secret and a config that were made by hand', async () => {
     const made = machine.runWith({ input: 'geheim' }, 'tsswarm', 'secret', 'create', '-l', 'a=b', 'key');
     assert.match(made.stdout, /^[0-9a-z]{25}\n$/, made.stderr);
     const file = `${machine.project('files', { conf: 'setting' })}/conf`;
@@ -134,7 +134,9 @@ describe('services and stacks', function () {
     assert.ok(!ok('secret', 'inspect', 'key').includes(Buffer.from('geheim').toString('base64')));
     const words = ['busybox', 'sh', '-c', 'cat /run/secrets/key /conf; echo; exec sleep 1000'];
     create('reader', '--secret', 'key', '--config', 'conf', ...words);
-    assert.equal(ok('service', 'logs', '--raw', 'reader'), 'geheimsetting\n');
+    const said = (): true | undefined =>
+      ok('service', 'logs', '--raw', 'reader') === 'geheimsetting\n' ? true : undefined;
+    await eventually(said, 'what is in the files');
     const refused = run('secret', 'rm', 'key');
     assert.equal(refused.code, 1);
     assert.match(refused.stderr, /secret 'key' is in use by the following service: reader/);
