@@ -10,6 +10,8 @@ import { rssOf } from './memory.ts';
 export class DockerPeer {
   readonly #netns = `tsbench${process.pid}d`;
   readonly #dir = mkdtempSync(join(tmpdir(), 'tsbench-docker-'));
+  /** In memory, as /run is on a real machine. */
+  readonly #execRoot = mkdtempSync('/dev/shm/tsbench-docker-');
   #daemon: ChildProcess | undefined;
 
   /** @returns undefined where Docker's daemon is not installed */
@@ -23,7 +25,7 @@ export class DockerPeer {
       '--data-root',
       `${dir}/data`,
       '--exec-root',
-      `${dir}/exec`,
+      peer.#execRoot,
       '-H',
       `unix://${dir}/docker.sock`,
       '-p',
@@ -102,6 +104,7 @@ export class DockerPeer {
     });
     execFileSync('ip', ['netns', 'del', this.#netns]);
     rmSync(this.#dir, { recursive: true, force: true });
+    rmSync(this.#execRoot, { recursive: true, force: true });
   }
 
   get #host(): string {

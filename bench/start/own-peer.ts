@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Machine } from '../../test/e2e/machine.ts';
 import { median } from './measure.ts';
@@ -6,7 +6,9 @@ import { rssOf } from './memory.ts';
 
 /** A node of ours, driven by the same commands as a user's. */
 export class OwnPeer {
-  readonly #machine = Machine.create(['busybox']);
+  /** In memory, as /run is on a real machine. */
+  readonly #runDir = mkdtempSync('/dev/shm/tsbench-own-');
+  readonly #machine = this.#start();
   readonly #job = this.#machine.project('job', {
     'compose.yaml': 'services: {job: {image: busybox, command: "true", scale: 0}}',
   });
@@ -39,6 +41,14 @@ export class OwnPeer {
 
   stop(): void {
     this.#machine.dispose();
+    rmSync(this.#runDir, { recursive: true, force: true });
+  }
+
+  #start(): Machine {
+    const machine = Machine.bare(`tsbench${process.pid}o`, { TSSWARM_RUN_DIR: this.#runDir });
+    machine.ok('tsswarm', 'init', '--no-systemd');
+    machine.load(['busybox']);
+    return machine;
   }
 
   #folder(replicas: number): string {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { TsswarmError } from '../../base/errors.ts';
+import { platformConstraints } from '../normalise/platform.ts';
 import { EXAMPLE_CONTEXT, hasTemplate, templateFault } from '../../base/template/index.ts';
 import type {
   ContainerSpec,
@@ -172,7 +173,7 @@ function convertService(
         ipv4Address: attachment?.ipv4_address ?? '',
       })),
       log: { driver: service.logging?.driver ?? 'json-file', options: service.logging?.options ?? {} },
-      constraints: deploy?.placement?.constraints ?? [],
+      constraints: [...(deploy?.placement?.constraints ?? []), ...platformConstraints(service.platform)],
       forceUpdate: 0,
       ...convertPlacement(deploy?.placement),
       ...(deploy?.['x-fencing'] === undefined || deploy['x-fencing'] === 'auto'

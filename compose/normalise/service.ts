@@ -12,6 +12,7 @@ import { readHooks } from './hooks.ts';
 import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
 import { absolute, readMounts } from './mounts.ts';
+import { readPlatform } from './platform.ts';
 import { readPorts } from './ports.ts';
 import type { Reader } from './reader.ts';
 import { compact } from './reader.ts';
@@ -101,6 +102,7 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     cpu_shares: reader.integer('cpu_shares'),
     cpuset: reader.text('cpuset'),
     pids_limit: reader.integer('pids_limit'),
+    platform: readPlatform(reader),
     post_start: readHooks(reader.at('post_start'), context.lookup),
     pre_stop: readHooks(reader.at('pre_stop'), context.lookup),
   }) as ComposeService;

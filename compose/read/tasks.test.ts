@@ -109,6 +109,26 @@ describe('hooks in a compose file', () => {
   ]);
 });
 
+describe('the platform of a service', () => {
+  for (const [platform, expected] of [
+    ['linux', ['node.platform.os==linux']],
+    ['linux/amd64', ['node.platform.os==linux', 'node.platform.arch==amd64']],
+    ['Linux/aarch64/v8', ['node.platform.os==linux', 'node.platform.arch==arm64']],
+  ] as const) {
+    it(`${platform} leaves the nodes that have it`, async () => {
+      const desired = await convert(
+        web(`    platform: ${platform}\n    deploy: {placement: {constraints: [node.role==worker]}}`),
+      );
+      assert.deepEqual(desired.services[0]?.task.constraints, ['node.role==worker', ...expected]);
+    });
+  }
+  refusals([
+    [web('    platform: linux/'), '4:15', /is "linux\/", expected <os>\[\/<architecture>/],
+    [web('    platform: windows/amd64'), '4:15', /"windows\/amd64" \(nodes are linux\) is not supported/],
+    [web('    platform: linux/arm/v7'), '4:15', /nodes do not tell their variant/],
+  ]);
+});
+
 describe('reserved resources in a compose file', () => {
   const reserving = (lines: string): string => web(`    deploy:\n      resources:\n        reservations:\n${lines}`);
 

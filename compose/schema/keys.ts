@@ -26,7 +26,6 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
     'mem_swappiness',
     'models',
     'oom_kill_disable',
-    'platform',
     'pre_start',
     'provider',
     'runtime',

@@ -227,6 +227,7 @@ const service = object(
     cpu_shares: integer,
     cpuset: string,
     pids_limit: integer,
+    platform: string,
     post_start: listOf(hook),
     pre_stop: listOf(hook),
   },

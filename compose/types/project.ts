@@ -195,6 +195,8 @@ export interface ComposeService {
   readonly cpu_shares?: number;
   readonly cpuset?: string;
   readonly pids_limit?: number;
+  /** "linux/amd64" */
+  readonly platform?: string;
   readonly post_start?: readonly ComposeHook[];
   readonly pre_stop?: readonly ComposeHook[];
 }

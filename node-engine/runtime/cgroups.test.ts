@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../base/clock.ts';
-import { cgroupMounts, cgroupVersion, listCgroups, removeEmptyParent } from './cgroups.ts';
+import { cgroupMounts, cgroupVersion, listCgroups, ownProcsFile, removeEmptyParent } from './cgroups.ts';
 
 /** Mount tables as machines have them: systemd's three modes, and a container host without systemd. */
 const TABLES = {
@@ -34,6 +34,14 @@ describe('control groups on disk', () => {
       ['/sys/fs/cgroup/unified 2', '/sys/fs/cgroup/systemd 1', '/sys/fs/cgroup/memory 1'],
     );
     deepEqual(cgroupMounts(TABLES.v2), [{ path: '/sys/fs/cgroup', version: 2 }]);
+  });
+
+  it('say where a process moves itself to where it is: in version 1 with the controller "pids" only', () => {
+    const table = `${TABLES.v1}\n34 30 0:30 / /sys/fs/cgroup/pids rw shared:12 - cgroup cgroup rw,pids`;
+    const self = '3:cpu,cpuacct:/\n2:pids:/system.slice/a:b.service\n1:name=systemd:/\n0::/\n';
+    equal(ownProcsFile(cgroupMounts(table), self), '/sys/fs/cgroup/pids/system.slice/a:b.service/cgroup.procs');
+    equal(ownProcsFile(cgroupMounts(TABLES.v1), self), undefined);
+    equal(ownProcsFile(cgroupMounts(TABLES.v2), '0::/system.slice\n'), undefined);
   });
 
   const tree = (name: string, ...folders: readonly string[]): string => {

@@ -160,7 +160,9 @@ async function settle({
   }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;
-  await world.runUntil(Math.max(end, world.now) + entries * 4 * (shape.delayMs + shape.writeMs), () =>
+  // And one that was let in again has been a candidate meanwhile: its term ends the leader's.
+  const electing = services === undefined ? 0 : 20 * shape.electionTimeoutMs;
+  await world.runUntil(Math.max(end, world.now) + entries * 4 * (shape.delayMs + shape.writeMs) + electing, () =>
     converged(cluster),
   );
   if (world.violation !== undefined) return;

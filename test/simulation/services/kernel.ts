@@ -93,7 +93,8 @@ export class Kernel {
       this.#leaseEnd = end;
       if (end === Infinity) return;
       const left = Math.max(end, this.#seenFrom) - this.#sinceBoot;
-      this.#world.after(Math.max(0, left / this.#rate), () => this.#fence());
+      // A whole microsecond later: what is left of a rounding is not to be overlooked.
+      this.#world.after(Math.max(0, left / this.#rate) + 0.001, () => this.#fence());
     },
   };
 

@@ -12,6 +12,9 @@ import { Kernel } from './kernel.ts';
 import type { Onlooker } from './kernel.ts';
 import type { Wires } from './wires.ts';
 
+/** Probability that the agent's file is not there after a crash. */
+const FILE_LOST = 0.1;
+
 /** A worker: a machine with containers, and the product's agent on it while that runs. */
 export class Machine {
   readonly id: NodeId;
@@ -97,6 +100,8 @@ export class Machine {
     this.life.alive = false;
     this.agent = undefined;
     this.kernel.abandon(this.life);
+    // The file was damaged, and somebody has removed it, as the message says.
+    if (this.#world.chance(FILE_LOST)) this.#file = undefined;
     this.#wires.died(this.life);
     this.#world.after(downMs, () => this.start());
   }
