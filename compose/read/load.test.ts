@@ -199,6 +199,8 @@ describe('loadProject()', () => {
     healthcheck: {test: curl -f x, interval: 1m30s, start_interval: 200ms}
     deploy:
       replicas: 2
+      x-fencing: always
+      x-rebalance: auto
       resources: {limits: {memory: 1.5g, cpus: 0.25}}
       update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
       rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
@@ -299,6 +301,21 @@ secrets: {s: {file: ./s.txt}}
       'services:\n  a:\n    image: x\n    deploy: {update_config: {max_failure_ratio: 20}}\n',
       'compose.yaml:4:49',
       '"services.a.deploy.update_config.max_failure_ratio" is 20, expected 0 to 1',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {x-fencing: alwys}\n',
+      'compose.yaml:4:25',
+      '"services.a.deploy.x-fencing" is "alwys", expected one of: auto, always, never',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {mode: global, x-rebalance: auto}\n',
+      'compose.yaml:4:41',
+      '"services.a.deploy.x-rebalance" is for containers that can run on another node',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {mode: replicated-job, x-rebalance: auto}\n',
+      'compose.yaml:4:49',
+      '"services.a.deploy.x-rebalance" is for services that keep running',
     ],
     ['services:\n  a: *nope\n', 'compose.yaml:2:7', 'reading YAML: '],
     [

@@ -92,7 +92,8 @@ function change(
   rollback?: string,
 ): UpdateServiceResponse {
   const now = clock.now();
-  if (service.pendingDelete) throw missing(service.id);
+  if (service.pendingDelete)
+    throw new TsswarmError('IN_USE', `changing service "${service.spec.name}": it is being removed`);
   if (spec.name !== service.spec.name || spec.composeName !== service.spec.composeName) {
     throw new TsswarmError('INVALID_INPUT', `changing service "${service.spec.name}": its name cannot change`);
   }
@@ -132,7 +133,7 @@ function apply(
     start: service === undefined,
     resume: true,
     ...(rollback === undefined ? {} : { rollback }),
-    revision: (project ?? service)?.revision === undefined ? 1 : ((project ?? service)?.revision ?? 0) + 1,
+    revision: ((project ?? service)?.revision ?? 0) + 1,
     changedFiles: new Set(),
     replaced: new Set(),
     sink: { tx, write: (write) => write(tx) },

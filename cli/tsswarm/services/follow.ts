@@ -13,22 +13,17 @@ import type { Convergence, Wish } from './converge.ts';
 /** What has to be waited for although nothing changes is looked at so often, ms. */
 const LOOK_MS = 250;
 
-/** What a command was about, in its words. */
-export interface FollowWords {
-  /** "creating", "updating" */
-  readonly doing: string;
-}
-
 /**
  * Shows how a service becomes what its spec says, until it is and has stayed so for as long as its updates are watched.
  * @param service as it was before the change; of a new one as it was made
+ * @param doing what the command does, for messages: "creating"
  * @throws ExitCode 1 after it was said what has failed; ExitCode 130 when the user interrupts: it goes on then
  */
 export async function followService(
   node: NodeClient,
   service: Service,
   wish: Wish,
-  { doing }: FollowWords,
+  doing: string,
   terminal: Terminal,
   quiet: boolean,
 ): Promise<void> {

@@ -11,7 +11,7 @@ const OWN_TYPES = /^(|none|bind|tmpfs|ext[234]|xfs|btrfs|vfat|overlay)$/;
 
 /**
  * Whether a task must not outlive the node's lease: another one may be started in its place on another node, which nobody here would
- * hear of, and the two would write the same files. Read-only mounts and what only this machine sees do no harm. docs/decisions/0009.
+ * hear of, and the two would write the same files. Read-only mounts and what only this machine sees do no harm. docs/decisions/0011.
  */
 export function isFenced({ spec, boundNode }: Task, files: FileSystems): boolean {
   // A global service's task is replaced on its own node only.

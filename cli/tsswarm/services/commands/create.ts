@@ -41,7 +41,7 @@ export async function createService(
     if (options.detach === true) return;
     const [service] = (await node.control.listObjects({ project: '', serviceId })).services;
     if (service === undefined) return;
-    await followService(node, service, { rollback: false }, { doing: 'creating' }, terminal, options.quiet === true);
+    await followService(node, service, { rollback: false }, 'creating', terminal, options.quiet === true);
   });
 }
 

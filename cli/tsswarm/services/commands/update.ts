@@ -159,5 +159,5 @@ async function follow(
     ...(before.updateStatus === undefined ? {} : { updateBefore: before.updateStatus }),
     rollback,
   };
-  await followService(node, before, wish, { doing }, terminal, options.quiet === true);
+  await followService(node, before, wish, doing, terminal, options.quiet === true);
 }
