@@ -73,6 +73,15 @@ describe('sessions', () => {
     assert.match(await second.ended, /heartbeat failure/);
   });
 
+  it('that another one has followed are over: nothing is taken in them any more', async () => {
+    const { open } = await cluster();
+    const first = await open('w');
+    const second = await open('w');
+    await assert.rejects(first.beat(), { code: 'NOT_FOUND' });
+    await second.beat();
+    assert.match(await first.ended, /another session/);
+  });
+
   it('that end are a loss when no other one comes', async () => {
     const { clock, open, node } = await cluster();
     const session = await open('w');
