@@ -29,6 +29,8 @@ import { Withdrawals } from './withdrawals.ts';
 
 /** Commits that follow each other closely are sent as one difference: the first at once, what follows it this closely together. */
 const GATHER_MS = 1;
+/** A timer that fires so late says that this process had no time, not that a node is silent. */
+const HELD_UP_MS = 100;
 const CLOSELY_MS = 10;
 
 interface Session {
@@ -91,17 +93,19 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     }
     return session;
   };
-  const arm = (nodeId: NodeId): void => {
+  const arm = (nodeId: NodeId, wait?: number): void => {
     deadlines.get(nodeId)?.cancel();
     const silence = period() * MISSED_HEARTBEATS;
-    deadlines.set(
-      nodeId,
-      clock.startTimer(silence, () => {
-        deadlines.delete(nodeId);
-        sessions.get(nodeId)?.end.abort(new TsswarmError('DEADLINE_EXCEEDED', 'heartbeat failure'));
-        void markDown(nodeId, `heartbeat failure: silent for ${spanWords(silence)}`);
-      }),
-    );
+    const due = clock.monotonic() + (wait ?? silence);
+    const timer = clock.startTimer(wait ?? silence, () => {
+      const heldUp = clock.monotonic() - due;
+      // The heartbeats of that time lie unread: a manager that was held up itself hears once more before it judges.
+      if (wait === undefined && heldUp > HELD_UP_MS) return arm(nodeId, Math.min(heldUp, silence));
+      deadlines.delete(nodeId);
+      sessions.get(nodeId)?.end.abort(new TsswarmError('DEADLINE_EXCEEDED', 'heartbeat failure'));
+      void markDown(nodeId, `heartbeat failure: silent for ${spanWords(silence)}`);
+    });
+    deadlines.set(nodeId, timer);
   };
   /**
    * The lease that a node is given with the answer that is being made. What is stored of it is never less than what the node may

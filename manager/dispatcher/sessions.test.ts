@@ -8,9 +8,18 @@ import { bootstrapCluster } from '../ca/bootstrap.ts';
 import { memoryStore } from '../store/index.ts';
 import { createDispatcher } from './server.ts';
 
+/** A clock whose process can be held up: time goes on, and its timers fire late. */
+class HeldUpClock extends VirtualClock {
+  heldUpMs = 0;
+
+  override monotonic(): number {
+    return super.monotonic() + this.heldUpMs;
+  }
+}
+
 /** A dispatcher with a manager "m", and workers that open sessions. */
 async function cluster() {
-  const clock = new VirtualClock();
+  const clock = new HeldUpClock();
   const [store, random] = [memoryStore(clock), seededRandom(1)];
   const nodeId = 'm' as NodeId;
   await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
@@ -80,6 +89,21 @@ describe('sessions', () => {
     await assert.rejects(first.beat(), { code: 'NOT_FOUND' });
     await second.beat();
     assert.match(await first.ended, /another session/);
+  });
+
+  it('of a manager that was held up itself are given the time to be heard, once', async () => {
+    const { clock, open, node } = await cluster();
+    const heard = await open('heard');
+    await open('silent');
+    await clock.advance(4000);
+    clock.heldUpMs = 3000;
+    await clock.advance(600);
+    assert.equal(node('heard')?.state, 'ready');
+    await heard.beat();
+    await clock.advance(2950);
+    await settle();
+    assert.equal(node('heard')?.state, 'ready');
+    assert.equal(node('silent')?.state, 'down');
   });
 
   it('that end are a loss when no other one comes', async () => {

@@ -96,7 +96,7 @@ function tend(
   const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
-  const mayRestart = !restartWaits(service, siblings);
+  const mayRestart = (): boolean => !restartWaits(service, siblings);
   fillSlots({ service: advanced.service, tasks }, targets, { verdict, mayRestart }, plan, time.now, newTaskId);
 }
 
@@ -153,7 +153,7 @@ type Make = (seed: Partial<TaskSeed>) => void;
 interface Dependencies {
   readonly verdict: DependencyVerdict;
   /** None of them is on its way to be restarted first. */
-  readonly mayRestart: boolean;
+  readonly mayRestart: () => boolean;
 }
 
 /** An outdated slot gets a new task; one that runs keeps running until the new one is prepared (or serves: start-first). */
@@ -214,7 +214,7 @@ function keep(
     return;
   }
   if (current.held) release(current, verdict, plan, now);
-  if (current.restartCount < service.restartCount && mayRestart)
+  if (current.restartCount < service.restartCount && mayRestart())
     plan.update(current, { restartCount: service.restartCount });
   const stillUp = older.filter(mayRun);
   const ready = order === 'start-first' ? isServing(current) : !current.held && reached(current.status.state, 'ready');

@@ -44,6 +44,9 @@ const STEP_MS = 20;
  * have: the file is there for a start without a manager.
  */
 const SAVE_AFTER_MS = 25;
+/** Many tasks take long to write, and a write stops everything else: it is made that seldom, a share of one in twenty at most. */
+const SAVE_REST = 20;
+const LONGEST_SAVE_REST_MS = 1000;
 
 /** The names that containers can resolve: worker/overlay/dns in production. */
 export interface Resolver {
@@ -104,6 +107,7 @@ export function startAgent(options: AgentOptions): Agent {
   let portsHold = true;
   let flushTimer: { readonly isLazy: boolean; readonly timer: Timer } | undefined;
   let saveTimer: Timer | undefined;
+  let saveRestMs = 0;
   let flushing = false;
 
   /** What was heard of the managers is true as long as the lease has not run out since. */
@@ -179,7 +183,7 @@ export function startAgent(options: AgentOptions): Agent {
     flushTimer = undefined;
   };
   const soonSaved = (): void => {
-    saveTimer ??= clock.startTimer(SAVE_AFTER_MS, () => {
+    saveTimer ??= clock.startTimer(Math.max(SAVE_AFTER_MS, saveRestMs), () => {
       try {
         save();
       } catch (error) {
@@ -191,7 +195,9 @@ export function startAgent(options: AgentOptions): Agent {
     saveTimer?.cancel();
     saveTimer = undefined;
     const statuses = [...controllers].map(([taskId, { status }]) => ({ taskId: taskId as TaskId, status }));
+    const began = clock.monotonic();
     disk.save({ assignments: toSet(assignments), statuses });
+    saveRestMs = Math.min(LONGEST_SAVE_REST_MS, (clock.monotonic() - began) * SAVE_REST);
   };
 
   /** Brings the node's port table up to date; changes that come meanwhile are taken together. */

@@ -118,13 +118,18 @@ async function bringUp(
       updateStatus === undefined ? [] : [[id as string, updateStatus] as const],
     ),
   );
+  const known = new Set<string>(watch.view.services.keys());
   const beforeAt = Date.now();
   const answer = await node.control.applyProject(request);
   for (const warning of answer.warnings) context.warn(warning);
   warnOfOrphans(context, project.name, answer);
   if (options.unwatched === true) return;
   const goal: UpGoal = options.wait === true ? 'healthy' : attached ? 'created' : 'started';
-  const plan = { ...planOf([...services.keys()], goal, answer, before), updatesBefore };
+  const plan = {
+    ...planOf([...services.keys()], goal, answer, before),
+    updatesBefore,
+    isTakenDown: takenDown(answer, known),
+  };
   const interrupts = watchInterrupts();
   const only =
     options.attach ?? (names.length > 0 && options.attachDependencies !== true ? names : [...services.keys()]);
@@ -186,6 +191,26 @@ export function planOf(
     caughtUp: (view) =>
       [...changed].every((name) => (view.service(name)?.revision ?? 0) >= answer.revision) &&
       removed.every(({ name }) => view.service(name) === undefined),
+  };
+}
+
+/**
+ * Tells when a service that was seen as it was asked for is there no more.
+ * @param known ids of the services that were there before: one that is made anew is none of these
+ */
+function takenDown(
+  { changes, revision }: ApplyProjectResponse,
+  known: ReadonlySet<string>,
+): NonNullable<UpPlan['isTakenDown']> {
+  const actions = new Map(changes.flatMap(({ kind, name, action }) => (kind === 'service' ? [[name, action]] : [])));
+  const seen = new Set<string>();
+  return (name, view) => {
+    const service = view.service(name);
+    if (service === undefined) return seen.has(name);
+    const action = actions.get(name) ?? 'none';
+    const isIt = action === 'create' ? !known.has(service.id) : action === 'none' || service.revision >= revision;
+    if (isIt) seen.add(name);
+    return false;
   };
 }
 

@@ -36,6 +36,20 @@ function judge(
 const told = ({ rows }: UpProgress): readonly string[] => rows.map(({ label, status }) => `${label}: ${status}`);
 
 describe('bringing up, as it is shown', () => {
+  it('ends when another command takes a service down meanwhile', () => {
+    let gone = false;
+    const isTakenDown = (): boolean => gone;
+    const plan = { services: ['db'], isTakenDown };
+    assert.deepEqual(judge([], [], 'started', plan).failures, []);
+    gone = true;
+    const { failures, finished } = judge([], [], 'started', plan);
+    assert.equal(finished, false);
+    assert.deepEqual(
+      failures.map(({ reason }) => reason),
+      ['waiting for service "db": another command has taken it down'],
+    );
+  });
+
   const created = task(db, 1, { state: 'ready', message: 'prepared' });
   describe('one container', () => {
     const rows: readonly (readonly [string, Task | undefined, UpGoal, string, boolean])[] = [

@@ -29,6 +29,8 @@ export interface UpPlan {
   readonly rollback?: boolean;
   /** The view shows what was asked for: until then it tells of the time before. */
   readonly caughtUp: (view: ProjectView) => boolean;
+  /** The service was there as asked for, and is not any more: another command has taken it down. Absent: nobody looks. */
+  readonly isTakenDown?: (name: string, view: ProjectView) => boolean;
 }
 
 /** A container that could not be brought up. */
@@ -66,8 +68,13 @@ export function judgeUp(view: ProjectView, plan: UpPlan): UpProgress {
   }
   for (const name of plan.services) {
     const service = view.service(name);
+    const isTakenDown = plan.isTakenDown?.(name, view) === true;
     if (service === undefined) {
       finished = false;
+      if (isTakenDown) {
+        const reason = `waiting for service "${name}": another command has taken it down`;
+        failures.push({ service: name, container: name, reason });
+      }
       continue;
     }
     const awaitsHealth = plan.goal === 'healthy' || isAwaitedHealthy(view, plan, name);
