@@ -27869,6 +27869,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.LogEntry = (function() {
 
             const LogEntry = function (p) {
+                this.more = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -27878,6 +27879,7 @@ export const tsswarm = $root.tsswarm = (() => {
             LogEntry.prototype.stream = "";
             LogEntry.prototype.time = "";
             LogEntry.prototype.data = $util.newBuffer([]);
+            LogEntry.prototype.more = $util.emptyArray;
 
             LogEntry.encode = function (m, w, q) {
                 if (!w)
@@ -27892,6 +27894,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.time);
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data") && m.data.length)
                     w.uint32(26).bytes(m.data);
+                if (m.more != null && m.more.length) {
+                    for (var i = 0; i < m.more.length; ++i)
+                        $root.tsswarm.v1.LogEntry.encode(m.more[i], w.uint32(34).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -27952,6 +27958,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.data;
                             continue;
                         }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.more && m.more.length))
+                                m.more = [];
+                            m.more.push($root.tsswarm.v1.LogEntry.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -27997,6 +28011,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.data = d.data;
                     }
                 }
+                if (d.more) {
+                    if (!$Array.isArray(d.more))
+                        throw $TypeError(".tsswarm.v1.LogEntry.more: array expected");
+                    m.more = $Array(d.more.length);
+                    for (var i = 0; i < d.more.length; ++i) {
+                        if (!$util.isObject(d.more[i]))
+                            throw $TypeError(".tsswarm.v1.LogEntry.more: object expected");
+                        m.more[i] = $root.tsswarm.v1.LogEntry.fromObject(d.more[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -28008,6 +28032,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.more = [];
+                }
                 if (o.defaults) {
                     d.stream = "";
                     d.time = "";
@@ -28027,6 +28054,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.data != null && $Object.hasOwnProperty.call(m, "data")) {
                     d.data = o.bytes === $String ? $util.base64.encode(m.data, 0, m.data.length) : o.bytes === $Array ? $Array.prototype.slice.call(m.data) : m.data;
+                }
+                if (m.more && m.more.length) {
+                    d.more = $Array(m.more.length);
+                    for (var j = 0; j < m.more.length; ++j) {
+                        d.more[j] = $root.tsswarm.v1.LogEntry.toObject(m.more[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -387,6 +387,8 @@ export interface LogEntry {
   /** RFC 3339 with nanoseconds, UTC. */
   readonly time: string;
   readonly data: Uint8Array;
+  /** What follows and was there already; absent: nothing. Callers of commands see none (cli/local-node/log-entries.ts). */
+  readonly more?: readonly LogEntry[];
 }
 interface Size {
   readonly columns: number;
