@@ -9,6 +9,7 @@ import {
   membershipService,
   tasksService,
 } from '../../proto/rpc/services.ts';
+import { withSingleEntries } from './log-entries.ts';
 import type { NodePlace } from './place.ts';
 
 /** What a command talks to: the services of one node over its socket. */
@@ -53,7 +54,7 @@ export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefi
   return {
     control: connection.service(controlService),
     daemon: connection.service(daemonService),
-    tasks: connection.service(tasksService),
+    tasks: withSingleEntries(connection.service(tasksService)),
     images: connection.service(imagesService),
     membership: connection.service(membershipService),
     close: () => connection.close(),

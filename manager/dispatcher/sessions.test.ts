@@ -82,6 +82,15 @@ describe('sessions', () => {
     assert.match(await second.ended, /heartbeat failure/);
   });
 
+  it('that another one has followed are over: nothing is taken in them any more', async () => {
+    const { open } = await cluster();
+    const first = await open('w');
+    const second = await open('w');
+    await assert.rejects(first.beat(), { code: 'NOT_FOUND' });
+    await second.beat();
+    assert.match(await first.ended, /another session/);
+  });
+
   it('of a manager that was held up itself are given the time to be heard, once', async () => {
     const { clock, open, node } = await cluster();
     const heard = await open('heard');

@@ -1,32 +1,23 @@
 import assert from 'node:assert/strict';
 import { service, task } from '../../test/builders/objects.ts';
-import { willRestart } from '../model/restart.ts';
-import { NODE_DOWN } from '../model/task-state.ts';
 import { withStatus } from './status.ts';
 
-describe('what a node reports of a task', () => {
+describe('a report of a task', () => {
   const web = service('web');
-  const reported = (state: 'running' | 'failed' | 'complete') => ({
-    ...task(web, 1).status,
-    state,
-    message: 'said now',
-    ...(state === 'running' ? {} : { exitCode: state === 'failed' ? 255 : 0 }),
-  });
+  const after = (known: Parameters<typeof task>[2], said: Parameters<typeof task>[2]) =>
+    withStatus(task(web, 1, known), task(web, 1, said).status)?.status.state;
 
-  it('is taken when it is newer than what is known', () => {
-    assert.equal(withStatus(task(web, 1, { state: 'ready' }), reported('running'))?.status.state, 'running');
-    assert.equal(withStatus(task(web, 1, { state: 'orphaned' }), reported('failed')), undefined);
+  it('is taken when the task has come further', () => {
+    assert.equal(after({ state: 'starting' }, { state: 'running' }), 'running');
   });
-
-  it('of a container that went down with its machine is no failure: it is started again whatever its policy', () => {
-    const waited = task(web, 1, { message: NODE_DOWN });
-    const down = withStatus(waited, reported('failed'));
-    assert.ok(down);
-    assert.deepEqual([down.status.state, willRestart(down)], ['orphaned', true]);
-    assert.equal(withStatus(waited, reported('running'))?.status.message, 'said now');
-    assert.equal(withStatus(waited, reported('complete'))?.status.state, 'complete', 'it had ended by itself');
-    const plain = withStatus(task(web, 1), reported('failed'));
-    assert.ok(plain);
-    assert.deepEqual([plain.status.state, willRestart(plain)], ['failed', false]);
+  it('is taken when only what is said of the state is new', () => {
+    assert.equal(after({ state: 'running', health: 'starting' }, { state: 'running', health: 'healthy' }), 'running');
+  });
+  it('that says nothing new changes nothing', () => {
+    assert.equal(after({ state: 'running' }, { state: 'running' }), undefined);
+  });
+  it('that comes late is not believed: a task that was given up stays so', () => {
+    assert.equal(after({ state: 'orphaned' }, { state: 'failed' }), undefined);
+    assert.equal(after({ state: 'running' }, { state: 'starting' }), undefined);
   });
 });

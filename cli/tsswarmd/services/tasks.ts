@@ -8,6 +8,7 @@ import type { tasksService } from '../../../proto/rpc/services.ts';
 import type { AttachStart, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 import { copyFrom, copyTo, statPath } from './files.ts';
+import { logMessages } from './log-entries.ts';
 
 /**
  * Logs, exec and attach of the tasks on this node.
@@ -38,15 +39,8 @@ export function tasksHandlers(
         containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
       });
     },
-    async *logs(request, signal) {
-      const { follow, tail, since, until } = request;
-      for await (const { stream, timeNs, data } of containers.logs(
-        demand(request.taskId),
-        { follow, tail, since, until },
-        signal,
-      )) {
-        yield { stream, time: formatNanoseconds(timeNs), data };
-      }
+    async *logs({ taskId, follow, tail, since, until }, signal) {
+      yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },
     async *exec(inputs, signal) {
       const { first, rest } = await open(inputs);
@@ -191,11 +185,4 @@ async function feed(session: ProcessSession, inputs: AsyncIterator<ProcessInput>
     else if (resize !== undefined) session.resize(resize);
     else if (signal !== undefined) session.kill(signal);
   }
-}
-
-/** RFC 3339 with nine decimals, UTC, as `docker logs -t` prints. */
-function formatNanoseconds(timeNs: bigint): string {
-  const ms = Number(timeNs / 1_000_000n);
-  const rest = String(timeNs % 1_000_000_000n).padStart(9, '0');
-  return `${new Date(ms).toISOString().slice(0, 19)}.${rest}Z`;
 }

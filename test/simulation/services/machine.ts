@@ -13,7 +13,7 @@ import type { Onlooker } from './kernel.ts';
 import type { Wires } from './wires.ts';
 
 /** Probability that the agent's file is not there after a crash. */
-const FILE_LOST = 0.1;
+const FILE_LOST = 0.3;
 
 /** A worker: a machine with containers, and the product's agent on it while that runs. */
 export class Machine {

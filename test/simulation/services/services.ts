@@ -60,7 +60,7 @@ export class Services {
     this.#cluster = cluster;
     this.#wires = new Wires(world, cluster.network, delayMs);
     this.rules = new Rules(world, this.truth, () => this.machines.map(({ kernel }) => kernel));
-    this.#skewMs = world.pick([0, 50, 1000]);
+    this.#skewMs = world.pick([0, 50, 1000, 1_800_000]);
     this.#heartbeatMs = world.pick([500, 500, 1000, 1500]);
     this.#wishes = drawWishes(world);
     const managers = cluster.members.map((member) => cluster.server(member).address);
@@ -150,7 +150,7 @@ export class Services {
       machine.life.pausedUntil = 0;
       if (this.#joined) machine.start();
     }
-    makeGood(this.#wishes, this.machines.length);
+    makeGood(this.#world, this.#wishes, this.machines.length);
     void this.#end();
   }
 

@@ -12,7 +12,7 @@ import { watchHealth } from '../health/loop.ts';
 import { runHooks } from '../hooks/loop.ts';
 import { containerRequest } from './container-request.ts';
 import type { Step, StepArguments, StepName } from './step.ts';
-import { isFinal, nextStep, reached } from './step.ts';
+import { earliestStart, isFinal, nextStep, reached } from './step.ts';
 
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
@@ -75,6 +75,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   const life = new AbortController();
   let task = first;
   let status = firstStatus;
+  // A clock that was set back meanwhile is not waited for.
+  const seenAt = Math.min(firstStatus.timestamp, clock.now());
   let imageId: string | undefined;
   let givenUp = '';
   let hooked = false;
@@ -308,6 +310,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         wasFenced: wasFenced || container?.exit?.leaseOver === true,
         ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
+        startAt: earliestStart(task, seenAt),
       });
       try {
         if (step.action !== 'wait') logger.debug('step', { action: step.action });

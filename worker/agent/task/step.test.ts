@@ -41,6 +41,7 @@ function step(status: Partial<TaskStatus>, change: Partial<Task> = {}, seen: Par
     mayStart: true,
     wasFenced: false,
     now: T0,
+    startAt: T0,
     ...seen,
   });
   return next.action === 'report' ? `report ${next.state}: ${next.message}` : next.action;

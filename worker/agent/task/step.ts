@@ -44,8 +44,10 @@ export interface TaskObservation {
   readonly mayStart: boolean;
   /** It was ended with the lease. */
   readonly wasFenced: boolean;
-  /** Wall time, ms. */
+  /** Wall time of this node, ms. */
   readonly now: number;
+  /** Before this time of this node it is not started: {@link earliestStart}. */
+  readonly startAt: number;
 }
 
 /** Whether what was said of a task is at or beyond a state. */
@@ -54,6 +56,14 @@ export const reached = (status: TaskStatus, state: TaskState): boolean =>
 
 /** `status.message` of a task that was ended with the lease of its node. */
 export const FENCED = 'stopped: its node heard of no manager, and it may run elsewhere';
+
+/**
+ * When a task may be started, by this node's clock. The managers say it by theirs, which may differ by up to an hour: what counts is
+ * how long they want to have waited since they made the task.
+ * @param seenAt when this node was given it, wall time of this node, ms
+ */
+export const earliestStart = ({ notBefore, meta }: Task, seenAt: number): number =>
+  seenAt + Math.max(0, notBefore - meta.createdAt);
 
 /** Whether a task in this state never runs again. */
 export const isFinal = (state: TaskState): boolean => TASK_STATES[state] >= TASK_STATES.complete;
@@ -86,7 +96,7 @@ export function nextStep(seen: TaskObservation): Step {
   }
   if (!reached(status, 'ready')) return { action: 'report', state: 'ready', message: 'prepared' };
   if (task.desiredState === 'ready') return { action: 'wait', for: 'the manager to let it run' };
-  if (task.notBefore > seen.now) return { action: 'wait', for: 'the restart delay', until: task.notBefore };
+  if (seen.startAt > seen.now) return { action: 'wait', for: 'the restart delay', until: seen.startAt };
   if (!seen.mayStart) return { action: 'wait', for: 'a manager to let it run' };
   if (!reached(status, 'starting')) return { action: 'report', state: 'starting', message: 'starting' };
   return { action: 'start' };
