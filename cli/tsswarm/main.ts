@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { addClusterSettings } from './cluster-settings.ts';
+import { addFileCommands } from './files/program.ts';
 import { addServiceCommands } from './services/program.ts';
 import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
@@ -212,6 +213,9 @@ program
   .action(async (names, options) =>
     (await import('./commands/rebalance.ts')).rebalance(place(), names, options, terminal),
   );
+
+addFileCommands(program.command('secret').description('secrets for services'), 'secret', place, terminal);
+addFileCommands(program.command('config').description('configs for services'), 'config', place, terminal);
 
 const image = program.command('image').description('images of this node');
 image

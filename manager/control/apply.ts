@@ -199,7 +199,9 @@ function applyFiles(
     note(table, spec.name, fields.length === 0 ? 'none' : 'update', fields);
     if (fields.length === 0) continue;
     if (fields.includes('data')) changed.push(`${table}/${spec.name}`);
-    write(() => tx.update(table, { ...known, spec, projectId } as never));
+    // One that was made by hand stays when the project goes.
+    const owner = known.projectId === '' ? '' : projectId;
+    write(() => tx.update(table, { ...known, spec, projectId: owner } as never));
   }
   return changed;
 }

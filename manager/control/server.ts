@@ -22,6 +22,7 @@ import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
+import { createFile, listFiles, removeFile } from './files.ts';
 import { chosen, overrideGrace, removeProject } from './remove.ts';
 import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
@@ -112,6 +113,13 @@ export function createControl({ store, clock, random }: ControlOptions): Control
     removeService: (request) =>
       store.update((tx) => {
         removeService(tx, request, { clock, random });
+        return {};
+      }),
+    createFile: (request) => store.update((tx) => createFile(tx, request, clock.now(), random)),
+    listFiles: ({ kind }) => Promise.resolve(store.view((tx) => listFiles(tx, kind))),
+    removeFile: (request) =>
+      store.update((tx) => {
+        removeFile(tx, request);
         return {};
       }),
     listRevisions: ({ project, serviceId }) =>

@@ -1,6 +1,14 @@
 import { TsswarmError } from '../../base/errors.ts';
 import { containerNameFault } from '../../base/template/index.ts';
-import type { DesiredProject, Network, PublishedPort, Service, ServiceSpec } from '../../proto/types/index.ts';
+import type {
+  DesiredProject,
+  FileKind,
+  Network,
+  PublishedPort,
+  SecretSpec,
+  Service,
+  ServiceSpec,
+} from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { serviceTemplateFault } from '../model/templates.ts';
@@ -13,6 +21,7 @@ const SERVICE_NAME = /^[a-zA-Z0-9]+(?:[-_]+[a-zA-Z0-9]+)*$/;
 const LONGEST_SERVICE_NAME = 63;
 /** The network of services of no project that name none. */
 export const DEFAULT_NETWORK = 'bridge';
+const LONGEST_FILE_NAME = 255;
 const MAX_SECRET_BYTES = 500 * 1024;
 const MAX_CONFIG_BYTES = 1000 * 1024;
 /** Docker's smallest memory limit is 6 MiB; swarmkit's 4 MiB. */
@@ -36,26 +45,8 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
         throw invalid(`applying project "${project.name}": "${name}" is not a name for one of its ${kind}`);
     }
   }
-  for (const { name, data } of project.secrets) {
-    if (data.length === 0 || data.length > MAX_SECRET_BYTES) {
-      throw new TsswarmError(
-        'TOO_LARGE',
-        `storing secret "${name}": it has ${data.length} bytes, expected 1 to ${MAX_SECRET_BYTES}`,
-      );
-    }
-  }
-  for (const { name, templateDriver } of [...project.secrets, ...project.configs]) {
-    if (templateDriver !== undefined && (templateDriver as string) !== 'golang')
-      throw invalid(`storing "${name}": its template driver is "${String(templateDriver)}", expected golang`);
-  }
-  for (const { name, data } of project.configs) {
-    if (data.length > MAX_CONFIG_BYTES) {
-      throw new TsswarmError(
-        'TOO_LARGE',
-        `storing config "${name}": it has ${data.length} bytes, expected at most ${MAX_CONFIG_BYTES}`,
-      );
-    }
-  }
+  for (const spec of project.secrets) validateFile('secret', spec);
+  for (const spec of project.configs) validateFile('config', spec);
   const names = {
     networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
     secrets: new Set(project.secrets.map(({ name }) => name)),
@@ -75,6 +66,19 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       },
     );
   }
+}
+
+/** Refuses a secret or config that cannot be stored. @throws INVALID_INPUT, TOO_LARGE */
+export function validateFile(kind: FileKind, { name, data, templateDriver }: SecretSpec): void {
+  if (!OBJECT_NAME.test(name) || name.length > LONGEST_FILE_NAME)
+    throw invalid(`storing ${kind} "${name}": the name must be one to ${LONGEST_FILE_NAME} of [a-zA-Z0-9_.-]`);
+  const [least, most] = kind === 'secret' ? [1, MAX_SECRET_BYTES] : [0, MAX_CONFIG_BYTES];
+  if (data.length < least || data.length > most) {
+    const words = kind === 'secret' ? `${least} to ${most}` : `at most ${most}`;
+    throw new TsswarmError('TOO_LARGE', `storing ${kind} "${name}": it has ${data.length} bytes, expected ${words}`);
+  }
+  if (templateDriver !== undefined && (templateDriver as string) !== 'golang')
+    throw invalid(`storing ${kind} "${name}": its template driver is "${String(templateDriver)}", expected golang`);
 }
 
 /**

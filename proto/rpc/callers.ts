@@ -49,6 +49,9 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     removeService: ADMINISTRATOR,
     listRevisions: ADMINISTRATOR,
     rollbackProject: ADMINISTRATOR,
+    createFile: ADMINISTRATOR,
+    listFiles: ADMINISTRATOR,
+    removeFile: ADMINISTRATOR,
   }),
   ...rights(daemonService, { status: LOCAL, leave: LOCAL, unlock: LOCAL, forceNewCluster: LOCAL }),
   ...rights(dispatcherService, {

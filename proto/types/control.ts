@@ -3,12 +3,15 @@ import type { DesiredProject, ProjectChange } from './project.ts';
 import type {
   Author,
   Cluster,
+  Config,
   Network,
   Node,
   NodeDescription,
   Project,
   PublishedPort,
   Revision,
+  Secret,
+  SecretSpec,
   Service,
   ServiceSpec,
   Task,
@@ -92,6 +95,25 @@ export interface ListRevisionsResponse {
   readonly revisions: readonly Revision[];
   /** Compose names of services that are not what the newest revision says: an update of them was rolled back. */
   readonly departed: readonly string[];
+}
+export type FileKind = 'secret' | 'config';
+export interface CreateFileRequest {
+  readonly kind: FileKind;
+  readonly spec: SecretSpec;
+}
+export interface CreateFileResponse {
+  readonly id: string;
+}
+export interface ListFilesRequest {
+  readonly kind: FileKind;
+}
+export interface ListFilesResponse {
+  /** Those of projects too; secrets without their bytes. */
+  readonly files: readonly (Secret | Config)[];
+}
+export interface RemoveFileRequest {
+  readonly kind: FileKind;
+  readonly id: string;
 }
 export interface RollbackProjectRequest {
   readonly project: string;

@@ -125,6 +125,27 @@ describe('services and stacks', function () {
     assert.ok(!names().includes('x'));
   });
 
+  it('a service gets a secret and a config that were made by hand', async () => {
+    const made = machine.runWith({ input: 'geheim' }, 'tsswarm', 'secret', 'create', '-l', 'a=b', 'key');
+    assert.match(made.stdout, /^[0-9a-z]{25}\n$/, made.stderr);
+    const file = `${machine.project('files', { conf: 'setting' })}/conf`;
+    ok('config', 'create', 'conf', file);
+    assert.match(ok('secret', 'ls'), /^ID +NAME +STACK +CREATED +UPDATED\n[0-9a-z]{25} +key /);
+    assert.ok(!ok('secret', 'inspect', 'key').includes(Buffer.from('geheim').toString('base64')));
+    const words = ['busybox', 'sh', '-c', 'cat /run/secrets/key /conf; echo; exec sleep 1000'];
+    create('reader', '--secret', 'key', '--config', 'conf', ...words);
+    const said = (): true | undefined =>
+      ok('service', 'logs', '--raw', 'reader') === 'geheimsetting\n' ? true : undefined;
+    await eventually(said, 'what is in the files');
+    const refused = run('secret', 'rm', 'key');
+    assert.equal(refused.code, 1);
+    assert.match(refused.stderr, /secret 'key' is in use by the following service: reader/);
+    ok('service', 'update', '--secret-rm', 'key', '--config-rm', 'conf', '--args', 'sleep 1000', 'reader');
+    assert.equal(ok('secret', 'rm', 'key'), 'key\n');
+    assert.equal(ok('config', 'rm', 'conf'), 'conf\n');
+    ok('service', 'rm', 'reader');
+  });
+
   it('a stack is deployed, compared, changed, rolled back and removed; tscompose shows the same', async () => {
     const folder = machine.project('shop', { 'a.yaml': yaml('one'), 'b.yaml': yaml('two').replace('  db:', '  api:') });
     const [a, b] = [`${folder}/a.yaml`, `${folder}/b.yaml`];

@@ -299,6 +299,43 @@ describe('a service of no project', () => {
     );
   });
 
+  it('has a secret of nobody, which cannot be removed meanwhile, and stays when projects come and go', async () => {
+    const data = new Uint8Array([1, 2]);
+    const make = (name: string, bytes = data) =>
+      cluster.control.createFile(
+        { kind: 'secret', spec: { name, composeName: name, labels: {}, data: bytes } },
+        signal,
+      );
+    const { id } = await make('key');
+    await assert.rejects(make('key'), /creating secret "key": one of that name exists/);
+    await assert.rejects(make('none', new Uint8Array()), /storing secret "none": it has 0 bytes, expected 1 to/);
+    const { files } = await cluster.control.listFiles({ kind: 'secret' }, signal);
+    assert.deepEqual(
+      files.map(({ spec: { name, data: shown } }) => [name, shown.length]),
+      [['key', 0]],
+    );
+    const base = spec('a').task;
+    const secrets = [{ name: 'key', target: '/k', uid: 0, gid: 0, mode: 0o400 }];
+    await create('a', { task: base });
+    await update({ task: { ...base, container: { ...base.container, secrets } } });
+    const remove = () => cluster.control.removeFile({ kind: 'secret', id }, signal);
+    await assert.rejects(remove(), /secret 'key' is in use by the following service: web/);
+    await cluster.apply(project([serviceSpec('db')]));
+    const down = { name: 'app', removeVolumes: true, services: [], graceOverrideMs: -1 };
+    await cluster.control.removeProject(down, signal);
+    await cluster.control.removeService({ serviceId: service().id }, signal);
+    await cluster.clock.advance(1000);
+    assert.equal(
+      cluster.store.view((tx) => tx.list('secret').length),
+      1,
+    );
+    await remove();
+    assert.equal(
+      cluster.store.view((tx) => tx.list('secret').length),
+      0,
+    );
+  });
+
   it('without an earlier version cannot go back', async () => {
     await create('a');
     await assert.rejects(rollback(), /rolling back service "web": it does not have a previous specification/);
