@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto';
 import { TsswarmError } from '../../base/errors.ts';
-import { platformConstraints } from '../normalise/platform.ts';
-import { EXAMPLE_CONTEXT, hasTemplate, templateFault } from '../../base/template/index.ts';
+import { hasTemplate } from '../../base/template/index.ts';
 import type {
   ContainerSpec,
   DesiredProject,
   FileReference,
-  GenericResource,
   HealthCheck,
-  Hook,
   Mount,
   NetworkSpec,
   PublishedPort,
@@ -19,14 +16,11 @@ import type {
   UpdateConfig,
   VolumeSpec,
 } from '../../proto/types/index.ts';
-import type {
-  ComposeFile,
-  ComposeHook,
-  ComposeMount,
-  ComposeProject,
-  ComposeService,
-  ComposeUpdateConfig,
-} from '../types/project.ts';
+import type { ComposeMount, ComposeProject, ComposeService, ComposeUpdateConfig } from '../types/project.ts';
+import { platformConstraints } from '../normalise/platform.ts';
+import { checkContent } from './content.ts';
+import { convertGeneric } from './generic.ts';
+import { convertHook } from './hook.ts';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Docker's restart manager: 100 ms, doubled up to a minute. */
@@ -268,47 +262,6 @@ function convertContainer(project: ComposeProject, name: string, service: Compos
     postStart: (service.post_start ?? []).map(convertHook),
     preStop: (service.pre_stop ?? []).map(convertHook),
   };
-}
-
-function convertHook(hook: ComposeHook): Hook {
-  return {
-    command: hook.command,
-    user: hook.user ?? '',
-    privileged: hook.privileged ?? false,
-    workingDir: hook.working_dir ?? '',
-    env: Object.entries(hook.environment ?? {}).flatMap(([key, value]) => (value === null ? [] : [`${key}=${value}`])),
-  };
-}
-
-type Reservations = NonNullable<NonNullable<ComposeService['deploy']>['resources']>['reservations'];
-
-/** Kinds that nodes name themselves; a reserved device is one of the kind that its capability names. */
-function convertGeneric(reservations: Reservations): readonly GenericResource[] {
-  return [
-    ...(reservations?.generic_resources ?? []).map(({ discrete_resource_spec: { kind, value } }) => ({
-      kind,
-      count: value,
-      names: [],
-    })),
-    ...(reservations?.devices ?? []).map(({ capabilities, count, device_ids: names = [] }) => ({
-      kind: capabilities[0] ?? '',
-      count: count ?? names.length,
-      names,
-    })),
-  ];
-}
-
-/** @throws INVALID_COMPOSE for a template that could never be expanded, with its place in the file */
-function checkContent(path: string, { file }: ComposeFile, data: Uint8Array): void {
-  const text = Buffer.from(data).toString('utf8');
-  const example = (): string => '';
-  const fault = templateFault(text, EXAMPLE_CONTEXT, { secret: example, config: example, env: example });
-  if (fault === undefined) return;
-  const before = text.slice(0, fault.offset).split('\n');
-  const [line, column] = [before.length, (before.at(-1) ?? '').length + 1];
-  const where = file === undefined ? {} : { where: { file, line, column } };
-  const place = file === undefined ? ` (line ${line}, column ${column} of its content)` : '';
-  throw new TsswarmError('INVALID_COMPOSE', `reading the template of "${path}"${place}: ${fault.message}`, where);
 }
 
 function convertHealthCheck(check: NonNullable<ComposeService['healthcheck']>): HealthCheck {

@@ -89,6 +89,8 @@ export interface Member {
   readonly id: string;
   readonly platter: Platter;
   readonly founder: boolean;
+  /** By what its clock is wrong, where that has to be the same for all that runs on it. */
+  readonly skewMs: number | undefined;
   life: Life;
   contents: Contents;
   /** Index of the last entry that this life applied. */
@@ -135,12 +137,15 @@ export class Cluster {
   /** A new machine with an empty disk. */
   add(founder: boolean): Member {
     const platter = blankPlatter();
+    const { maxSkewMs } = this.profile;
+    const skewMs = maxSkewMs === undefined ? undefined : this.#world.integer(-maxSkewMs, maxSkewMs);
     const member: Member = {
       id: `n${this.members.length + 1}`,
       platter,
       founder,
       life: { alive: false, pausedUntil: 0 },
-      contents: this.#contents(NO_HOOKS),
+      skewMs,
+      contents: this.#contents(NO_HOOKS, skewMs),
       applied: 0,
       raft: undefined,
       gone: false,
@@ -167,17 +172,20 @@ export class Cluster {
     member.life = life;
     member.applied = 0;
     let starting = true;
-    const contents = this.#contents({
-      applied: (entry) => {
-        if (life.alive) this.#applied(member, entry);
+    const contents = this.#contents(
+      {
+        applied: (entry) => {
+          if (life.alive) this.#applied(member, entry);
+        },
+        restored: (index) => {
+          member.applied = index;
+          if (!starting) this.coverage.installs++;
+        },
+        delay: () => new Promise((resolve) => void world.after(world.between(0, 50), resolve, life, 5)),
+        fail: (message) => world.fail(`${member.id}: ${message}`),
       },
-      restored: (index) => {
-        member.applied = index;
-        if (!starting) this.coverage.installs++;
-      },
-      delay: () => new Promise((resolve) => void world.after(world.between(0, 50), resolve, life, 5)),
-      fail: (message) => world.fail(`${member.id}: ${message}`),
-    });
+      member.skewMs,
+    );
     member.contents = contents;
     const founders = this.members.filter(({ founder }) => founder).length;
     const servers = Array.from({ length: Math.max(founders, this.#shape.founders) }, (_, i) => ({
@@ -292,8 +300,9 @@ export class Cluster {
     return this.members.filter(({ raft, gone }) => raft !== undefined && !gone);
   }
 
-  #contents(hooks: Hooks): Contents {
-    return this.profile.store === true ? new Stored(this.#world, hooks, this.reference) : new Registers(hooks);
+  #contents(hooks: Hooks, skewMs: number | undefined): Contents {
+    if (this.profile.store !== true) return new Registers(hooks);
+    return new Stored(this.#world, hooks, this.reference, skewMs);
   }
 
   #applied(member: Member, entry: Entry): void {

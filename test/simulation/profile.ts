@@ -18,6 +18,8 @@ export interface Profile {
   readonly store?: true;
   /** Workers run services, and ms in which faults happen. */
   readonly services?: number;
+  /** By what clocks are wrong at most, ms; absent: it makes no difference, and they are wrong by hours. */
+  readonly maxSkewMs?: number;
 }
 
 export type Act =
@@ -105,6 +107,8 @@ const PROFILES: Readonly<Record<ProfileName, (world: World) => Profile>> = {
     failWrite: world.between(0, 0.0005),
     store: true,
     services: world.pick([10_000, 20_000, 40_000]),
+    // Those that differ by more than an hour cannot work together.
+    maxSkewMs: world.pick([0, 50, 1000, 1_700_000]),
   }),
 };
 

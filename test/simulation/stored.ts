@@ -20,16 +20,19 @@ export class Stored implements Contents {
   readonly #hooks: Hooks;
   readonly #world: World;
   readonly #reference: Reference;
+  readonly #skewMs: number | undefined;
   store: ResumableStore | undefined;
 
-  constructor(world: World, hooks: Hooks, reference: Reference) {
+  /** @param skewMs by what the clock of its machine is wrong; undefined: it is drawn anew */
+  constructor(world: World, hooks: Hooks, reference: Reference, skewMs: number | undefined) {
+    this.#skewMs = skewMs;
     this.#world = world;
     this.#hooks = hooks;
     this.#reference = reference;
   }
 
   async start(options: MemberOptions): Promise<Raft> {
-    const { machine, attach } = replicatedStore(slowClock(this.#world, options.clock));
+    const { machine, attach } = replicatedStore(slowClock(this.#world, options.clock, this.#skewMs));
     const raft = await startRaft({
       ...options,
       machine: {

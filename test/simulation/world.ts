@@ -195,8 +195,7 @@ export class World {
  * A clock on which work takes long: whoever works in slices is interrupted between them, and other things happen then. Its
  * wall time is wrong by hours, in whole milliseconds.
  */
-export function slowClock(world: World, clock: Clock): Clock {
-  const wrongBy = world.integer(-10_000_000, 10_000_000);
+export function slowClock(world: World, clock: Clock, wrongBy = world.integer(-10_000_000, 10_000_000)): Clock {
   let worked = 0;
   return {
     now: () => Math.floor(clock.now()) + wrongBy,

@@ -77,11 +77,19 @@ export function change(world: World, wishes: readonly Wish[]): void {
   wish.nature = world.pick(NATURES);
 }
 
-/** Everything as it shall be at the end: the same, in a version that works. */
-export function makeGood(world: World, wishes: readonly Wish[], machines: number): void {
+/**
+ * Everything as it shall be at the end: the same, in a version that works.
+ * @param isReached whether a service has its present version in every slot: a slot that failed keeps its old container
+ */
+export function makeGood(
+  world: World,
+  wishes: readonly Wish[],
+  machines: number,
+  isReached: (name: string) => boolean,
+): void {
   for (const wish of wishes) {
     // What is good stays as it is in half of the cases: nothing but the restart policy brings it back then.
-    if (wish.nature !== 'good' || world.chance(0.5)) wish.version++;
+    if (wish.nature !== 'good' || !isReached(wish.name) || world.chance(0.5)) wish.version++;
     wish.nature = 'good';
     wish.replicas = Math.max(1, wish.replicas);
     // More than there is room for would wait for ever, and so would an update.

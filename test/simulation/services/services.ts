@@ -48,8 +48,6 @@ export class Services {
   readonly #wires: Wires;
   readonly #wishes: readonly Wish[];
   readonly #heartbeatMs: number;
-  readonly #skewMs: number;
-  readonly #skews = new Map<string, number>();
   #joined = false;
   #good = false;
   #lookedAt = 0;
@@ -60,13 +58,14 @@ export class Services {
     this.#cluster = cluster;
     this.#wires = new Wires(world, cluster.network, delayMs);
     this.rules = new Rules(world, this.truth, () => this.machines.map(({ kernel }) => kernel));
-    this.#skewMs = world.pick([0, 50, 1000, 1_800_000]);
+    const { maxSkewMs = 0 } = cluster.profile;
+    const skew = (): number => world.integer(-maxSkewMs, maxSkewMs);
     this.#heartbeatMs = world.pick([500, 500, 1000, 1500]);
     this.#wishes = drawWishes(world);
     const managers = cluster.members.map((member) => cluster.server(member).address);
     this.machines = Array.from(
       { length: world.integer(2, 4) },
-      (_, index) => new Machine(world, this.#wires, `w${index + 1}`, this.#skew(), managers, this.rules),
+      (_, index) => new Machine(world, this.#wires, `w${index + 1}`, skew(), managers, this.rules),
     );
     cluster.onCommit = (entry) => this.rules.committed(this.truth.take(entry));
     cluster.onCrash = ({ life }) => this.#wires.died(life);
@@ -99,9 +98,7 @@ export class Services {
     const world = this.#world;
     const logger = silentLogger;
     const { random } = world;
-    const skew = this.#skews.get(member.id) ?? this.#skew();
-    this.#skews.set(member.id, skew);
-    const clock = machineClock(world, life, world.between(0.96, 1.04), skew);
+    const clock = machineClock(world, life, world.between(0.96, 1.04), member.skewMs ?? 0);
     const end = { address: this.#cluster.server(member).address, life };
     const current = (): readonly string[] => group.status().members.map(({ address }) => address);
     const managers = { current, onChange: (listener: () => void) => group.onChange(listener) };
@@ -150,7 +147,11 @@ export class Services {
       machine.life.pausedUntil = 0;
       if (this.#joined) machine.start();
     }
-    makeGood(this.#world, this.#wishes, this.machines.length);
+    makeGood(this.#world, this.#wishes, this.machines.length, (name) => {
+      const service = [...this.truth.services.values()].find(({ spec }) => spec.composeName === name);
+      const update = service?.updateStatus;
+      return update === undefined || (update.state === 'completed' && update.failed.length === 0);
+    });
     void this.#end();
   }
 
@@ -185,10 +186,6 @@ export class Services {
       })
       .join('\n');
     return `${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
-  }
-
-  #skew(): number {
-    return this.#world.integer(-this.#skewMs, this.#skewMs);
   }
 
   #difference(): string {
@@ -235,7 +232,7 @@ export class Services {
     if (found === undefined) return Promise.resolve(false);
     const { leader, store } = found;
     const world = this.#world;
-    const clock = machineClock(world, leader.life, 1, this.#skews.get(leader.id) ?? 0);
+    const clock = machineClock(world, leader.life, 1, leader.skewMs ?? 0);
     const control = createControl({ store, clock, random: world.random });
     const answer = new Promise<boolean>((resolve) => {
       world.enter(leader.life, () => {
