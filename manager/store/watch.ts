@@ -4,9 +4,9 @@ import type { StoreCommit, StoreWatch } from './types.ts';
 /** Commits that a watcher may lag behind before it is cut off. */
 const LONGEST_QUEUE = 10_000;
 
-/** Commits, and changes in them, that are kept for watchers that come back: minutes of a busy cluster, bounded in memory. */
+/** Commits, and changes in them, that are kept for watchers that come back: each change holds two versions of an object in memory. */
 const KEPT_COMMITS = 1_000;
-const KEPT_CHANGES = 10_000;
+const KEPT_CHANGES = 1_000;
 
 /** Hands every commit to every watcher, in order; a slow watcher never holds anybody up. */
 export class WatchHub {
