@@ -190,6 +190,10 @@ describe('services and stacks', function () {
     assert.match(machine.composeOk(folder, 'diff'), /replicas: 1 → 2/);
     machine.composeOk(folder, 'rollback');
     assert.match(ok('service', 'ls', '-f', 'name=both_web'), /2\/2/);
+    ok('update', '--revision-limit', '2');
+    assert.match(ok('status'), /revisions 2,/);
+    ok('service', 'scale', 'both_web=1');
+    assert.equal(machine.composeOk(folder, 'history', '-q'), '4\n3\n');
     machine.composeOk(folder, 'down', '-t', '0');
   });
 

@@ -4,7 +4,7 @@ import { durationWords } from '../../render/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import { isoSeconds, spanWords } from '../../../base/clock-skew.ts';
-import { DEFAULT_CERT_EXPIRY_MS, heartbeatMs } from '../../../manager/cluster/spec.ts';
+import { DEFAULT_CERT_EXPIRY_MS, DEFAULT_REVISION_LIMIT, heartbeatMs } from '../../../manager/cluster/spec.ts';
 import type { Cluster, DaemonStatusResponse, GetCaResponse } from '../../../proto/types/index.ts';
 
 /** Shows how the node is. */
@@ -68,9 +68,16 @@ function caLines({ spec }: Cluster, { rotation }: GetCaResponse): readonly Line[
 }
 
 function settingsOf(cluster: Cluster): string {
-  const { taskHistoryLimit, nodeCertExpiryMs, removeDeadManagersMs = 0, externalCas = [] } = cluster.spec;
+  const {
+    taskHistoryLimit,
+    revisionLimit,
+    nodeCertExpiryMs,
+    removeDeadManagersMs = 0,
+    externalCas = [],
+  } = cluster.spec;
   return [
     `task history ${taskHistoryLimit}`,
+    `revisions ${revisionLimit ?? DEFAULT_REVISION_LIMIT}`,
     `heartbeat ${spanWords(heartbeatMs(cluster))}`,
     ...(externalCas.length > 0 ? [] : [`certificates for ${spanWords(nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS)}`]),
     ...(removeDeadManagersMs === 0 ? [] : [`dead managers lose their vote after ${spanWords(removeDeadManagersMs)}`]),
