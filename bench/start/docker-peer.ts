@@ -84,11 +84,16 @@ export class DockerPeer {
 
   /** Bytes: per container (its shim, median), and of the daemons together. */
   memory(): { readonly perContainer: number; readonly daemons: number } {
-    const shims = rssOf((command) => command.includes('containerd-shim') && command.includes(this.#dir));
+    const shims = rssOf((command) => command.includes('containerd-shim') && this.#isOurs(command));
     const daemons = rssOf(
-      (command) => (command.startsWith('dockerd') || command.startsWith('containerd ')) && command.includes(this.#dir),
+      (command) => (command.startsWith('dockerd') || command.startsWith('containerd ')) && this.#isOurs(command),
     );
     return { perContainer: median(shims), daemons: daemons.reduce((a, b) => a + b, 0) };
+  }
+
+  /** Whether a process has one of the folders in its command line. */
+  #isOurs(command: string): boolean {
+    return command.includes(this.#dir) || command.includes(this.#execRoot);
   }
 
   async stop(): Promise<void> {
