@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../base/errors.ts';
+import type { Clock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import { VirtualClock } from '../../test/fakes/virtual-clock.ts';
 import type { HardState, LogBatch, LogStore } from './log/types.ts';
@@ -58,7 +59,34 @@ const NO_SNAPSHOTS: SnapshotStore = {
   save: () => Promise.resolve(),
 };
 
+/** A process that gets no processor time for a while: what was due comes when it goes on, timers before messages. */
+class Process {
+  readonly clock: Clock;
+  #held: { timers: (() => void)[]; messages: (() => void)[] } | undefined;
+
+  constructor(clock: VirtualClock) {
+    this.clock = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      startTimer: (delayMs, fire) => clock.startTimer(delayMs, () => void (this.#held?.timers.push(fire) ?? fire())),
+    };
+  }
+  hear(message: () => void): void {
+    if (this.#held === undefined) message();
+    else this.#held.messages.push(message);
+  }
+  hold(): void {
+    this.#held = { timers: [], messages: [] };
+  }
+  goOn(): void {
+    const { timers, messages } = this.#held ?? { timers: [], messages: [] };
+    this.#held = undefined;
+    for (const due of [...timers, ...messages]) due();
+  }
+}
+
 interface Running {
+  readonly process: Process;
   readonly disk: Disk;
   readonly raft: Raft;
   readonly seen: RaftObservation[];
@@ -73,14 +101,16 @@ async function group(): Promise<{ a: Running; b: Running; c: Running; clock: Vir
   const listeners = new Map<string, (messages: readonly RaftMessage[]) => void>();
   const servers: Server[] = ['a', 'b', 'c'].map((id) => ({ id, address: `${id}:1`, voter: true }));
   const start = async ({ id, address }: Server, patience: number): Promise<Running> => {
-    const running = { disk: new Disk(), seen: [], fatal: [], sent: [], applied: [] } as unknown as Running;
+    const process = new Process(clock);
+    const lists = { seen: [], fatal: [], sent: [], applied: [] };
+    const running = { disk: new Disk(), process, ...lists } as unknown as Running;
     const options: RaftOptions = {
       id,
       address,
       log: running.disk,
       snapshots: NO_SNAPSHOTS,
       machine: { apply: (entry) => void running.applied.push(entry), snapshot: () => [], restore: () => undefined },
-      clock,
+      clock: process.clock,
       // Who waits longest for an election is drawn once and for all.
       random: { next: () => patience, bytes: (length) => new Uint8Array(length) },
       logger: silentLogger,
@@ -89,7 +119,7 @@ async function group(): Promise<{ a: Running; b: Running; c: Running; clock: Vir
           running.sent.push(...messages);
           clock.startTimer(1, () => listeners.get(to.address)?.(messages));
         },
-        onMessages: (listener) => void listeners.set(address, listener),
+        onMessages: (listener) => void listeners.set(address, (messages) => process.hear(() => listener(messages))),
         close: () => Promise.resolve(),
       },
       bootstrap: { servers },
@@ -220,5 +250,32 @@ describe('a Raft server and its disk', () => {
     await clock.advance(50);
     assert.equal(c.disk.hardState.votedFor, 'b');
     assert.equal(b.raft.status().role, 'leader');
+  });
+});
+
+describe('a Raft server without processor time', () => {
+  it('reads what the leader said meanwhile before it calls an election', async () => {
+    const { b, clock } = await group();
+    for (let round = 0; round < 5; round++) {
+      b.process.hold();
+      await clock.advance(2_000);
+      b.process.goOn();
+      await clock.advance(500);
+    }
+    assert.deepEqual(
+      b.sent.filter(({ kind }) => kind === 'pre-vote' || kind === 'vote'),
+      [],
+    );
+  });
+
+  it('calls one when the leader has said nothing since', async () => {
+    const { a, b, clock } = await group();
+    a.process.hold();
+    b.process.hold();
+    await clock.advance(2_000);
+    b.process.goOn();
+    await clock.advance(1_000);
+    assert.ok(b.sent.some(({ kind }) => kind === 'pre-vote' || kind === 'pre-vote-answer'));
+    assert.notEqual(b.raft.status().leaderId, 'a');
   });
 });

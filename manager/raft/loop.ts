@@ -370,9 +370,16 @@ class Driver implements Raft {
     const fire = (): void => {
       this.#timer = undefined;
       if (this.#closed || this.#dead !== undefined) return;
-      if (clock.monotonic() >= nextDeadline(this.#core)) this.#step({ kind: 'tick' });
-      else this.#armTimer();
+      const now = clock.monotonic();
+      if (now < nextDeadline(this.#core)) return this.#armTimer();
+      const { heartbeatMs } = this.#core.config;
+      if (this.#core.role === 'leader' || heardOut || now - at < heartbeatMs / 2)
+        return void this.#step({ kind: 'tick' });
+      // This process was held up, and timers come before messages: what the leader said meanwhile has not been read yet.
+      heardOut = true;
+      this.#timer = { at, timer: clock.startTimer(heartbeatMs, fire) };
     };
+    let heardOut = false;
     const wait = at - clock.monotonic();
     // Timers may fire a little early: a wait below a millisecond would be one of many.
     this.#timer = { at, timer: clock.startTimer(wait <= 0 ? 0 : Math.max(1, wait), fire) };
