@@ -410,9 +410,11 @@ export function startAgent(options: AgentOptions): Agent {
     });
     options.resolver.setEndpoints([...assignments.endpoints.values()]);
     for (const task of assignments.tasks.values()) {
-      // Without its secrets a task that does not run yet could only fail: it waits for the manager.
+      // What never ran waits for the manager: without its secrets it could only fail, and it may have been given up already, though
+      // the file is from before that.
       const status = statuses.get(task.id);
-      if (status !== undefined && engine.containers.inspect(containerIdOf(task.id)) !== undefined)
+      const container = engine.containers.inspect(containerIdOf(task.id));
+      if (status !== undefined && container !== undefined && container.state !== 'created')
         startController(task, status);
     }
     void portTable.run();
