@@ -235,4 +235,7 @@ void log_finish(struct log_file *log) {
     line_length[stream] = 0;
   }
   flush(log);
+  /* Who hears of the end may take its file system away at once. */
+  close(log->fd);
+  log->fd = -1;
 }
