@@ -13,7 +13,7 @@ import { LAUNCHER_PROGRAM } from './launcher/index.ts';
 import { readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
 import { createNetworks } from './network/index.ts';
-import { cgroupMounts, cgroupVersion, removeEmptyParent } from './runtime/cgroups.ts';
+import { cgroupMounts, cgroupVersion, createMoveAhead, removeEmptyParent } from './runtime/cgroups.ts';
 import { ContainerDisk } from './runtime/container-disk.ts';
 import { ContainerService } from './runtime/containers.ts';
 import { nativeLauncher } from './runtime/native-launcher.ts';
@@ -103,6 +103,7 @@ async function openEngine(
     leasePath: join(run, 'lease'),
     cgroupParent: `/${cgroupParent}`,
     cgroups,
+    moveAhead: createMoveAhead(cgroups),
     nodeHostname: hostname(),
     clock,
     logger,
@@ -133,6 +134,7 @@ async function openEngine(
       random: systemRandom,
       architecture: ARCHITECTURES[arch()] ?? arch(),
     }),
+    expectStart: parts.moveAhead,
     inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
     volumes,

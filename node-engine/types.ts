@@ -445,6 +445,8 @@ export interface EngineInfo {
 /** The engine with what only people at a node ask for. */
 export interface InspectableEngine extends Engine {
   readonly inspection: Inspection;
+  /** Somebody is there who may have a container started next: what a start would wait for the kernel for begins now. Never fails. */
+  expectStart(): void;
 }
 
 /** The node's lease, as the supervisors of fenced containers see it: they kill them when it is over, also when nobody is there to ask. */

@@ -17,8 +17,11 @@ export interface Door {
   close(): void;
 }
 
-/** Nothing listens before `open`. */
-export function doorAt(path: string): Door {
+/**
+ * Nothing listens before `open`.
+ * @param onCaller called when a command connects
+ */
+export function doorAt(path: string, onCaller: () => void): Door {
   let current: SocketServers | undefined;
   let listening: Server | undefined;
   const demand = (): SocketServers => {
@@ -48,6 +51,7 @@ export function doorAt(path: string): Door {
           },
         },
         path,
+        onCaller,
       );
       end(before);
     },

@@ -83,7 +83,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const lock = nodeLock(managerDir, random);
   const disk = identityDisk(join(flags.stateDir, 'identity'), () => lock.protection());
   const place = clusterPlace(flags);
-  const door = doorAt(flags.socket);
+  const door = doorAt(flags.socket, () => engine.expectStart());
   const fatal = (message: string) => (error: Error) => {
     logger.error(message, { reason: error.message });
     process.exit(1);

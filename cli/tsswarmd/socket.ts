@@ -19,10 +19,15 @@ export interface SocketServers {
 
 /**
  * Serves on a unix socket that only root can open. A socket that nobody serves any more is replaced.
+ * @param onCaller called when a command connects
  * @returns the listening server; closing it ends no connection
  * @throws IN_USE when another daemon serves it, INVALID_INPUT when the path is too long
  */
-export async function listenOnSocket(servers: SocketServers, path: string): Promise<Server> {
+export async function listenOnSocket(
+  servers: SocketServers,
+  path: string,
+  onCaller: () => void = () => undefined,
+): Promise<Server> {
   if (Buffer.byteLength(path) > LONGEST_SOCKET_PATH) {
     throw new TsswarmError(
       'INVALID_INPUT',
@@ -39,7 +44,10 @@ export async function listenOnSocket(servers: SocketServers, path: string): Prom
     });
   }
   rmSync(path, { force: true });
-  const server = createServer((socket) => accept(servers, socket));
+  const server = createServer((socket) => {
+    onCaller();
+    accept(servers, socket);
+  });
   const before = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => {

@@ -30,7 +30,6 @@ import {
 import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
 import { parseLogConfig } from './log-options.ts';
-import { createMoveAhead } from './cgroups.ts';
 import type { ContainerParts } from './parts.ts';
 import type { Entry } from './run.ts';
 import { killRun, nextExit, SIGKILL, signalRun, stopRun } from './run.ts';
@@ -50,7 +49,6 @@ const LOST_EXIT_CODE = 255;
 
 /** The life of containers: create, start, stop, remove, and taking up those that an earlier daemon started. */
 export class ContainerService implements Containers {
-  readonly #moveAhead: () => void;
   readonly #parts: ContainerParts;
   readonly #logger: Logger;
   readonly #entries = new Map<ContainerId, Entry>();
@@ -63,14 +61,13 @@ export class ContainerService implements Containers {
 
   constructor(parts: ContainerParts) {
     this.#parts = parts;
-    this.#moveAhead = createMoveAhead(parts.cgroups);
     this.#logger = parts.logger.child({ component: 'containers' });
   }
 
   async create(request: ContainerCreate, signal?: AbortSignal): Promise<ContainerInfo> {
     signal?.throwIfAborted();
     // It is started next, as a rule.
-    this.#moveAhead();
+    this.#parts.moveAhead();
     const create = (): Promise<ContainerInfo> => this.#queue.run(request.id, () => this.#create(request, signal));
     // The container whose place it takes is not started or removed meanwhile.
     return request.adopt === '' ? create() : this.#queue.run(request.adopt, create);

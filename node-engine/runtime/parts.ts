@@ -24,6 +24,8 @@ export interface ContainerParts {
   /** "/tsswarm" */
   readonly cgroupParent: string;
   readonly cgroups: readonly CgroupMount[];
+  /** See `createMoveAhead`. */
+  readonly moveAhead: () => void;
   readonly nodeHostname: string;
   readonly clock: Clock;
   readonly logger: Logger;
