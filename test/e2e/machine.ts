@@ -104,10 +104,12 @@ export class Machine {
       readonly cwd?: string;
       readonly env?: Record<string, string>;
       readonly timeoutMs?: number;
+      /** false: the command finds the node by its socket, and is not put into its namespace first. */
+      readonly inNamespace?: boolean;
     },
     ...argv: readonly string[]
   ): Outcome {
-    const [command = '', ...args] = this.#inNamespace(argv);
+    const [command = '', ...args] = options.inNamespace === false ? argv : this.#inNamespace(argv);
     const { status, stdout, stderr, error } = spawnSync(command, args, {
       env: { ...this.#env, ...options.env },
       cwd: options.cwd ?? this.dir,

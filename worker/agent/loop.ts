@@ -169,7 +169,7 @@ export function startAgent(options: AgentOptions): Agent {
     } finally {
       flushing = false;
     }
-    if (pending.size > 0) soon();
+    soonIfNeeded();
   };
   const soon = (): void => {
     if (flushTimer?.isLazy === true) stopFlush();
@@ -177,6 +177,11 @@ export function startAgent(options: AgentOptions): Agent {
   };
   const soonUnlessRunning = (): void => {
     flushTimer ??= { isLazy: true, timer: clock.startTimer(STEP_MS, () => void flush()) };
+  };
+  const soonIfNeeded = (): void => {
+    if (removed.volumes.size + removed.networks.size > 0 || [...pending.values()].some((status) => !isOnTheWay(status)))
+      soon();
+    else if (pending.size > 0) soonUnlessRunning();
   };
   const stopFlush = (): void => {
     flushTimer?.timer.cancel();
@@ -352,7 +357,7 @@ export function startAgent(options: AgentOptions): Agent {
       await collectStrangers();
     }
     await removePending();
-    soon();
+    soonIfNeeded();
   };
 
   /** A container whose task the manager no longer knows is not wanted by anybody. */
