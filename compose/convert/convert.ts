@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { sha256 } from '@noble/hashes/sha2.js';
 import { TsswarmError } from '../../base/errors.ts';
 import { hasTemplate } from '../../base/template/index.ts';
 import type {
@@ -452,7 +452,7 @@ export function configHash(service: ComposeService): string {
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : value,
   );
-  return createHash('sha256').update(sorted).digest('hex');
+  return Buffer.from(sha256(Buffer.from(sorted))).toString('hex');
 }
 
 const nano = (cpus: number | undefined): number | undefined =>
