@@ -277,6 +277,8 @@ describe('tasks on any node, through any manager', function () {
   });
 
   it('says which tasks cannot be reached, and shows the others', async () => {
+    // The manager that was killed before may still be starting.
+    await eventually(() => (compose(2, 'logs', '--no-color', '--tail', '1').code === 0 ? true : undefined), 'all logs');
     const slot = slotOn('m3');
     lab.cut(3);
     const exec = begin(1, 'exec', '-T', '--index', slot, 'web', 'true');
