@@ -71,3 +71,18 @@ describe('the next step of a task that others still lead to', () => {
   ];
   for (const [title, actual, expected] of rows) it(title, () => assert.equal(actual, expected));
 });
+
+describe('the next step of a task on a node without a lease', () => {
+  const withoutLease = (state: 'created' | 'running', status: Partial<TaskStatus>) => (mayStart: boolean) =>
+    step(status, {}, { mayStart, container: container(state) });
+  const prepared = withoutLease('created', { state: 'starting' });
+  const serving = withoutLease('running', { state: 'running' });
+
+  it('is to wait where it would be started', () => {
+    assert.equal(prepared(true), 'start');
+    assert.equal(prepared(false), 'wait');
+  });
+
+  it('is what it was where it runs: that is for the end of the lease', () =>
+    assert.equal(serving(false), serving(true)));
+});
