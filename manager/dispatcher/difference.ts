@@ -10,13 +10,16 @@ const KEYS: { readonly [K in keyof AssignmentSet]: (item: Lists[K]) => string } 
   configs: ({ id }) => id,
   endpoints: ({ taskId, networkId }) => `${taskId}/${networkId}`,
   ingress: ({ port }) => `${port.protocol}/${port.hostIp}/${port.published}`,
+  services: ({ serviceId, networkId }) => `${serviceId}/${networkId}`,
+  peers: ({ nodeId }) => nodeId,
+  locations: ({ taskId, networkId }) => `${taskId}/${networkId}`,
 };
 
 const NAMES = Object.keys(KEYS) as (keyof AssignmentSet)[];
 
 /** The first message of a session: everything. */
 export function completeChange(set: AssignmentSet, sequence: number): AssignmentChange {
-  const remove = { tasks: [], networks: [], volumes: [], secrets: [], configs: [], endpoints: [], ingress: [] };
+  const remove = Object.fromEntries(NAMES.map((name) => [name, []])) as unknown as AssignmentChange['remove'];
   return { kind: 'complete', sequence, update: set, remove };
 }
 

@@ -18,6 +18,8 @@ const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
   // Refused before: it cannot change.
   mode: 'replace',
   rebalance: 'keep',
+  endpointMode: 'keep',
+  affinity: 'keep',
 };
 
 const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {

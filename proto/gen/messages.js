@@ -6276,6 +6276,15 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.platform = null;
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
+            NodeDescription.prototype.overlay = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeDescription.prototype, "_overlay", {
+                get: $util.oneOfGetter($oneOfFields = ["overlay"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NodeDescription.encode = function (m, w, q) {
                 if (!w)
@@ -6292,6 +6301,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.NodeResources.encode(m.resources, w.uint32(26).fork(), q + 1).ldelim();
                 if (m.engine != null && $Object.hasOwnProperty.call(m, "engine"))
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
+                    $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6352,6 +6363,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.engine = $root.tsswarm.v1.EngineDescription.decode(r, r.size(), $undefined, q + 1, m.engine);
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.overlay = $root.tsswarm.v1.NodeOverlay.decode(r, r.size(), $undefined, q + 1, m.overlay);
+                            m._overlay = "overlay";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6399,6 +6417,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.engine: object expected");
                     m.engine = $root.tsswarm.v1.EngineDescription.fromObject(d.engine, q + 1);
                 }
+                if (d.overlay != null) {
+                    if (!$util.isObject(d.overlay))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
+                    m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
+                }
                 return m;
             };
 
@@ -6428,6 +6451,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.engine != null && $Object.hasOwnProperty.call(m, "engine")) {
                     d.engine = $root.tsswarm.v1.EngineDescription.toObject(m.engine, o, q + 1);
                 }
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
+                    d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
                 return d;
             };
 
@@ -6442,6 +6468,178 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return NodeDescription;
+        })();
+
+        v1.NodeOverlay = (function() {
+
+            const NodeOverlay = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NodeOverlay.prototype.address = "";
+            NodeOverlay.prototype.port = 0;
+            NodeOverlay.prototype.publicKey = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeOverlay.prototype, "_publicKey", {
+                get: $util.oneOfGetter($oneOfFields = ["publicKey"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            NodeOverlay.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address") && m.address !== "")
+                    w.uint32(10).string(m.address);
+                if (m.port != null && $Object.hasOwnProperty.call(m, "port") && m.port !== 0)
+                    w.uint32(16).uint32(m.port);
+                if (m.publicKey != null && $Object.hasOwnProperty.call(m, "publicKey"))
+                    w.uint32(26).string(m.publicKey);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NodeOverlay.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NodeOverlay();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.address = v;
+                            else
+                                delete m.address;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.uint32())
+                                m.port = v;
+                            else
+                                delete m.port;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.publicKey = r.stringVerify();
+                            m._publicKey = "publicKey";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NodeOverlay.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NodeOverlay)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NodeOverlay: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NodeOverlay();
+                if (d.address != null) {
+                    if (typeof d.address !== "string" || d.address.length) {
+                        m.address = $String(d.address);
+                    }
+                }
+                if (d.port != null) {
+                    if ($Number(d.port) !== 0) {
+                        m.port = d.port >>> 0;
+                    }
+                }
+                if (d.publicKey != null) {
+                    m.publicKey = $String(d.publicKey);
+                }
+                return m;
+            };
+
+            NodeOverlay.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.address = "";
+                    d.port = 0;
+                }
+                if (m.address != null && $Object.hasOwnProperty.call(m, "address")) {
+                    d.address = m.address;
+                }
+                if (m.port != null && $Object.hasOwnProperty.call(m, "port")) {
+                    d.port = m.port;
+                }
+                if (m.publicKey != null && $Object.hasOwnProperty.call(m, "publicKey")) {
+                    d.publicKey = m.publicKey;
+                }
+                return d;
+            };
+
+            NodeOverlay.prototype.toJSON = function() {
+                return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NodeOverlay.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NodeOverlay";
+            };
+
+            return NodeOverlay;
         })();
 
         v1.NodeStatus = (function() {
@@ -6664,12 +6862,19 @@ export const tsswarm = $root.tsswarm = (() => {
             Node.prototype.description = null;
             Node.prototype.status = null;
             Node.prototype.certificate = null;
+            Node.prototype.meshAddress = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Node.prototype, "_certificate", {
                 get: $util.oneOfGetter($oneOfFields = ["certificate"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Node.prototype, "_meshAddress", {
+                get: $util.oneOfGetter($oneOfFields = ["meshAddress"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -6692,6 +6897,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.NodeStatus.encode(m.status, w.uint32(42).fork(), q + 1).ldelim();
                 if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate"))
                     $root.tsswarm.v1.NodeCertificate.encode(m.certificate, w.uint32(162).fork(), q + 1).ldelim();
+                if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress"))
+                    w.uint32(562).string(m.meshAddress);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6765,6 +6972,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._certificate = "certificate";
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.meshAddress = r.stringVerify();
+                            m._meshAddress = "meshAddress";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6822,6 +7036,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.Node.certificate: object expected");
                     m.certificate = $root.tsswarm.v1.NodeCertificate.fromObject(d.certificate, q + 1);
                 }
+                if (d.meshAddress != null) {
+                    m.meshAddress = $String(d.meshAddress);
+                }
                 return m;
             };
 
@@ -6857,6 +7074,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.certificate != null && $Object.hasOwnProperty.call(m, "certificate")) {
                     d.certificate = $root.tsswarm.v1.NodeCertificate.toObject(m.certificate, o, q + 1);
+                }
+                if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress")) {
+                    d.meshAddress = m.meshAddress;
                 }
                 return d;
             };
@@ -7907,6 +8127,43 @@ export const tsswarm = $root.tsswarm = (() => {
             NetworkAttachment.prototype.network = "";
             NetworkAttachment.prototype.aliases = $util.emptyArray;
             NetworkAttachment.prototype.ipv4Address = "";
+            NetworkAttachment.prototype.ipv6Address = null;
+            NetworkAttachment.prototype.macAddress = null;
+            NetworkAttachment.prototype.priority = null;
+            NetworkAttachment.prototype.gatewayPriority = null;
+            NetworkAttachment.prototype.interfaceName = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkAttachment.prototype, "_ipv6Address", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6Address"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkAttachment.prototype, "_macAddress", {
+                get: $util.oneOfGetter($oneOfFields = ["macAddress"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkAttachment.prototype, "_priority", {
+                get: $util.oneOfGetter($oneOfFields = ["priority"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkAttachment.prototype, "_gatewayPriority", {
+                get: $util.oneOfGetter($oneOfFields = ["gatewayPriority"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkAttachment.prototype, "_interfaceName", {
+                get: $util.oneOfGetter($oneOfFields = ["interfaceName"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NetworkAttachment.encode = function (m, w, q) {
                 if (!w)
@@ -7923,6 +8180,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.ipv4Address != null && $Object.hasOwnProperty.call(m, "ipv4Address") && m.ipv4Address !== "")
                     w.uint32(26).string(m.ipv4Address);
+                if (m.ipv6Address != null && $Object.hasOwnProperty.call(m, "ipv6Address"))
+                    w.uint32(562).string(m.ipv6Address);
+                if (m.macAddress != null && $Object.hasOwnProperty.call(m, "macAddress"))
+                    w.uint32(570).string(m.macAddress);
+                if (m.priority != null && $Object.hasOwnProperty.call(m, "priority"))
+                    w.uint32(576).int32(m.priority);
+                if (m.gatewayPriority != null && $Object.hasOwnProperty.call(m, "gatewayPriority"))
+                    w.uint32(584).int32(m.gatewayPriority);
+                if (m.interfaceName != null && $Object.hasOwnProperty.call(m, "interfaceName"))
+                    w.uint32(594).string(m.interfaceName);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7982,6 +8249,41 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipv4Address;
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6Address = r.stringVerify();
+                            m._ipv6Address = "ipv6Address";
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 2)
+                                break;
+                            m.macAddress = r.stringVerify();
+                            m._macAddress = "macAddress";
+                            continue;
+                        }
+                    case 72: {
+                            if (u !== 0)
+                                break;
+                            m.priority = r.int32();
+                            m._priority = "priority";
+                            continue;
+                        }
+                    case 73: {
+                            if (u !== 0)
+                                break;
+                            m.gatewayPriority = r.int32();
+                            m._gatewayPriority = "gatewayPriority";
+                            continue;
+                        }
+                    case 74: {
+                            if (u !== 2)
+                                break;
+                            m.interfaceName = r.stringVerify();
+                            m._interfaceName = "interfaceName";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8027,6 +8329,21 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipv4Address = $String(d.ipv4Address);
                     }
                 }
+                if (d.ipv6Address != null) {
+                    m.ipv6Address = $String(d.ipv6Address);
+                }
+                if (d.macAddress != null) {
+                    m.macAddress = $String(d.macAddress);
+                }
+                if (d.priority != null) {
+                    m.priority = d.priority | 0;
+                }
+                if (d.gatewayPriority != null) {
+                    m.gatewayPriority = d.gatewayPriority | 0;
+                }
+                if (d.interfaceName != null) {
+                    m.interfaceName = $String(d.interfaceName);
+                }
                 return m;
             };
 
@@ -8056,6 +8373,21 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.ipv4Address != null && $Object.hasOwnProperty.call(m, "ipv4Address")) {
                     d.ipv4Address = m.ipv4Address;
+                }
+                if (m.ipv6Address != null && $Object.hasOwnProperty.call(m, "ipv6Address")) {
+                    d.ipv6Address = m.ipv6Address;
+                }
+                if (m.macAddress != null && $Object.hasOwnProperty.call(m, "macAddress")) {
+                    d.macAddress = m.macAddress;
+                }
+                if (m.priority != null && $Object.hasOwnProperty.call(m, "priority")) {
+                    d.priority = m.priority;
+                }
+                if (m.gatewayPriority != null && $Object.hasOwnProperty.call(m, "gatewayPriority")) {
+                    d.gatewayPriority = m.gatewayPriority;
+                }
+                if (m.interfaceName != null && $Object.hasOwnProperty.call(m, "interfaceName")) {
+                    d.interfaceName = m.interfaceName;
                 }
                 return d;
             };
@@ -9857,6 +10189,8 @@ export const tsswarm = $root.tsswarm = (() => {
             ServiceSpec.prototype.rollback = null;
             ServiceSpec.prototype.mode = null;
             ServiceSpec.prototype.rebalance = null;
+            ServiceSpec.prototype.endpointMode = null;
+            ServiceSpec.prototype.affinity = null;
 
             let $oneOfFields;
 
@@ -9875,6 +10209,18 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ServiceSpec.prototype, "_rebalance", {
                 get: $util.oneOfGetter($oneOfFields = ["rebalance"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_endpointMode", {
+                get: $util.oneOfGetter($oneOfFields = ["endpointMode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceSpec.prototype, "_affinity", {
+                get: $util.oneOfGetter($oneOfFields = ["affinity"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -9916,6 +10262,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(170).string(m.mode);
                 if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance"))
                     w.uint32(482).string(m.rebalance);
+                if (m.endpointMode != null && $Object.hasOwnProperty.call(m, "endpointMode"))
+                    w.uint32(562).string(m.endpointMode);
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity"))
+                    w.uint32(570).string(m.affinity);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10070,6 +10420,20 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._rebalance = "rebalance";
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.endpointMode = r.stringVerify();
+                            m._endpointMode = "endpointMode";
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 2)
+                                break;
+                            m.affinity = r.stringVerify();
+                            m._affinity = "affinity";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -10168,6 +10532,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.rebalance != null) {
                     m.rebalance = $String(d.rebalance);
                 }
+                if (d.endpointMode != null) {
+                    m.endpointMode = $String(d.endpointMode);
+                }
+                if (d.affinity != null) {
+                    m.affinity = $String(d.affinity);
+                }
                 return m;
             };
 
@@ -10242,6 +10612,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.rebalance != null && $Object.hasOwnProperty.call(m, "rebalance")) {
                     d.rebalance = m.rebalance;
                 }
+                if (m.endpointMode != null && $Object.hasOwnProperty.call(m, "endpointMode")) {
+                    d.endpointMode = m.endpointMode;
+                }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity")) {
+                    d.affinity = m.affinity;
+                }
                 return d;
             };
 
@@ -10258,10 +10634,183 @@ export const tsswarm = $root.tsswarm = (() => {
             return ServiceSpec;
         })();
 
+        v1.VirtualIp = (function() {
+
+            const VirtualIp = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            VirtualIp.prototype.networkId = "";
+            VirtualIp.prototype.ipv4 = "";
+            VirtualIp.prototype.ipv6 = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(VirtualIp.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            VirtualIp.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId") && m.networkId !== "")
+                    w.uint32(10).string(m.networkId);
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4") && m.ipv4 !== "")
+                    w.uint32(18).string(m.ipv4);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(26).string(m.ipv6);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            VirtualIp.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.VirtualIp();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.networkId = v;
+                            else
+                                delete m.networkId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.ipv4 = v;
+                            else
+                                delete m.ipv4;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            VirtualIp.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.VirtualIp)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.VirtualIp: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.VirtualIp();
+                if (d.networkId != null) {
+                    if (typeof d.networkId !== "string" || d.networkId.length) {
+                        m.networkId = $String(d.networkId);
+                    }
+                }
+                if (d.ipv4 != null) {
+                    if (typeof d.ipv4 !== "string" || d.ipv4.length) {
+                        m.ipv4 = $String(d.ipv4);
+                    }
+                }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
+                return m;
+            };
+
+            VirtualIp.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.networkId = "";
+                    d.ipv4 = "";
+                }
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId")) {
+                    d.networkId = m.networkId;
+                }
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4")) {
+                    d.ipv4 = m.ipv4;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
+                }
+                return d;
+            };
+
+            VirtualIp.prototype.toJSON = function() {
+                return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            VirtualIp.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.VirtualIp";
+            };
+
+            return VirtualIp;
+        })();
+
         v1.Service = (function() {
 
             const Service = function (p) {
                 this.ports = [];
+                this.virtualIps = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -10282,6 +10831,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Service.prototype.previous = null;
             Service.prototype.updateStatus = null;
             Service.prototype.desiredTasks = null;
+            Service.prototype.virtualIps = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -10340,6 +10890,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.UpdateStatus.encode(m.updateStatus, w.uint32(170).fork(), q + 1).ldelim();
                 if (m.desiredTasks != null && $Object.hasOwnProperty.call(m, "desiredTasks"))
                     w.uint32(176).int32(m.desiredTasks);
+                if (m.virtualIps != null && m.virtualIps.length) {
+                    for (var i = 0; i < m.virtualIps.length; ++i)
+                        $root.tsswarm.v1.VirtualIp.encode(m.virtualIps[i], w.uint32(562).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10486,6 +11040,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._desiredTasks = "desiredTasks";
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.virtualIps && m.virtualIps.length))
+                                m.virtualIps = [];
+                            m.virtualIps.push($root.tsswarm.v1.VirtualIp.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -10607,6 +11169,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.desiredTasks != null) {
                     m.desiredTasks = d.desiredTasks | 0;
                 }
+                if (d.virtualIps) {
+                    if (!$Array.isArray(d.virtualIps))
+                        throw $TypeError(".tsswarm.v1.Service.virtualIps: array expected");
+                    m.virtualIps = $Array(d.virtualIps.length);
+                    for (var i = 0; i < d.virtualIps.length; ++i) {
+                        if (!$util.isObject(d.virtualIps[i]))
+                            throw $TypeError(".tsswarm.v1.Service.virtualIps: object expected");
+                        m.virtualIps[i] = $root.tsswarm.v1.VirtualIp.fromObject(d.virtualIps[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -10620,6 +11192,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.ports = [];
+                    d.virtualIps = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -10704,6 +11277,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.desiredTasks != null && $Object.hasOwnProperty.call(m, "desiredTasks")) {
                     d.desiredTasks = m.desiredTasks;
+                }
+                if (m.virtualIps && m.virtualIps.length) {
+                    d.virtualIps = $Array(m.virtualIps.length);
+                    for (var j = 0; j < m.virtualIps.length; ++j) {
+                        d.virtualIps[j] = $root.tsswarm.v1.VirtualIp.toObject(m.virtualIps[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -11104,6 +11683,15 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskAddress.prototype.networkId = "";
             TaskAddress.prototype.ipv4 = "";
+            TaskAddress.prototype.ipv6 = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskAddress.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             TaskAddress.encode = function (m, w, q) {
                 if (!w)
@@ -11116,6 +11704,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.networkId);
                 if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4") && m.ipv4 !== "")
                     w.uint32(18).string(m.ipv4);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(562).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11167,6 +11757,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipv4;
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11204,6 +11801,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipv4 = $String(d.ipv4);
                     }
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -11224,6 +11824,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4")) {
                     d.ipv4 = m.ipv4;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
                 }
                 return d;
             };
@@ -12246,6 +12849,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const NetworkSpec = function (p) {
                 this.labels = {};
                 this.options = {};
+                this.auxiliaryAddresses = {};
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -12262,6 +12866,16 @@ export const tsswarm = $root.tsswarm = (() => {
             NetworkSpec.prototype.subnet = "";
             NetworkSpec.prototype.gateway = "";
             NetworkSpec.prototype.ipRange = "";
+            NetworkSpec.prototype.ipv6 = null;
+            NetworkSpec.prototype.auxiliaryAddresses = $util.emptyObject;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkSpec.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NetworkSpec.encode = function (m, w, q) {
                 if (!w)
@@ -12296,6 +12910,13 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(74).string(m.gateway);
                 if (m.ipRange != null && $Object.hasOwnProperty.call(m, "ipRange") && m.ipRange !== "")
                     w.uint32(82).string(m.ipRange);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    $root.tsswarm.v1.NetworkIpv6Spec.encode(m.ipv6, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.auxiliaryAddresses != null && $Object.hasOwnProperty.call(m, "auxiliaryAddresses")) {
+                    for (var ks = $Object.keys(m.auxiliaryAddresses), i = 0; i < ks.length; ++i) {
+                        w.uint32(570).fork().uint32(10).string(ks[i]).uint32(18).string(m.auxiliaryAddresses[ks[i]]).ldelim();
+                    }
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12473,6 +13094,49 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipRange;
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = $root.tsswarm.v1.NetworkIpv6Spec.decode(r, r.size(), $undefined, q + 1, m.ipv6);
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 2)
+                                break;
+                            if (m.auxiliaryAddresses === $util.emptyObject)
+                                m.auxiliaryAddresses = {};
+                            var c2 = r.size() + r.pos;
+                            if (c2 > r.len)
+                                throw $RangeError("index out of range");
+                            r.len = c2;
+                            k = "";
+                            v = "";
+                            while (r.pos < c2) {
+                                var t2 = r.tag();
+                                u = t2 & 7;
+                                switch (t2 >>>= 3) {
+                                case 1:
+                                    if (u !== 2)
+                                        break;
+                                    k = r.stringVerify();
+                                    continue;
+                                case 2:
+                                    if (u !== 2)
+                                        break;
+                                    v = r.stringVerify();
+                                    continue;
+                                }
+                                r.skipType(u, q, t2);
+                            }
+                            if (r.pos !== c2)
+                                throw $RangeError("index out of range");
+                            r.len = c;
+                            if (k === "__proto__")
+                                $util.makeProp(m.auxiliaryAddresses, k);
+                            m.auxiliaryAddresses[k] = v;
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12560,6 +13224,21 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipRange = $String(d.ipRange);
                     }
                 }
+                if (d.ipv6 != null) {
+                    if (!$util.isObject(d.ipv6))
+                        throw $TypeError(".tsswarm.v1.NetworkSpec.ipv6: object expected");
+                    m.ipv6 = $root.tsswarm.v1.NetworkIpv6Spec.fromObject(d.ipv6, q + 1);
+                }
+                if (d.auxiliaryAddresses) {
+                    if (!$util.isObject(d.auxiliaryAddresses))
+                        throw $TypeError(".tsswarm.v1.NetworkSpec.auxiliaryAddresses: object expected");
+                    m.auxiliaryAddresses = {};
+                    for (var ks = $Object.keys(d.auxiliaryAddresses), i = 0; i < ks.length; ++i) {
+                        if (ks[i] === "__proto__")
+                            $util.makeProp(m.auxiliaryAddresses, ks[i]);
+                        m.auxiliaryAddresses[ks[i]] = $String(d.auxiliaryAddresses[ks[i]]);
+                    }
+                }
                 return m;
             };
 
@@ -12574,6 +13253,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.objects || o.defaults) {
                     d.labels = {};
                     d.options = {};
+                    d.auxiliaryAddresses = {};
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -12626,6 +13306,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ipRange != null && $Object.hasOwnProperty.call(m, "ipRange")) {
                     d.ipRange = m.ipRange;
                 }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = $root.tsswarm.v1.NetworkIpv6Spec.toObject(m.ipv6, o, q + 1);
+                }
+                if (m.auxiliaryAddresses && (ks2 = $Object.keys(m.auxiliaryAddresses)).length) {
+                    d.auxiliaryAddresses = {};
+                    for (var j = 0; j < ks2.length; ++j) {
+                        if (ks2[j] === "__proto__")
+                            $util.makeProp(d.auxiliaryAddresses, ks2[j]);
+                        d.auxiliaryAddresses[ks2[j]] = m.auxiliaryAddresses[ks2[j]];
+                    }
+                }
                 return d;
             };
 
@@ -12640,6 +13331,323 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return NetworkSpec;
+        })();
+
+        v1.NetworkIpv6Spec = (function() {
+
+            const NetworkIpv6Spec = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NetworkIpv6Spec.prototype.subnet = "";
+            NetworkIpv6Spec.prototype.gateway = "";
+            NetworkIpv6Spec.prototype.ipRange = "";
+
+            NetworkIpv6Spec.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.subnet != null && $Object.hasOwnProperty.call(m, "subnet") && m.subnet !== "")
+                    w.uint32(10).string(m.subnet);
+                if (m.gateway != null && $Object.hasOwnProperty.call(m, "gateway") && m.gateway !== "")
+                    w.uint32(18).string(m.gateway);
+                if (m.ipRange != null && $Object.hasOwnProperty.call(m, "ipRange") && m.ipRange !== "")
+                    w.uint32(26).string(m.ipRange);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NetworkIpv6Spec.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NetworkIpv6Spec();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.subnet = v;
+                            else
+                                delete m.subnet;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.gateway = v;
+                            else
+                                delete m.gateway;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.ipRange = v;
+                            else
+                                delete m.ipRange;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NetworkIpv6Spec.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NetworkIpv6Spec)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NetworkIpv6Spec: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NetworkIpv6Spec();
+                if (d.subnet != null) {
+                    if (typeof d.subnet !== "string" || d.subnet.length) {
+                        m.subnet = $String(d.subnet);
+                    }
+                }
+                if (d.gateway != null) {
+                    if (typeof d.gateway !== "string" || d.gateway.length) {
+                        m.gateway = $String(d.gateway);
+                    }
+                }
+                if (d.ipRange != null) {
+                    if (typeof d.ipRange !== "string" || d.ipRange.length) {
+                        m.ipRange = $String(d.ipRange);
+                    }
+                }
+                return m;
+            };
+
+            NetworkIpv6Spec.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.subnet = "";
+                    d.gateway = "";
+                    d.ipRange = "";
+                }
+                if (m.subnet != null && $Object.hasOwnProperty.call(m, "subnet")) {
+                    d.subnet = m.subnet;
+                }
+                if (m.gateway != null && $Object.hasOwnProperty.call(m, "gateway")) {
+                    d.gateway = m.gateway;
+                }
+                if (m.ipRange != null && $Object.hasOwnProperty.call(m, "ipRange")) {
+                    d.ipRange = m.ipRange;
+                }
+                return d;
+            };
+
+            NetworkIpv6Spec.prototype.toJSON = function() {
+                return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NetworkIpv6Spec.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
+            };
+
+            return NetworkIpv6Spec;
+        })();
+
+        v1.NetworkIpv6 = (function() {
+
+            const NetworkIpv6 = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NetworkIpv6.prototype.subnet = "";
+            NetworkIpv6.prototype.gateway = "";
+
+            NetworkIpv6.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.subnet != null && $Object.hasOwnProperty.call(m, "subnet") && m.subnet !== "")
+                    w.uint32(10).string(m.subnet);
+                if (m.gateway != null && $Object.hasOwnProperty.call(m, "gateway") && m.gateway !== "")
+                    w.uint32(18).string(m.gateway);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NetworkIpv6.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NetworkIpv6();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.subnet = v;
+                            else
+                                delete m.subnet;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.gateway = v;
+                            else
+                                delete m.gateway;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NetworkIpv6.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NetworkIpv6)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NetworkIpv6: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NetworkIpv6();
+                if (d.subnet != null) {
+                    if (typeof d.subnet !== "string" || d.subnet.length) {
+                        m.subnet = $String(d.subnet);
+                    }
+                }
+                if (d.gateway != null) {
+                    if (typeof d.gateway !== "string" || d.gateway.length) {
+                        m.gateway = $String(d.gateway);
+                    }
+                }
+                return m;
+            };
+
+            NetworkIpv6.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.subnet = "";
+                    d.gateway = "";
+                }
+                if (m.subnet != null && $Object.hasOwnProperty.call(m, "subnet")) {
+                    d.subnet = m.subnet;
+                }
+                if (m.gateway != null && $Object.hasOwnProperty.call(m, "gateway")) {
+                    d.gateway = m.gateway;
+                }
+                return d;
+            };
+
+            NetworkIpv6.prototype.toJSON = function() {
+                return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NetworkIpv6.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NetworkIpv6";
+            };
+
+            return NetworkIpv6;
         })();
 
         v1.Network = (function() {
@@ -12658,6 +13666,22 @@ export const tsswarm = $root.tsswarm = (() => {
             Network.prototype.subnet = "";
             Network.prototype.gateway = "";
             Network.prototype.pendingDelete = false;
+            Network.prototype.ipv6 = null;
+            Network.prototype.vni = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Network.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Network.prototype, "_vni", {
+                get: $util.oneOfGetter($oneOfFields = ["vni"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             Network.encode = function (m, w, q) {
                 if (!w)
@@ -12680,6 +13704,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(50).string(m.gateway);
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete") && m.pendingDelete !== false)
                     w.uint32(56).bool(m.pendingDelete);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    $root.tsswarm.v1.NetworkIpv6.encode(m.ipv6, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.vni != null && $Object.hasOwnProperty.call(m, "vni"))
+                    w.uint32(568).uint32(m.vni);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12770,6 +13798,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.pendingDelete;
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = $root.tsswarm.v1.NetworkIpv6.decode(r, r.size(), $undefined, q + 1, m.ipv6);
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 0)
+                                break;
+                            m.vni = r.uint32();
+                            m._vni = "vni";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12832,6 +13874,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.pendingDelete = $Boolean(d.pendingDelete);
                     }
                 }
+                if (d.ipv6 != null) {
+                    if (!$util.isObject(d.ipv6))
+                        throw $TypeError(".tsswarm.v1.Network.ipv6: object expected");
+                    m.ipv6 = $root.tsswarm.v1.NetworkIpv6.fromObject(d.ipv6, q + 1);
+                }
+                if (d.vni != null) {
+                    m.vni = d.vni >>> 0;
+                }
                 return m;
             };
 
@@ -12872,6 +13922,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.pendingDelete != null && $Object.hasOwnProperty.call(m, "pendingDelete")) {
                     d.pendingDelete = m.pendingDelete;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = $root.tsswarm.v1.NetworkIpv6.toObject(m.ipv6, o, q + 1);
+                }
+                if (m.vni != null && $Object.hasOwnProperty.call(m, "vni")) {
+                    d.vni = m.vni;
                 }
                 return d;
             };
@@ -15993,6 +17049,15 @@ export const tsswarm = $root.tsswarm = (() => {
             NetworkEndpoint.prototype.aliases = $util.emptyArray;
             NetworkEndpoint.prototype.ipv4 = "";
             NetworkEndpoint.prototype.nodeId = "";
+            NetworkEndpoint.prototype.ipv6 = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NetworkEndpoint.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             NetworkEndpoint.encode = function (m, w, q) {
                 if (!w)
@@ -16017,6 +17082,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(50).string(m.ipv4);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
                     w.uint32(58).string(m.nodeId);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(562).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16112,6 +17179,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.nodeId;
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16177,6 +17251,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.nodeId = $String(d.nodeId);
                     }
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -16223,6 +17300,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
                 }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
+                }
                 return d;
             };
 
@@ -16239,6 +17319,657 @@ export const tsswarm = $root.tsswarm = (() => {
             return NetworkEndpoint;
         })();
 
+        v1.ServiceAddress = (function() {
+
+            const ServiceAddress = function (p) {
+                this.names = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ServiceAddress.prototype.serviceId = "";
+            ServiceAddress.prototype.networkId = "";
+            ServiceAddress.prototype.names = $util.emptyArray;
+            ServiceAddress.prototype.ipv4 = "";
+            ServiceAddress.prototype.ipv6 = null;
+            ServiceAddress.prototype.affinity = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceAddress.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ServiceAddress.prototype, "_affinity", {
+                get: $util.oneOfGetter($oneOfFields = ["affinity"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            ServiceAddress.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId") && m.serviceId !== "")
+                    w.uint32(10).string(m.serviceId);
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId") && m.networkId !== "")
+                    w.uint32(18).string(m.networkId);
+                if (m.names != null && m.names.length) {
+                    for (var i = 0; i < m.names.length; ++i)
+                        w.uint32(26).string(m.names[i]);
+                }
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4") && m.ipv4 !== "")
+                    w.uint32(34).string(m.ipv4);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(42).string(m.ipv6);
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity"))
+                    w.uint32(50).string(m.affinity);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ServiceAddress.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ServiceAddress();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.serviceId = v;
+                            else
+                                delete m.serviceId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.networkId = v;
+                            else
+                                delete m.networkId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.names && m.names.length))
+                                m.names = [];
+                            m.names.push(r.stringVerify());
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.ipv4 = v;
+                            else
+                                delete m.ipv4;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.affinity = r.stringVerify();
+                            m._affinity = "affinity";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ServiceAddress.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ServiceAddress)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ServiceAddress: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ServiceAddress();
+                if (d.serviceId != null) {
+                    if (typeof d.serviceId !== "string" || d.serviceId.length) {
+                        m.serviceId = $String(d.serviceId);
+                    }
+                }
+                if (d.networkId != null) {
+                    if (typeof d.networkId !== "string" || d.networkId.length) {
+                        m.networkId = $String(d.networkId);
+                    }
+                }
+                if (d.names) {
+                    if (!$Array.isArray(d.names))
+                        throw $TypeError(".tsswarm.v1.ServiceAddress.names: array expected");
+                    m.names = $Array(d.names.length);
+                    for (var i = 0; i < d.names.length; ++i) {
+                        m.names[i] = $String(d.names[i]);
+                    }
+                }
+                if (d.ipv4 != null) {
+                    if (typeof d.ipv4 !== "string" || d.ipv4.length) {
+                        m.ipv4 = $String(d.ipv4);
+                    }
+                }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
+                if (d.affinity != null) {
+                    m.affinity = $String(d.affinity);
+                }
+                return m;
+            };
+
+            ServiceAddress.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.names = [];
+                }
+                if (o.defaults) {
+                    d.serviceId = "";
+                    d.networkId = "";
+                    d.ipv4 = "";
+                }
+                if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
+                    d.serviceId = m.serviceId;
+                }
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId")) {
+                    d.networkId = m.networkId;
+                }
+                if (m.names && m.names.length) {
+                    d.names = $Array(m.names.length);
+                    for (var j = 0; j < m.names.length; ++j) {
+                        d.names[j] = m.names[j];
+                    }
+                }
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4")) {
+                    d.ipv4 = m.ipv4;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
+                }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity")) {
+                    d.affinity = m.affinity;
+                }
+                return d;
+            };
+
+            ServiceAddress.prototype.toJSON = function() {
+                return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            ServiceAddress.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.ServiceAddress";
+            };
+
+            return ServiceAddress;
+        })();
+
+        v1.OverlayPeer = (function() {
+
+            const OverlayPeer = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            OverlayPeer.prototype.nodeId = "";
+            OverlayPeer.prototype.overlay = null;
+            OverlayPeer.prototype.meshAddress = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(OverlayPeer.prototype, "_meshAddress", {
+                get: $util.oneOfGetter($oneOfFields = ["meshAddress"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            OverlayPeer.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
+                    $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(18).fork(), q + 1).ldelim();
+                if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress"))
+                    w.uint32(26).string(m.meshAddress);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            OverlayPeer.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.OverlayPeer();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            m.overlay = $root.tsswarm.v1.NodeOverlay.decode(r, r.size(), $undefined, q + 1, m.overlay);
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.meshAddress = r.stringVerify();
+                            m._meshAddress = "meshAddress";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            OverlayPeer.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.OverlayPeer)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.OverlayPeer: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.OverlayPeer();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.overlay != null) {
+                    if (!$util.isObject(d.overlay))
+                        throw $TypeError(".tsswarm.v1.OverlayPeer.overlay: object expected");
+                    m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
+                }
+                if (d.meshAddress != null) {
+                    m.meshAddress = $String(d.meshAddress);
+                }
+                return m;
+            };
+
+            OverlayPeer.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.overlay = null;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
+                    d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress")) {
+                    d.meshAddress = m.meshAddress;
+                }
+                return d;
+            };
+
+            OverlayPeer.prototype.toJSON = function() {
+                return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            OverlayPeer.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.OverlayPeer";
+            };
+
+            return OverlayPeer;
+        })();
+
+        v1.OverlayLocation = (function() {
+
+            const OverlayLocation = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            OverlayLocation.prototype.taskId = "";
+            OverlayLocation.prototype.networkId = "";
+            OverlayLocation.prototype.nodeId = "";
+            OverlayLocation.prototype.ipv4 = "";
+            OverlayLocation.prototype.ipv6 = null;
+            OverlayLocation.prototype.macAddress = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(OverlayLocation.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(OverlayLocation.prototype, "_macAddress", {
+                get: $util.oneOfGetter($oneOfFields = ["macAddress"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            OverlayLocation.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId") && m.taskId !== "")
+                    w.uint32(10).string(m.taskId);
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId") && m.networkId !== "")
+                    w.uint32(18).string(m.networkId);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(26).string(m.nodeId);
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4") && m.ipv4 !== "")
+                    w.uint32(34).string(m.ipv4);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(42).string(m.ipv6);
+                if (m.macAddress != null && $Object.hasOwnProperty.call(m, "macAddress"))
+                    w.uint32(50).string(m.macAddress);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            OverlayLocation.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.OverlayLocation();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.taskId = v;
+                            else
+                                delete m.taskId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.networkId = v;
+                            else
+                                delete m.networkId;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.ipv4 = v;
+                            else
+                                delete m.ipv4;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.macAddress = r.stringVerify();
+                            m._macAddress = "macAddress";
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            OverlayLocation.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.OverlayLocation)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.OverlayLocation: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.OverlayLocation();
+                if (d.taskId != null) {
+                    if (typeof d.taskId !== "string" || d.taskId.length) {
+                        m.taskId = $String(d.taskId);
+                    }
+                }
+                if (d.networkId != null) {
+                    if (typeof d.networkId !== "string" || d.networkId.length) {
+                        m.networkId = $String(d.networkId);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.ipv4 != null) {
+                    if (typeof d.ipv4 !== "string" || d.ipv4.length) {
+                        m.ipv4 = $String(d.ipv4);
+                    }
+                }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
+                if (d.macAddress != null) {
+                    m.macAddress = $String(d.macAddress);
+                }
+                return m;
+            };
+
+            OverlayLocation.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.taskId = "";
+                    d.networkId = "";
+                    d.nodeId = "";
+                    d.ipv4 = "";
+                }
+                if (m.taskId != null && $Object.hasOwnProperty.call(m, "taskId")) {
+                    d.taskId = m.taskId;
+                }
+                if (m.networkId != null && $Object.hasOwnProperty.call(m, "networkId")) {
+                    d.networkId = m.networkId;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4")) {
+                    d.ipv4 = m.ipv4;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
+                }
+                if (m.macAddress != null && $Object.hasOwnProperty.call(m, "macAddress")) {
+                    d.macAddress = m.macAddress;
+                }
+                return d;
+            };
+
+            OverlayLocation.prototype.toJSON = function() {
+                return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            OverlayLocation.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.OverlayLocation";
+            };
+
+            return OverlayLocation;
+        })();
+
         v1.IngressBackend = (function() {
 
             const IngressBackend = function (p) {
@@ -16250,6 +17981,15 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.taskId = "";
             IngressBackend.prototype.ipv4 = "";
+            IngressBackend.prototype.nodeId = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressBackend.prototype, "_nodeId", {
+                get: $util.oneOfGetter($oneOfFields = ["nodeId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             IngressBackend.encode = function (m, w, q) {
                 if (!w)
@@ -16262,6 +18002,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.taskId);
                 if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4") && m.ipv4 !== "")
                     w.uint32(18).string(m.ipv4);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId"))
+                    w.uint32(26).string(m.nodeId);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -16313,6 +18055,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.ipv4;
                             continue;
                         }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            m.nodeId = r.stringVerify();
+                            m._nodeId = "nodeId";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16350,6 +18099,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ipv4 = $String(d.ipv4);
                     }
                 }
+                if (d.nodeId != null) {
+                    m.nodeId = $String(d.nodeId);
+                }
                 return m;
             };
 
@@ -16370,6 +18122,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.ipv4 != null && $Object.hasOwnProperty.call(m, "ipv4")) {
                     d.ipv4 = m.ipv4;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
                 }
                 return d;
             };
@@ -16575,6 +18330,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.endpoints = [];
                 this.ingress = [];
+                this.services = [];
+                this.peers = [];
+                this.locations = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -16588,6 +18346,9 @@ export const tsswarm = $root.tsswarm = (() => {
             AssignmentSet.prototype.configs = $util.emptyArray;
             AssignmentSet.prototype.endpoints = $util.emptyArray;
             AssignmentSet.prototype.ingress = $util.emptyArray;
+            AssignmentSet.prototype.services = $util.emptyArray;
+            AssignmentSet.prototype.peers = $util.emptyArray;
+            AssignmentSet.prototype.locations = $util.emptyArray;
 
             AssignmentSet.encode = function (m, w, q) {
                 if (!w)
@@ -16623,6 +18384,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ingress != null && m.ingress.length) {
                     for (var i = 0; i < m.ingress.length; ++i)
                         $root.tsswarm.v1.IngressPort.encode(m.ingress[i], w.uint32(58).fork(), q + 1).ldelim();
+                }
+                if (m.services != null && m.services.length) {
+                    for (var i = 0; i < m.services.length; ++i)
+                        $root.tsswarm.v1.ServiceAddress.encode(m.services[i], w.uint32(562).fork(), q + 1).ldelim();
+                }
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(570).fork(), q + 1).ldelim();
+                }
+                if (m.locations != null && m.locations.length) {
+                    for (var i = 0; i < m.locations.length; ++i)
+                        $root.tsswarm.v1.OverlayLocation.encode(m.locations[i], w.uint32(578).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -16711,6 +18484,30 @@ export const tsswarm = $root.tsswarm = (() => {
                             if (!(m.ingress && m.ingress.length))
                                 m.ingress = [];
                             m.ingress.push($root.tsswarm.v1.IngressPort.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.services && m.services.length))
+                                m.services = [];
+                            m.services.push($root.tsswarm.v1.ServiceAddress.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 72: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.locations && m.locations.length))
+                                m.locations = [];
+                            m.locations.push($root.tsswarm.v1.OverlayLocation.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
                     }
@@ -16810,6 +18607,36 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ingress[i] = $root.tsswarm.v1.IngressPort.fromObject(d.ingress[i], q + 1);
                     }
                 }
+                if (d.services) {
+                    if (!$Array.isArray(d.services))
+                        throw $TypeError(".tsswarm.v1.AssignmentSet.services: array expected");
+                    m.services = $Array(d.services.length);
+                    for (var i = 0; i < d.services.length; ++i) {
+                        if (!$util.isObject(d.services[i]))
+                            throw $TypeError(".tsswarm.v1.AssignmentSet.services: object expected");
+                        m.services[i] = $root.tsswarm.v1.ServiceAddress.fromObject(d.services[i], q + 1);
+                    }
+                }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.AssignmentSet.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.AssignmentSet.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
+                if (d.locations) {
+                    if (!$Array.isArray(d.locations))
+                        throw $TypeError(".tsswarm.v1.AssignmentSet.locations: array expected");
+                    m.locations = $Array(d.locations.length);
+                    for (var i = 0; i < d.locations.length; ++i) {
+                        if (!$util.isObject(d.locations[i]))
+                            throw $TypeError(".tsswarm.v1.AssignmentSet.locations: object expected");
+                        m.locations[i] = $root.tsswarm.v1.OverlayLocation.fromObject(d.locations[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -16829,6 +18656,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.endpoints = [];
                     d.ingress = [];
+                    d.services = [];
+                    d.peers = [];
+                    d.locations = [];
                 }
                 if (m.tasks && m.tasks.length) {
                     d.tasks = $Array(m.tasks.length);
@@ -16872,6 +18702,24 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.ingress[j] = $root.tsswarm.v1.IngressPort.toObject(m.ingress[j], o, q + 1);
                     }
                 }
+                if (m.services && m.services.length) {
+                    d.services = $Array(m.services.length);
+                    for (var j = 0; j < m.services.length; ++j) {
+                        d.services[j] = $root.tsswarm.v1.ServiceAddress.toObject(m.services[j], o, q + 1);
+                    }
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
+                }
+                if (m.locations && m.locations.length) {
+                    d.locations = $Array(m.locations.length);
+                    for (var j = 0; j < m.locations.length; ++j) {
+                        d.locations[j] = $root.tsswarm.v1.OverlayLocation.toObject(m.locations[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -16898,6 +18746,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.endpoints = [];
                 this.ingress = [];
+                this.services = [];
+                this.peers = [];
+                this.locations = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -16911,6 +18762,9 @@ export const tsswarm = $root.tsswarm = (() => {
             AssignmentRemoval.prototype.configs = $util.emptyArray;
             AssignmentRemoval.prototype.endpoints = $util.emptyArray;
             AssignmentRemoval.prototype.ingress = $util.emptyArray;
+            AssignmentRemoval.prototype.services = $util.emptyArray;
+            AssignmentRemoval.prototype.peers = $util.emptyArray;
+            AssignmentRemoval.prototype.locations = $util.emptyArray;
 
             AssignmentRemoval.encode = function (m, w, q) {
                 if (!w)
@@ -16946,6 +18800,18 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.ingress != null && m.ingress.length) {
                     for (var i = 0; i < m.ingress.length; ++i)
                         w.uint32(58).string(m.ingress[i]);
+                }
+                if (m.services != null && m.services.length) {
+                    for (var i = 0; i < m.services.length; ++i)
+                        w.uint32(562).string(m.services[i]);
+                }
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        w.uint32(570).string(m.peers[i]);
+                }
+                if (m.locations != null && m.locations.length) {
+                    for (var i = 0; i < m.locations.length; ++i)
+                        w.uint32(578).string(m.locations[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -17036,6 +18902,30 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.ingress.push(r.stringVerify());
                             continue;
                         }
+                    case 70: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.services && m.services.length))
+                                m.services = [];
+                            m.services.push(r.stringVerify());
+                            continue;
+                        }
+                    case 71: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push(r.stringVerify());
+                            continue;
+                        }
+                    case 72: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.locations && m.locations.length))
+                                m.locations = [];
+                            m.locations.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -17119,6 +19009,30 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.ingress[i] = $String(d.ingress[i]);
                     }
                 }
+                if (d.services) {
+                    if (!$Array.isArray(d.services))
+                        throw $TypeError(".tsswarm.v1.AssignmentRemoval.services: array expected");
+                    m.services = $Array(d.services.length);
+                    for (var i = 0; i < d.services.length; ++i) {
+                        m.services[i] = $String(d.services[i]);
+                    }
+                }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.AssignmentRemoval.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        m.peers[i] = $String(d.peers[i]);
+                    }
+                }
+                if (d.locations) {
+                    if (!$Array.isArray(d.locations))
+                        throw $TypeError(".tsswarm.v1.AssignmentRemoval.locations: array expected");
+                    m.locations = $Array(d.locations.length);
+                    for (var i = 0; i < d.locations.length; ++i) {
+                        m.locations[i] = $String(d.locations[i]);
+                    }
+                }
                 return m;
             };
 
@@ -17138,6 +19052,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.endpoints = [];
                     d.ingress = [];
+                    d.services = [];
+                    d.peers = [];
+                    d.locations = [];
                 }
                 if (m.tasks && m.tasks.length) {
                     d.tasks = $Array(m.tasks.length);
@@ -17179,6 +19096,24 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.ingress = $Array(m.ingress.length);
                     for (var j = 0; j < m.ingress.length; ++j) {
                         d.ingress[j] = m.ingress[j];
+                    }
+                }
+                if (m.services && m.services.length) {
+                    d.services = $Array(m.services.length);
+                    for (var j = 0; j < m.services.length; ++j) {
+                        d.services[j] = m.services[j];
+                    }
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = m.peers[j];
+                    }
+                }
+                if (m.locations && m.locations.length) {
+                    d.locations = $Array(m.locations.length);
+                    for (var j = 0; j < m.locations.length; ++j) {
+                        d.locations[j] = m.locations[j];
                     }
                 }
                 return d;

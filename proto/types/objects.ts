@@ -121,6 +121,8 @@ export interface Node {
   };
   /** The certificate it was given last; absent: it has none yet. */
   readonly certificate?: NodeCertificate;
+  /** Its address in the mesh that leads published ports from node to node; absent: none yet. */
+  readonly meshAddress?: string;
 }
 
 export interface NodeCertificate {
@@ -146,6 +148,18 @@ export interface NodeDescription {
     readonly generic?: readonly GenericResource[];
   };
   readonly engine: { readonly version: string; readonly labels: Labels };
+  /** How other nodes reach its containers; absent: it has no overlay networks. */
+  readonly overlay?: NodeOverlay;
+}
+
+/** Where a node takes part in overlay networks. */
+export interface NodeOverlay {
+  /** "192.0.2.7" or an IPv6 address: encapsulated packets go there. */
+  readonly address: string;
+  /** UDP port of VXLAN, the same on all nodes of a cluster. */
+  readonly port: number;
+  /** WireGuard's public key of this run, base64; absent: it has no encrypted networks. */
+  readonly publicKey?: string;
 }
 
 // ---------------------------------------------------------------------------------------------- projects, services
@@ -194,6 +208,16 @@ export interface NetworkAttachment {
   readonly aliases: readonly string[];
   /** A fixed address; empty: one is allocated. */
   readonly ipv4Address: string;
+  /** The same of IPv6; absent: one is allocated where the network has IPv6. */
+  readonly ipv6Address?: string;
+  /** "02:42:ac:11:65:43"; absent: it follows from the IPv4 address. */
+  readonly macAddress?: string;
+  /** Networks are attached from the highest to the lowest, as Compose has it; absent: 0. */
+  readonly priority?: number;
+  /** The default route goes through the network with the highest; absent: 0. */
+  readonly gatewayPriority?: number;
+  /** Name of the interface in the container; absent: eth0, eth1, … */
+  readonly interfaceName?: string;
 }
 
 /** "bridge networks" | host's namespace | none. */
@@ -326,6 +350,18 @@ export interface ServiceSpec {
   readonly mode?: ServiceMode;
   /** `auto`: tasks move by themselves when nodes come; absent: only when somebody says so. */
   readonly rebalance?: 'auto';
+  /** What the service's name leads to: one virtual address, or the addresses of all its tasks; absent: vip. */
+  readonly endpointMode?: 'vip' | 'dnsrr';
+  /** `client`: who came once is led to the same task again, as long as it serves; absent: any. */
+  readonly affinity?: 'client';
+}
+
+/** One address for all tasks of a service on a network. */
+export interface VirtualIp {
+  readonly networkId: NetworkId;
+  readonly ipv4: string;
+  /** Absent where the network has no IPv6. */
+  readonly ipv6?: string;
 }
 
 export interface Service {
@@ -353,6 +389,8 @@ export interface Service {
   readonly updateStatus?: UpdateStatus;
   /** Of a global service: on how many nodes it shall run, as the orchestrator counted last; absent: not yet. */
   readonly desiredTasks?: number;
+  /** As allocated, one per network of its tasks; absent: none. */
+  readonly virtualIps?: readonly VirtualIp[];
 }
 
 // ---------------------------------------------------------------------------------------------- tasks
@@ -409,6 +447,8 @@ export interface TaskAddress {
   readonly networkId: NetworkId;
   /** "10.128.0.5" without prefix length. */
   readonly ipv4: string;
+  /** Absent where the network has no IPv6. */
+  readonly ipv6?: string;
 }
 
 export interface Task {
@@ -476,6 +516,16 @@ export interface NetworkSpec {
   readonly gateway: string;
   /** Addresses for containers come from this part of the subnet; empty: all of it. */
   readonly ipRange: string;
+  readonly ipv6?: NetworkIpv6Spec;
+  /** Names and addresses of the subnet that are somebody else's: given to nobody. */
+  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
+}
+
+/** That a network has IPv6, and how; empty fields are allocated. */
+export interface NetworkIpv6Spec {
+  readonly subnet: string;
+  readonly gateway: string;
+  readonly ipRange: string;
 }
 
 export interface Network {
@@ -488,6 +538,10 @@ export interface Network {
   readonly subnet: string;
   readonly gateway: string;
   readonly pendingDelete: boolean;
+  /** As allocated; absent: it has no IPv6. */
+  readonly ipv6?: { readonly subnet: string; readonly gateway: string };
+  /** VXLAN network identifier of an overlay network (RFC 7348), as allocated. */
+  readonly vni?: number;
 }
 
 export interface VolumeSpec {

@@ -1,4 +1,12 @@
-import type { AssignmentChange, AssignmentSet, IngressPort, NetworkEndpoint } from '../../proto/types/index.ts';
+import type {
+  AssignmentChange,
+  AssignmentSet,
+  IngressPort,
+  NetworkEndpoint,
+  OverlayLocation,
+  OverlayPeer,
+  ServiceAddress,
+} from '../../proto/types/index.ts';
 
 /** What this node shall have, by key. Replaced as a whole at each change; never altered. */
 export interface Assignments {
@@ -9,12 +17,19 @@ export interface Assignments {
   readonly configs: ReadonlyMap<string, AssignmentSet['configs'][number]>;
   readonly endpoints: ReadonlyMap<string, NetworkEndpoint>;
   readonly ingress: ReadonlyMap<string, IngressPort>;
+  readonly services: ReadonlyMap<string, ServiceAddress>;
+  readonly peers: ReadonlyMap<string, OverlayPeer>;
+  readonly locations: ReadonlyMap<string, OverlayLocation>;
 }
 
-/** Key of an endpoint in a difference. */
-export const endpointKey = (endpoint: NetworkEndpoint): string => `${endpoint.taskId}/${endpoint.networkId}`;
+/** Key of an endpoint or a location in a difference. */
+export const endpointKey = (endpoint: Pick<NetworkEndpoint, 'taskId' | 'networkId'>): string =>
+  `${endpoint.taskId}/${endpoint.networkId}`;
 /** Key of an ingress port in a difference. */
 export const ingressKey = ({ port }: IngressPort): string => `${port.protocol}/${port.hostIp}/${port.published}`;
+
+/** Key of a service's address in a difference. */
+export const serviceAddressKey = ({ serviceId, networkId }: ServiceAddress): string => `${serviceId}/${networkId}`;
 
 /** Nothing assigned. */
 export const NO_ASSIGNMENTS: Assignments = {
@@ -25,6 +40,9 @@ export const NO_ASSIGNMENTS: Assignments = {
   configs: new Map(),
   endpoints: new Map(),
   ingress: new Map(),
+  services: new Map(),
+  peers: new Map(),
+  locations: new Map(),
 };
 
 const byId = (object: { readonly id: string }): string => object.id;
@@ -41,8 +59,25 @@ export function applyChange(before: Assignments, change: AssignmentChange): Assi
     configs: merge(from.configs, update.configs, byId, remove.configs),
     endpoints: merge(from.endpoints, update.endpoints, endpointKey, remove.endpoints),
     ingress: merge(from.ingress, update.ingress, ingressKey, remove.ingress),
+    services: merge(from.services, update.services, serviceAddressKey, remove.services),
+    peers: merge(from.peers, update.peers, ({ nodeId }) => nodeId, remove.peers),
+    locations: merge(from.locations, update.locations, endpointKey, remove.locations),
   };
 }
+
+/** The removals of a message that removes nothing. */
+export const NO_REMOVALS: AssignmentChange['remove'] = {
+  tasks: [],
+  networks: [],
+  volumes: [],
+  secrets: [],
+  configs: [],
+  endpoints: [],
+  ingress: [],
+  services: [],
+  peers: [],
+  locations: [],
+};
 
 /** The same as a set, the shape in which it is kept on disk. */
 export function toSet(assignments: Assignments): AssignmentSet {
@@ -54,6 +89,9 @@ export function toSet(assignments: Assignments): AssignmentSet {
     configs: [...assignments.configs.values()],
     endpoints: [...assignments.endpoints.values()],
     ingress: [...assignments.ingress.values()],
+    services: [...assignments.services.values()],
+    peers: [...assignments.peers.values()],
+    locations: [...assignments.locations.values()],
   };
 }
 

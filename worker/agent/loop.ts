@@ -17,7 +17,7 @@ import type {
   TaskStatusUpdate,
 } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
-import { NO_ASSIGNMENTS, applyChange, toSet } from './assignments.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
@@ -411,7 +411,7 @@ export function startAgent(options: AgentOptions): Agent {
       kind: 'complete',
       sequence: 0,
       update: kept.assignments,
-      remove: { tasks: [], networks: [], volumes: [], secrets: [], configs: [], endpoints: [], ingress: [] },
+      remove: NO_REMOVALS,
     });
     options.resolver.setEndpoints([...assignments.endpoints.values()]);
     for (const task of assignments.tasks.values()) {
