@@ -21,6 +21,7 @@ import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, toSet } from './assignments.t
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
+import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
 import { portForwards, portKey, serves } from './ports.ts';
@@ -136,6 +137,7 @@ export function startAgent(options: AgentOptions): Agent {
     ...options,
     logger,
     lease,
+    images: () => imageKeys(engine.images.list()),
     onChange: (change) => void accept(change),
     // The lease ran out while it was told, or after: nothing more would come of itself.
     isOutdated: () => isTold && !isUpToDate && lease.stage() === 'held',
