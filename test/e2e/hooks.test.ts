@@ -125,7 +125,7 @@ ${lines}
       /post_start hook "sh -c echo no database >&2; exit 7": it ended with exit code 7: no database/,
     );
     assert.equal(machine.composeOk(folder, 'ps', '-q').trim(), '');
-    const logs = machine.composeOk(folder, 'logs', '--no-color');
+    const logs = machine.compose(folder, 'logs', '--no-color').stderr;
     assert.match(logs, /\[post_start\] no database\n/);
     assert.match(logs, /\[post_start\] "sh -c echo no database >&2; exit 7": it ended with exit code 7\n/);
     machine.composeOk(folder, 'down');
