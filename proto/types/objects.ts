@@ -123,6 +123,8 @@ export interface Node {
   readonly certificate?: NodeCertificate;
   /** Its address in the mesh that leads published ports from node to node; absent: none yet. */
   readonly meshAddress?: string;
+  /** Images that it has, as it said last: keys of names and digests (base/image-key.ts), a limited number. */
+  readonly images?: readonly string[];
 }
 
 export interface NodeCertificate {
