@@ -42,7 +42,12 @@ addClusterSettings(program.command('init'))
   .option('--store-key <file>', 'its key')
   .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
-  .addOption(repeatable('--external-ca <spec>', 'refused here: tsswarm ca --rotate takes it, once there is a cluster'))
+  .addOption(
+    repeatable(
+      '--external-ca <spec>',
+      'who has the key of the root and signs: protocol=cfssl,url=https://…,cacert=<file>[,cert=<file>,key=<file>]; repeatable',
+    ),
+  )
   .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')
   .option(
     '--force-new-cluster',

@@ -78,6 +78,7 @@ export function applyService(asked: ServiceSpec, context: ServiceContext): void 
       restartCount: 0,
       ports: [],
       pendingDelete: false,
+      virtualIps: [],
     };
     write(() => tx.create('service', service));
     return;

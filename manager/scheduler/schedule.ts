@@ -236,13 +236,13 @@ export class Scheduler {
     const fits = (entry: NodeEntry): boolean => passesAll(room, demand, entry);
     const peers = this.#index.peersOf(demand.peersKey);
     if (tasks.length === 1 && demand.spread.length === 0) {
-      const entry = lightest(candidates, peers, fits);
+      const entry = lightest(candidates, peers, demand.imageKey, fits);
       if (entry === undefined) return;
       place(first, entry);
       placed.add(first.id);
       return;
     }
-    const tree = new SpreadTree(candidates, this.#index.branches(demand), peers, fits);
+    const tree = new SpreadTree(candidates, this.#index.branches(demand), peers, demand.imageKey, fits);
     for (const task of tasks) {
       const entry = tree.next();
       if (entry === undefined || isFull()) break;

@@ -83,6 +83,7 @@ export type MessageName =
   | 'AssignmentRemoval'
   | 'AssignmentChange'
   | 'SessionRequest'
+  | 'NodeImages'
   | 'SessionMessage'
   | 'AssignmentsRequest'
   | 'AcknowledgeRequest'

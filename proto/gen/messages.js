@@ -6850,6 +6850,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.Node = (function() {
 
             const Node = function (p) {
+                this.images = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6863,6 +6864,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Node.prototype.status = null;
             Node.prototype.certificate = null;
             Node.prototype.meshAddress = null;
+            Node.prototype.images = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6899,6 +6901,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.NodeCertificate.encode(m.certificate, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress"))
                     w.uint32(562).string(m.meshAddress);
+                if (m.images != null && m.images.length) {
+                    for (var i = 0; i < m.images.length; ++i)
+                        w.uint32(1202).string(m.images[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6979,6 +6985,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._meshAddress = "meshAddress";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.images && m.images.length))
+                                m.images = [];
+                            m.images.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7039,6 +7053,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.meshAddress != null) {
                     m.meshAddress = $String(d.meshAddress);
                 }
+                if (d.images) {
+                    if (!$Array.isArray(d.images))
+                        throw $TypeError(".tsswarm.v1.Node.images: array expected");
+                    m.images = $Array(d.images.length);
+                    for (var i = 0; i < d.images.length; ++i) {
+                        m.images[i] = $String(d.images[i]);
+                    }
+                }
                 return m;
             };
 
@@ -7050,6 +7072,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.images = [];
+                }
                 if (o.defaults) {
                     d.id = "";
                     d.meta = null;
@@ -7077,6 +7102,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress")) {
                     d.meshAddress = m.meshAddress;
+                }
+                if (m.images && m.images.length) {
+                    d.images = $Array(m.images.length);
+                    for (var j = 0; j < m.images.length; ++j) {
+                        d.images[j] = m.images[j];
+                    }
                 }
                 return d;
             };
@@ -19367,10 +19398,17 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
-            SessionRequest.prototype.acknowledges = null;
             SessionRequest.prototype.leaseMs = null;
+            SessionRequest.prototype.acknowledges = null;
+            SessionRequest.prototype.images = null;
 
             let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
@@ -19379,8 +19417,8 @@ export const tsswarm = $root.tsswarm = (() => {
             });
 
             // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
-                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+            $Object.defineProperty(SessionRequest.prototype, "_images", {
+                get: $util.oneOfGetter($oneOfFields = ["images"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -19399,6 +19437,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(24).int64(m.leaseMs);
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
                     w.uint32(160).bool(m.acknowledges);
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
+                    $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19447,6 +19487,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     case 20: {
                             if (u !== 0)
                                 break;
@@ -19454,11 +19501,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._acknowledges = "acknowledges";
                             continue;
                         }
-                    case 3: {
-                            if (u !== 0)
+                    case 150: {
+                            if (u !== 2)
                                 break;
-                            m.leaseMs = r.int64();
-                            m._leaseMs = "leaseMs";
+                            m.images = $root.tsswarm.v1.NodeImages.decode(r, r.size(), $undefined, q + 1, m.images);
+                            m._images = "images";
                             continue;
                         }
                     }
@@ -19498,9 +19545,6 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.description: object expected");
                     m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
                 }
-                if (d.acknowledges != null) {
-                    m.acknowledges = $Boolean(d.acknowledges);
-                }
                 if (d.leaseMs != null) {
                     if ($util.Long)
                         m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
@@ -19510,6 +19554,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.leaseMs = d.leaseMs;
                     else if (typeof d.leaseMs === "object")
                         m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
+                if (d.acknowledges != null) {
+                    m.acknowledges = $Boolean(d.acknowledges);
+                }
+                if (d.images != null) {
+                    if (!$util.isObject(d.images))
+                        throw $TypeError(".tsswarm.v1.SessionRequest.images: object expected");
+                    m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
                 }
                 return m;
             };
@@ -19543,6 +19595,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
                     d.acknowledges = m.acknowledges;
                 }
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
+                    d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
+                }
                 return d;
             };
 
@@ -19557,6 +19612,141 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return SessionRequest;
+        })();
+
+        v1.NodeImages = (function() {
+
+            const NodeImages = function (p) {
+                this.keys = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NodeImages.prototype.keys = $util.emptyArray;
+
+            NodeImages.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.keys != null && m.keys.length) {
+                    for (var i = 0; i < m.keys.length; ++i)
+                        w.uint32(10).string(m.keys[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NodeImages.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NodeImages();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.keys && m.keys.length))
+                                m.keys = [];
+                            m.keys.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NodeImages.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NodeImages)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NodeImages: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NodeImages();
+                if (d.keys) {
+                    if (!$Array.isArray(d.keys))
+                        throw $TypeError(".tsswarm.v1.NodeImages.keys: array expected");
+                    m.keys = $Array(d.keys.length);
+                    for (var i = 0; i < d.keys.length; ++i) {
+                        m.keys[i] = $String(d.keys[i]);
+                    }
+                }
+                return m;
+            };
+
+            NodeImages.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.keys = [];
+                }
+                if (m.keys && m.keys.length) {
+                    d.keys = $Array(m.keys.length);
+                    for (var j = 0; j < m.keys.length; ++j) {
+                        d.keys[j] = m.keys[j];
+                    }
+                }
+                return d;
+            };
+
+            NodeImages.prototype.toJSON = function() {
+                return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NodeImages.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NodeImages";
+            };
+
+            return NodeImages;
         })();
 
         v1.SessionMessage = (function() {
@@ -20228,6 +20418,7 @@ export const tsswarm = $root.tsswarm = (() => {
             HeartbeatRequest.prototype.nodeId = "";
             HeartbeatRequest.prototype.leaseMs = null;
             HeartbeatRequest.prototype.goodbye = null;
+            HeartbeatRequest.prototype.images = null;
 
             let $oneOfFields;
 
@@ -20240,6 +20431,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(HeartbeatRequest.prototype, "_goodbye", {
                 get: $util.oneOfGetter($oneOfFields = ["goodbye"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_images", {
+                get: $util.oneOfGetter($oneOfFields = ["images"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -20258,6 +20455,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(24).int64(m.leaseMs);
                 if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye"))
                     w.uint32(32).bool(m.goodbye);
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
+                    $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20323,6 +20522,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._goodbye = "goodbye";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.images = $root.tsswarm.v1.NodeImages.decode(r, r.size(), $undefined, q + 1, m.images);
+                            m._images = "images";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -20373,6 +20579,11 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.goodbye != null) {
                     m.goodbye = $Boolean(d.goodbye);
                 }
+                if (d.images != null) {
+                    if (!$util.isObject(d.images))
+                        throw $TypeError(".tsswarm.v1.HeartbeatRequest.images: object expected");
+                    m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
+                }
                 return m;
             };
 
@@ -20404,6 +20615,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye")) {
                     d.goodbye = m.goodbye;
+                }
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
+                    d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
                 }
                 return d;
             };

@@ -273,6 +273,12 @@ export interface SessionRequest {
   readonly leaseMs?: number;
   /** The node acknowledges assignments that ask for it; who does not is never waited for. */
   readonly acknowledges?: boolean;
+  /** Absent: it does not say. */
+  readonly images?: NodeImages;
+}
+/** Which images a node has: keys of their names and digests (base/image-key.ts). */
+export interface NodeImages {
+  readonly keys: readonly string[];
 }
 export interface AcknowledgeRequest {
   readonly sessionId: string;
@@ -295,6 +301,8 @@ export interface HeartbeatRequest {
   readonly leaseMs?: number;
   /** The last one: the daemon ends in an orderly way. It renews no lease. */
   readonly goodbye?: boolean;
+  /** All of them, when they have changed since this session heard of them; absent: they have not. */
+  readonly images?: NodeImages;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;

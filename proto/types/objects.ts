@@ -123,6 +123,8 @@ export interface Node {
   readonly certificate?: NodeCertificate;
   /** Its address in the mesh that leads published ports from node to node; absent: none yet. */
   readonly meshAddress?: string;
+  /** Images that it has, as it said last: keys of names and digests (base/image-key.ts), a limited number. */
+  readonly images?: readonly string[];
 }
 
 export interface NodeCertificate {
@@ -389,8 +391,8 @@ export interface Service {
   readonly updateStatus?: UpdateStatus;
   /** Of a global service: on how many nodes it shall run, as the orchestrator counted last; absent: not yet. */
   readonly desiredTasks?: number;
-  /** As allocated, one per network of its tasks; absent: none. */
-  readonly virtualIps?: readonly VirtualIp[];
+  /** As allocated, one per network of its tasks. */
+  readonly virtualIps: readonly VirtualIp[];
 }
 
 // ---------------------------------------------------------------------------------------------- tasks
@@ -518,7 +520,7 @@ export interface NetworkSpec {
   readonly ipRange: string;
   readonly ipv6?: NetworkIpv6Spec;
   /** Names and addresses of the subnet that are somebody else's: given to nobody. */
-  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
+  readonly auxiliaryAddresses: Readonly<Record<string, string>>;
 }
 
 /** That a network has IPv6, and how; empty fields are allocated. */
