@@ -98,7 +98,7 @@ function validateNetwork(action: string, spec: NetworkSpec): void {
     throw new TsswarmError('NOT_SUPPORTED', `${action}: the ${what} "${fault.key}" ${fault.reason}`);
   }
   if (spec.ipv6 !== undefined) throw new TsswarmError('NOT_SUPPORTED', `${action}: IPv6 is not supported yet`);
-  const auxiliary = Object.entries(spec.auxiliaryAddresses ?? {});
+  const auxiliary = Object.entries(spec.auxiliaryAddresses);
   if (auxiliary.length > 0)
     throw new TsswarmError('NOT_SUPPORTED', `${action}: auxiliary addresses are not supported yet`);
   checkRange(action, spec);

@@ -58,7 +58,7 @@ export function networkSpecOf(name: string, flags: CreateFlags): NetworkSpec {
           },
         }
       : {}),
-    ...(auxAddress.length === 0 ? {} : { auxiliaryAddresses: auxiliary }),
+    auxiliaryAddresses: auxiliary,
   };
 }
 

@@ -35,7 +35,7 @@ export function inspectedNetwork(network: Network, users: NetworkUsers, nodes?: 
           Subnet: network.subnet === '' ? spec.subnet : network.subnet,
           ...(spec.ipRange === '' ? {} : { IPRange: spec.ipRange }),
           Gateway: network.gateway === '' ? spec.gateway : network.gateway,
-          ...(spec.auxiliaryAddresses === undefined
+          ...(Object.keys(spec.auxiliaryAddresses).length === 0
             ? {}
             : { AuxiliaryAddresses: new Map(Object.entries(spec.auxiliaryAddresses)) }),
         },
@@ -113,7 +113,7 @@ function serviceOn(
   nodes: readonly Node[],
   pathOf: (node: Node | undefined) => string,
 ) {
-  const address = service.virtualIps?.find(({ networkId }) => networkId === network.id);
+  const address = service.virtualIps.find(({ networkId }) => networkId === network.id);
   return {
     VIP: address?.ipv4 ?? '',
     ...(address?.ipv6 === undefined ? {} : { VIP6: address.ipv6 }),
