@@ -2,7 +2,7 @@ import { deepEqual, equal, match, rejects } from 'node:assert/strict';
 import type { BridgeRequest, NetworkId, SandboxInterface } from '../../../node-engine/types.ts';
 import { FRONT, INNER, containerId, on } from './fixtures.ts';
 import type { Lab } from './lab.ts';
-import { answerOf, openLab, run, show } from './lab.ts';
+import { openLab, run, show } from './lab.ts';
 
 const DUAL: BridgeRequest = {
   ...FRONT,
