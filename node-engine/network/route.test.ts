@@ -2,7 +2,15 @@ import { deepEqual, equal } from 'node:assert/strict';
 import { endianness } from 'node:os';
 import type { NetlinkMessage } from './netlink.ts';
 import { attributes, readText, readU32 } from './netlink.ts';
-import { addAddress, addressesOf, createBridge, createVeth, linksOf, setDefaultRoute, setNoLinkLocal } from './route.ts';
+import {
+  addAddress,
+  addressesOf,
+  createBridge,
+  createVeth,
+  linksOf,
+  setDefaultRoute,
+  setNoLinkLocal,
+} from './route.ts';
 
 /** A request's body read as the kernel's answer of the same type: both have the same form. */
 function echo({ type, body }: NetlinkMessage): { type: number; sequence: number; body: Buffer } {
