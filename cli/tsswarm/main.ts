@@ -4,6 +4,7 @@ import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { addClusterSettings } from './cluster-settings.ts';
 import { addFileCommands } from './files/program.ts';
+import { addNetworkCommands } from './networks/program.ts';
 import { addServiceCommands } from './services/program.ts';
 import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
@@ -205,8 +206,10 @@ program
 
 // Their options are many: they are made for those who use them.
 const service = program.command('service').description('services, of stacks and of none');
+const network = program.command('network').description('networks, of projects and of none');
 const stack = program.command('stack').description('stacks: what a compose file describes, as tscompose shows it too');
 if (process.argv.includes('service')) addServiceCommands(service, place, terminal);
+if (process.argv.includes('network')) addNetworkCommands(network, place, terminal);
 if (process.argv.includes('stack')) addStackCommands(stack, place, () => program.opts(), terminal);
 
 program
