@@ -15,6 +15,7 @@ import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 
+export { hostSubnets } from './host-routes.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
 

@@ -6266,6 +6266,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.routes = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6277,6 +6278,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.routes = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6303,6 +6305,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.routes != null && m.routes.length) {
+                    for (var i = 0; i < m.routes.length; ++i)
+                        w.uint32(962).string(m.routes[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6370,6 +6376,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 120: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.routes && m.routes.length))
+                                m.routes = [];
+                            m.routes.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6422,6 +6436,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.routes) {
+                    if (!$Array.isArray(d.routes))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.routes: array expected");
+                    m.routes = $Array(d.routes.length);
+                    for (var i = 0; i < d.routes.length; ++i) {
+                        m.routes[i] = $String(d.routes[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6433,6 +6455,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.routes = [];
+                }
                 if (o.defaults) {
                     d.hostname = "";
                     d.platform = null;
@@ -6453,6 +6478,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.routes && m.routes.length) {
+                    d.routes = $Array(m.routes.length);
+                    for (var j = 0; j < m.routes.length; ++j) {
+                        d.routes[j] = m.routes[j];
+                    }
                 }
                 return d;
             };
