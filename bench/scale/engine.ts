@@ -60,7 +60,7 @@ export function fakeEngine(clock: Pick<Clock, 'now'>): Engine {
   return {
     ...engine,
     containers,
-    images: { find: () => IMAGE },
+    images: { find: () => IMAGE, list: () => [IMAGE] },
     networks: {
       ensureBridge: () => Promise.resolve(),
       removeBridge: () => Promise.resolve(),

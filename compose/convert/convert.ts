@@ -412,6 +412,7 @@ function convertNetwork(projectName: string, key: string, network: ComposeProjec
     subnet: ipam?.subnet ?? '',
     gateway: ipam?.gateway ?? '',
     ipRange: ipam?.ip_range ?? '',
+    auxiliaryAddresses: {},
   };
 }
 

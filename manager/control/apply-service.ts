@@ -92,6 +92,7 @@ export function applyService(wanted: ServiceSpec, context: ServiceContext): void
       restartCount: 0,
       ports: [],
       pendingDelete: false,
+      virtualIps: [],
     };
     write(() => tx.create('service', service));
     return;

@@ -162,6 +162,7 @@ function makeDefaultNetwork(tx: WriteTransaction, { task }: ServiceSpec, now: nu
       subnet: '',
       gateway: '',
       ipRange: '',
+      auxiliaryAddresses: {},
     },
     subnet: '',
     gateway: '',

@@ -33,6 +33,9 @@ const GATHER_MS = 1;
 const HELD_UP_MS = 100;
 const CLOSELY_MS = 10;
 
+/** Each is about 13 characters: 1,000 nodes with all of them are 6 MB in the store. */
+const MOST_IMAGE_KEYS = 400;
+
 interface Session {
   readonly id: string;
   readonly nodeId: NodeId;
@@ -120,6 +123,15 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     return { length, bound, isStored: stored !== undefined && lengthOf(stored) === bound };
   };
 
+  const noteImages = async (nodeId: NodeId, keys: readonly string[]): Promise<void> => {
+    const images = bounded(keys);
+    if (store.view((tx) => tx.get('node', nodeId)?.images ?? []).join() === images.join()) return;
+    await store.update((tx) => {
+      const node = tx.get('node', nodeId);
+      if (node !== undefined) tx.update('node', { ...node, images });
+    });
+  };
+
   const handlers: Dispatcher['handlers'] = {
     async *session(request, gone) {
       const nodeId = request.nodeId as NodeId;
@@ -174,6 +186,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       arm(nodeId);
       const { length, bound, isStored } = store.view((tx) => promise(tx, nodeId, request.leaseMs));
       if (!isStored) await store.update((tx) => setLease(tx, nodeId, storedLength(bound)));
+      if (request.images !== undefined) await noteImages(nodeId, request.images.keys);
       leases.promise(nodeId, bound, clock.monotonic());
       return { heartbeatMs: period(), leaseMs: storedLength(length) };
     },
@@ -362,16 +375,21 @@ function changed(managers: ManagerAddresses | undefined, signal: AbortSignal): P
   });
 }
 
+/** A node has no more room in the store than this, whatever it says. */
+const bounded = (keys: readonly string[]): readonly string[] => keys.slice(0, MOST_IMAGE_KEYS);
+
 function setLease(tx: WriteTransaction, id: NodeId, lease: number): void {
   const node = tx.get('node', id);
   if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, leaseMs: lease } });
 }
 
-function registerNode(tx: WriteTransaction, { nodeId, description }: SessionRequest, lease: number, now: number): void {
+function registerNode(tx: WriteTransaction, request: SessionRequest, lease: number, now: number): void {
+  const { nodeId, description } = request;
   const known = tx.get('node', nodeId as NodeId);
   const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '', leaseMs: lease };
   if (known !== undefined) {
-    const next: Node = { ...known, description, status };
+    const images = request.images === undefined ? (known.images ?? []) : bounded(request.images.keys);
+    const next: Node = { ...known, description, status, images };
     if (JSON.stringify(next) !== JSON.stringify(known)) tx.update('node', next);
     return;
   }
@@ -381,5 +399,6 @@ function registerNode(tx: WriteTransaction, { nodeId, description }: SessionRequ
     spec: { role: 'worker', availability: 'active', labels: {} },
     description,
     status,
+    images: bounded(request.images?.keys ?? []),
   });
 }

@@ -65,6 +65,43 @@ async function cluster() {
 }
 
 describe('sessions', () => {
+  it('say which images their nodes have; no other change forgets them', async () => {
+    const { store, dispatcher } = await cluster();
+    const images = () => store.view((tx) => tx.get('node', 'w' as NodeId)?.images);
+    const session = async (keys?: readonly string[]): Promise<string> => {
+      const request = { nodeId: 'w', description: A_DESCRIPTION, ...(keys === undefined ? {} : { images: { keys } }) };
+      const first = await dispatcher.handlers
+        .session(request, new AbortController().signal)
+        [Symbol.asyncIterator]()
+        .next();
+      return first.done === true ? '' : first.value.sessionId;
+    };
+    const beat = (sessionId: string, keys?: readonly string[]) =>
+      dispatcher.handlers.heartbeat(
+        { sessionId, nodeId: 'w', ...(keys === undefined ? {} : { images: { keys } }) },
+        new AbortController().signal,
+      );
+    let id = await session(['a']);
+    assert.deepEqual(images(), ['a']);
+    await beat(id, ['a', 'b']);
+    await beat(id);
+    assert.deepEqual(images(), ['a', 'b']);
+    id = await session();
+    assert.deepEqual(images(), ['a', 'b'], 'a node of an older version says nothing');
+    const version = store.view((tx) => tx.version);
+    await beat(id, ['a', 'b']);
+    assert.equal(
+      store.view((tx) => tx.version),
+      version,
+      'nothing is written for what is known',
+    );
+    await beat(
+      id,
+      Array.from({ length: 5000 }, (_, i) => String(i)),
+    );
+    assert.equal(images()?.length, 400);
+  });
+
   it('that begin anew are no loss of the node', async () => {
     const { clock, open, node } = await cluster();
     const first = await open('w');

@@ -1,3 +1,4 @@
+import { imageKey } from '../../base/image-key.ts';
 import { parseSpread } from '../../base/constraint.ts';
 import type { SpreadLabel } from '../../base/constraint.ts';
 import type { GenericResource, PublishedPort, Service, Task } from '../../proto/types/index.ts';
@@ -21,6 +22,8 @@ export interface Demand {
   readonly maxReplicasPerNode: number;
   readonly spread: readonly SpreadLabel[];
   readonly volumes: readonly string[];
+  /** Of its image; empty: the reference is none. */
+  readonly imageKey: string;
 }
 
 /** Tasks with the same key ask for the same: they are placed together. */
@@ -50,5 +53,6 @@ export function demandOf(task: Task, service: Service | undefined): Demand {
     maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
     spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),
     volumes: localVolumesOf(task),
+    imageKey: imageKey(task.spec.container.image) ?? '',
   };
 }

@@ -9,7 +9,8 @@ export const peersKey = (task: Pick<Task, 'serviceId' | 'specVersion'>): string 
 
 /** A node and what is reserved, published and run there. */
 export class NodeEntry {
-  node: Node;
+  #node: Node;
+  #images: ReadonlySet<string> | undefined;
   /** Place among the nodes, oldest first: decides where nothing else does. */
   readonly order: number;
   nanoCpus = 0;
@@ -25,8 +26,23 @@ export class NodeEntry {
   readonly #ports: PublishedPort[] = [];
 
   constructor(node: Node, order: number) {
-    this.node = node;
+    this.#node = node;
     this.order = order;
+  }
+
+  get node(): Node {
+    return this.#node;
+  }
+
+  set node(node: Node) {
+    if (node.images !== this.#node.images) this.#images = undefined;
+    this.#node = node;
+  }
+
+  /** Whether it has the image with that key, as far as it has said. */
+  hasImage(key: string): boolean {
+    this.#images ??= new Set(this.#node.images);
+    return this.#images.has(key);
   }
 
   /** Counts a task that has this node and has not ended; its reservations are held until it has. */

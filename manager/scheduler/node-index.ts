@@ -59,12 +59,14 @@ export class NodeIndex {
   }
 
   putNode(node: Node): void {
-    this.#changed();
     const known = this.#entries.get(node.id);
     if (known !== undefined) {
+      // Images and leases decide nothing but which of several: no task fits that did not, and all lists stay.
+      if (!offersTheSame(known.node, node)) this.#changed();
       known.node = node;
       return;
     }
+    this.#changed();
     const entry = new NodeEntry(node, this.#order++);
     this.#entries.set(node.id, entry);
     for (const task of this.#tasks.values()) if (task.nodeId === node.id && occupies(task)) this.#count(entry, task, 1);
@@ -172,6 +174,13 @@ export class NodeIndex {
 /** Its reservations and ports are held on its node. */
 const occupies = (task: Task): boolean =>
   task.nodeId !== '' && reached(task.status.state, 'assigned') && !isFinal(task);
+
+/** Nothing that filters and preferences go by is another. */
+const offersTheSame = (before: Node, after: Node): boolean =>
+  before.spec === after.spec &&
+  before.description === after.description &&
+  before.status.state === after.status.state &&
+  before.status.address === after.status.address;
 
 const holdsTheSame = (before: Task, after: Task): boolean =>
   occupies(after) &&

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { imageKey } from '../../base/image-key.ts';
 import type { ServiceSpec, Node, Service, Task, TaskSpec, Volume } from '../../proto/types/index.ts';
 import { node, service as newService, task as newTask } from '../../test/builders/objects.ts';
 import { containerSpec } from '../../test/builders/container-spec.ts';
@@ -145,6 +146,31 @@ describe('Scheduler', () => {
     cluster.addMany(cluster.service('web'), 1);
     cluster.run();
     assert.equal(cluster.tasks.at(-1)?.nodeId, 'a');
+  });
+
+  it('prefers a node that has the image among those that are equal otherwise', () => {
+    const has = (id: string, ...images: string[]): Node => ({
+      ...node(id),
+      images: images.flatMap((image) => imageKey(image) ?? []),
+    });
+    const web = { container: containerSpec({ image: 'web:2' }) };
+    const cluster = new Cluster(has('a', 'web:1'), has('b', 'docker.io/library/web:2'), has('c'), has('d', 'web:2'));
+    cluster.addMany(cluster.service('web', web), 1);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:0 b:1 c:0 d:0');
+    cluster.addMany(cluster.service('more', web), 2);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:1 b:1 c:0 d:1', 'many at a time, the evenness first');
+    cluster.setNode(has('c', 'web:2'));
+    cluster.setNode(has('a'));
+    cluster.addMany(cluster.service('again', web), 1);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:1 b:1 c:1 d:1');
+    cluster.setNode(has('b'));
+    cluster.setNode(has('a'));
+    cluster.addMany(cluster.service('last', web), 1);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:1 b:1 c:2 d:1', 'what a node says now counts');
   });
 
   it('passes by nodes that are down, paused or drained', () => {
@@ -415,6 +441,16 @@ describe('Scheduler', () => {
       assert.deepEqual(cluster.decide().volumes[0]?.nodeIds, ['a']);
       assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a'], 'it was not written');
       assert.equal(cluster.run().volumes.length, 0);
+    });
+
+    it('notes every node that knows a volume of a file server, and goes by none of them', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      cluster.volumes.set('app_data', volume('app_data'));
+      cluster.addMany(cluster.service('web', volumeMount('app_data', { type: 'nfs' })), 2);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:1');
+      for (const { id } of cluster.tasks) cluster.set(id, {}, { state: 'running', containerId: 'c1' });
+      assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a', 'b'], 'each of them is asked when it goes');
     });
 
     it('waits for the node that holds it, and does not start with an empty one elsewhere', () => {

@@ -12,24 +12,30 @@ interface Candidate {
   readonly leaf: number;
 }
 
-/** The node with fewer peers, then with fewer tasks, then with a smaller share reserved, then the older one. */
-function isLighter(a: NodeEntry, aPeers: number, b: NodeEntry, bPeers: number): boolean {
+/**
+ * The node with fewer peers, then with fewer tasks, then with a smaller share reserved, then the one that has the image, then the
+ * older one.
+ */
+function isLighter(a: NodeEntry, aPeers: number, b: NodeEntry, bPeers: number, imageKey: string): boolean {
   if (aPeers !== bPeers) return aPeers < bPeers;
   if (a.tasks !== b.tasks) return a.tasks < b.tasks;
-  return a.reservedShare === b.reservedShare ? a.order < b.order : a.reservedShare < b.reservedShare;
+  if (a.reservedShare !== b.reservedShare) return a.reservedShare < b.reservedShare;
+  const aHas = a.hasImage(imageKey);
+  return aHas === b.hasImage(imageKey) ? a.order < b.order : aHas;
 }
 
 /** The lightest of `entries` that `fits`, by one look at each: for a single task. */
 export function lightest(
   entries: readonly NodeEntry[],
   peers: Peers,
+  imageKey: string,
   fits: (entry: NodeEntry) => boolean,
 ): NodeEntry | undefined {
   let best: NodeEntry | undefined;
   let bestPeers = 0;
   for (const entry of entries) {
     const own = peers.size === 0 ? 0 : (peers.get(entry) ?? 0);
-    if ((best !== undefined && !isLighter(entry, own, best, bestPeers)) || !fits(entry)) continue;
+    if ((best !== undefined && !isLighter(entry, own, best, bestPeers, imageKey)) || !fits(entry)) continue;
     best = entry;
     bestPeers = own;
   }
@@ -83,14 +89,23 @@ export class SpreadTree {
   readonly #heaps: Candidate[][];
   readonly #full: boolean[];
   readonly #fits: (entry: NodeEntry) => boolean;
+  readonly #imageKey: string;
   #chosen: Candidate | undefined;
 
   /**
    * @param candidates nodes that may be chosen
+   * @param imageKey of the tasks' image
    * @param fits whether a node has room for one more task; asked again after every placement
    */
-  constructor(candidates: readonly NodeEntry[], branches: Branches, peers: Peers, fits: (entry: NodeEntry) => boolean) {
+  constructor(
+    candidates: readonly NodeEntry[],
+    branches: Branches,
+    peers: Peers,
+    imageKey: string,
+    fits: (entry: NodeEntry) => boolean,
+  ) {
     this.#fits = fits;
+    this.#imageKey = imageKey;
     this.#branches = branches;
     this.#peers = branches.parents.map(() => 0);
     this.#full = branches.parents.map(() => false);
@@ -103,7 +118,7 @@ export class SpreadTree {
       // What runs on a node that is down serves nobody.
       if (entry.node.status.state !== 'down') this.#addPeers(branches.leafOf[entry.order] ?? 0, count);
     }
-    for (const heap of this.#heaps) for (let i = (heap.length >> 1) - 1; i >= 0; i--) sink(heap, i);
+    for (const heap of this.#heaps) for (let i = (heap.length >> 1) - 1; i >= 0; i--) sink(heap, i, imageKey);
   }
 
   /** The node for the next task; undefined when none has room. Call {@link placed} once the task counts there. */
@@ -118,7 +133,7 @@ export class SpreadTree {
     if (chosen === undefined) return;
     chosen.peers++;
     this.#addPeers(chosen.leaf, 1);
-    sink(this.#heaps[chosen.leaf] ?? [], 0);
+    sink(this.#heaps[chosen.leaf] ?? [], 0, this.#imageKey);
     this.#chosen = undefined;
   }
 
@@ -141,7 +156,7 @@ export class SpreadTree {
       if (
         best !== undefined &&
         peers === fewest &&
-        !isLighter(candidate.entry, candidate.peers, best.entry, best.peers)
+        !isLighter(candidate.entry, candidate.peers, best.entry, best.peers, this.#imageKey)
       )
         continue;
       best = candidate;
@@ -157,7 +172,7 @@ export class SpreadTree {
       const last = heap.pop();
       if (last === undefined || last === top) continue;
       heap[0] = last;
-      sink(heap, 0);
+      sink(heap, 0, this.#imageKey);
     }
   }
 
@@ -169,7 +184,7 @@ export class SpreadTree {
 }
 
 /** Brings the candidate at `from` down to where no lighter one is below it. */
-function sink(heap: Candidate[], from: number): void {
+function sink(heap: Candidate[], from: number, imageKey: string): void {
   const moving = heap[from];
   if (moving === undefined) return;
   let at = from;
@@ -179,11 +194,11 @@ function sink(heap: Candidate[], from: number): void {
     if (lighter === undefined) break;
     let next = left;
     const right = heap[left + 1];
-    if (right !== undefined && isLighter(right.entry, right.peers, lighter.entry, lighter.peers)) {
+    if (right !== undefined && isLighter(right.entry, right.peers, lighter.entry, lighter.peers, imageKey)) {
       lighter = right;
       next = left + 1;
     }
-    if (!isLighter(lighter.entry, lighter.peers, moving.entry, moving.peers)) break;
+    if (!isLighter(lighter.entry, lighter.peers, moving.entry, moving.peers, imageKey)) break;
     heap[at] = lighter;
     at = next;
   }

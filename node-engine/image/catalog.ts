@@ -2,8 +2,8 @@ import { TsswarmError } from '../../base/errors.ts';
 import type { LayerInfo } from '../snapshot/layer-store.ts';
 import type { ConfigDocument } from './config.ts';
 import type { ImageRecord } from './records.ts';
-import { formatReference, parseReference, repositoryOf } from './reference.ts';
-import type { ImageReference } from './reference.ts';
+import { formatReference, parseReference, repositoryOf } from '../../base/image-reference.ts';
+import type { ImageReference } from '../../base/image-reference.ts';
 
 /** An image as it is kept in memory. */
 export interface CatalogImage {

@@ -5,7 +5,7 @@ import { numberAt, objectAt, objectsAt, parseJsonObject, stringAt, stringMapAt, 
 import type { JsonObject } from './json.ts';
 import { parsePlatform } from './manifest.ts';
 import type { Platform } from './manifest.ts';
-import { isDigest } from './reference.ts';
+import { isDigest } from '../../base/image-reference.ts';
 
 /** An image's config blob (OCI image-spec, config.md), as far as it is used. */
 export interface ConfigDocument {

@@ -14,7 +14,7 @@ import { MAX_CONFIG_BYTES, MAX_MANIFEST_BYTES, composeManifest, parseManifest } 
 import type { Descriptor, IndexEntry } from './manifest.ts';
 import { INDEX_TYPES, OCI_CONFIG, OCI_INDEX } from './media-types.ts';
 import { choosePlatform, hostPlatform } from './platform.ts';
-import { familiarName, formatReference, isDigest, parseReference } from './reference.ts';
+import { familiarName, formatReference, isDigest, parseReference } from '../../base/image-reference.ts';
 
 type Report = (progress: ImageProgress) => void;
 

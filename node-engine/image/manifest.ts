@@ -10,7 +10,7 @@ import {
   isImageConfigType,
   isLayerType,
 } from './media-types.ts';
-import { isDigest } from './reference.ts';
+import { isDigest } from '../../base/image-reference.ts';
 
 /** A blob by its digest (OCI image-spec, descriptor.md). */
 export interface Descriptor {

@@ -11,8 +11,8 @@ import type { Lease } from './leases.ts';
 import { MAX_CONFIG_BYTES, parseManifest } from './manifest.ts';
 import type { Descriptor, ImageManifest } from './manifest.ts';
 import { choosePlatform, formatPlatform, hostPlatform } from './platform.ts';
-import type { ImageReference } from './reference.ts';
-import { formatReference, parseReference } from './reference.ts';
+import type { ImageReference } from '../../base/image-reference.ts';
+import { formatReference, parseReference } from '../../base/image-reference.ts';
 import { IDLE_MS, RegistryClient } from './registry-client.ts';
 
 type Report = (progress: ImageProgress) => void;

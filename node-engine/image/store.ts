@@ -16,7 +16,7 @@ import { MAX_CONFIG_BYTES, composeManifest } from './manifest.ts';
 import type { Descriptor } from './manifest.ts';
 import { OCI_CONFIG } from './media-types.ts';
 import { Puller } from './pull.ts';
-import { formatReference, parseReference } from './reference.ts';
+import { formatReference, parseReference } from '../../base/image-reference.ts';
 
 export interface ImageStoreOptions {
   /** <state-dir>/engine/images: blobs and the list of images. */

@@ -6881,6 +6881,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.Node = (function() {
 
             const Node = function (p) {
+                this.images = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6894,6 +6895,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Node.prototype.status = null;
             Node.prototype.certificate = null;
             Node.prototype.meshAddress = null;
+            Node.prototype.images = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6930,6 +6932,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.NodeCertificate.encode(m.certificate, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress"))
                     w.uint32(562).string(m.meshAddress);
+                if (m.images != null && m.images.length) {
+                    for (var i = 0; i < m.images.length; ++i)
+                        w.uint32(1202).string(m.images[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7010,6 +7016,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._meshAddress = "meshAddress";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.images && m.images.length))
+                                m.images = [];
+                            m.images.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7070,6 +7084,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.meshAddress != null) {
                     m.meshAddress = $String(d.meshAddress);
                 }
+                if (d.images) {
+                    if (!$Array.isArray(d.images))
+                        throw $TypeError(".tsswarm.v1.Node.images: array expected");
+                    m.images = $Array(d.images.length);
+                    for (var i = 0; i < d.images.length; ++i) {
+                        m.images[i] = $String(d.images[i]);
+                    }
+                }
                 return m;
             };
 
@@ -7081,6 +7103,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.images = [];
+                }
                 if (o.defaults) {
                     d.id = "";
                     d.meta = null;
@@ -7108,6 +7133,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.meshAddress != null && $Object.hasOwnProperty.call(m, "meshAddress")) {
                     d.meshAddress = m.meshAddress;
+                }
+                if (m.images && m.images.length) {
+                    d.images = $Array(m.images.length);
+                    for (var j = 0; j < m.images.length; ++j) {
+                        d.images[j] = m.images[j];
+                    }
                 }
                 return d;
             };
@@ -11736,6 +11767,8 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskStatus.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             TaskStatus.prototype.applied = null;
             TaskStatus.prototype.refused = null;
+            TaskStatus.prototype.ageMs = null;
+            TaskStatus.prototype.ranMs = null;
 
             let $oneOfFields;
 
@@ -11754,6 +11787,18 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskStatus.prototype, "_refused", {
                 get: $util.oneOfGetter($oneOfFields = ["refused"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ageMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ageMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ranMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ranMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -11790,6 +11835,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.AppliedSpec.encode(m.applied, w.uint32(1122).fork(), q + 1).ldelim();
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
                     $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs"))
+                    w.uint32(1200).int64(m.ageMs);
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs"))
+                    w.uint32(1208).int64(m.ranMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11934,6 +11983,20 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._refused = "refused";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 0)
+                                break;
+                            m.ageMs = r.int64();
+                            m._ageMs = "ageMs";
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 0)
+                                break;
+                            m.ranMs = r.int64();
+                            m._ranMs = "ranMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12038,6 +12101,26 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.TaskStatus.refused: object expected");
                     m.refused = $root.tsswarm.v1.RefusedChange.fromObject(d.refused, q + 1);
                 }
+                if (d.ageMs != null) {
+                    if ($util.Long)
+                        m.ageMs = $util.Long.fromValue(d.ageMs, false);
+                    else if (typeof d.ageMs === "string")
+                        m.ageMs = $parseInt(d.ageMs, 10);
+                    else if (typeof d.ageMs === "number")
+                        m.ageMs = d.ageMs;
+                    else if (typeof d.ageMs === "object")
+                        m.ageMs = new $util.LongBits(d.ageMs.low >>> 0, d.ageMs.high >>> 0).toNumber();
+                }
+                if (d.ranMs != null) {
+                    if ($util.Long)
+                        m.ranMs = $util.Long.fromValue(d.ranMs, false);
+                    else if (typeof d.ranMs === "string")
+                        m.ranMs = $parseInt(d.ranMs, 10);
+                    else if (typeof d.ranMs === "number")
+                        m.ranMs = d.ranMs;
+                    else if (typeof d.ranMs === "object")
+                        m.ranMs = new $util.LongBits(d.ranMs.low >>> 0, d.ranMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -12117,6 +12200,22 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused")) {
                     d.refused = $root.tsswarm.v1.RefusedChange.toObject(m.refused, o, q + 1);
+                }
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ageMs = typeof m.ageMs === "number" ? $BigInt(m.ageMs) : $util.Long.fromBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ageMs === "number")
+                        d.ageMs = o.longs === $String ? $String(m.ageMs) : m.ageMs;
+                    else
+                        d.ageMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ageMs) : o.longs === $Number ? new $util.LongBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0).toNumber() : m.ageMs;
+                }
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ranMs = typeof m.ranMs === "number" ? $BigInt(m.ranMs) : $util.Long.fromBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ranMs === "number")
+                        d.ranMs = o.longs === $String ? $String(m.ranMs) : m.ranMs;
+                    else
+                        d.ranMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ranMs) : o.longs === $Number ? new $util.LongBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0).toNumber() : m.ranMs;
                 }
                 return d;
             };
@@ -20260,10 +20359,17 @@ export const tsswarm = $root.tsswarm = (() => {
 
             SessionRequest.prototype.nodeId = "";
             SessionRequest.prototype.description = null;
-            SessionRequest.prototype.acknowledges = null;
             SessionRequest.prototype.leaseMs = null;
+            SessionRequest.prototype.acknowledges = null;
+            SessionRequest.prototype.images = null;
 
             let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
+                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(SessionRequest.prototype, "_acknowledges", {
@@ -20272,8 +20378,8 @@ export const tsswarm = $root.tsswarm = (() => {
             });
 
             // Virtual OneOf for proto3 optional field
-            $Object.defineProperty(SessionRequest.prototype, "_leaseMs", {
-                get: $util.oneOfGetter($oneOfFields = ["leaseMs"]),
+            $Object.defineProperty(SessionRequest.prototype, "_images", {
+                get: $util.oneOfGetter($oneOfFields = ["images"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -20292,6 +20398,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(24).int64(m.leaseMs);
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges"))
                     w.uint32(160).bool(m.acknowledges);
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
+                    $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -20340,6 +20448,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.description = $root.tsswarm.v1.NodeDescription.decode(r, r.size(), $undefined, q + 1, m.description);
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            m.leaseMs = r.int64();
+                            m._leaseMs = "leaseMs";
+                            continue;
+                        }
                     case 20: {
                             if (u !== 0)
                                 break;
@@ -20347,11 +20462,11 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._acknowledges = "acknowledges";
                             continue;
                         }
-                    case 3: {
-                            if (u !== 0)
+                    case 150: {
+                            if (u !== 2)
                                 break;
-                            m.leaseMs = r.int64();
-                            m._leaseMs = "leaseMs";
+                            m.images = $root.tsswarm.v1.NodeImages.decode(r, r.size(), $undefined, q + 1, m.images);
+                            m._images = "images";
                             continue;
                         }
                     }
@@ -20391,9 +20506,6 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.description: object expected");
                     m.description = $root.tsswarm.v1.NodeDescription.fromObject(d.description, q + 1);
                 }
-                if (d.acknowledges != null) {
-                    m.acknowledges = $Boolean(d.acknowledges);
-                }
                 if (d.leaseMs != null) {
                     if ($util.Long)
                         m.leaseMs = $util.Long.fromValue(d.leaseMs, false);
@@ -20403,6 +20515,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.leaseMs = d.leaseMs;
                     else if (typeof d.leaseMs === "object")
                         m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
+                }
+                if (d.acknowledges != null) {
+                    m.acknowledges = $Boolean(d.acknowledges);
+                }
+                if (d.images != null) {
+                    if (!$util.isObject(d.images))
+                        throw $TypeError(".tsswarm.v1.SessionRequest.images: object expected");
+                    m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
                 }
                 return m;
             };
@@ -20436,6 +20556,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.acknowledges != null && $Object.hasOwnProperty.call(m, "acknowledges")) {
                     d.acknowledges = m.acknowledges;
                 }
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
+                    d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
+                }
                 return d;
             };
 
@@ -20450,6 +20573,141 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return SessionRequest;
+        })();
+
+        v1.NodeImages = (function() {
+
+            const NodeImages = function (p) {
+                this.keys = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NodeImages.prototype.keys = $util.emptyArray;
+
+            NodeImages.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.keys != null && m.keys.length) {
+                    for (var i = 0; i < m.keys.length; ++i)
+                        w.uint32(10).string(m.keys[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NodeImages.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NodeImages();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.keys && m.keys.length))
+                                m.keys = [];
+                            m.keys.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NodeImages.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NodeImages)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NodeImages: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NodeImages();
+                if (d.keys) {
+                    if (!$Array.isArray(d.keys))
+                        throw $TypeError(".tsswarm.v1.NodeImages.keys: array expected");
+                    m.keys = $Array(d.keys.length);
+                    for (var i = 0; i < d.keys.length; ++i) {
+                        m.keys[i] = $String(d.keys[i]);
+                    }
+                }
+                return m;
+            };
+
+            NodeImages.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.keys = [];
+                }
+                if (m.keys && m.keys.length) {
+                    d.keys = $Array(m.keys.length);
+                    for (var j = 0; j < m.keys.length; ++j) {
+                        d.keys[j] = m.keys[j];
+                    }
+                }
+                return d;
+            };
+
+            NodeImages.prototype.toJSON = function() {
+                return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            NodeImages.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.NodeImages";
+            };
+
+            return NodeImages;
         })();
 
         v1.SessionMessage = (function() {
@@ -21121,6 +21379,7 @@ export const tsswarm = $root.tsswarm = (() => {
             HeartbeatRequest.prototype.nodeId = "";
             HeartbeatRequest.prototype.leaseMs = null;
             HeartbeatRequest.prototype.goodbye = null;
+            HeartbeatRequest.prototype.images = null;
 
             let $oneOfFields;
 
@@ -21133,6 +21392,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(HeartbeatRequest.prototype, "_goodbye", {
                 get: $util.oneOfGetter($oneOfFields = ["goodbye"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_images", {
+                get: $util.oneOfGetter($oneOfFields = ["images"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -21151,6 +21416,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(24).int64(m.leaseMs);
                 if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye"))
                     w.uint32(32).bool(m.goodbye);
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
+                    $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21216,6 +21483,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._goodbye = "goodbye";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.images = $root.tsswarm.v1.NodeImages.decode(r, r.size(), $undefined, q + 1, m.images);
+                            m._images = "images";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -21266,6 +21540,11 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.goodbye != null) {
                     m.goodbye = $Boolean(d.goodbye);
                 }
+                if (d.images != null) {
+                    if (!$util.isObject(d.images))
+                        throw $TypeError(".tsswarm.v1.HeartbeatRequest.images: object expected");
+                    m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
+                }
                 return m;
             };
 
@@ -21297,6 +21576,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.goodbye != null && $Object.hasOwnProperty.call(m, "goodbye")) {
                     d.goodbye = m.goodbye;
+                }
+                if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
+                    d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
                 }
                 return d;
             };
@@ -28880,6 +29162,476 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return RemoveFileResponse;
+        })();
+
+        v1.CreateNetworkRequest = (function() {
+
+            const CreateNetworkRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateNetworkRequest.prototype.spec = null;
+
+            CreateNetworkRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.NetworkSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateNetworkRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateNetworkRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.NetworkSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateNetworkRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateNetworkRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateNetworkRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateNetworkRequest();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.CreateNetworkRequest.spec: object expected");
+                    m.spec = $root.tsswarm.v1.NetworkSpec.fromObject(d.spec, q + 1);
+                }
+                return m;
+            };
+
+            CreateNetworkRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.NetworkSpec.toObject(m.spec, o, q + 1);
+                }
+                return d;
+            };
+
+            CreateNetworkRequest.prototype.toJSON = function() {
+                return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateNetworkRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateNetworkRequest";
+            };
+
+            return CreateNetworkRequest;
+        })();
+
+        v1.CreateNetworkResponse = (function() {
+
+            const CreateNetworkResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            CreateNetworkResponse.prototype.id = "";
+
+            CreateNetworkResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            CreateNetworkResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.CreateNetworkResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            CreateNetworkResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.CreateNetworkResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.CreateNetworkResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.CreateNetworkResponse();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                return m;
+            };
+
+            CreateNetworkResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                return d;
+            };
+
+            CreateNetworkResponse.prototype.toJSON = function() {
+                return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            CreateNetworkResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.CreateNetworkResponse";
+            };
+
+            return CreateNetworkResponse;
+        })();
+
+        v1.RemoveNetworkRequest = (function() {
+
+            const RemoveNetworkRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveNetworkRequest.prototype.id = "";
+
+            RemoveNetworkRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveNetworkRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveNetworkRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveNetworkRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveNetworkRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveNetworkRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RemoveNetworkRequest();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                return m;
+            };
+
+            RemoveNetworkRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                return d;
+            };
+
+            RemoveNetworkRequest.prototype.toJSON = function() {
+                return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveNetworkRequest.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
+            };
+
+            return RemoveNetworkRequest;
+        })();
+
+        v1.RemoveNetworkResponse = (function() {
+
+            const RemoveNetworkResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RemoveNetworkResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RemoveNetworkResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RemoveNetworkResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    r.skipType(t & 7, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RemoveNetworkResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RemoveNetworkResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RemoveNetworkResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                return new $root.tsswarm.v1.RemoveNetworkResponse();
+            };
+
+            RemoveNetworkResponse.toObject = function () {
+                return {};
+            };
+
+            RemoveNetworkResponse.prototype.toJSON = function() {
+                return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RemoveNetworkResponse.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
+            };
+
+            return RemoveNetworkResponse;
         })();
 
         v1.RollbackProjectRequest = (function() {

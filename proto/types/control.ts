@@ -5,6 +5,7 @@ import type {
   Cluster,
   Config,
   Network,
+  NetworkSpec,
   Node,
   NodeDescription,
   Project,
@@ -113,6 +114,17 @@ export interface ListFilesResponse {
 }
 export interface RemoveFileRequest {
   readonly kind: FileKind;
+  readonly id: string;
+}
+/** A network of no project. */
+export interface CreateNetworkRequest {
+  /** With an empty driver: of the usual one. */
+  readonly spec: NetworkSpec;
+}
+export interface CreateNetworkResponse {
+  readonly id: string;
+}
+export interface RemoveNetworkRequest {
   readonly id: string;
 }
 export interface RollbackProjectRequest {
@@ -261,6 +273,12 @@ export interface SessionRequest {
   readonly leaseMs?: number;
   /** The node acknowledges assignments that ask for it; who does not is never waited for. */
   readonly acknowledges?: boolean;
+  /** Absent: it does not say. */
+  readonly images?: NodeImages;
+}
+/** Which images a node has: keys of their names and digests (base/image-key.ts). */
+export interface NodeImages {
+  readonly keys: readonly string[];
 }
 export interface AcknowledgeRequest {
   readonly sessionId: string;
@@ -283,6 +301,8 @@ export interface HeartbeatRequest {
   readonly leaseMs?: number;
   /** The last one: the daemon ends in an orderly way. It renews no lease. */
   readonly goodbye?: boolean;
+  /** All of them, when they have changed since this session heard of them; absent: they have not. */
+  readonly images?: NodeImages;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;

@@ -123,6 +123,8 @@ export interface Node {
   readonly certificate?: NodeCertificate;
   /** Its address in the mesh that leads published ports from node to node; absent: none yet. */
   readonly meshAddress?: string;
+  /** Images that it has, as it said last: keys of names and digests (base/image-key.ts), a limited number. */
+  readonly images?: readonly string[];
 }
 
 export interface NodeCertificate {
@@ -398,10 +400,10 @@ export interface Service {
   readonly updateStatus?: UpdateStatus;
   /** Of a global service: on how many nodes it shall run, as the orchestrator counted last; absent: not yet. */
   readonly desiredTasks?: number;
-  /** As allocated, one per network of its tasks; absent: none. */
-  readonly virtualIps?: readonly VirtualIp[];
   /** Tasks of an older spec version are replaced, whatever has changed: somebody asked for it; absent: none. */
   readonly recreateBelow?: number;
+  /** As allocated, one per network of its tasks. */
+  readonly virtualIps: readonly VirtualIp[];
 }
 
 // ---------------------------------------------------------------------------------------------- tasks
@@ -456,6 +458,10 @@ export interface TaskStatus {
   readonly applied?: AppliedSpec;
   /** Why the container could not be changed; it is as it was before. Absent: it could, or nobody tried. */
   readonly refused?: RefusedChange;
+  /** How long the node had the task when it said this, by its own clock; absent: no node has said anything. */
+  readonly ageMs?: number;
+  /** How long the container's last run took, by its node's clock; absent: it has not ended, or never ran. */
+  readonly ranMs?: number;
 }
 
 /** Which spec a container has, and how it came by it. */
@@ -555,7 +561,7 @@ export interface NetworkSpec {
   readonly ipRange: string;
   readonly ipv6?: NetworkIpv6Spec;
   /** Names and addresses of the subnet that are somebody else's: given to nobody. */
-  readonly auxiliaryAddresses?: Readonly<Record<string, string>>;
+  readonly auxiliaryAddresses: Readonly<Record<string, string>>;
 }
 
 /** That a network has IPv6, and how; empty fields are allocated. */

@@ -22,6 +22,7 @@ export function service(name: string, change: Partial<Service> = {}, spec: Parti
     restartCount: 0,
     ports: [],
     pendingDelete: false,
+    virtualIps: [],
     ...change,
   };
 }

@@ -45,6 +45,7 @@ export function networkSpec(name: string, change: Partial<NetworkSpec> = {}): Ne
     subnet: '',
     gateway: '',
     ipRange: '',
+    auxiliaryAddresses: {},
     ...change,
   };
 }

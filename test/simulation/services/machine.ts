@@ -75,7 +75,7 @@ export class Machine {
       dispatcher: managers.dispatcher,
       engine: simulatedEngine(world, this.kernel, life),
       resolver: {
-        setEndpoints: () => undefined,
+        changeNames: () => undefined,
         attach: () => Promise.resolve(),
         detach: () => Promise.resolve(),
       },
@@ -104,6 +104,13 @@ export class Machine {
     if (this.#world.chance(FILE_LOST)) this.#file = undefined;
     this.#wires.died(this.life);
     this.#world.after(downMs, () => this.start());
+  }
+
+  /** It is taken out for good, switched off or not: what runs there is nobody's any more. */
+  takeOut(isSwitchedOff: boolean): void {
+    this.gone = true;
+    if (isSwitchedOff) this.losePower(0);
+    else this.crash(0);
   }
 
   /** Ends it as a daemon that is started anew does. */

@@ -8,14 +8,18 @@ import { createSession } from './client.ts';
 import type { SessionOptions } from './client.ts';
 
 /** A session with a manager that answers everything. */
-function fixture(change: Partial<SessionOptions> = {}) {
+function fixture(change: Partial<SessionOptions> = {}, unanswered = 0) {
   const clock = new VirtualClock();
   const life = new AbortController();
   const begun: number[] = [];
+  /** Images as they were said: with the session, with each heartbeat. */
+  const said: (readonly string[] | undefined)[] = [];
+  let beats = 0;
   const until = (signal?: AbortSignal): Promise<void> =>
     new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
   const dispatcher: SessionOptions['dispatcher'] = {
-    async *session(_, signal) {
+    async *session({ images }, signal) {
+      said.push(images?.keys);
       begun.push(clock.now());
       yield { sessionId: String(begun.length), heartbeatMs: 1000, managers: [], leaseMs: 4000 };
       await until(signal);
@@ -23,7 +27,12 @@ function fixture(change: Partial<SessionOptions> = {}) {
     async *assignments(_, signal) {
       await until(signal);
     },
-    heartbeat: () => Promise.resolve({ heartbeatMs: 1000, leaseMs: 4000 }),
+    heartbeat: ({ images }) => {
+      said.push(images?.keys);
+      return beats++ < unanswered
+        ? Promise.reject(new Error('lost'))
+        : Promise.resolve({ heartbeatMs: 1000, leaseMs: 4000 });
+    },
     acknowledge: () => Promise.resolve({}),
     updateTaskStatus: () => Promise.resolve({}),
   };
@@ -31,6 +40,7 @@ function fixture(change: Partial<SessionOptions> = {}) {
     dispatcher,
     nodeId: 'one' as NodeId,
     describe: () => node('one').description,
+    images: () => [],
     clock,
     random: seededRandom(1),
     logger: silentLogger,
@@ -47,7 +57,7 @@ function fixture(change: Partial<SessionOptions> = {}) {
     await clock.advance(10);
     await running;
   };
-  return { clock, begun, close };
+  return { clock, begun, said, close };
 }
 
 describe('the session of an agent', () => {
@@ -55,6 +65,24 @@ describe('the session of an agent', () => {
     const { clock, begun, close } = fixture();
     await clock.advance(20_000);
     assert.equal(begun.length, 1);
+    await close();
+  });
+
+  it('says which images the node has when it begins, and again when they have changed', async () => {
+    let images: readonly string[] = ['a'];
+    const { clock, said, close } = fixture({ images: () => images });
+    await clock.advance(3_500);
+    assert.deepEqual(said, [['a'], undefined, undefined, undefined]);
+    images = ['a', 'b'];
+    await clock.advance(2_000);
+    assert.deepEqual(said.slice(4), [['a', 'b'], undefined]);
+    await close();
+  });
+
+  it('says them again when the answer was lost', async () => {
+    const { clock, said, close } = fixture({ images: () => (said.length === 0 ? ['a'] : ['b']) }, 1);
+    await clock.advance(8_000);
+    assert.deepEqual(said.slice(0, 4), [['a'], ['b'], ['b'], undefined]);
     await close();
   });
 

@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   readonly nodeId: NodeId;
   readonly describe: () => NodeDescription;
+  /** Keys of the images that are here now. */
+  readonly images: () => readonly string[];
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -104,10 +106,11 @@ export function createSession(options: SessionOptions): Session {
 async function once(options: SessionOptions, outer: AbortSignal, opened: (id: string) => void): Promise<void> {
   const { dispatcher, nodeId, describe, clock, logger, lease } = options;
   const sentAt = lease.now();
+  const said = options.images();
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
   const stream = dispatcher
-    .session({ nodeId, description: describe(), acknowledges: true, ...claimOf(lease) }, signal)
+    .session({ nodeId, description: describe(), acknowledges: true, images: { keys: said }, ...claimOf(lease) }, signal)
     [Symbol.asyncIterator]();
   try {
     const first = await stream.next();
@@ -124,7 +127,7 @@ async function once(options: SessionOptions, outer: AbortSignal, opened: (id: st
     await Promise.race([
       ended,
       receive(options, sessionId, signal),
-      beat(options, sessionId, heartbeatMs, clock, signal),
+      beat(options, sessionId, { firstMs: heartbeatMs, said }, clock, signal),
     ]);
   } finally {
     scope.abort(new Error('session over'));
@@ -141,9 +144,16 @@ async function receive(options: SessionOptions, sessionId: string, signal: Abort
   throw new Error('the manager ended the assignments');
 }
 
-async function beat(options: SessionOptions, sessionId: string, firstMs: number, clock: Clock, signal: AbortSignal) {
+async function beat(
+  options: SessionOptions,
+  sessionId: string,
+  { firstMs, said: saidFirst }: { readonly firstMs: number; readonly said: readonly string[] },
+  clock: Clock,
+  signal: AbortSignal,
+) {
   const { dispatcher, nodeId, lease } = options;
   let everyMs = firstMs;
+  let said = saidFirst;
   for (;;) {
     await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
     const sentAt = lease.now();
@@ -153,8 +163,12 @@ async function beat(options: SessionOptions, sessionId: string, firstMs: number,
       throw new Error(`a heartbeat was not answered within ${everyMs + ANSWER_MS} ms`);
     });
     late.catch(() => undefined);
+    const keys = options.images();
+    const images = keys.join() === said.join() ? {} : { images: { keys } };
     try {
-      const answer = await Promise.race([dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(lease) }, signal), late]);
+      const beating = dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(lease), ...images }, signal);
+      const answer = await Promise.race([beating, late]);
+      said = keys;
       everyMs = answer.heartbeatMs;
       lease.renew(sentAt, answer.leaseMs);
       if (options.isOutdated()) throw new Error('the lease had run out: the managers are asked for everything again');

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { ContainerInfo, Engine } from '../../../node-engine/types.ts';
+import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
 import type { NodeDescription, Task, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
@@ -80,6 +80,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let status = firstStatus;
   // A clock that was set back meanwhile is not waited for.
   const seenAt = Math.min(firstStatus.timestamp, clock.now());
+  /** When this node was given it, in monotonic time; from before this process was started as far as the kept status tells. */
+  const bornAt = clock.monotonic() - (firstStatus.ageMs ?? 0) - (clock.now() - seenAt);
   let imageId: string | undefined;
   let givenUp = '';
   let hooked = false;
@@ -103,7 +105,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
 
   const say = (change: Partial<TaskStatus>): void => {
     const before = status.state;
-    status = { ...status, ...change, timestamp: clock.now() };
+    const ageMs = Math.max(0, Math.round(clock.monotonic() - bornAt));
+    status = { ...status, ...change, timestamp: clock.now(), ageMs };
     if (before !== status.state)
       logger.info('task state', { from: before, to: status.state, reason: status.error || status.message });
     around.report(task.id, status);
@@ -164,7 +167,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         error: why,
         pid: container?.pid ?? 0,
         ...(container === undefined ? {} : { containerId: container.id }),
-        ...(exit === undefined ? {} : { exitCode: exit.code, oomKilled: exit.oomKilled }),
+        ...(exit === undefined || container === undefined ? {} : lastRun(container, exit)),
         ...(state === 'running' && container?.healthCheck === undefined ? { health: 'none' } : {}),
       });
     },
@@ -229,7 +232,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       }
       await around.starting.use(() => begin());
       await afterStart();
-      say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
+      say({
+        restartCount: task.restartCount,
+        pid: engine.containers.inspect(id)?.pid ?? 0,
+        message: 'restarted',
+        error: '',
+      });
     },
     async stop({ graceMs }) {
       if (givenUp === '') monitor?.abort(new Error('stopping'));
@@ -293,7 +301,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       const mine = (hooks = new AbortController());
       if (!reached(status, 'running')) say({ message: 'running post_start hooks' });
       const signal = AbortSignal.any([life.signal, mine.signal]);
-      const failure = await runHooks(engine.containers, id, 'post_start', wanted, signal);
+      const failure = await runHooks(engine.containers, id, 'post_start', wanted, clock, signal);
       hooks = undefined;
       // A container that has ended by itself says more with its exit code than a hook that ended with it.
       const lives = watched === began && engine.containers.inspect(id)?.state === 'running';
@@ -315,13 +323,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     const mine = (hooks = new AbortController());
     const timer = clock.startTimer(graceMs, () => mine.abort(new Error('the stop grace period is over')));
     const signal = AbortSignal.any([life.signal, mine.signal]);
-    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, signal);
+    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, clock, signal);
     timer.cancel();
     hooks = undefined;
     life.signal.throwIfAborted();
     if (failure !== '') {
       logger.warn('hook failed', { reason: failure });
-      say({ message: failure });
+      say({ message: failure, error: failure });
     }
     return Math.max(0, graceMs - (clock.monotonic() - began));
   };
@@ -435,6 +443,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
   };
 }
+
+/** How a run ended, and how long it took by this machine's clock. */
+const lastRun = ({ startedAt }: ContainerInfo, { code, oomKilled, at }: ExitStatus): Partial<TaskStatus> => ({
+  exitCode: code,
+  oomKilled,
+  ...(startedAt === 0 ? {} : { ranMs: Math.max(0, Math.round(at - startedAt)) }),
+});
 
 const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
 

@@ -1,4 +1,4 @@
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError } from './errors.ts';
 
 /** A name of an image, complete: `docker.io/library/nginx:latest`. */
 export interface ImageReference {
