@@ -25,6 +25,12 @@ export interface SandboxInterface {
   readonly prefix: number;
   /** Default route; empty for an internal network. The first interface with one wins. */
   readonly gateway: string;
+  /** Absent: the interface has no IPv6. Its `gateway` is as that of IPv4, for itself. */
+  readonly ipv6?: { readonly address: string; readonly prefix: number; readonly gateway: string };
+  /** "02:42:ac:11:65:43"; absent: it follows from the IPv4 address. */
+  readonly macAddress?: string;
+  /** What the container calls it, at most 15 characters; absent: "eth" and its place in the list. */
+  readonly name?: string;
 }
 
 export interface SandboxRequest {
@@ -197,6 +203,8 @@ export interface Containers {
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
   logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
+  /** Adds lines to a container's log, of somebody else than its main process; with log driver "none" they go nowhere. Few: they do not rotate it. */
+  appendLog(id: ContainerId, stream: LogRecord['stream'], lines: readonly string[]): Promise<void>;
 }
 
 /** What a container uses: counters since its start, but for memory and processes, which are of the moment. */
@@ -370,6 +378,8 @@ export interface BridgeRequest {
   readonly internal: boolean;
   /** 0: 1500. */
   readonly mtu: number;
+  /** Absent: the network has no IPv6. */
+  readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
 
 /** One port of the node that is handed to backends in turn. */

@@ -311,7 +311,7 @@ secrets: {s: {file: ./s.txt}}
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {endpoint_mode: dnsrr, x-affinity: client}\n',
-      'compose.yaml:4:49',
+      'compose.yaml:4:48',
       '"services.a.deploy.x-affinity" needs a virtual address',
     ],
     [

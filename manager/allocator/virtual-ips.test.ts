@@ -6,10 +6,10 @@ import { networkSpec, serviceSpec, taskSpec } from '../../test/builders/specs.ts
 import { allocate } from './allocate.ts';
 import { allocateVirtualIps } from './virtual-ips.ts';
 
-const NET = network('shop_default', { id: 'net' as NetworkId });
+const NET = network('shop', { id: 'net' as NetworkId });
 const on = (name: string, spec: Partial<ServiceSpec> = {}, change: Partial<Service> = {}): Service => {
   const { task: base } = serviceSpec(name);
-  const networks = [{ network: 'shop_default', aliases: [], ipv4Address: '' }];
+  const networks = [{ network: 'app_shop', aliases: [], ipv4Address: '' }];
   return service(name, change, { task: { ...base, networks }, ...spec });
 };
 const given = (services: readonly Service[], networks = [NET], tasks: Parameters<typeof allocate>[0]['tasks'] = []) =>
@@ -48,11 +48,11 @@ describe('virtual addresses', () => {
   it('yield to addresses that somebody has fixed, and to the gateway', () => {
     const { task: base } = serviceSpec('db');
     const fixed = on('db', {
-      task: { ...base, networks: [{ network: 'shop_default', aliases: [], ipv4Address: '10.128.0.254' }] },
+      task: { ...base, networks: [{ network: 'app_shop', aliases: [], ipv4Address: '10.128.0.254' }] },
     });
     const found = given([on('web', {}, { virtualIps: [vip('10.128.0.254')] }), fixed]);
     assert.ok([...found.values()].flat().every(({ ipv4 }) => ipv4 !== '10.128.0.254'));
-    const last = network('n', { id: NET.id, gateway: '10.128.0.254', spec: networkSpec('shop_default') });
+    const last = network('n', { id: NET.id, gateway: '10.128.0.254', spec: networkSpec('shop') });
     assert.deepEqual([...given([on('web')], [last]).values()], [[vip('10.128.0.253')]]);
   });
 

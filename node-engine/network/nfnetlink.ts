@@ -61,10 +61,10 @@ export function generationOf(replies: readonly NetlinkReply[]): number | undefin
 }
 
 /** Asks for a table; that there is none is a failure (ENOENT). */
-export function getTable(name: string): NetlinkMessage {
+export function getTable(name: string, family: 'ip' | 'ip6' = 'ip'): NetlinkMessage {
   return {
     what: `find the table "${name}"`,
-    ...nft(MSG.GETTABLE, 0, NFPROTO_IPV4, [attribute(TABLE.NAME, text(name))]),
+    ...nft(MSG.GETTABLE, 0, family === 'ip' ? NFPROTO_IPV4 : NFPROTO_IPV6, [attribute(TABLE.NAME, text(name))]),
   };
 }
 

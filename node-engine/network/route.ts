@@ -6,14 +6,20 @@ import { NLM_F, attribute, attributes, nested, readText, readU32, text, u16, u32
 const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24 } as const;
 const AF_UNSPEC = 0;
 const AF_INET = 2;
+const AF_INET6 = 10;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFF_UP = 1;
 const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
   MTU: 4,
+  LINK: 5,
   MASTER: 10,
   LINKINFO: 18,
   IFALIAS: 20,
+  AF_SPEC: 26,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
 } as const;
@@ -41,6 +47,10 @@ export interface Link {
   readonly alias: string;
   /** "02:42:0a:80:00:05" */
   readonly mac: string;
+  /** Of one end of a pair: the index of the other, in the other's namespace; 0: none. */
+  readonly peer: number;
+  /** Number by which links can be marked together (ip-link(8), "group"); 0: none. */
+  readonly group: number;
 }
 
 export interface Address {
@@ -72,6 +82,8 @@ export interface VethRequest {
   readonly name: string;
   readonly mac: string;
   readonly mtu: number;
+  /** See Link. */
+  readonly group: number;
   readonly peerName: string;
   /** An open descriptor of the namespace for the other end. */
   readonly peerNetns: number;
@@ -95,6 +107,7 @@ export function createVeth(request: VethRequest): NetlinkMessage {
       attribute(IFLA.IFNAME, text(request.name)),
       attribute(IFLA.ADDRESS, macBytes(request.mac)),
       attribute(IFLA.MTU, u32(request.mtu)),
+      attribute(IFLA.GROUP, u32(request.group)),
       nested(
         IFLA.LINKINFO,
         attribute(IFLA_INFO.KIND, text('veth')),
@@ -142,6 +155,28 @@ export function setHairpin(port: string): NetlinkMessage {
         nested(IFLA_INFO.SLAVE_DATA, attribute(IFLA_BRPORT_MODE, Buffer.from([1]))),
       ),
     ]),
+  };
+}
+
+/**
+ * The link makes no IPv6 address for itself when it comes up. On a port of a bridge nobody asks for one, but the kernel would look
+ * for others that have it and join groups: some packets for each port, each of them to all other ports.
+ */
+export function setNoLinkLocal(link: string): NetlinkMessage {
+  return {
+    what: `keep the interface "${link}" from making an address`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(link)),
+      nested(
+        IFLA.AF_SPEC,
+        nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, Buffer.from([IN6_ADDR_GEN_MODE_NONE]))),
+      ),
+    ]),
+    // A kernel without IPv6.
+    tolerate: ['EAFNOSUPPORT', 'EOPNOTSUPP'],
   };
 }
 
@@ -262,6 +297,8 @@ export function linksOf(replies: readonly NetlinkReply[]): readonly Link[] {
         master: number(found.get(IFLA.MASTER)),
         kind: readText(info.get(IFLA_INFO.KIND)),
         alias: readText(found.get(IFLA.IFALIAS)),
+        peer: number(found.get(IFLA.LINK)),
+        group: number(found.get(IFLA.GROUP)),
         mac: (found.get(IFLA.ADDRESS) ?? Buffer.alloc(0)).toString('hex').replace(/..(?=.)/g, '$&:'),
       };
     });

@@ -12,6 +12,7 @@ import type {
   Network,
   NetworkEndpoint,
   NodeDescription,
+  ServiceAddress,
   Task,
   TaskStatus,
   TaskStatusUpdate,
@@ -19,7 +20,7 @@ import type {
 import type { Assignments } from './assignments.ts';
 import type { BalancedAddress } from './balanced.ts';
 import { balancedAddresses } from './balanced.ts';
-import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, toSet } from './assignments.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
@@ -53,7 +54,15 @@ const LONGEST_SAVE_REST_MS = 1000;
 
 /** The names that containers can resolve: worker/overlay/dns in production. */
 export interface Resolver {
-  setEndpoints(endpoints: readonly NetworkEndpoint[]): void;
+  changeNames(change: {
+    /** All that was known before is forgotten. */
+    readonly complete?: boolean;
+    readonly endpoints?: readonly NetworkEndpoint[];
+    readonly services?: readonly ServiceAddress[];
+    /** Keys as in AssignmentChange. */
+    readonly removedEndpoints?: readonly string[];
+    readonly removedServices?: readonly string[];
+  }): void;
   attach(request: {
     readonly containerId: ContainerId;
     readonly netnsPath: string;
@@ -239,9 +248,23 @@ export function startAgent(options: AgentOptions): Agent {
   });
 
   /** Names lead to what serves, but not to what is being stopped here. */
-  const nameEndpoints = (): void => {
-    const endpoints = [...assignments.endpoints.values()];
-    options.resolver.setEndpoints(endpoints.filter(({ taskId }) => controllers.get(taskId)?.leaving !== true));
+  const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
+    const isLeaving = ({ taskId }: NetworkEndpoint): boolean => controllers.get(taskId)?.leaving === true;
+    const leaving = update.endpoints.filter(isLeaving);
+    options.resolver.changeNames({
+      complete: kind === 'complete',
+      endpoints: leaving.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isLeaving(one)),
+      services: update.services,
+      removedEndpoints: [...remove.endpoints, ...leaving.map(endpointKey)],
+      removedServices: remove.services,
+    });
+  };
+  const endpointKeys = ({ id, addresses }: Task): readonly string[] =>
+    addresses.map(({ networkId }) => endpointKey({ taskId: id as TaskId, networkId }));
+  /** Of a task that has come back in place: the managers may never have heard that it was away. */
+  const nameAgain = (task: Task): void => {
+    const endpoints = endpointKeys(task).flatMap((key) => assignments.endpoints.get(key) ?? []);
+    if (endpoints.length > 0) options.resolver.changeNames({ endpoints });
   };
 
   let balanced: readonly BalancedAddress[] = [];
@@ -302,6 +325,8 @@ export function startAgent(options: AgentOptions): Agent {
         fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
         mayStart: () => isUpToDate && lease.mayStart(),
         report: (taskId, next) => {
+          const served = controllers.get(taskId);
+          if (served?.leaving === false && serves(next)) nameAgain(served.task);
           const say = (): void => {
             pending.set(taskId, next);
             if (isOnTheWay(next)) soonUnlessRunning();
@@ -327,7 +352,7 @@ export function startAgent(options: AgentOptions): Agent {
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
-          nameEndpoints();
+          options.resolver.changeNames({ removedEndpoints: endpointKeys(wanted) });
           balance();
           await Promise.all([publishes(wanted.id) ? portTable.run() : undefined, options.balancer.settled()]);
         },
@@ -381,8 +406,15 @@ export function startAgent(options: AgentOptions): Agent {
     const before = assignments;
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
-    if (assignments.endpoints !== before.endpoints) nameEndpoints();
     balance();
+    // A name leads to a virtual address when that leads somewhere.
+    if (assignments.services !== before.services) await options.balancer.settled();
+    if (
+      change.kind === 'complete' ||
+      assignments.endpoints !== before.endpoints ||
+      assignments.services !== before.services
+    )
+      changeNames(change);
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
@@ -464,13 +496,9 @@ export function startAgent(options: AgentOptions): Agent {
   const kept = disk.load();
   if (kept !== undefined) {
     const statuses = new Map(kept.statuses.map(({ taskId, status }) => [taskId, status]));
-    assignments = applyChange(NO_ASSIGNMENTS, {
-      kind: 'complete',
-      sequence: 0,
-      update: kept.assignments,
-      remove: NO_REMOVALS,
-    });
-    options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    const remembered = { kind: 'complete', sequence: 0, update: kept.assignments, remove: NO_REMOVALS } as const;
+    assignments = applyChange(NO_ASSIGNMENTS, remembered);
+    changeNames(remembered);
     for (const task of assignments.tasks.values()) {
       // What never ran waits for the manager: without its secrets it could only fail, and it may have been given up already, though
       // the file is from before that.
