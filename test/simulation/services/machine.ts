@@ -112,6 +112,13 @@ export class Machine {
     this.#world.after(downMs, () => this.start());
   }
 
+  /** It is taken out for good, switched off or not: what runs there is nobody's any more. */
+  takeOut(isSwitchedOff: boolean): void {
+    this.gone = true;
+    if (isSwitchedOff) this.losePower(0);
+    else this.crash(0);
+  }
+
   /** Ends it as a daemon that is started anew does. */
   restart(downMs: number): void {
     const { agent, life } = this;
