@@ -1,12 +1,13 @@
 import { messageOf } from '../../base/errors.ts';
 import { readIp } from '../../base/ip-address.ts';
-import type { Cluster, Network, Node, Service, Task, TaskAddress } from '../../proto/types/index.ts';
+import type { Cluster, Network, Node, Service, Task, TaskAddress, VirtualIp } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { Subnet } from './ipv4.ts';
 import { contains, formatAddress, formatSubnet, nextAddress, parseAddress, parseSubnet } from './ipv4.ts';
 import { Ipv6Book } from './ipv6.ts';
 import { allocatePorts, portsInUse, portsMatch } from './ports.ts';
 import { allocateSubnets } from './subnets.ts';
+import { allocateVirtualIps } from './virtual-ips.ts';
 
 /** What the allocator sees of the store. */
 export interface AllocatorView {
@@ -47,7 +48,9 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     if (ports !== undefined) changedServices.push({ ...service, ports });
   }
   const waitingForPorts = new Set(changedServices.map(({ id }) => id));
-  const addresses = new AddressBook(view.tasks, networks, view.services);
+  const ipv6 = new Ipv6Book(networks.values(), view.tasks, view.services);
+  const virtualIps = withIpv6(allocateVirtualIps({ ...view, networks: [...networks.values()] }), view.services, ipv6);
+  const addresses = new AddressBook(view.tasks, networks, ipv6, view.services, virtualIps);
   const changedTasks: Task[] = [];
   for (const task of view.tasks) {
     if (
@@ -60,7 +63,44 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     const changed = allocateTask(task, addresses, used, now);
     if (changed !== undefined) changedTasks.push(changed);
   }
-  return { networks: changedNetworks, services: changedServices, tasks: changedTasks };
+  return {
+    networks: changedNetworks,
+    services: withVirtualIps(view, changedServices, virtualIps),
+    tasks: changedTasks,
+  };
+}
+
+/** Services whose ports or virtual addresses change. */
+function withVirtualIps(
+  view: AllocatorView,
+  changed: readonly Service[],
+  virtualIps: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+): readonly Service[] {
+  const byId = new Map(changed.map((service) => [service.id, service]));
+  for (const service of view.services) {
+    const addresses = virtualIps.get(service.id);
+    if (addresses !== undefined) byId.set(service.id, { ...(byId.get(service.id) ?? service), virtualIps: addresses });
+  }
+  return [...byId.values()];
+}
+
+/** Gives virtual addresses one of IPv6 where their network has it. @param changed those of services that do not keep what they have */
+function withIpv6(
+  changed: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+  services: readonly Service[],
+  book: Ipv6Book,
+): ReadonlyMap<Service['id'], readonly VirtualIp[]> {
+  const result = new Map(changed);
+  for (const { id, pendingDelete, virtualIps } of services) {
+    const addresses = changed.get(id) ?? virtualIps;
+    if (pendingDelete || addresses.every(({ ipv6 }) => ipv6 !== undefined)) continue;
+    const completed = addresses.map((address) => {
+      const found = address.ipv6 === undefined ? book.take(address.networkId, address.ipv4, undefined) : {};
+      return 'ipv6' in found ? { ...address, ...found } : address;
+    });
+    if (completed.some((address, i) => address !== addresses[i])) result.set(id, completed);
+  }
+  return result;
 }
 
 /** Who has which address on which network. */
@@ -70,13 +110,23 @@ class AddressBook {
   readonly #last = new Map<string, number>();
   readonly #ipv6: Ipv6Book;
 
-  constructor(tasks: readonly Task[], networks: ReadonlyMap<string, Network>, services: readonly Service[]) {
+  /** @param virtualIps of the services that do not keep those they have */
+  constructor(
+    tasks: readonly Task[],
+    networks: ReadonlyMap<string, Network>,
+    ipv6: Ipv6Book,
+    services: readonly Service[],
+    virtualIps: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+  ) {
     this.#networks = networks;
-    this.#ipv6 = new Ipv6Book(networks.values(), tasks, services);
+    this.#ipv6 = ipv6;
     for (const network of networks.values()) {
       const reserved = [network.gateway, ...Object.values(network.spec.auxiliaryAddresses)].filter(isIpv4);
       this.#used.set(network.id, new Map(reserved.map((address) => [parseAddress(address), undefined])));
     }
+    for (const service of services)
+      for (const { networkId, ipv4 } of virtualIps.get(service.id) ?? service.virtualIps)
+        this.#used.get(networkId)?.set(parseAddress(ipv4), undefined);
     for (const task of tasks) {
       for (const { networkId, ipv4 } of task.addresses) {
         const address = parseAddress(ipv4);
