@@ -11915,6 +11915,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
 
             let $oneOfFields;
 
@@ -11933,6 +11934,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12004,6 +12011,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12267,6 +12276,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12485,6 +12501,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
                 return m;
             };
 
@@ -12666,6 +12685,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
+                }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
                 }
                 return d;
             };
