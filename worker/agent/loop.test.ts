@@ -87,6 +87,12 @@ class Machine {
       dispatcher,
       engine: this.#engine(),
       resolver: { changeNames: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
+      balancer: {
+        setAddresses: () => undefined,
+        settled: () => Promise.resolve(true),
+        attach: () => Promise.resolve(),
+        detach: () => undefined,
+      },
       netnsPath: (id) => id,
       disk: { load: () => undefined, save: () => undefined },
       clock: {

@@ -79,6 +79,12 @@ export class Machine {
         attach: () => Promise.resolve(),
         detach: () => Promise.resolve(),
       },
+      balancer: {
+        setAddresses: () => undefined,
+        settled: () => Promise.resolve(true),
+        attach: () => Promise.resolve(),
+        detach: () => undefined,
+      },
       netnsPath: (id) => id,
       disk: {
         load: () => (this.#file === undefined ? undefined : decodeAgentState(this.#file, 'agent.state')),
