@@ -222,12 +222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Meta.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Meta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Meta";
-            };
-
             return Meta;
         })();
 
@@ -355,12 +349,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StringList.prototype.toJSON = function() {
                 return StringList.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StringList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StringList";
             };
 
             return StringList;
@@ -843,12 +831,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Mount.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Mount.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Mount";
-            };
-
             return Mount;
         })();
 
@@ -1052,12 +1034,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FileReference.prototype.toJSON = function() {
                 return FileReference.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FileReference.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileReference";
             };
 
             return FileReference;
@@ -1349,12 +1325,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HealthCheck.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HealthCheck.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HealthCheck";
-            };
-
             return HealthCheck;
         })();
 
@@ -1550,12 +1520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Ulimit.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Ulimit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Ulimit";
-            };
-
             return Ulimit;
         })();
 
@@ -1717,12 +1681,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DeviceMapping.prototype.toJSON = function() {
                 return DeviceMapping.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DeviceMapping.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DeviceMapping";
             };
 
             return DeviceMapping;
@@ -1909,12 +1867,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LogConfig.prototype.toJSON = function() {
                 return LogConfig.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LogConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogConfig";
             };
 
             return LogConfig;
@@ -3087,12 +3039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSpec";
-            };
-
             return ContainerSpec;
         })();
 
@@ -3314,12 +3260,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Hook.prototype.toJSON = function() {
                 return Hook.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Hook.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Hook";
             };
 
             return Hook;
@@ -3614,12 +3554,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceLimits.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceLimits.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceLimits";
-            };
-
             return ResourceLimits;
         })();
 
@@ -3821,12 +3755,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceReservations.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceReservations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceReservations";
-            };
-
             return ResourceReservations;
         })();
 
@@ -4014,12 +3942,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GenericResource.prototype.toJSON = function() {
                 return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GenericResource.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GenericResource";
             };
 
             return GenericResource;
@@ -4439,12 +4361,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ClusterSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ClusterSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ClusterSpec";
-            };
-
             return ClusterSpec;
         })();
 
@@ -4608,12 +4524,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCa.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCa";
-            };
-
             return ExternalCa;
         })();
 
@@ -4754,12 +4664,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinTokens.prototype.toJSON = function() {
                 return JoinTokens.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinTokens.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinTokens";
             };
 
             return JoinTokens;
@@ -5118,12 +5022,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Cluster.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Cluster.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Cluster";
-            };
-
             return Cluster;
         })();
 
@@ -5324,12 +5222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotation";
-            };
-
             return CaRotation;
         })();
 
@@ -5486,12 +5378,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemovedNode.prototype.toJSON = function() {
                 return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemovedNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemovedNode";
             };
 
             return RemovedNode;
@@ -5701,12 +5587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeSpec";
-            };
-
             return NodeSpec;
         })();
 
@@ -5847,12 +5727,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Platform.prototype.toJSON = function() {
                 return Platform.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Platform.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Platform";
             };
 
             return Platform;
@@ -6062,12 +5936,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeResources.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeResources.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeResources";
-            };
-
             return NodeResources;
         })();
 
@@ -6252,12 +6120,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             EngineDescription.prototype.toJSON = function() {
                 return EngineDescription.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            EngineDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EngineDescription";
             };
 
             return EngineDescription;
@@ -6461,12 +6323,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeDescription.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeDescription";
-            };
-
             return NodeDescription;
         })();
 
@@ -6631,12 +6487,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeOverlay.prototype.toJSON = function() {
                 return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeOverlay.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeOverlay";
             };
 
             return NodeOverlay;
@@ -6836,12 +6686,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeStatus.prototype.toJSON = function() {
                 return NodeStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeStatus";
             };
 
             return NodeStatus;
@@ -7116,12 +6960,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Node.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Node.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Node";
-            };
-
             return Node;
         })();
 
@@ -7388,12 +7226,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeCertificate.prototype.toJSON = function() {
                 return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeCertificate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeCertificate";
             };
 
             return NodeCertificate;
@@ -7666,12 +7498,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Project.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Project.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Project";
-            };
-
             return Project;
         })();
 
@@ -7925,12 +7751,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RestartPolicy.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RestartPolicy.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RestartPolicy";
-            };
-
             return RestartPolicy;
         })();
 
@@ -8134,12 +7954,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PublishedPort.prototype.toJSON = function() {
                 return PublishedPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PublishedPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PublishedPort";
             };
 
             return PublishedPort;
@@ -8425,12 +8239,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkAttachment.prototype.toJSON = function() {
                 return NetworkAttachment.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkAttachment.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkAttachment";
             };
 
             return NetworkAttachment;
@@ -8791,12 +8599,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskSpec";
-            };
-
             return TaskSpec;
         })();
 
@@ -8947,12 +8749,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Placement.prototype.toJSON = function() {
                 return Placement.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Placement.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Placement";
             };
 
             return Placement;
@@ -9137,12 +8933,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceDependency.prototype.toJSON = function() {
                 return ServiceDependency.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceDependency.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceDependency";
             };
 
             return ServiceDependency;
@@ -9404,12 +9194,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateConfig.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateConfig";
-            };
-
             return UpdateConfig;
         })();
 
@@ -9608,12 +9392,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdatedSlot.prototype.toJSON = function() {
                 return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdatedSlot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdatedSlot";
             };
 
             return UpdatedSlot;
@@ -10026,12 +9804,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateStatus";
-            };
-
             return UpdateStatus;
         })();
 
@@ -10185,12 +9957,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PreviousSpec.prototype.toJSON = function() {
                 return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PreviousSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PreviousSpec";
             };
 
             return PreviousSpec;
@@ -10656,12 +10422,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceSpec";
-            };
-
             return ServiceSpec;
         })();
 
@@ -10826,12 +10586,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             VirtualIp.prototype.toJSON = function() {
                 return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            VirtualIp.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VirtualIp";
             };
 
             return VirtualIp;
@@ -11322,12 +11076,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Service.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Service.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Service";
-            };
-
             return Service;
         })();
 
@@ -11694,12 +11442,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatus";
-            };
-
             return TaskStatus;
         })();
 
@@ -11864,12 +11606,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskAddress.prototype.toJSON = function() {
                 return TaskAddress.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskAddress";
             };
 
             return TaskAddress;
@@ -12674,12 +12410,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Task.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Task.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Task";
-            };
-
             return Task;
         })();
 
@@ -12864,12 +12594,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceAnnotations.prototype.toJSON = function() {
                 return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceAnnotations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAnnotations";
             };
 
             return ServiceAnnotations;
@@ -13355,12 +13079,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkSpec";
-            };
-
             return NetworkSpec;
         })();
 
@@ -13524,12 +13242,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkIpv6Spec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
-            };
-
             return NetworkIpv6Spec;
         })();
 
@@ -13670,12 +13382,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkIpv6.prototype.toJSON = function() {
                 return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkIpv6.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6";
             };
 
             return NetworkIpv6;
@@ -13965,12 +13671,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Network.prototype.toJSON = function() {
                 return Network.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Network.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Network";
             };
 
             return Network;
@@ -14263,12 +13963,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VolumeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VolumeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VolumeSpec";
-            };
-
             return VolumeSpec;
         })();
 
@@ -14497,12 +14191,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Volume.prototype.toJSON = function() {
                 return Volume.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Volume.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Volume";
             };
 
             return Volume;
@@ -14766,12 +14454,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SecretSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SecretSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SecretSpec";
-            };
-
             return SecretSpec;
         })();
 
@@ -14950,12 +14632,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Secret.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Secret.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Secret";
-            };
-
             return Secret;
         })();
 
@@ -15132,12 +14808,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Config.prototype.toJSON = function() {
                 return Config.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Config.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Config";
             };
 
             return Config;
@@ -15526,12 +15196,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DesiredProject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DesiredProject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DesiredProject";
-            };
-
             return DesiredProject;
         })();
 
@@ -15672,12 +15336,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Author.prototype.toJSON = function() {
                 return Author.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Author.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Author";
             };
 
             return Author;
@@ -15996,12 +15654,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Revision.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Revision.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Revision";
-            };
-
             return Revision;
         })();
 
@@ -16194,12 +15846,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProjectChange.prototype.toJSON = function() {
                 return ProjectChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProjectChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectChange";
             };
 
             return ProjectChange;
@@ -16507,12 +16153,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoredObject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoredObject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoredObject";
-            };
-
             return StoredObject;
         })();
 
@@ -16702,12 +16342,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntryChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntryChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntryChange";
-            };
-
             return StoreEntryChange;
         })();
 
@@ -16878,12 +16512,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntry";
-            };
-
             return StoreEntry;
         })();
 
@@ -17052,12 +16680,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreSnapshot.prototype.toJSON = function() {
                 return StoreSnapshot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreSnapshot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreSnapshot";
             };
 
             return StoreSnapshot;
@@ -17341,12 +16963,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkEndpoint.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkEndpoint.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkEndpoint";
-            };
-
             return NetworkEndpoint;
         })();
 
@@ -17587,12 +17203,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAddress";
-            };
-
             return ServiceAddress;
         })();
 
@@ -17754,12 +17364,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             OverlayPeer.prototype.toJSON = function() {
                 return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            OverlayPeer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayPeer";
             };
 
             return OverlayPeer;
@@ -17992,12 +17596,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            OverlayLocation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayLocation";
-            };
-
             return OverlayLocation;
         })();
 
@@ -18162,12 +17760,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.toJSON = function() {
                 return IngressBackend.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressBackend.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressBackend";
             };
 
             return IngressBackend;
@@ -18340,12 +17932,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressPort.prototype.toJSON = function() {
                 return IngressPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressPort";
             };
 
             return IngressPort;
@@ -18758,12 +18344,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentSet.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentSet.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentSet";
-            };
-
             return AssignmentSet;
         })();
 
@@ -19154,12 +18734,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentRemoval.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentRemoval.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentRemoval";
-            };
-
             return AssignmentRemoval;
         })();
 
@@ -19376,12 +18950,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentChange.prototype.toJSON = function() {
                 return AssignmentChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentChange";
             };
 
             return AssignmentChange;
@@ -19605,12 +19173,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionRequest";
-            };
-
             return SessionRequest;
         })();
 
@@ -19738,12 +19300,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeImages.prototype.toJSON = function() {
                 return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeImages.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeImages";
             };
 
             return NodeImages;
@@ -19971,12 +19527,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionMessage";
-            };
-
             return SessionMessage;
         })();
 
@@ -20117,12 +19667,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentsRequest.prototype.toJSON = function() {
                 return AssignmentsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentsRequest";
             };
 
             return AssignmentsRequest;
@@ -20304,12 +19848,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AcknowledgeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeRequest";
-            };
-
             return AcknowledgeRequest;
         })();
 
@@ -20394,12 +19932,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AcknowledgeResponse.prototype.toJSON = function() {
                 return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AcknowledgeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeResponse";
             };
 
             return AcknowledgeResponse;
@@ -20626,12 +20158,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatRequest";
-            };
-
             return HeartbeatRequest;
         })();
 
@@ -20805,12 +20331,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatResponse";
-            };
-
             return HeartbeatResponse;
         })();
 
@@ -20948,12 +20468,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskStatusUpdate.prototype.toJSON = function() {
                 return TaskStatusUpdate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskStatusUpdate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatusUpdate";
             };
 
             return TaskStatusUpdate;
@@ -21189,12 +20703,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateTaskStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateTaskStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusRequest";
-            };
-
             return UpdateTaskStatusRequest;
         })();
 
@@ -21279,12 +20787,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateTaskStatusResponse.prototype.toJSON = function() {
                 return UpdateTaskStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateTaskStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusResponse";
             };
 
             return UpdateTaskStatusResponse;
@@ -21575,12 +21077,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ApplyProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ApplyProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectRequest";
-            };
-
             return ApplyProjectRequest;
         })();
 
@@ -21799,12 +21295,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ApplyProjectResponse.prototype.toJSON = function() {
                 return ApplyProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ApplyProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectResponse";
             };
 
             return ApplyProjectResponse;
@@ -22043,12 +21533,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectRequest";
-            };
-
             return RemoveProjectRequest;
         })();
 
@@ -22230,12 +21714,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectResponse";
-            };
-
             return RemoveProjectResponse;
         })();
 
@@ -22357,12 +21835,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectRequest";
-            };
-
             return ProjectRequest;
         })();
 
@@ -22447,12 +21919,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetClusterRequest.prototype.toJSON = function() {
                 return GetClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterRequest";
             };
 
             return GetClusterRequest;
@@ -22573,12 +22039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterResponse";
-            };
-
             return GetClusterResponse;
         })();
 
@@ -22663,12 +22123,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListNodesRequest.prototype.toJSON = function() {
                 return ListNodesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListNodesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesRequest";
             };
 
             return ListNodesRequest;
@@ -22802,12 +22256,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListNodesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListNodesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesResponse";
-            };
-
             return ListNodesResponse;
         })();
 
@@ -22892,12 +22340,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsRequest.prototype.toJSON = function() {
                 return ListProjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsRequest";
             };
 
             return ListProjectsRequest;
@@ -23029,12 +22471,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsResponse.prototype.toJSON = function() {
                 return ListProjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsResponse";
             };
 
             return ListProjectsResponse;
@@ -23180,12 +22616,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.toJSON = function() {
                 return ListObjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListObjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsRequest";
             };
 
             return ListObjectsRequest;
@@ -23443,12 +22873,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListObjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListObjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsResponse";
-            };
-
             return ListObjectsResponse;
         })();
 
@@ -23592,12 +23016,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchProjectRequest.prototype.toJSON = function() {
                 return WatchProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectRequest";
             };
 
             return WatchProjectRequest;
@@ -24000,12 +23418,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchProjectEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchProjectEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectEvent";
-            };
-
             return WatchProjectEvent;
         })();
 
@@ -24195,12 +23607,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServicesRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServicesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesRequest";
-            };
-
             return ServicesRequest;
         })();
 
@@ -24328,12 +23734,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServicesResponse.prototype.toJSON = function() {
                 return ServicesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServicesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesResponse";
             };
 
             return ServicesResponse;
@@ -24597,12 +23997,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RunTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RunTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskRequest";
-            };
-
             return RunTaskRequest;
         })();
 
@@ -24722,12 +24116,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RunTaskResponse.prototype.toJSON = function() {
                 return RunTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RunTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskResponse";
             };
 
             return RunTaskResponse;
@@ -24880,12 +24268,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceRequest.prototype.toJSON = function() {
                 return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceRequest";
             };
 
             return RebalanceRequest;
@@ -25093,12 +24475,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RebalanceMove.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceMove";
-            };
-
             return RebalanceMove;
         })();
 
@@ -25239,12 +24615,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceSkip.prototype.toJSON = function() {
                 return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceSkip.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceSkip";
             };
 
             return RebalanceSkip;
@@ -25407,12 +24777,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceResponse.prototype.toJSON = function() {
                 return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceResponse";
             };
 
             return RebalanceResponse;
@@ -25594,12 +24958,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StopTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StopTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskRequest";
-            };
-
             return StopTaskRequest;
         })();
 
@@ -25684,12 +25042,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StopTaskResponse.prototype.toJSON = function() {
                 return StopTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StopTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskResponse";
             };
 
             return StopTaskResponse;
@@ -25811,12 +25163,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchTaskRequest.prototype.toJSON = function() {
                 return WatchTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskRequest";
             };
 
             return WatchTaskRequest;
@@ -25966,12 +25312,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchTaskEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchTaskEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskEvent";
-            };
-
             return WatchTaskEvent;
         })();
 
@@ -26114,12 +25454,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceRequest.prototype.toJSON = function() {
                 return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceRequest";
             };
 
             return CreateServiceRequest;
@@ -26272,12 +25606,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceResponse.prototype.toJSON = function() {
                 return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceResponse";
             };
 
             return CreateServiceResponse;
@@ -26482,12 +25810,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceRequest";
-            };
-
             return UpdateServiceRequest;
         })();
 
@@ -26667,12 +25989,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateServiceResponse.prototype.toJSON = function() {
                 return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceResponse";
             };
 
             return UpdateServiceResponse;
@@ -26859,12 +26175,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackServiceRequest";
-            };
-
             return RollbackServiceRequest;
         })();
 
@@ -27012,12 +26322,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceRequest";
-            };
-
             return RemoveServiceRequest;
         })();
 
@@ -27102,12 +26406,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveServiceResponse.prototype.toJSON = function() {
                 return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceResponse";
             };
 
             return RemoveServiceResponse;
@@ -27250,12 +26548,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListRevisionsRequest.prototype.toJSON = function() {
                 return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListRevisionsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsRequest";
             };
 
             return ListRevisionsRequest;
@@ -27418,12 +26710,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListRevisionsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsResponse";
-            };
-
             return ListRevisionsResponse;
         })();
 
@@ -27563,12 +26849,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileRequest";
-            };
-
             return CreateFileRequest;
         })();
 
@@ -27690,12 +26970,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileResponse";
-            };
-
             return CreateFileResponse;
         })();
 
@@ -27815,12 +27089,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesRequest.prototype.toJSON = function() {
                 return ListFilesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesRequest";
             };
 
             return ListFilesRequest;
@@ -27952,12 +27220,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesResponse.prototype.toJSON = function() {
                 return ListFilesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesResponse";
             };
 
             return ListFilesResponse;
@@ -28102,12 +27364,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileRequest";
-            };
-
             return RemoveFileRequest;
         })();
 
@@ -28192,12 +27448,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveFileResponse.prototype.toJSON = function() {
                 return RemoveFileResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileResponse";
             };
 
             return RemoveFileResponse;
@@ -28316,12 +27566,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateNetworkRequest.prototype.toJSON = function() {
                 return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkRequest";
             };
 
             return CreateNetworkRequest;
@@ -28445,12 +27689,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkResponse";
-            };
-
             return CreateNetworkResponse;
         })();
 
@@ -28572,12 +27810,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
-            };
-
             return RemoveNetworkRequest;
         })();
 
@@ -28662,12 +27894,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNetworkResponse.prototype.toJSON = function() {
                 return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
             };
 
             return RemoveNetworkResponse;
@@ -28875,12 +28101,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackProjectRequest";
-            };
-
             return RollbackProjectRequest;
         })();
 
@@ -28965,12 +28185,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DaemonStatusRequest.prototype.toJSON = function() {
                 return DaemonStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DaemonStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusRequest";
             };
 
             return DaemonStatusRequest;
@@ -29565,12 +28779,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DaemonStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DaemonStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusResponse";
-            };
-
             return DaemonStatusResponse;
         })();
 
@@ -29748,12 +28956,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IdentityStatus.prototype.toJSON = function() {
                 return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IdentityStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityStatus";
             };
 
             return IdentityStatus;
@@ -29952,12 +29154,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreStatus";
-            };
-
             return StoreStatus;
         })();
 
@@ -30142,12 +29338,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreMember";
-            };
-
             return StoreMember;
         })();
 
@@ -30267,12 +29457,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveRequest.prototype.toJSON = function() {
                 return LeaveRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveRequest";
             };
 
             return LeaveRequest;
@@ -30397,12 +29581,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveResponse";
-            };
-
             return LeaveResponse;
         })();
 
@@ -30524,12 +29702,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockRequest";
-            };
-
             return UnlockRequest;
         })();
 
@@ -30616,12 +29788,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockResponse";
-            };
-
             return UnlockResponse;
         })();
 
@@ -30706,12 +29872,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterRequest.prototype.toJSON = function() {
                 return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
             };
 
             return ForceNewClusterRequest;
@@ -30856,12 +30016,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GivenUpManager.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GivenUpManager";
-            };
-
             return GivenUpManager;
         })();
 
@@ -30991,12 +30145,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterResponse.prototype.toJSON = function() {
                 return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
             };
 
             return ForceNewClusterResponse;
@@ -31252,12 +30400,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogsRequest";
-            };
-
             return LogsRequest;
         })();
 
@@ -31463,12 +30605,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogEntry";
-            };
-
             return LogEntry;
         })();
 
@@ -31609,12 +30745,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TerminalSize.prototype.toJSON = function() {
                 return TerminalSize.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TerminalSize.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TerminalSize";
             };
 
             return TerminalSize;
@@ -31950,12 +31080,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExecStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExecStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExecStart";
-            };
-
             return ExecStart;
         })();
 
@@ -32143,12 +31267,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.toJSON = function() {
                 return AttachStart.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AttachStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AttachStart";
             };
 
             return AttachStart;
@@ -32373,12 +31491,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessInput";
-            };
-
             return ProcessInput;
         })();
 
@@ -32519,12 +31631,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProcessExit.prototype.toJSON = function() {
                 return ProcessExit.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProcessExit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessExit";
             };
 
             return ProcessExit;
@@ -32694,12 +31800,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessOutput";
-            };
-
             return ProcessOutput;
         })();
 
@@ -32827,12 +31927,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListContainersRequest.prototype.toJSON = function() {
                 return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListContainersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersRequest";
             };
 
             return ListContainersRequest;
@@ -33119,12 +32213,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSummary";
-            };
-
             return ContainerSummary;
         })();
 
@@ -33265,12 +32353,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UnreachableNode.prototype.toJSON = function() {
                 return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UnreachableNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnreachableNode";
             };
 
             return UnreachableNode;
@@ -33435,12 +32517,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListContainersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersResponse";
-            };
-
             return ListContainersResponse;
         })();
 
@@ -33560,12 +32636,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopRequest.prototype.toJSON = function() {
                 return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopRequest";
             };
 
             return TopRequest;
@@ -33695,12 +32765,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopProcess.prototype.toJSON = function() {
                 return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopProcess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopProcess";
             };
 
             return TopProcess;
@@ -33863,12 +32927,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TopResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopResponse";
-            };
-
             return TopResponse;
         })();
 
@@ -34009,12 +33067,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatsRequest.prototype.toJSON = function() {
                 return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsRequest";
             };
 
             return StatsRequest;
@@ -34418,12 +33470,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatsSample.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsSample";
-            };
-
             return StatsSample;
         })();
 
@@ -34661,12 +33707,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FileStat.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FileStat.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileStat";
-            };
-
             return FileStat;
         })();
 
@@ -34830,12 +33870,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatPathRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathRequest";
-            };
-
             return StatPathRequest;
         })();
 
@@ -34958,12 +33992,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatPathResponse.prototype.toJSON = function() {
                 return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatPathResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathResponse";
             };
 
             return StatPathResponse;
@@ -35150,12 +34178,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyFromRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromRequest";
-            };
-
             return CopyFromRequest;
         })();
 
@@ -35284,12 +34306,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyFromChunk.prototype.toJSON = function() {
                 return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyFromChunk.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromChunk";
             };
 
             return CopyFromChunk;
@@ -35455,12 +34471,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToStart";
-            };
-
             return CopyToStart;
         })();
 
@@ -35607,12 +34617,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToInput";
-            };
-
             return CopyToInput;
         })();
 
@@ -35748,12 +34752,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyToResult.prototype.toJSON = function() {
                 return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyToResult.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToResult";
             };
 
             return CopyToResult;
@@ -36024,12 +35022,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageSummary";
-            };
-
             return ImageSummary;
         })();
 
@@ -36267,12 +35259,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageProgress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageProgress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageProgress";
-            };
-
             return ImageProgress;
         })();
 
@@ -36430,12 +35416,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageEvent";
-            };
-
             return ImageEvent;
         })();
 
@@ -36520,12 +35500,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListImagesRequest.prototype.toJSON = function() {
                 return ListImagesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListImagesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesRequest";
             };
 
             return ListImagesRequest;
@@ -36659,12 +35633,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListImagesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListImagesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesResponse";
-            };
-
             return ListImagesResponse;
         })();
 
@@ -36784,12 +35752,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FindImageRequest.prototype.toJSON = function() {
                 return FindImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FindImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageRequest";
             };
 
             return FindImageRequest;
@@ -36916,12 +35878,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FindImageResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FindImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageResponse";
-            };
-
             return FindImageResponse;
         })();
 
@@ -37041,12 +35997,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PullImageRequest.prototype.toJSON = function() {
                 return PullImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PullImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PullImageRequest";
             };
 
             return PullImageRequest;
@@ -37179,12 +36129,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LoadImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LoadImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LoadImageRequest";
-            };
-
             return LoadImageRequest;
         })();
 
@@ -37306,12 +36250,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageRequest";
-            };
-
             return RemoveImageRequest;
         })();
 
@@ -37396,12 +36334,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveImageResponse.prototype.toJSON = function() {
                 return RemoveImageResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageResponse";
             };
 
             return RemoveImageResponse;
@@ -37788,12 +36720,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return BuildImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            BuildImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.BuildImageRequest";
-            };
-
             return BuildImageRequest;
         })();
 
@@ -37878,12 +36804,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateRequest.prototype.toJSON = function() {
                 return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
             };
 
             return GetRootCertificateRequest;
@@ -38073,12 +36993,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.toJSON = function() {
                 return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
             };
 
             return GetRootCertificateResponse;
@@ -38328,12 +37242,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateRequest";
-            };
-
             return IssueCertificateRequest;
         })();
 
@@ -38518,12 +37426,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateResponse";
-            };
-
             return IssueCertificateResponse;
         })();
 
@@ -38697,12 +37599,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchIdentityRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchIdentityRequest";
-            };
-
             return WatchIdentityRequest;
         })();
 
@@ -38866,12 +37762,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IdentityNotice.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityNotice";
-            };
-
             return IdentityNotice;
         })();
 
@@ -39033,12 +37923,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftServer.prototype.toJSON = function() {
                 return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftServer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftServer";
             };
 
             return RaftServer;
@@ -39209,12 +38093,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftConfiguration.prototype.toJSON = function() {
                 return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftConfiguration.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftConfiguration";
             };
 
             return RaftConfiguration;
@@ -39442,12 +38320,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftEntry";
-            };
-
             return RaftEntry;
         })();
 
@@ -39638,12 +38510,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftSnapshotMeta.prototype.toJSON = function() {
                 return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftSnapshotMeta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
             };
 
             return RaftSnapshotMeta;
@@ -40413,12 +39279,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftMessage";
-            };
-
             return RaftMessage;
         })();
 
@@ -40573,12 +39433,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftBatch.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftBatch";
-            };
-
             return RaftBatch;
         })();
 
@@ -40665,12 +39519,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftReceipt.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftReceipt";
-            };
-
             return RaftReceipt;
         })();
 
@@ -40755,12 +39603,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingRequest.prototype.toJSON = function() {
                 return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingRequest";
             };
 
             return RaftPingRequest;
@@ -40882,12 +39724,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingResponse.prototype.toJSON = function() {
                 return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingResponse";
             };
 
             return RaftPingResponse;
@@ -41095,12 +39931,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ManagerMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ManagerMember";
-            };
-
             return ManagerMember;
         })();
 
@@ -41185,12 +40015,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersRequest.prototype.toJSON = function() {
                 return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersRequest";
             };
 
             return ListManagersRequest;
@@ -41322,12 +40146,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersResponse.prototype.toJSON = function() {
                 return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersResponse";
             };
 
             return ListManagersResponse;
@@ -41472,12 +40290,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            JoinManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersRequest";
-            };
-
             return JoinManagersRequest;
         })();
 
@@ -41605,12 +40417,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinManagersResponse.prototype.toJSON = function() {
                 return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersResponse";
             };
 
             return JoinManagersResponse;
@@ -41755,12 +40561,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterRequest";
-            };
-
             return LeaveClusterRequest;
         })();
 
@@ -41845,12 +40645,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveClusterResponse.prototype.toJSON = function() {
                 return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterResponse";
             };
 
             return LeaveClusterResponse;
@@ -42116,12 +40910,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeRequest";
-            };
-
             return UpdateNodeRequest;
         })();
 
@@ -42262,12 +41050,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateNodeResponse.prototype.toJSON = function() {
                 return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeResponse";
             };
 
             return UpdateNodeResponse;
@@ -42412,12 +41194,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeRequest";
-            };
-
             return RemoveNodeRequest;
         })();
 
@@ -42537,12 +41313,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNodeResponse.prototype.toJSON = function() {
                 return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeResponse";
             };
 
             return RemoveNodeResponse;
@@ -42666,12 +41436,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
-            };
-
             return RotateJoinTokenRequest;
         })();
 
@@ -42791,12 +41555,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RotateJoinTokenResponse.prototype.toJSON = function() {
                 return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
             };
 
             return RotateJoinTokenResponse;
@@ -43077,12 +41835,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EtcdAccess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EtcdAccess";
-            };
-
             return EtcdAccess;
         })();
 
@@ -43167,12 +41919,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessRequest.prototype.toJSON = function() {
                 return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessRequest";
             };
 
             return StoreAccessRequest;
@@ -43297,12 +42043,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessResponse.prototype.toJSON = function() {
                 return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessResponse";
             };
 
             return StoreAccessResponse;
@@ -43663,12 +42403,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterRequest";
-            };
-
             return UpdateClusterRequest;
         })();
 
@@ -43800,12 +42534,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCaList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCaList";
-            };
-
             return ExternalCaList;
         })();
 
@@ -43927,12 +42655,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterResponse";
-            };
-
             return UpdateClusterResponse;
         })();
 
@@ -44017,12 +42739,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyRequest.prototype.toJSON = function() {
                 return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
             };
 
             return GetUnlockKeyRequest;
@@ -44144,12 +42860,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyResponse.prototype.toJSON = function() {
                 return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
             };
 
             return GetUnlockKeyResponse;
@@ -44363,12 +43073,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaRequest";
-            };
-
             return RotateCaRequest;
         })();
 
@@ -44490,12 +43194,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaResponse";
-            };
-
             return RotateCaResponse;
         })();
 
@@ -44580,12 +43278,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetCaRequest.prototype.toJSON = function() {
                 return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaRequest";
             };
 
             return GetCaRequest;
@@ -44770,12 +43462,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CaRotationNode.prototype.toJSON = function() {
                 return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CaRotationNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationNode";
             };
 
             return CaRotationNode;
@@ -44969,12 +43655,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotationStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationStatus";
-            };
-
             return CaRotationStatus;
         })();
 
@@ -45122,12 +43802,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaResponse";
-            };
-
             return GetCaResponse;
         })();
 
@@ -45247,12 +43921,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayListenRequest.prototype.toJSON = function() {
                 return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayListenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayListenRequest";
             };
 
             return RelayListenRequest;
@@ -45425,12 +44093,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayCall.prototype.toJSON = function() {
                 return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayCall.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayCall";
             };
 
             return RelayCall;
@@ -45648,12 +44310,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayOutput";
-            };
-
             return RelayOutput;
         })();
 
@@ -45802,12 +44458,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayInput";
-            };
-
             return RelayInput;
         })();
 
@@ -45937,12 +44587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayHoldsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsRequest";
-            };
-
             return RelayHoldsRequest;
         })();
 
@@ -46070,12 +44714,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayHoldsResponse.prototype.toJSON = function() {
                 return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayHoldsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsResponse";
             };
 
             return RelayHoldsResponse;
