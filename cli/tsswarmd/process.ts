@@ -81,12 +81,13 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   // The engine's lock keeps a second daemon away from the same state before anything of it is read.
   const engine = await createEngine({ ...flags, logger, clock, version });
   saveSettings(flags.stateDir, flags);
-  const { hostname, platform, nanoCpus, memoryBytes } = engine.info();
+  const { hostname, platform, nanoCpus, memoryBytes, live } = engine.info();
   const description = {
     hostname: flags.nodeName || hostname,
     platform,
     resources: { nanoCpus, memoryBytes, generic: genericResources(flags.genericResources) },
     engine: { version, labels: flags.engineLabels },
+    live,
   };
   const managerDir = join(flags.stateDir, 'manager');
   const lock = nodeLock(managerDir, random);

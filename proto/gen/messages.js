@@ -6128,6 +6128,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6139,6 +6140,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6165,6 +6167,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.live != null && m.live.length) {
+                    for (var i = 0; i < m.live.length; ++i)
+                        w.uint32(1122).string(m.live[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6232,6 +6238,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.live && m.live.length))
+                                m.live = [];
+                            m.live.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6284,6 +6298,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.live) {
+                    if (!$Array.isArray(d.live))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
+                    m.live = $Array(d.live.length);
+                    for (var i = 0; i < d.live.length; ++i) {
+                        m.live[i] = $String(d.live[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6295,6 +6317,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.live = [];
+                }
                 if (o.defaults) {
                     d.hostname = "";
                     d.platform = null;
@@ -6315,6 +6340,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.live && m.live.length) {
+                    d.live = $Array(m.live.length);
+                    for (var j = 0; j < m.live.length; ++j) {
+                        d.live[j] = m.live[j];
+                    }
                 }
                 return d;
             };
@@ -10617,6 +10648,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Service.prototype.updateStatus = null;
             Service.prototype.desiredTasks = null;
             Service.prototype.virtualIps = $util.emptyArray;
+            Service.prototype.recreateBelow = null;
 
             let $oneOfFields;
 
@@ -10635,6 +10667,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Service.prototype, "_desiredTasks", {
                 get: $util.oneOfGetter($oneOfFields = ["desiredTasks"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Service.prototype, "_recreateBelow", {
+                get: $util.oneOfGetter($oneOfFields = ["recreateBelow"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -10679,6 +10717,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.virtualIps.length; ++i)
                         $root.tsswarm.v1.VirtualIp.encode(m.virtualIps[i], w.uint32(562).fork(), q + 1).ldelim();
                 }
+                if (m.recreateBelow != null && $Object.hasOwnProperty.call(m, "recreateBelow"))
+                    w.uint32(1120).int64(m.recreateBelow);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -10833,6 +10873,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.virtualIps.push($root.tsswarm.v1.VirtualIp.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 140: {
+                            if (u !== 0)
+                                break;
+                            m.recreateBelow = r.int64();
+                            m._recreateBelow = "recreateBelow";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -10964,6 +11011,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.virtualIps[i] = $root.tsswarm.v1.VirtualIp.fromObject(d.virtualIps[i], q + 1);
                     }
                 }
+                if (d.recreateBelow != null) {
+                    if ($util.Long)
+                        m.recreateBelow = $util.Long.fromValue(d.recreateBelow, false);
+                    else if (typeof d.recreateBelow === "string")
+                        m.recreateBelow = $parseInt(d.recreateBelow, 10);
+                    else if (typeof d.recreateBelow === "number")
+                        m.recreateBelow = d.recreateBelow;
+                    else if (typeof d.recreateBelow === "object")
+                        m.recreateBelow = new $util.LongBits(d.recreateBelow.low >>> 0, d.recreateBelow.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -11069,6 +11126,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.virtualIps[j] = $root.tsswarm.v1.VirtualIp.toObject(m.virtualIps[j], o, q + 1);
                     }
                 }
+                if (m.recreateBelow != null && $Object.hasOwnProperty.call(m, "recreateBelow")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.recreateBelow = typeof m.recreateBelow === "number" ? $BigInt(m.recreateBelow) : $util.Long.fromBits(m.recreateBelow.low >>> 0, m.recreateBelow.high >>> 0, false).toBigInt();
+                    else if (typeof m.recreateBelow === "number")
+                        d.recreateBelow = o.longs === $String ? $String(m.recreateBelow) : m.recreateBelow;
+                    else
+                        d.recreateBelow = o.longs === $String ? $util.Long.prototype.toString.call(m.recreateBelow) : o.longs === $Number ? new $util.LongBits(m.recreateBelow.low >>> 0, m.recreateBelow.high >>> 0).toNumber() : m.recreateBelow;
+                }
                 return d;
             };
 
@@ -11077,6 +11142,355 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Service;
+        })();
+
+        v1.AppliedSpec = (function() {
+
+            const AppliedSpec = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            AppliedSpec.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            AppliedSpec.prototype.how = "";
+            AppliedSpec.prototype.reason = "";
+
+            AppliedSpec.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(8).int64(m.specVersion);
+                if (m.how != null && $Object.hasOwnProperty.call(m, "how") && m.how !== "")
+                    w.uint32(18).string(m.how);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(26).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AppliedSpec.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AppliedSpec();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.how = v;
+                            else
+                                delete m.how;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AppliedSpec.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AppliedSpec)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AppliedSpec: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.AppliedSpec();
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                if (d.how != null) {
+                    if (typeof d.how !== "string" || d.how.length) {
+                        m.how = $String(d.how);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            AppliedSpec.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.how = "";
+                    d.reason = "";
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.how != null && $Object.hasOwnProperty.call(m, "how")) {
+                    d.how = m.how;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            AppliedSpec.prototype.toJSON = function() {
+                return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            AppliedSpec.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.AppliedSpec";
+            };
+
+            return AppliedSpec;
+        })();
+
+        v1.RefusedChange = (function() {
+
+            const RefusedChange = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RefusedChange.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RefusedChange.prototype.reason = "";
+
+            RefusedChange.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(8).int64(m.specVersion);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RefusedChange.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RefusedChange();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RefusedChange.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RefusedChange)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RefusedChange: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RefusedChange();
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            RefusedChange.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.reason = "";
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            RefusedChange.prototype.toJSON = function() {
+                return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            RefusedChange.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.RefusedChange";
+            };
+
+            return RefusedChange;
         })();
 
         v1.TaskStatus = (function() {
@@ -11099,12 +11513,40 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskStatus.prototype.health = "";
             TaskStatus.prototype.imageDigest = "";
             TaskStatus.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            TaskStatus.prototype.applied = null;
+            TaskStatus.prototype.refused = null;
+            TaskStatus.prototype.ageMs = null;
+            TaskStatus.prototype.ranMs = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskStatus.prototype, "_exitCode", {
                 get: $util.oneOfGetter($oneOfFields = ["exitCode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_applied", {
+                get: $util.oneOfGetter($oneOfFields = ["applied"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_refused", {
+                get: $util.oneOfGetter($oneOfFields = ["refused"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ageMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ageMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ranMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ranMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -11137,6 +11579,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(82).string(m.imageDigest);
                 if (m.restartCount != null && $Object.hasOwnProperty.call(m, "restartCount") && (typeof m.restartCount === "object" ? m.restartCount.low || m.restartCount.high : m.restartCount !== 0))
                     w.uint32(88).int64(m.restartCount);
+                if (m.applied != null && $Object.hasOwnProperty.call(m, "applied"))
+                    $root.tsswarm.v1.AppliedSpec.encode(m.applied, w.uint32(1122).fork(), q + 1).ldelim();
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
+                    $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs"))
+                    w.uint32(1200).int64(m.ageMs);
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs"))
+                    w.uint32(1208).int64(m.ranMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11267,6 +11717,34 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.restartCount;
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            m.applied = $root.tsswarm.v1.AppliedSpec.decode(r, r.size(), $undefined, q + 1, m.applied);
+                            m._applied = "applied";
+                            continue;
+                        }
+                    case 141: {
+                            if (u !== 2)
+                                break;
+                            m.refused = $root.tsswarm.v1.RefusedChange.decode(r, r.size(), $undefined, q + 1, m.refused);
+                            m._refused = "refused";
+                            continue;
+                        }
+                    case 150: {
+                            if (u !== 0)
+                                break;
+                            m.ageMs = r.int64();
+                            m._ageMs = "ageMs";
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 0)
+                                break;
+                            m.ranMs = r.int64();
+                            m._ranMs = "ranMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11361,6 +11839,36 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartCount = new $util.LongBits(d.restartCount.low >>> 0, d.restartCount.high >>> 0).toNumber();
                     }
                 }
+                if (d.applied != null) {
+                    if (!$util.isObject(d.applied))
+                        throw $TypeError(".tsswarm.v1.TaskStatus.applied: object expected");
+                    m.applied = $root.tsswarm.v1.AppliedSpec.fromObject(d.applied, q + 1);
+                }
+                if (d.refused != null) {
+                    if (!$util.isObject(d.refused))
+                        throw $TypeError(".tsswarm.v1.TaskStatus.refused: object expected");
+                    m.refused = $root.tsswarm.v1.RefusedChange.fromObject(d.refused, q + 1);
+                }
+                if (d.ageMs != null) {
+                    if ($util.Long)
+                        m.ageMs = $util.Long.fromValue(d.ageMs, false);
+                    else if (typeof d.ageMs === "string")
+                        m.ageMs = $parseInt(d.ageMs, 10);
+                    else if (typeof d.ageMs === "number")
+                        m.ageMs = d.ageMs;
+                    else if (typeof d.ageMs === "object")
+                        m.ageMs = new $util.LongBits(d.ageMs.low >>> 0, d.ageMs.high >>> 0).toNumber();
+                }
+                if (d.ranMs != null) {
+                    if ($util.Long)
+                        m.ranMs = $util.Long.fromValue(d.ranMs, false);
+                    else if (typeof d.ranMs === "string")
+                        m.ranMs = $parseInt(d.ranMs, 10);
+                    else if (typeof d.ranMs === "number")
+                        m.ranMs = d.ranMs;
+                    else if (typeof d.ranMs === "object")
+                        m.ranMs = new $util.LongBits(d.ranMs.low >>> 0, d.ranMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -11435,6 +11943,28 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.restartCount = o.longs === $String ? $util.Long.prototype.toString.call(m.restartCount) : o.longs === $Number ? new $util.LongBits(m.restartCount.low >>> 0, m.restartCount.high >>> 0).toNumber() : m.restartCount;
                 }
+                if (m.applied != null && $Object.hasOwnProperty.call(m, "applied")) {
+                    d.applied = $root.tsswarm.v1.AppliedSpec.toObject(m.applied, o, q + 1);
+                }
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused")) {
+                    d.refused = $root.tsswarm.v1.RefusedChange.toObject(m.refused, o, q + 1);
+                }
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ageMs = typeof m.ageMs === "number" ? $BigInt(m.ageMs) : $util.Long.fromBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ageMs === "number")
+                        d.ageMs = o.longs === $String ? $String(m.ageMs) : m.ageMs;
+                    else
+                        d.ageMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ageMs) : o.longs === $Number ? new $util.LongBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0).toNumber() : m.ageMs;
+                }
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ranMs = typeof m.ranMs === "number" ? $BigInt(m.ranMs) : $util.Long.fromBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ranMs === "number")
+                        d.ranMs = o.longs === $String ? $String(m.ranMs) : m.ranMs;
+                    else
+                        d.ranMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ranMs) : o.longs === $Number ? new $util.LongBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0).toNumber() : m.ranMs;
+                }
                 return d;
             };
 
@@ -11443,6 +11973,167 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return TaskStatus;
+        })();
+
+        v1.TaskChange = (function() {
+
+            const TaskChange = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            TaskChange.prototype.spec = null;
+            TaskChange.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            TaskChange.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.TaskSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(16).int64(m.specVersion);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TaskChange.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TaskChange();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.TaskSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TaskChange.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TaskChange)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TaskChange: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TaskChange();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.TaskChange.spec: object expected");
+                    m.spec = $root.tsswarm.v1.TaskSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            TaskChange.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.TaskSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                return d;
+            };
+
+            TaskChange.prototype.toJSON = function() {
+                return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            TaskChange.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.TaskChange";
+            };
+
+            return TaskChange;
         })();
 
         v1.TaskAddress = (function() {
@@ -11651,6 +12342,9 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.changing = null;
+            Task.prototype.refused = null;
+            Task.prototype.instead = null;
 
             let $oneOfFields;
 
@@ -11669,6 +12363,24 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_changing", {
+                get: $util.oneOfGetter($oneOfFields = ["changing"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_refused", {
+                get: $util.oneOfGetter($oneOfFields = ["refused"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_instead", {
+                get: $util.oneOfGetter($oneOfFields = ["instead"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -11740,6 +12452,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
+                    $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
+                    $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
+                if (m.instead != null && $Object.hasOwnProperty.call(m, "instead"))
+                    w.uint32(1138).string(m.instead);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12003,6 +12721,27 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            m.changing = $root.tsswarm.v1.TaskChange.decode(r, r.size(), $undefined, q + 1, m.changing);
+                            m._changing = "changing";
+                            continue;
+                        }
+                    case 141: {
+                            if (u !== 2)
+                                break;
+                            m.refused = $root.tsswarm.v1.RefusedChange.decode(r, r.size(), $undefined, q + 1, m.refused);
+                            m._refused = "refused";
+                            continue;
+                        }
+                    case 142: {
+                            if (u !== 2)
+                                break;
+                            m.instead = r.stringVerify();
+                            m._instead = "instead";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12221,6 +12960,19 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.changing != null) {
+                    if (!$util.isObject(d.changing))
+                        throw $TypeError(".tsswarm.v1.Task.changing: object expected");
+                    m.changing = $root.tsswarm.v1.TaskChange.fromObject(d.changing, q + 1);
+                }
+                if (d.refused != null) {
+                    if (!$util.isObject(d.refused))
+                        throw $TypeError(".tsswarm.v1.Task.refused: object expected");
+                    m.refused = $root.tsswarm.v1.RefusedChange.fromObject(d.refused, q + 1);
+                }
+                if (d.instead != null) {
+                    m.instead = $String(d.instead);
+                }
                 return m;
             };
 
@@ -12402,6 +13154,15 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
+                }
+                if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
+                    d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);
+                }
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused")) {
+                    d.refused = $root.tsswarm.v1.RefusedChange.toObject(m.refused, o, q + 1);
+                }
+                if (m.instead != null && $Object.hasOwnProperty.call(m, "instead")) {
+                    d.instead = m.instead;
                 }
                 return d;
             };
@@ -15661,6 +16422,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const ProjectChange = function (p) {
                 this.fields = [];
+                this.effects = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15671,6 +16433,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ProjectChange.prototype.name = "";
             ProjectChange.prototype.action = "";
             ProjectChange.prototype.fields = $util.emptyArray;
+            ProjectChange.prototype.effects = $util.emptyArray;
 
             ProjectChange.encode = function (m, w, q) {
                 if (!w)
@@ -15688,6 +16451,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.fields != null && m.fields.length) {
                     for (var i = 0; i < m.fields.length; ++i)
                         w.uint32(34).string(m.fields[i]);
+                }
+                if (m.effects != null && m.effects.length) {
+                    for (var i = 0; i < m.effects.length; ++i)
+                        $root.tsswarm.v1.FieldEffect.encode(m.effects[i], w.uint32(1122).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -15757,6 +16524,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.fields.push(r.stringVerify());
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.effects && m.effects.length))
+                                m.effects = [];
+                            m.effects.push($root.tsswarm.v1.FieldEffect.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15807,6 +16582,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.fields[i] = $String(d.fields[i]);
                     }
                 }
+                if (d.effects) {
+                    if (!$Array.isArray(d.effects))
+                        throw $TypeError(".tsswarm.v1.ProjectChange.effects: array expected");
+                    m.effects = $Array(d.effects.length);
+                    for (var i = 0; i < d.effects.length; ++i) {
+                        if (!$util.isObject(d.effects[i]))
+                            throw $TypeError(".tsswarm.v1.ProjectChange.effects: object expected");
+                        m.effects[i] = $root.tsswarm.v1.FieldEffect.fromObject(d.effects[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -15820,6 +16605,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.fields = [];
+                    d.effects = [];
                 }
                 if (o.defaults) {
                     d.kind = "";
@@ -15841,6 +16627,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.fields[j] = m.fields[j];
                     }
                 }
+                if (m.effects && m.effects.length) {
+                    d.effects = $Array(m.effects.length);
+                    for (var j = 0; j < m.effects.length; ++j) {
+                        d.effects[j] = $root.tsswarm.v1.FieldEffect.toObject(m.effects[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -15849,6 +16641,175 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ProjectChange;
+        })();
+
+        v1.FieldEffect = (function() {
+
+            const FieldEffect = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            FieldEffect.prototype.field = "";
+            FieldEffect.prototype.effect = "";
+            FieldEffect.prototype.reason = "";
+
+            FieldEffect.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field") && m.field !== "")
+                    w.uint32(10).string(m.field);
+                if (m.effect != null && $Object.hasOwnProperty.call(m, "effect") && m.effect !== "")
+                    w.uint32(18).string(m.effect);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(26).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            FieldEffect.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.FieldEffect();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.field = v;
+                            else
+                                delete m.field;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.effect = v;
+                            else
+                                delete m.effect;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            FieldEffect.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.FieldEffect)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.FieldEffect: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.FieldEffect();
+                if (d.field != null) {
+                    if (typeof d.field !== "string" || d.field.length) {
+                        m.field = $String(d.field);
+                    }
+                }
+                if (d.effect != null) {
+                    if (typeof d.effect !== "string" || d.effect.length) {
+                        m.effect = $String(d.effect);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            FieldEffect.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.field = "";
+                    d.effect = "";
+                    d.reason = "";
+                }
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field")) {
+                    d.field = m.field;
+                }
+                if (m.effect != null && $Object.hasOwnProperty.call(m, "effect")) {
+                    d.effect = m.effect;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            FieldEffect.prototype.toJSON = function() {
+                return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            FieldEffect.getTypeUrl = function(prefix) {
+                if (prefix === $undefined)
+                    prefix = "type.googleapis.com";
+                return prefix + "/tsswarm.v1.FieldEffect";
+            };
+
+            return FieldEffect;
         })();
 
         v1.StoredObject = (function() {
