@@ -11320,12 +11320,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AppliedSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AppliedSpec";
-            };
-
             return AppliedSpec;
         })();
 
@@ -11482,12 +11476,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RefusedChange.prototype.toJSON = function() {
                 return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RefusedChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RefusedChange";
             };
 
             return RefusedChange;
@@ -12125,12 +12113,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskChange.prototype.toJSON = function() {
                 return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskChange";
             };
 
             return TaskChange;
@@ -16801,12 +16783,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FieldEffect.prototype.toJSON = function() {
                 return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FieldEffect.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FieldEffect";
             };
 
             return FieldEffect;
