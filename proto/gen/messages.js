@@ -222,12 +222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Meta.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Meta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Meta";
-            };
-
             return Meta;
         })();
 
@@ -355,12 +349,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StringList.prototype.toJSON = function() {
                 return StringList.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StringList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StringList";
             };
 
             return StringList;
@@ -843,12 +831,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Mount.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Mount.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Mount";
-            };
-
             return Mount;
         })();
 
@@ -1052,12 +1034,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FileReference.prototype.toJSON = function() {
                 return FileReference.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FileReference.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileReference";
             };
 
             return FileReference;
@@ -1349,12 +1325,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HealthCheck.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HealthCheck.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HealthCheck";
-            };
-
             return HealthCheck;
         })();
 
@@ -1550,12 +1520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Ulimit.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Ulimit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Ulimit";
-            };
-
             return Ulimit;
         })();
 
@@ -1717,12 +1681,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DeviceMapping.prototype.toJSON = function() {
                 return DeviceMapping.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DeviceMapping.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DeviceMapping";
             };
 
             return DeviceMapping;
@@ -1909,12 +1867,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LogConfig.prototype.toJSON = function() {
                 return LogConfig.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LogConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogConfig";
             };
 
             return LogConfig;
@@ -3087,12 +3039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSpec";
-            };
-
             return ContainerSpec;
         })();
 
@@ -3314,12 +3260,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Hook.prototype.toJSON = function() {
                 return Hook.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Hook.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Hook";
             };
 
             return Hook;
@@ -3614,12 +3554,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceLimits.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceLimits.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceLimits";
-            };
-
             return ResourceLimits;
         })();
 
@@ -3821,12 +3755,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceReservations.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceReservations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceReservations";
-            };
-
             return ResourceReservations;
         })();
 
@@ -4014,12 +3942,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GenericResource.prototype.toJSON = function() {
                 return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GenericResource.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GenericResource";
             };
 
             return GenericResource;
@@ -4439,12 +4361,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ClusterSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ClusterSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ClusterSpec";
-            };
-
             return ClusterSpec;
         })();
 
@@ -4608,12 +4524,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCa.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCa";
-            };
-
             return ExternalCa;
         })();
 
@@ -4754,12 +4664,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinTokens.prototype.toJSON = function() {
                 return JoinTokens.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinTokens.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinTokens";
             };
 
             return JoinTokens;
@@ -5118,12 +5022,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Cluster.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Cluster.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Cluster";
-            };
-
             return Cluster;
         })();
 
@@ -5324,12 +5222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotation";
-            };
-
             return CaRotation;
         })();
 
@@ -5486,12 +5378,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemovedNode.prototype.toJSON = function() {
                 return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemovedNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemovedNode";
             };
 
             return RemovedNode;
@@ -5701,12 +5587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeSpec";
-            };
-
             return NodeSpec;
         })();
 
@@ -5847,12 +5727,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Platform.prototype.toJSON = function() {
                 return Platform.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Platform.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Platform";
             };
 
             return Platform;
@@ -6062,12 +5936,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeResources.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeResources.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeResources";
-            };
-
             return NodeResources;
         })();
 
@@ -6252,12 +6120,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             EngineDescription.prototype.toJSON = function() {
                 return EngineDescription.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            EngineDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EngineDescription";
             };
 
             return EngineDescription;
@@ -6492,12 +6354,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeDescription.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeDescription";
-            };
-
             return NodeDescription;
         })();
 
@@ -6662,12 +6518,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeOverlay.prototype.toJSON = function() {
                 return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeOverlay.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeOverlay";
             };
 
             return NodeOverlay;
@@ -6867,12 +6717,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeStatus.prototype.toJSON = function() {
                 return NodeStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeStatus";
             };
 
             return NodeStatus;
@@ -7147,12 +6991,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Node.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Node.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Node";
-            };
-
             return Node;
         })();
 
@@ -7419,12 +7257,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeCertificate.prototype.toJSON = function() {
                 return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeCertificate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeCertificate";
             };
 
             return NodeCertificate;
@@ -7697,12 +7529,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Project.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Project.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Project";
-            };
-
             return Project;
         })();
 
@@ -7956,12 +7782,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RestartPolicy.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RestartPolicy.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RestartPolicy";
-            };
-
             return RestartPolicy;
         })();
 
@@ -8165,12 +7985,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PublishedPort.prototype.toJSON = function() {
                 return PublishedPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PublishedPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PublishedPort";
             };
 
             return PublishedPort;
@@ -8456,12 +8270,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkAttachment.prototype.toJSON = function() {
                 return NetworkAttachment.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkAttachment.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkAttachment";
             };
 
             return NetworkAttachment;
@@ -8822,12 +8630,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskSpec";
-            };
-
             return TaskSpec;
         })();
 
@@ -8978,12 +8780,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Placement.prototype.toJSON = function() {
                 return Placement.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Placement.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Placement";
             };
 
             return Placement;
@@ -9168,12 +8964,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceDependency.prototype.toJSON = function() {
                 return ServiceDependency.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceDependency.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceDependency";
             };
 
             return ServiceDependency;
@@ -9435,12 +9225,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateConfig.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateConfig";
-            };
-
             return UpdateConfig;
         })();
 
@@ -9639,12 +9423,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdatedSlot.prototype.toJSON = function() {
                 return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdatedSlot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdatedSlot";
             };
 
             return UpdatedSlot;
@@ -10057,12 +9835,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateStatus";
-            };
-
             return UpdateStatus;
         })();
 
@@ -10216,12 +9988,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PreviousSpec.prototype.toJSON = function() {
                 return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PreviousSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PreviousSpec";
             };
 
             return PreviousSpec;
@@ -10687,12 +10453,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceSpec";
-            };
-
             return ServiceSpec;
         })();
 
@@ -10857,12 +10617,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             VirtualIp.prototype.toJSON = function() {
                 return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            VirtualIp.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VirtualIp";
             };
 
             return VirtualIp;
@@ -11387,12 +11141,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Service.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Service.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Service";
-            };
-
             return Service;
         })();
 
@@ -11572,12 +11320,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AppliedSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AppliedSpec";
-            };
-
             return AppliedSpec;
         })();
 
@@ -11734,12 +11476,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RefusedChange.prototype.toJSON = function() {
                 return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RefusedChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RefusedChange";
             };
 
             return RefusedChange;
@@ -12224,12 +11960,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatus";
-            };
-
             return TaskStatus;
         })();
 
@@ -12383,12 +12113,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskChange.prototype.toJSON = function() {
                 return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskChange";
             };
 
             return TaskChange;
@@ -12555,12 +12279,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskAddress.prototype.toJSON = function() {
                 return TaskAddress.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskAddress";
             };
 
             return TaskAddress;
@@ -13457,12 +13175,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Task.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Task.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Task";
-            };
-
             return Task;
         })();
 
@@ -13647,12 +13359,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceAnnotations.prototype.toJSON = function() {
                 return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceAnnotations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAnnotations";
             };
 
             return ServiceAnnotations;
@@ -14138,12 +13844,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkSpec";
-            };
-
             return NetworkSpec;
         })();
 
@@ -14307,12 +14007,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkIpv6Spec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
-            };
-
             return NetworkIpv6Spec;
         })();
 
@@ -14453,12 +14147,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkIpv6.prototype.toJSON = function() {
                 return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkIpv6.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6";
             };
 
             return NetworkIpv6;
@@ -14748,12 +14436,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Network.prototype.toJSON = function() {
                 return Network.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Network.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Network";
             };
 
             return Network;
@@ -15046,12 +14728,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VolumeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VolumeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VolumeSpec";
-            };
-
             return VolumeSpec;
         })();
 
@@ -15280,12 +14956,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Volume.prototype.toJSON = function() {
                 return Volume.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Volume.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Volume";
             };
 
             return Volume;
@@ -15549,12 +15219,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SecretSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SecretSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SecretSpec";
-            };
-
             return SecretSpec;
         })();
 
@@ -15733,12 +15397,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Secret.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Secret.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Secret";
-            };
-
             return Secret;
         })();
 
@@ -15915,12 +15573,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Config.prototype.toJSON = function() {
                 return Config.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Config.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Config";
             };
 
             return Config;
@@ -16309,12 +15961,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DesiredProject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DesiredProject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DesiredProject";
-            };
-
             return DesiredProject;
         })();
 
@@ -16455,12 +16101,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Author.prototype.toJSON = function() {
                 return Author.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Author.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Author";
             };
 
             return Author;
@@ -16779,12 +16419,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Revision.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Revision.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Revision";
-            };
-
             return Revision;
         })();
 
@@ -17010,12 +16644,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectChange";
-            };
-
             return ProjectChange;
         })();
 
@@ -17177,12 +16805,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FieldEffect.prototype.toJSON = function() {
                 return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FieldEffect.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FieldEffect";
             };
 
             return FieldEffect;
@@ -17490,12 +17112,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoredObject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoredObject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoredObject";
-            };
-
             return StoredObject;
         })();
 
@@ -17685,12 +17301,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntryChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntryChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntryChange";
-            };
-
             return StoreEntryChange;
         })();
 
@@ -17861,12 +17471,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntry";
-            };
-
             return StoreEntry;
         })();
 
@@ -18035,12 +17639,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreSnapshot.prototype.toJSON = function() {
                 return StoreSnapshot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreSnapshot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreSnapshot";
             };
 
             return StoreSnapshot;
@@ -18324,12 +17922,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkEndpoint.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkEndpoint.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkEndpoint";
-            };
-
             return NetworkEndpoint;
         })();
 
@@ -18570,12 +18162,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAddress";
-            };
-
             return ServiceAddress;
         })();
 
@@ -18737,12 +18323,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             OverlayPeer.prototype.toJSON = function() {
                 return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            OverlayPeer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayPeer";
             };
 
             return OverlayPeer;
@@ -18975,12 +18555,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            OverlayLocation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayLocation";
-            };
-
             return OverlayLocation;
         })();
 
@@ -19145,12 +18719,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.toJSON = function() {
                 return IngressBackend.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressBackend.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressBackend";
             };
 
             return IngressBackend;
@@ -19323,12 +18891,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressPort.prototype.toJSON = function() {
                 return IngressPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressPort";
             };
 
             return IngressPort;
@@ -19741,12 +19303,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentSet.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentSet.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentSet";
-            };
-
             return AssignmentSet;
         })();
 
@@ -20137,12 +19693,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentRemoval.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentRemoval.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentRemoval";
-            };
-
             return AssignmentRemoval;
         })();
 
@@ -20359,12 +19909,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentChange.prototype.toJSON = function() {
                 return AssignmentChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentChange";
             };
 
             return AssignmentChange;
@@ -20588,12 +20132,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionRequest";
-            };
-
             return SessionRequest;
         })();
 
@@ -20721,12 +20259,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeImages.prototype.toJSON = function() {
                 return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeImages.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeImages";
             };
 
             return NodeImages;
@@ -20954,12 +20486,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionMessage";
-            };
-
             return SessionMessage;
         })();
 
@@ -21100,12 +20626,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentsRequest.prototype.toJSON = function() {
                 return AssignmentsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentsRequest";
             };
 
             return AssignmentsRequest;
@@ -21287,12 +20807,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AcknowledgeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeRequest";
-            };
-
             return AcknowledgeRequest;
         })();
 
@@ -21377,12 +20891,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AcknowledgeResponse.prototype.toJSON = function() {
                 return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AcknowledgeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeResponse";
             };
 
             return AcknowledgeResponse;
@@ -21609,12 +21117,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatRequest";
-            };
-
             return HeartbeatRequest;
         })();
 
@@ -21788,12 +21290,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatResponse";
-            };
-
             return HeartbeatResponse;
         })();
 
@@ -21931,12 +21427,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskStatusUpdate.prototype.toJSON = function() {
                 return TaskStatusUpdate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskStatusUpdate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatusUpdate";
             };
 
             return TaskStatusUpdate;
@@ -22172,12 +21662,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateTaskStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateTaskStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusRequest";
-            };
-
             return UpdateTaskStatusRequest;
         })();
 
@@ -22262,12 +21746,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateTaskStatusResponse.prototype.toJSON = function() {
                 return UpdateTaskStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateTaskStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusResponse";
             };
 
             return UpdateTaskStatusResponse;
@@ -22558,12 +22036,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ApplyProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ApplyProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectRequest";
-            };
-
             return ApplyProjectRequest;
         })();
 
@@ -22782,12 +22254,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ApplyProjectResponse.prototype.toJSON = function() {
                 return ApplyProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ApplyProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectResponse";
             };
 
             return ApplyProjectResponse;
@@ -23026,12 +22492,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectRequest";
-            };
-
             return RemoveProjectRequest;
         })();
 
@@ -23213,12 +22673,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectResponse";
-            };
-
             return RemoveProjectResponse;
         })();
 
@@ -23340,12 +22794,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectRequest";
-            };
-
             return ProjectRequest;
         })();
 
@@ -23430,12 +22878,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetClusterRequest.prototype.toJSON = function() {
                 return GetClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterRequest";
             };
 
             return GetClusterRequest;
@@ -23556,12 +22998,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterResponse";
-            };
-
             return GetClusterResponse;
         })();
 
@@ -23646,12 +23082,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListNodesRequest.prototype.toJSON = function() {
                 return ListNodesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListNodesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesRequest";
             };
 
             return ListNodesRequest;
@@ -23785,12 +23215,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListNodesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListNodesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesResponse";
-            };
-
             return ListNodesResponse;
         })();
 
@@ -23875,12 +23299,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsRequest.prototype.toJSON = function() {
                 return ListProjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsRequest";
             };
 
             return ListProjectsRequest;
@@ -24012,12 +23430,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsResponse.prototype.toJSON = function() {
                 return ListProjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsResponse";
             };
 
             return ListProjectsResponse;
@@ -24163,12 +23575,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.toJSON = function() {
                 return ListObjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListObjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsRequest";
             };
 
             return ListObjectsRequest;
@@ -24426,12 +23832,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListObjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListObjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsResponse";
-            };
-
             return ListObjectsResponse;
         })();
 
@@ -24575,12 +23975,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchProjectRequest.prototype.toJSON = function() {
                 return WatchProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectRequest";
             };
 
             return WatchProjectRequest;
@@ -24983,12 +24377,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchProjectEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchProjectEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectEvent";
-            };
-
             return WatchProjectEvent;
         })();
 
@@ -25178,12 +24566,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServicesRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServicesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesRequest";
-            };
-
             return ServicesRequest;
         })();
 
@@ -25311,12 +24693,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServicesResponse.prototype.toJSON = function() {
                 return ServicesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServicesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesResponse";
             };
 
             return ServicesResponse;
@@ -25580,12 +24956,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RunTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RunTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskRequest";
-            };
-
             return RunTaskRequest;
         })();
 
@@ -25705,12 +25075,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RunTaskResponse.prototype.toJSON = function() {
                 return RunTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RunTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskResponse";
             };
 
             return RunTaskResponse;
@@ -25863,12 +25227,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceRequest.prototype.toJSON = function() {
                 return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceRequest";
             };
 
             return RebalanceRequest;
@@ -26076,12 +25434,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RebalanceMove.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceMove";
-            };
-
             return RebalanceMove;
         })();
 
@@ -26222,12 +25574,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceSkip.prototype.toJSON = function() {
                 return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceSkip.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceSkip";
             };
 
             return RebalanceSkip;
@@ -26390,12 +25736,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceResponse.prototype.toJSON = function() {
                 return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceResponse";
             };
 
             return RebalanceResponse;
@@ -26577,12 +25917,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StopTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StopTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskRequest";
-            };
-
             return StopTaskRequest;
         })();
 
@@ -26667,12 +26001,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StopTaskResponse.prototype.toJSON = function() {
                 return StopTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StopTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskResponse";
             };
 
             return StopTaskResponse;
@@ -26794,12 +26122,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchTaskRequest.prototype.toJSON = function() {
                 return WatchTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskRequest";
             };
 
             return WatchTaskRequest;
@@ -26949,12 +26271,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchTaskEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchTaskEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskEvent";
-            };
-
             return WatchTaskEvent;
         })();
 
@@ -27097,12 +26413,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceRequest.prototype.toJSON = function() {
                 return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceRequest";
             };
 
             return CreateServiceRequest;
@@ -27255,12 +26565,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceResponse.prototype.toJSON = function() {
                 return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceResponse";
             };
 
             return CreateServiceResponse;
@@ -27465,12 +26769,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceRequest";
-            };
-
             return UpdateServiceRequest;
         })();
 
@@ -27650,12 +26948,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateServiceResponse.prototype.toJSON = function() {
                 return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceResponse";
             };
 
             return UpdateServiceResponse;
@@ -27842,12 +27134,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackServiceRequest";
-            };
-
             return RollbackServiceRequest;
         })();
 
@@ -27995,12 +27281,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceRequest";
-            };
-
             return RemoveServiceRequest;
         })();
 
@@ -28085,12 +27365,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveServiceResponse.prototype.toJSON = function() {
                 return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceResponse";
             };
 
             return RemoveServiceResponse;
@@ -28233,12 +27507,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListRevisionsRequest.prototype.toJSON = function() {
                 return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListRevisionsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsRequest";
             };
 
             return ListRevisionsRequest;
@@ -28401,12 +27669,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListRevisionsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsResponse";
-            };
-
             return ListRevisionsResponse;
         })();
 
@@ -28546,12 +27808,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileRequest";
-            };
-
             return CreateFileRequest;
         })();
 
@@ -28673,12 +27929,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileResponse";
-            };
-
             return CreateFileResponse;
         })();
 
@@ -28798,12 +28048,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesRequest.prototype.toJSON = function() {
                 return ListFilesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesRequest";
             };
 
             return ListFilesRequest;
@@ -28935,12 +28179,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesResponse.prototype.toJSON = function() {
                 return ListFilesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesResponse";
             };
 
             return ListFilesResponse;
@@ -29085,12 +28323,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileRequest";
-            };
-
             return RemoveFileRequest;
         })();
 
@@ -29175,12 +28407,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveFileResponse.prototype.toJSON = function() {
                 return RemoveFileResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileResponse";
             };
 
             return RemoveFileResponse;
@@ -29299,12 +28525,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateNetworkRequest.prototype.toJSON = function() {
                 return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkRequest";
             };
 
             return CreateNetworkRequest;
@@ -29428,12 +28648,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkResponse";
-            };
-
             return CreateNetworkResponse;
         })();
 
@@ -29555,12 +28769,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
-            };
-
             return RemoveNetworkRequest;
         })();
 
@@ -29645,12 +28853,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNetworkResponse.prototype.toJSON = function() {
                 return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
             };
 
             return RemoveNetworkResponse;
@@ -29858,12 +29060,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackProjectRequest";
-            };
-
             return RollbackProjectRequest;
         })();
 
@@ -29948,12 +29144,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DaemonStatusRequest.prototype.toJSON = function() {
                 return DaemonStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DaemonStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusRequest";
             };
 
             return DaemonStatusRequest;
@@ -30548,12 +29738,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DaemonStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DaemonStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusResponse";
-            };
-
             return DaemonStatusResponse;
         })();
 
@@ -30731,12 +29915,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IdentityStatus.prototype.toJSON = function() {
                 return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IdentityStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityStatus";
             };
 
             return IdentityStatus;
@@ -30935,12 +30113,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreStatus";
-            };
-
             return StoreStatus;
         })();
 
@@ -31125,12 +30297,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreMember";
-            };
-
             return StoreMember;
         })();
 
@@ -31250,12 +30416,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveRequest.prototype.toJSON = function() {
                 return LeaveRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveRequest";
             };
 
             return LeaveRequest;
@@ -31380,12 +30540,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveResponse";
-            };
-
             return LeaveResponse;
         })();
 
@@ -31507,12 +30661,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockRequest";
-            };
-
             return UnlockRequest;
         })();
 
@@ -31599,12 +30747,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockResponse";
-            };
-
             return UnlockResponse;
         })();
 
@@ -31689,12 +30831,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterRequest.prototype.toJSON = function() {
                 return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
             };
 
             return ForceNewClusterRequest;
@@ -31839,12 +30975,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GivenUpManager.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GivenUpManager";
-            };
-
             return GivenUpManager;
         })();
 
@@ -31974,12 +31104,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterResponse.prototype.toJSON = function() {
                 return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
             };
 
             return ForceNewClusterResponse;
@@ -32235,12 +31359,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogsRequest";
-            };
-
             return LogsRequest;
         })();
 
@@ -32446,12 +31564,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogEntry";
-            };
-
             return LogEntry;
         })();
 
@@ -32592,12 +31704,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TerminalSize.prototype.toJSON = function() {
                 return TerminalSize.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TerminalSize.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TerminalSize";
             };
 
             return TerminalSize;
@@ -32933,12 +32039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExecStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExecStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExecStart";
-            };
-
             return ExecStart;
         })();
 
@@ -33126,12 +32226,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.toJSON = function() {
                 return AttachStart.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AttachStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AttachStart";
             };
 
             return AttachStart;
@@ -33356,12 +32450,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessInput";
-            };
-
             return ProcessInput;
         })();
 
@@ -33502,12 +32590,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProcessExit.prototype.toJSON = function() {
                 return ProcessExit.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProcessExit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessExit";
             };
 
             return ProcessExit;
@@ -33677,12 +32759,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessOutput";
-            };
-
             return ProcessOutput;
         })();
 
@@ -33810,12 +32886,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListContainersRequest.prototype.toJSON = function() {
                 return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListContainersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersRequest";
             };
 
             return ListContainersRequest;
@@ -34102,12 +33172,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSummary";
-            };
-
             return ContainerSummary;
         })();
 
@@ -34248,12 +33312,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UnreachableNode.prototype.toJSON = function() {
                 return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UnreachableNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnreachableNode";
             };
 
             return UnreachableNode;
@@ -34418,12 +33476,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListContainersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersResponse";
-            };
-
             return ListContainersResponse;
         })();
 
@@ -34543,12 +33595,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopRequest.prototype.toJSON = function() {
                 return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopRequest";
             };
 
             return TopRequest;
@@ -34678,12 +33724,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopProcess.prototype.toJSON = function() {
                 return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopProcess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopProcess";
             };
 
             return TopProcess;
@@ -34846,12 +33886,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TopResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopResponse";
-            };
-
             return TopResponse;
         })();
 
@@ -34992,12 +34026,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatsRequest.prototype.toJSON = function() {
                 return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsRequest";
             };
 
             return StatsRequest;
@@ -35401,12 +34429,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatsSample.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsSample";
-            };
-
             return StatsSample;
         })();
 
@@ -35644,12 +34666,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FileStat.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FileStat.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileStat";
-            };
-
             return FileStat;
         })();
 
@@ -35813,12 +34829,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatPathRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathRequest";
-            };
-
             return StatPathRequest;
         })();
 
@@ -35941,12 +34951,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatPathResponse.prototype.toJSON = function() {
                 return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatPathResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathResponse";
             };
 
             return StatPathResponse;
@@ -36133,12 +35137,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyFromRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromRequest";
-            };
-
             return CopyFromRequest;
         })();
 
@@ -36267,12 +35265,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyFromChunk.prototype.toJSON = function() {
                 return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyFromChunk.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromChunk";
             };
 
             return CopyFromChunk;
@@ -36438,12 +35430,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToStart";
-            };
-
             return CopyToStart;
         })();
 
@@ -36590,12 +35576,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToInput";
-            };
-
             return CopyToInput;
         })();
 
@@ -36731,12 +35711,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyToResult.prototype.toJSON = function() {
                 return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyToResult.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToResult";
             };
 
             return CopyToResult;
@@ -37007,12 +35981,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageSummary";
-            };
-
             return ImageSummary;
         })();
 
@@ -37250,12 +36218,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageProgress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageProgress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageProgress";
-            };
-
             return ImageProgress;
         })();
 
@@ -37413,12 +36375,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageEvent";
-            };
-
             return ImageEvent;
         })();
 
@@ -37503,12 +36459,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListImagesRequest.prototype.toJSON = function() {
                 return ListImagesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListImagesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesRequest";
             };
 
             return ListImagesRequest;
@@ -37642,12 +36592,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListImagesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListImagesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesResponse";
-            };
-
             return ListImagesResponse;
         })();
 
@@ -37767,12 +36711,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FindImageRequest.prototype.toJSON = function() {
                 return FindImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FindImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageRequest";
             };
 
             return FindImageRequest;
@@ -37899,12 +36837,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FindImageResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FindImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageResponse";
-            };
-
             return FindImageResponse;
         })();
 
@@ -38024,12 +36956,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PullImageRequest.prototype.toJSON = function() {
                 return PullImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PullImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PullImageRequest";
             };
 
             return PullImageRequest;
@@ -38162,12 +37088,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LoadImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LoadImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LoadImageRequest";
-            };
-
             return LoadImageRequest;
         })();
 
@@ -38289,12 +37209,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageRequest";
-            };
-
             return RemoveImageRequest;
         })();
 
@@ -38379,12 +37293,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveImageResponse.prototype.toJSON = function() {
                 return RemoveImageResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageResponse";
             };
 
             return RemoveImageResponse;
@@ -38771,12 +37679,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return BuildImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            BuildImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.BuildImageRequest";
-            };
-
             return BuildImageRequest;
         })();
 
@@ -38861,12 +37763,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateRequest.prototype.toJSON = function() {
                 return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
             };
 
             return GetRootCertificateRequest;
@@ -39056,12 +37952,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.toJSON = function() {
                 return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
             };
 
             return GetRootCertificateResponse;
@@ -39311,12 +38201,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateRequest";
-            };
-
             return IssueCertificateRequest;
         })();
 
@@ -39501,12 +38385,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateResponse";
-            };
-
             return IssueCertificateResponse;
         })();
 
@@ -39680,12 +38558,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchIdentityRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchIdentityRequest";
-            };
-
             return WatchIdentityRequest;
         })();
 
@@ -39849,12 +38721,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IdentityNotice.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityNotice";
-            };
-
             return IdentityNotice;
         })();
 
@@ -40016,12 +38882,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftServer.prototype.toJSON = function() {
                 return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftServer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftServer";
             };
 
             return RaftServer;
@@ -40192,12 +39052,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftConfiguration.prototype.toJSON = function() {
                 return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftConfiguration.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftConfiguration";
             };
 
             return RaftConfiguration;
@@ -40425,12 +39279,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftEntry";
-            };
-
             return RaftEntry;
         })();
 
@@ -40621,12 +39469,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftSnapshotMeta.prototype.toJSON = function() {
                 return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftSnapshotMeta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
             };
 
             return RaftSnapshotMeta;
@@ -41396,12 +40238,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftMessage";
-            };
-
             return RaftMessage;
         })();
 
@@ -41556,12 +40392,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftBatch.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftBatch";
-            };
-
             return RaftBatch;
         })();
 
@@ -41648,12 +40478,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftReceipt.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftReceipt";
-            };
-
             return RaftReceipt;
         })();
 
@@ -41738,12 +40562,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingRequest.prototype.toJSON = function() {
                 return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingRequest";
             };
 
             return RaftPingRequest;
@@ -41865,12 +40683,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingResponse.prototype.toJSON = function() {
                 return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingResponse";
             };
 
             return RaftPingResponse;
@@ -42078,12 +40890,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ManagerMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ManagerMember";
-            };
-
             return ManagerMember;
         })();
 
@@ -42168,12 +40974,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersRequest.prototype.toJSON = function() {
                 return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersRequest";
             };
 
             return ListManagersRequest;
@@ -42305,12 +41105,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersResponse.prototype.toJSON = function() {
                 return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersResponse";
             };
 
             return ListManagersResponse;
@@ -42455,12 +41249,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            JoinManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersRequest";
-            };
-
             return JoinManagersRequest;
         })();
 
@@ -42588,12 +41376,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinManagersResponse.prototype.toJSON = function() {
                 return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersResponse";
             };
 
             return JoinManagersResponse;
@@ -42738,12 +41520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterRequest";
-            };
-
             return LeaveClusterRequest;
         })();
 
@@ -42828,12 +41604,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveClusterResponse.prototype.toJSON = function() {
                 return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterResponse";
             };
 
             return LeaveClusterResponse;
@@ -43099,12 +41869,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeRequest";
-            };
-
             return UpdateNodeRequest;
         })();
 
@@ -43245,12 +42009,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateNodeResponse.prototype.toJSON = function() {
                 return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeResponse";
             };
 
             return UpdateNodeResponse;
@@ -43395,12 +42153,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeRequest";
-            };
-
             return RemoveNodeRequest;
         })();
 
@@ -43520,12 +42272,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNodeResponse.prototype.toJSON = function() {
                 return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeResponse";
             };
 
             return RemoveNodeResponse;
@@ -43649,12 +42395,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
-            };
-
             return RotateJoinTokenRequest;
         })();
 
@@ -43774,12 +42514,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RotateJoinTokenResponse.prototype.toJSON = function() {
                 return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
             };
 
             return RotateJoinTokenResponse;
@@ -44060,12 +42794,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EtcdAccess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EtcdAccess";
-            };
-
             return EtcdAccess;
         })();
 
@@ -44150,12 +42878,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessRequest.prototype.toJSON = function() {
                 return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessRequest";
             };
 
             return StoreAccessRequest;
@@ -44280,12 +43002,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessResponse.prototype.toJSON = function() {
                 return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessResponse";
             };
 
             return StoreAccessResponse;
@@ -44646,12 +43362,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterRequest";
-            };
-
             return UpdateClusterRequest;
         })();
 
@@ -44783,12 +43493,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCaList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCaList";
-            };
-
             return ExternalCaList;
         })();
 
@@ -44910,12 +43614,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterResponse";
-            };
-
             return UpdateClusterResponse;
         })();
 
@@ -45000,12 +43698,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyRequest.prototype.toJSON = function() {
                 return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
             };
 
             return GetUnlockKeyRequest;
@@ -45127,12 +43819,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyResponse.prototype.toJSON = function() {
                 return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
             };
 
             return GetUnlockKeyResponse;
@@ -45346,12 +44032,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaRequest";
-            };
-
             return RotateCaRequest;
         })();
 
@@ -45473,12 +44153,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaResponse";
-            };
-
             return RotateCaResponse;
         })();
 
@@ -45563,12 +44237,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetCaRequest.prototype.toJSON = function() {
                 return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaRequest";
             };
 
             return GetCaRequest;
@@ -45753,12 +44421,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CaRotationNode.prototype.toJSON = function() {
                 return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CaRotationNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationNode";
             };
 
             return CaRotationNode;
@@ -45952,12 +44614,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotationStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationStatus";
-            };
-
             return CaRotationStatus;
         })();
 
@@ -46105,12 +44761,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaResponse";
-            };
-
             return GetCaResponse;
         })();
 
@@ -46230,12 +44880,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayListenRequest.prototype.toJSON = function() {
                 return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayListenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayListenRequest";
             };
 
             return RelayListenRequest;
@@ -46408,12 +45052,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayCall.prototype.toJSON = function() {
                 return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayCall.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayCall";
             };
 
             return RelayCall;
@@ -46631,12 +45269,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayOutput";
-            };
-
             return RelayOutput;
         })();
 
@@ -46785,12 +45417,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayInput";
-            };
-
             return RelayInput;
         })();
 
@@ -46920,12 +45546,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayHoldsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsRequest";
-            };
-
             return RelayHoldsRequest;
         })();
 
@@ -47053,12 +45673,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayHoldsResponse.prototype.toJSON = function() {
                 return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayHoldsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsResponse";
             };
 
             return RelayHoldsResponse;
