@@ -222,12 +222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Meta.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Meta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Meta";
-            };
-
             return Meta;
         })();
 
@@ -355,12 +349,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StringList.prototype.toJSON = function() {
                 return StringList.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StringList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StringList";
             };
 
             return StringList;
@@ -843,12 +831,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Mount.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Mount.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Mount";
-            };
-
             return Mount;
         })();
 
@@ -1052,12 +1034,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FileReference.prototype.toJSON = function() {
                 return FileReference.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FileReference.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileReference";
             };
 
             return FileReference;
@@ -1349,12 +1325,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HealthCheck.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HealthCheck.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HealthCheck";
-            };
-
             return HealthCheck;
         })();
 
@@ -1550,12 +1520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Ulimit.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Ulimit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Ulimit";
-            };
-
             return Ulimit;
         })();
 
@@ -1717,12 +1681,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DeviceMapping.prototype.toJSON = function() {
                 return DeviceMapping.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DeviceMapping.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DeviceMapping";
             };
 
             return DeviceMapping;
@@ -1909,12 +1867,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LogConfig.prototype.toJSON = function() {
                 return LogConfig.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LogConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogConfig";
             };
 
             return LogConfig;
@@ -3087,12 +3039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSpec";
-            };
-
             return ContainerSpec;
         })();
 
@@ -3314,12 +3260,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Hook.prototype.toJSON = function() {
                 return Hook.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Hook.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Hook";
             };
 
             return Hook;
@@ -3614,12 +3554,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceLimits.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceLimits.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceLimits";
-            };
-
             return ResourceLimits;
         })();
 
@@ -3821,12 +3755,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceReservations.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceReservations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceReservations";
-            };
-
             return ResourceReservations;
         })();
 
@@ -4014,12 +3942,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GenericResource.prototype.toJSON = function() {
                 return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GenericResource.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GenericResource";
             };
 
             return GenericResource;
@@ -4439,12 +4361,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ClusterSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ClusterSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ClusterSpec";
-            };
-
             return ClusterSpec;
         })();
 
@@ -4608,12 +4524,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCa.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCa";
-            };
-
             return ExternalCa;
         })();
 
@@ -4754,12 +4664,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinTokens.prototype.toJSON = function() {
                 return JoinTokens.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinTokens.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinTokens";
             };
 
             return JoinTokens;
@@ -5118,12 +5022,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Cluster.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Cluster.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Cluster";
-            };
-
             return Cluster;
         })();
 
@@ -5324,12 +5222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotation";
-            };
-
             return CaRotation;
         })();
 
@@ -5486,12 +5378,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemovedNode.prototype.toJSON = function() {
                 return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemovedNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemovedNode";
             };
 
             return RemovedNode;
@@ -5701,12 +5587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeSpec";
-            };
-
             return NodeSpec;
         })();
 
@@ -5847,12 +5727,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Platform.prototype.toJSON = function() {
                 return Platform.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Platform.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Platform";
             };
 
             return Platform;
@@ -6062,12 +5936,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeResources.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeResources.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeResources";
-            };
-
             return NodeResources;
         })();
 
@@ -6252,12 +6120,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             EngineDescription.prototype.toJSON = function() {
                 return EngineDescription.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            EngineDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EngineDescription";
             };
 
             return EngineDescription;
@@ -6521,12 +6383,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeDescription.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeDescription";
-            };
-
             return NodeDescription;
         })();
 
@@ -6691,12 +6547,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeOverlay.prototype.toJSON = function() {
                 return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeOverlay.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeOverlay";
             };
 
             return NodeOverlay;
@@ -6896,12 +6746,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeStatus.prototype.toJSON = function() {
                 return NodeStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeStatus";
             };
 
             return NodeStatus;
@@ -7176,12 +7020,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Node.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Node.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Node";
-            };
-
             return Node;
         })();
 
@@ -7448,12 +7286,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeCertificate.prototype.toJSON = function() {
                 return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeCertificate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeCertificate";
             };
 
             return NodeCertificate;
@@ -7726,12 +7558,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Project.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Project.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Project";
-            };
-
             return Project;
         })();
 
@@ -7985,12 +7811,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RestartPolicy.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RestartPolicy.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RestartPolicy";
-            };
-
             return RestartPolicy;
         })();
 
@@ -8194,12 +8014,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PublishedPort.prototype.toJSON = function() {
                 return PublishedPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PublishedPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PublishedPort";
             };
 
             return PublishedPort;
@@ -8485,12 +8299,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkAttachment.prototype.toJSON = function() {
                 return NetworkAttachment.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkAttachment.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkAttachment";
             };
 
             return NetworkAttachment;
@@ -8851,12 +8659,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskSpec";
-            };
-
             return TaskSpec;
         })();
 
@@ -9007,12 +8809,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Placement.prototype.toJSON = function() {
                 return Placement.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Placement.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Placement";
             };
 
             return Placement;
@@ -9197,12 +8993,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceDependency.prototype.toJSON = function() {
                 return ServiceDependency.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceDependency.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceDependency";
             };
 
             return ServiceDependency;
@@ -9464,12 +9254,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateConfig.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateConfig";
-            };
-
             return UpdateConfig;
         })();
 
@@ -9668,12 +9452,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdatedSlot.prototype.toJSON = function() {
                 return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdatedSlot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdatedSlot";
             };
 
             return UpdatedSlot;
@@ -10086,12 +9864,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateStatus";
-            };
-
             return UpdateStatus;
         })();
 
@@ -10245,12 +10017,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PreviousSpec.prototype.toJSON = function() {
                 return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PreviousSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PreviousSpec";
             };
 
             return PreviousSpec;
@@ -10716,12 +10482,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceSpec";
-            };
-
             return ServiceSpec;
         })();
 
@@ -10886,12 +10646,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             VirtualIp.prototype.toJSON = function() {
                 return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            VirtualIp.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VirtualIp";
             };
 
             return VirtualIp;
@@ -11416,12 +11170,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Service.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Service.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Service";
-            };
-
             return Service;
         })();
 
@@ -11601,12 +11349,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AppliedSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AppliedSpec";
-            };
-
             return AppliedSpec;
         })();
 
@@ -11763,12 +11505,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RefusedChange.prototype.toJSON = function() {
                 return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RefusedChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RefusedChange";
             };
 
             return RefusedChange;
@@ -12253,12 +11989,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatus";
-            };
-
             return TaskStatus;
         })();
 
@@ -12412,12 +12142,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskChange.prototype.toJSON = function() {
                 return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskChange";
             };
 
             return TaskChange;
@@ -12586,12 +12310,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskAddress";
-            };
-
             return TaskAddress;
         })();
 
@@ -12635,6 +12353,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
@@ -12656,6 +12375,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12745,6 +12470,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
                     $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
@@ -13014,6 +12741,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -13253,6 +12987,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
                 if (d.changing != null) {
                     if (!$util.isObject(d.changing))
                         throw $TypeError(".tsswarm.v1.Task.changing: object expected");
@@ -13448,6 +13185,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
                 }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
+                }
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
                     d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);
                 }
@@ -13462,12 +13202,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Task.prototype.toJSON = function() {
                 return Task.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Task.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Task";
             };
 
             return Task;
@@ -13654,12 +13388,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceAnnotations.prototype.toJSON = function() {
                 return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceAnnotations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAnnotations";
             };
 
             return ServiceAnnotations;
@@ -14145,12 +13873,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkSpec";
-            };
-
             return NetworkSpec;
         })();
 
@@ -14314,12 +14036,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkIpv6Spec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
-            };
-
             return NetworkIpv6Spec;
         })();
 
@@ -14460,12 +14176,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkIpv6.prototype.toJSON = function() {
                 return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkIpv6.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6";
             };
 
             return NetworkIpv6;
@@ -14755,12 +14465,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Network.prototype.toJSON = function() {
                 return Network.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Network.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Network";
             };
 
             return Network;
@@ -15053,12 +14757,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VolumeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VolumeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VolumeSpec";
-            };
-
             return VolumeSpec;
         })();
 
@@ -15287,12 +14985,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Volume.prototype.toJSON = function() {
                 return Volume.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Volume.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Volume";
             };
 
             return Volume;
@@ -15556,12 +15248,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SecretSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SecretSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SecretSpec";
-            };
-
             return SecretSpec;
         })();
 
@@ -15740,12 +15426,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Secret.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Secret.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Secret";
-            };
-
             return Secret;
         })();
 
@@ -15922,12 +15602,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Config.prototype.toJSON = function() {
                 return Config.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Config.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Config";
             };
 
             return Config;
@@ -16316,12 +15990,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DesiredProject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DesiredProject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DesiredProject";
-            };
-
             return DesiredProject;
         })();
 
@@ -16462,12 +16130,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Author.prototype.toJSON = function() {
                 return Author.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Author.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Author";
             };
 
             return Author;
@@ -16786,12 +16448,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Revision.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Revision.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Revision";
-            };
-
             return Revision;
         })();
 
@@ -17017,12 +16673,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectChange";
-            };
-
             return ProjectChange;
         })();
 
@@ -17184,12 +16834,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FieldEffect.prototype.toJSON = function() {
                 return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FieldEffect.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FieldEffect";
             };
 
             return FieldEffect;
@@ -17497,12 +17141,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoredObject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoredObject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoredObject";
-            };
-
             return StoredObject;
         })();
 
@@ -17692,12 +17330,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntryChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntryChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntryChange";
-            };
-
             return StoreEntryChange;
         })();
 
@@ -17868,12 +17500,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntry";
-            };
-
             return StoreEntry;
         })();
 
@@ -18042,12 +17668,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreSnapshot.prototype.toJSON = function() {
                 return StoreSnapshot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreSnapshot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreSnapshot";
             };
 
             return StoreSnapshot;
@@ -18331,12 +17951,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkEndpoint.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkEndpoint.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkEndpoint";
-            };
-
             return NetworkEndpoint;
         })();
 
@@ -18577,12 +18191,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAddress";
-            };
-
             return ServiceAddress;
         })();
 
@@ -18744,12 +18352,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             OverlayPeer.prototype.toJSON = function() {
                 return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            OverlayPeer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayPeer";
             };
 
             return OverlayPeer;
@@ -18982,12 +18584,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            OverlayLocation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayLocation";
-            };
-
             return OverlayLocation;
         })();
 
@@ -19152,12 +18748,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.toJSON = function() {
                 return IngressBackend.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressBackend.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressBackend";
             };
 
             return IngressBackend;
@@ -19330,12 +18920,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressPort.prototype.toJSON = function() {
                 return IngressPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressPort";
             };
 
             return IngressPort;
@@ -19748,12 +19332,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentSet.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentSet.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentSet";
-            };
-
             return AssignmentSet;
         })();
 
@@ -20144,12 +19722,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentRemoval.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentRemoval.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentRemoval";
-            };
-
             return AssignmentRemoval;
         })();
 
@@ -20366,12 +19938,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentChange.prototype.toJSON = function() {
                 return AssignmentChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentChange";
             };
 
             return AssignmentChange;
@@ -20595,12 +20161,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionRequest";
-            };
-
             return SessionRequest;
         })();
 
@@ -20728,12 +20288,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeImages.prototype.toJSON = function() {
                 return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeImages.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeImages";
             };
 
             return NodeImages;
@@ -20961,12 +20515,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionMessage";
-            };
-
             return SessionMessage;
         })();
 
@@ -21107,12 +20655,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentsRequest.prototype.toJSON = function() {
                 return AssignmentsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentsRequest";
             };
 
             return AssignmentsRequest;
@@ -21294,12 +20836,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AcknowledgeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeRequest";
-            };
-
             return AcknowledgeRequest;
         })();
 
@@ -21384,12 +20920,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AcknowledgeResponse.prototype.toJSON = function() {
                 return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AcknowledgeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeResponse";
             };
 
             return AcknowledgeResponse;
@@ -21616,12 +21146,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatRequest";
-            };
-
             return HeartbeatRequest;
         })();
 
@@ -21795,12 +21319,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatResponse";
-            };
-
             return HeartbeatResponse;
         })();
 
@@ -21938,12 +21456,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskStatusUpdate.prototype.toJSON = function() {
                 return TaskStatusUpdate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskStatusUpdate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatusUpdate";
             };
 
             return TaskStatusUpdate;
@@ -22179,12 +21691,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateTaskStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateTaskStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusRequest";
-            };
-
             return UpdateTaskStatusRequest;
         })();
 
@@ -22269,12 +21775,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateTaskStatusResponse.prototype.toJSON = function() {
                 return UpdateTaskStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateTaskStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusResponse";
             };
 
             return UpdateTaskStatusResponse;
@@ -22565,12 +22065,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ApplyProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ApplyProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectRequest";
-            };
-
             return ApplyProjectRequest;
         })();
 
@@ -22789,12 +22283,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ApplyProjectResponse.prototype.toJSON = function() {
                 return ApplyProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ApplyProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectResponse";
             };
 
             return ApplyProjectResponse;
@@ -23033,12 +22521,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectRequest";
-            };
-
             return RemoveProjectRequest;
         })();
 
@@ -23220,12 +22702,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectResponse";
-            };
-
             return RemoveProjectResponse;
         })();
 
@@ -23347,12 +22823,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectRequest";
-            };
-
             return ProjectRequest;
         })();
 
@@ -23437,12 +22907,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetClusterRequest.prototype.toJSON = function() {
                 return GetClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterRequest";
             };
 
             return GetClusterRequest;
@@ -23563,12 +23027,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterResponse";
-            };
-
             return GetClusterResponse;
         })();
 
@@ -23653,12 +23111,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListNodesRequest.prototype.toJSON = function() {
                 return ListNodesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListNodesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesRequest";
             };
 
             return ListNodesRequest;
@@ -23792,12 +23244,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListNodesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListNodesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesResponse";
-            };
-
             return ListNodesResponse;
         })();
 
@@ -23882,12 +23328,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsRequest.prototype.toJSON = function() {
                 return ListProjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsRequest";
             };
 
             return ListProjectsRequest;
@@ -24019,12 +23459,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsResponse.prototype.toJSON = function() {
                 return ListProjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsResponse";
             };
 
             return ListProjectsResponse;
@@ -24170,12 +23604,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.toJSON = function() {
                 return ListObjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListObjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsRequest";
             };
 
             return ListObjectsRequest;
@@ -24433,12 +23861,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListObjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListObjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsResponse";
-            };
-
             return ListObjectsResponse;
         })();
 
@@ -24582,12 +24004,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchProjectRequest.prototype.toJSON = function() {
                 return WatchProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectRequest";
             };
 
             return WatchProjectRequest;
@@ -24990,12 +24406,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchProjectEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchProjectEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectEvent";
-            };
-
             return WatchProjectEvent;
         })();
 
@@ -25185,12 +24595,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServicesRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServicesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesRequest";
-            };
-
             return ServicesRequest;
         })();
 
@@ -25318,12 +24722,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServicesResponse.prototype.toJSON = function() {
                 return ServicesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServicesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesResponse";
             };
 
             return ServicesResponse;
@@ -25587,12 +24985,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RunTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RunTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskRequest";
-            };
-
             return RunTaskRequest;
         })();
 
@@ -25712,12 +25104,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RunTaskResponse.prototype.toJSON = function() {
                 return RunTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RunTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskResponse";
             };
 
             return RunTaskResponse;
@@ -25870,12 +25256,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceRequest.prototype.toJSON = function() {
                 return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceRequest";
             };
 
             return RebalanceRequest;
@@ -26083,12 +25463,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RebalanceMove.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceMove";
-            };
-
             return RebalanceMove;
         })();
 
@@ -26229,12 +25603,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceSkip.prototype.toJSON = function() {
                 return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceSkip.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceSkip";
             };
 
             return RebalanceSkip;
@@ -26397,12 +25765,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceResponse.prototype.toJSON = function() {
                 return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceResponse";
             };
 
             return RebalanceResponse;
@@ -26584,12 +25946,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StopTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StopTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskRequest";
-            };
-
             return StopTaskRequest;
         })();
 
@@ -26674,12 +26030,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StopTaskResponse.prototype.toJSON = function() {
                 return StopTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StopTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskResponse";
             };
 
             return StopTaskResponse;
@@ -26801,12 +26151,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchTaskRequest.prototype.toJSON = function() {
                 return WatchTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskRequest";
             };
 
             return WatchTaskRequest;
@@ -26956,12 +26300,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchTaskEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchTaskEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskEvent";
-            };
-
             return WatchTaskEvent;
         })();
 
@@ -27104,12 +26442,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceRequest.prototype.toJSON = function() {
                 return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceRequest";
             };
 
             return CreateServiceRequest;
@@ -27262,12 +26594,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceResponse.prototype.toJSON = function() {
                 return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceResponse";
             };
 
             return CreateServiceResponse;
@@ -27472,12 +26798,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceRequest";
-            };
-
             return UpdateServiceRequest;
         })();
 
@@ -27657,12 +26977,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateServiceResponse.prototype.toJSON = function() {
                 return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceResponse";
             };
 
             return UpdateServiceResponse;
@@ -27849,12 +27163,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackServiceRequest";
-            };
-
             return RollbackServiceRequest;
         })();
 
@@ -28002,12 +27310,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceRequest";
-            };
-
             return RemoveServiceRequest;
         })();
 
@@ -28092,12 +27394,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveServiceResponse.prototype.toJSON = function() {
                 return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceResponse";
             };
 
             return RemoveServiceResponse;
@@ -28240,12 +27536,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListRevisionsRequest.prototype.toJSON = function() {
                 return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListRevisionsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsRequest";
             };
 
             return ListRevisionsRequest;
@@ -28408,12 +27698,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListRevisionsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsResponse";
-            };
-
             return ListRevisionsResponse;
         })();
 
@@ -28553,12 +27837,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileRequest";
-            };
-
             return CreateFileRequest;
         })();
 
@@ -28680,12 +27958,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileResponse";
-            };
-
             return CreateFileResponse;
         })();
 
@@ -28805,12 +28077,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesRequest.prototype.toJSON = function() {
                 return ListFilesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesRequest";
             };
 
             return ListFilesRequest;
@@ -28942,12 +28208,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesResponse.prototype.toJSON = function() {
                 return ListFilesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesResponse";
             };
 
             return ListFilesResponse;
@@ -29092,12 +28352,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileRequest";
-            };
-
             return RemoveFileRequest;
         })();
 
@@ -29182,12 +28436,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveFileResponse.prototype.toJSON = function() {
                 return RemoveFileResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileResponse";
             };
 
             return RemoveFileResponse;
@@ -29306,12 +28554,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateNetworkRequest.prototype.toJSON = function() {
                 return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkRequest";
             };
 
             return CreateNetworkRequest;
@@ -29435,12 +28677,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkResponse";
-            };
-
             return CreateNetworkResponse;
         })();
 
@@ -29562,12 +28798,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
-            };
-
             return RemoveNetworkRequest;
         })();
 
@@ -29652,12 +28882,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNetworkResponse.prototype.toJSON = function() {
                 return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
             };
 
             return RemoveNetworkResponse;
@@ -29865,12 +29089,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackProjectRequest";
-            };
-
             return RollbackProjectRequest;
         })();
 
@@ -29955,12 +29173,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DaemonStatusRequest.prototype.toJSON = function() {
                 return DaemonStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DaemonStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusRequest";
             };
 
             return DaemonStatusRequest;
@@ -30555,12 +29767,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DaemonStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DaemonStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusResponse";
-            };
-
             return DaemonStatusResponse;
         })();
 
@@ -30738,12 +29944,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IdentityStatus.prototype.toJSON = function() {
                 return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IdentityStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityStatus";
             };
 
             return IdentityStatus;
@@ -30942,12 +30142,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreStatus";
-            };
-
             return StoreStatus;
         })();
 
@@ -31132,12 +30326,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreMember";
-            };
-
             return StoreMember;
         })();
 
@@ -31257,12 +30445,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveRequest.prototype.toJSON = function() {
                 return LeaveRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveRequest";
             };
 
             return LeaveRequest;
@@ -31387,12 +30569,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveResponse";
-            };
-
             return LeaveResponse;
         })();
 
@@ -31514,12 +30690,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockRequest";
-            };
-
             return UnlockRequest;
         })();
 
@@ -31606,12 +30776,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockResponse";
-            };
-
             return UnlockResponse;
         })();
 
@@ -31696,12 +30860,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterRequest.prototype.toJSON = function() {
                 return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
             };
 
             return ForceNewClusterRequest;
@@ -31846,12 +31004,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GivenUpManager.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GivenUpManager";
-            };
-
             return GivenUpManager;
         })();
 
@@ -31981,12 +31133,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterResponse.prototype.toJSON = function() {
                 return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
             };
 
             return ForceNewClusterResponse;
@@ -32242,12 +31388,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogsRequest";
-            };
-
             return LogsRequest;
         })();
 
@@ -32453,12 +31593,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogEntry";
-            };
-
             return LogEntry;
         })();
 
@@ -32599,12 +31733,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TerminalSize.prototype.toJSON = function() {
                 return TerminalSize.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TerminalSize.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TerminalSize";
             };
 
             return TerminalSize;
@@ -32940,12 +32068,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExecStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExecStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExecStart";
-            };
-
             return ExecStart;
         })();
 
@@ -33133,12 +32255,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.toJSON = function() {
                 return AttachStart.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AttachStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AttachStart";
             };
 
             return AttachStart;
@@ -33363,12 +32479,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessInput";
-            };
-
             return ProcessInput;
         })();
 
@@ -33509,12 +32619,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProcessExit.prototype.toJSON = function() {
                 return ProcessExit.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProcessExit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessExit";
             };
 
             return ProcessExit;
@@ -33684,12 +32788,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessOutput";
-            };
-
             return ProcessOutput;
         })();
 
@@ -33817,12 +32915,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListContainersRequest.prototype.toJSON = function() {
                 return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListContainersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersRequest";
             };
 
             return ListContainersRequest;
@@ -34109,12 +33201,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSummary";
-            };
-
             return ContainerSummary;
         })();
 
@@ -34255,12 +33341,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UnreachableNode.prototype.toJSON = function() {
                 return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UnreachableNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnreachableNode";
             };
 
             return UnreachableNode;
@@ -34425,12 +33505,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListContainersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersResponse";
-            };
-
             return ListContainersResponse;
         })();
 
@@ -34550,12 +33624,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopRequest.prototype.toJSON = function() {
                 return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopRequest";
             };
 
             return TopRequest;
@@ -34685,12 +33753,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopProcess.prototype.toJSON = function() {
                 return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopProcess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopProcess";
             };
 
             return TopProcess;
@@ -34853,12 +33915,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TopResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopResponse";
-            };
-
             return TopResponse;
         })();
 
@@ -34999,12 +34055,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatsRequest.prototype.toJSON = function() {
                 return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsRequest";
             };
 
             return StatsRequest;
@@ -35408,12 +34458,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatsSample.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsSample";
-            };
-
             return StatsSample;
         })();
 
@@ -35651,12 +34695,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FileStat.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FileStat.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileStat";
-            };
-
             return FileStat;
         })();
 
@@ -35820,12 +34858,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatPathRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathRequest";
-            };
-
             return StatPathRequest;
         })();
 
@@ -35948,12 +34980,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatPathResponse.prototype.toJSON = function() {
                 return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatPathResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathResponse";
             };
 
             return StatPathResponse;
@@ -36140,12 +35166,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyFromRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromRequest";
-            };
-
             return CopyFromRequest;
         })();
 
@@ -36274,12 +35294,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyFromChunk.prototype.toJSON = function() {
                 return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyFromChunk.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromChunk";
             };
 
             return CopyFromChunk;
@@ -36445,12 +35459,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToStart";
-            };
-
             return CopyToStart;
         })();
 
@@ -36597,12 +35605,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToInput";
-            };
-
             return CopyToInput;
         })();
 
@@ -36738,12 +35740,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyToResult.prototype.toJSON = function() {
                 return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyToResult.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToResult";
             };
 
             return CopyToResult;
@@ -37014,12 +36010,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageSummary";
-            };
-
             return ImageSummary;
         })();
 
@@ -37257,12 +36247,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageProgress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageProgress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageProgress";
-            };
-
             return ImageProgress;
         })();
 
@@ -37420,12 +36404,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageEvent";
-            };
-
             return ImageEvent;
         })();
 
@@ -37510,12 +36488,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListImagesRequest.prototype.toJSON = function() {
                 return ListImagesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListImagesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesRequest";
             };
 
             return ListImagesRequest;
@@ -37649,12 +36621,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListImagesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListImagesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesResponse";
-            };
-
             return ListImagesResponse;
         })();
 
@@ -37774,12 +36740,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FindImageRequest.prototype.toJSON = function() {
                 return FindImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FindImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageRequest";
             };
 
             return FindImageRequest;
@@ -37906,12 +36866,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FindImageResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FindImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageResponse";
-            };
-
             return FindImageResponse;
         })();
 
@@ -38031,12 +36985,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PullImageRequest.prototype.toJSON = function() {
                 return PullImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PullImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PullImageRequest";
             };
 
             return PullImageRequest;
@@ -38169,12 +37117,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LoadImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LoadImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LoadImageRequest";
-            };
-
             return LoadImageRequest;
         })();
 
@@ -38296,12 +37238,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageRequest";
-            };
-
             return RemoveImageRequest;
         })();
 
@@ -38386,12 +37322,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveImageResponse.prototype.toJSON = function() {
                 return RemoveImageResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageResponse";
             };
 
             return RemoveImageResponse;
@@ -38778,12 +37708,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return BuildImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            BuildImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.BuildImageRequest";
-            };
-
             return BuildImageRequest;
         })();
 
@@ -38868,12 +37792,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateRequest.prototype.toJSON = function() {
                 return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
             };
 
             return GetRootCertificateRequest;
@@ -39063,12 +37981,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.toJSON = function() {
                 return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
             };
 
             return GetRootCertificateResponse;
@@ -39318,12 +38230,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateRequest";
-            };
-
             return IssueCertificateRequest;
         })();
 
@@ -39508,12 +38414,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateResponse";
-            };
-
             return IssueCertificateResponse;
         })();
 
@@ -39687,12 +38587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchIdentityRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchIdentityRequest";
-            };
-
             return WatchIdentityRequest;
         })();
 
@@ -39856,12 +38750,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IdentityNotice.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityNotice";
-            };
-
             return IdentityNotice;
         })();
 
@@ -40023,12 +38911,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftServer.prototype.toJSON = function() {
                 return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftServer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftServer";
             };
 
             return RaftServer;
@@ -40199,12 +39081,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftConfiguration.prototype.toJSON = function() {
                 return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftConfiguration.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftConfiguration";
             };
 
             return RaftConfiguration;
@@ -40432,12 +39308,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftEntry";
-            };
-
             return RaftEntry;
         })();
 
@@ -40628,12 +39498,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftSnapshotMeta.prototype.toJSON = function() {
                 return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftSnapshotMeta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
             };
 
             return RaftSnapshotMeta;
@@ -41403,12 +40267,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftMessage";
-            };
-
             return RaftMessage;
         })();
 
@@ -41563,12 +40421,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftBatch.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftBatch";
-            };
-
             return RaftBatch;
         })();
 
@@ -41655,12 +40507,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftReceipt.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftReceipt";
-            };
-
             return RaftReceipt;
         })();
 
@@ -41745,12 +40591,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingRequest.prototype.toJSON = function() {
                 return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingRequest";
             };
 
             return RaftPingRequest;
@@ -41872,12 +40712,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingResponse.prototype.toJSON = function() {
                 return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingResponse";
             };
 
             return RaftPingResponse;
@@ -42085,12 +40919,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ManagerMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ManagerMember";
-            };
-
             return ManagerMember;
         })();
 
@@ -42175,12 +41003,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersRequest.prototype.toJSON = function() {
                 return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersRequest";
             };
 
             return ListManagersRequest;
@@ -42312,12 +41134,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersResponse.prototype.toJSON = function() {
                 return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersResponse";
             };
 
             return ListManagersResponse;
@@ -42462,12 +41278,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            JoinManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersRequest";
-            };
-
             return JoinManagersRequest;
         })();
 
@@ -42595,12 +41405,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinManagersResponse.prototype.toJSON = function() {
                 return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersResponse";
             };
 
             return JoinManagersResponse;
@@ -42745,12 +41549,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterRequest";
-            };
-
             return LeaveClusterRequest;
         })();
 
@@ -42835,12 +41633,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveClusterResponse.prototype.toJSON = function() {
                 return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterResponse";
             };
 
             return LeaveClusterResponse;
@@ -43106,12 +41898,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeRequest";
-            };
-
             return UpdateNodeRequest;
         })();
 
@@ -43252,12 +42038,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateNodeResponse.prototype.toJSON = function() {
                 return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeResponse";
             };
 
             return UpdateNodeResponse;
@@ -43402,12 +42182,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeRequest";
-            };
-
             return RemoveNodeRequest;
         })();
 
@@ -43527,12 +42301,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNodeResponse.prototype.toJSON = function() {
                 return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeResponse";
             };
 
             return RemoveNodeResponse;
@@ -43656,12 +42424,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
-            };
-
             return RotateJoinTokenRequest;
         })();
 
@@ -43781,12 +42543,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RotateJoinTokenResponse.prototype.toJSON = function() {
                 return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
             };
 
             return RotateJoinTokenResponse;
@@ -44067,12 +42823,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EtcdAccess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EtcdAccess";
-            };
-
             return EtcdAccess;
         })();
 
@@ -44157,12 +42907,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessRequest.prototype.toJSON = function() {
                 return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessRequest";
             };
 
             return StoreAccessRequest;
@@ -44287,12 +43031,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessResponse.prototype.toJSON = function() {
                 return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessResponse";
             };
 
             return StoreAccessResponse;
@@ -44653,12 +43391,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterRequest";
-            };
-
             return UpdateClusterRequest;
         })();
 
@@ -44790,12 +43522,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCaList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCaList";
-            };
-
             return ExternalCaList;
         })();
 
@@ -44917,12 +43643,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterResponse";
-            };
-
             return UpdateClusterResponse;
         })();
 
@@ -45007,12 +43727,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyRequest.prototype.toJSON = function() {
                 return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
             };
 
             return GetUnlockKeyRequest;
@@ -45134,12 +43848,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyResponse.prototype.toJSON = function() {
                 return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
             };
 
             return GetUnlockKeyResponse;
@@ -45353,12 +44061,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaRequest";
-            };
-
             return RotateCaRequest;
         })();
 
@@ -45480,12 +44182,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaResponse";
-            };
-
             return RotateCaResponse;
         })();
 
@@ -45570,12 +44266,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetCaRequest.prototype.toJSON = function() {
                 return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaRequest";
             };
 
             return GetCaRequest;
@@ -45760,12 +44450,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CaRotationNode.prototype.toJSON = function() {
                 return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CaRotationNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationNode";
             };
 
             return CaRotationNode;
@@ -45959,12 +44643,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotationStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationStatus";
-            };
-
             return CaRotationStatus;
         })();
 
@@ -46112,12 +44790,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaResponse";
-            };
-
             return GetCaResponse;
         })();
 
@@ -46237,12 +44909,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayListenRequest.prototype.toJSON = function() {
                 return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayListenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayListenRequest";
             };
 
             return RelayListenRequest;
@@ -46415,12 +45081,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayCall.prototype.toJSON = function() {
                 return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayCall.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayCall";
             };
 
             return RelayCall;
@@ -46638,12 +45298,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayOutput";
-            };
-
             return RelayOutput;
         })();
 
@@ -46792,12 +45446,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayInput";
-            };
-
             return RelayInput;
         })();
 
@@ -46927,12 +45575,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayHoldsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsRequest";
-            };
-
             return RelayHoldsRequest;
         })();
 
@@ -47060,12 +45702,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayHoldsResponse.prototype.toJSON = function() {
                 return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayHoldsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsResponse";
             };
 
             return RelayHoldsResponse;

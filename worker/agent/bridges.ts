@@ -33,6 +33,8 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
+  /** Those that an earlier life made and whose network is still assigned. */
+  const found = new Set<NetworkId>();
   let wanted: ReadonlySet<NetworkId> | undefined;
 
   const use = (id: NetworkId): void => {
@@ -53,6 +55,7 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
         // Forgotten before it goes: whoever waits in the queue to use it makes it anew.
         made.delete(id);
         await networks.removeBridge(id);
+        found.delete(id);
       });
       return true;
     } catch (error) {
@@ -91,13 +94,16 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
     },
     keep(assigned) {
       wanted = assigned;
-      for (const id of made.keys()) {
+      for (const id of new Set([...made.keys(), ...found])) {
         if (assigned.has(id)) use(id);
         else rest(id);
       }
     },
     async collect(assigned) {
-      for (const id of await networks.listBridges()) if (!assigned.has(id)) await remove(id);
+      for (const id of await networks.listBridges()) {
+        if (assigned.has(id)) found.add(id);
+        else await remove(id);
+      }
     },
     close() {
       wanted = undefined;
