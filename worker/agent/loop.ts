@@ -68,6 +68,7 @@ export interface Resolver {
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
     readonly dns: readonly string[];
+    readonly links?: readonly { readonly service: string; readonly alias: string }[];
   }): Promise<void>;
   detach(containerId: ContainerId): Promise<void>;
 }
@@ -318,7 +319,11 @@ export function startAgent(options: AgentOptions): Agent {
             networks: wanted.addresses.map(({ networkId }) => networkId),
           };
           await Promise.all([
-            options.resolver.attach({ ...place, dns: wanted.spec.container.dns }),
+            options.resolver.attach({
+              ...place,
+              dns: wanted.spec.container.dns,
+              ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
+            }),
             options.balancer.attach(place),
           ]);
         },
