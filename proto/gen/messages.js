@@ -6128,6 +6128,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.routes = [];
                 this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
@@ -6140,6 +6141,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
@@ -6167,6 +6169,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.routes != null && m.routes.length) {
+                    for (var i = 0; i < m.routes.length; ++i)
+                        w.uint32(962).string(m.routes[i]);
+                }
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
@@ -6238,6 +6244,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 120: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.routes && m.routes.length))
+                                m.routes = [];
+                            m.routes.push(r.stringVerify());
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -6298,6 +6312,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.routes) {
+                    if (!$Array.isArray(d.routes))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.routes: array expected");
+                    m.routes = $Array(d.routes.length);
+                    for (var i = 0; i < d.routes.length; ++i) {
+                        m.routes[i] = $String(d.routes[i]);
+                    }
+                }
                 if (d.live) {
                     if (!$Array.isArray(d.live))
                         throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
@@ -6318,6 +6340,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 var d = {};
                 if (o.arrays || o.defaults) {
+                    d.routes = [];
                     d.live = [];
                 }
                 if (o.defaults) {
@@ -6340,6 +6363,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.routes && m.routes.length) {
+                    d.routes = $Array(m.routes.length);
+                    for (var j = 0; j < m.routes.length; ++j) {
+                        d.routes[j] = m.routes[j];
+                    }
                 }
                 if (m.live && m.live.length) {
                     d.live = $Array(m.live.length);
@@ -12324,6 +12353,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
@@ -12345,6 +12375,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12434,6 +12470,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
                     $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
@@ -12703,6 +12741,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -12942,6 +12987,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
                 if (d.changing != null) {
                     if (!$util.isObject(d.changing))
                         throw $TypeError(".tsswarm.v1.Task.changing: object expected");
@@ -13136,6 +13184,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
+                }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
                 }
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
                     d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);
