@@ -3,6 +3,8 @@ import type { IngressPort, Network, NetworkEndpoint } from '../../proto/types/in
 import type { ReadTransaction } from '../store/types.ts';
 import { endpoints, ingress } from './assignment-set.ts';
 import type { Reachable } from './assignment-set.ts';
+import { kept } from './kept.ts';
+import { Overlays } from './overlays.ts';
 
 /**
  * What many nodes are told alike: the names on a network, the published ports. Put together once for each version of the store, and
@@ -12,6 +14,7 @@ export class SharedSets {
   #version = -1;
   #ingress: readonly IngressPort[] | undefined;
   #lastIngress: readonly IngressPort[] = [];
+  readonly #overlays = new Overlays();
   readonly #endpoints = new Map<NetworkId, readonly NetworkEndpoint[]>();
   readonly #lastEndpoints = new Map<NetworkId, readonly NetworkEndpoint[]>();
 
@@ -20,7 +23,12 @@ export class SharedSets {
     const isDown = (id: string): boolean => tx.get('node', id as NodeId)?.status.state === 'down';
     if (isDown(nodeId)) {
       const reachable: Reachable = (task) => task.nodeId === nodeId || (task.nodeId !== '' && !isDown(task.nodeId));
-      return { endpoints: endpoints(tx, networks, reachable), ingress: ingress(tx, reachable) };
+      const ports = ingress(tx, reachable);
+      return {
+        endpoints: onlyOwn(networks, nodeId, endpoints(tx, networks, reachable)),
+        ingress: ports,
+        ...this.#overlays.of(tx, networks, ports.length > 0),
+      };
     }
     if (tx.version !== this.#version) {
       this.#version = tx.version;
@@ -30,9 +38,15 @@ export class SharedSets {
     const reachable: Reachable = (task) => task.nodeId !== '' && !isDown(task.nodeId);
     const missing = networks.filter(({ id }) => !this.#endpoints.has(id));
     if (missing.length > 0) this.#collect(tx, missing, reachable);
-    const lists = networks.map(({ id }) => this.#endpoints.get(id) ?? []).filter(({ length }) => length > 0);
+    const lists = networks
+      .map((network) => onlyOwn([network], nodeId, this.#endpoints.get(network.id) ?? []))
+      .filter(({ length }) => length > 0);
     this.#ingress ??= this.#lastIngress = kept(this.#lastIngress, ingress(tx, reachable), ingressKey);
-    return { endpoints: lists.length === 1 ? (lists[0] ?? []) : lists.flat(), ingress: this.#ingress };
+    return {
+      endpoints: lists.length === 1 ? (lists[0] ?? []) : lists.flat(),
+      ingress: this.#ingress,
+      ...this.#overlays.of(tx, networks, this.#ingress.length > 0),
+    };
   }
 
   #collect(tx: ReadTransaction, networks: readonly Network[], reachable: Reachable): void {
@@ -48,12 +62,14 @@ export class SharedSets {
 
 const ingressKey = ({ port }: IngressPort): string => `${port.protocol}/${port.hostIp}/${port.published}`;
 
-/** `after` with the objects of `before` where they say the same; `before` itself where all do. */
-function kept<T>(before: readonly T[], after: readonly T[], key: (item: T) => string): readonly T[] {
-  const known = new Map(before.map((item) => [key(item), item]));
-  const result = after.map((item) => {
-    const old = known.get(key(item));
-    return old !== undefined && JSON.stringify(old) === JSON.stringify(item) ? old : item;
-  });
-  return result.length === before.length && result.every((item, index) => item === before[index]) ? before : result;
+/** A bridge is its node's own: nobody else reaches what is on it, even if it has the same name everywhere. */
+function onlyOwn(
+  networks: readonly Network[],
+  nodeId: NodeId,
+  list: readonly NetworkEndpoint[],
+): readonly NetworkEndpoint[] {
+  const local = new Set(networks.filter(({ spec }) => spec.driver === 'bridge').map(({ id }) => id));
+  return local.size === 0
+    ? list
+    : list.filter((endpoint) => endpoint.nodeId === nodeId || !local.has(endpoint.networkId));
 }
