@@ -137,6 +137,7 @@ async function openEngine(
     expectStart: parts.moveAhead,
     inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
+    tunnels: network.tunnels,
     volumes,
     lease: openNodeLease(parts.leasePath, native.bootTime),
     isLocalPath,

@@ -9,6 +9,8 @@ export interface InitRequest {
   readonly settings: ClusterSettings;
   /** Of this node. */
   readonly availability?: NodeAvailability;
+  /** UDP port of overlay networks. */
+  readonly dataPathPort?: number;
 }
 
 export const initRequestPath = (stateDir: string): string => join(stateDir, 'init.json');

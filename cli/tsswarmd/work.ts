@@ -17,6 +17,7 @@ import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
+import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
 import type { Place } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
 
@@ -72,11 +73,28 @@ export function startWork(options: WorkOptions): Work {
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
   });
+  const { engine, nodeId } = options;
+  const overlay =
+    engine.tunnels === undefined
+      ? undefined
+      : createOverlay({
+          nodeId,
+          tunnels: engine.tunnels,
+          listBridges: () => engine.networks.listBridges(),
+          overlay: place.overlay,
+          clock,
+          logger,
+        });
+  const describe = (): NodeDescription => {
+    const reached = place.overlay();
+    return reached === undefined ? options.description : { ...options.description, overlay: reached };
+  };
   const agent = startAgent({
-    nodeId: options.nodeId,
-    describe: () => options.description,
+    nodeId,
+    describe,
+    ...(overlay === undefined ? {} : { overlay }),
     dispatcher: sessionsAfter(options.ready, managers.dispatcher),
-    engine: options.engine,
+    engine,
     resolver,
     netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
     disk: agentDisk(join(flags.stateDir, 'agent.state')),
@@ -90,6 +108,7 @@ export function startWork(options: WorkOptions): Work {
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
     close() {
       stopListening();
+      void overlay?.close();
       managers.close();
       connection.close();
       resolver.close();

@@ -42,7 +42,9 @@ function withMeshAddresses(nodes: readonly Node[]): readonly Node[] {
     ({ description, meshAddress }) => description.overlay !== undefined && meshAddress === undefined,
   );
   if (waiting.length === 0) return [];
-  const used = new Set(nodes.flatMap(({ meshAddress }) => (meshAddress === undefined ? [] : parseAddress(meshAddress))));
+  const used = new Set(
+    nodes.flatMap(({ meshAddress }) => (meshAddress === undefined ? [] : parseAddress(meshAddress))),
+  );
   let last = Math.max(MESH_POOL.base, ...used);
   return waiting.flatMap((node) => {
     const address = nextAddress(MESH_POOL, used, last);
@@ -57,7 +59,6 @@ function withMeshAddresses(nodes: readonly Node[]): readonly Node[] {
 /** FNV-1a, 32 bits. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
-  for (let index = 0; index < text.length; index++)
-    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
+  for (let index = 0; index < text.length; index++) value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;
   return value;
 }

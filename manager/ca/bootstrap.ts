@@ -25,6 +25,8 @@ export interface BootstrapOptions {
   readonly settings?: ClusterSettings;
   /** Of the first manager; absent: active. */
   readonly availability?: NodeAvailability;
+  /** UDP port of overlay networks; absent: the usual one. */
+  readonly dataPathPort?: number;
 }
 
 /**
@@ -48,6 +50,7 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
         taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
         addressPools: options.addressPools,
         addressPoolPrefix: 24,
+        ...(options.dataPathPort === undefined ? {} : { dataPathPort: options.dataPathPort }),
       },
       options.settings ?? {},
     ),

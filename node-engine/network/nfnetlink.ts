@@ -20,6 +20,7 @@ const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
 const NFPROTO_UNSPEC = 0;
 const NFPROTO_IPV4 = 2;
+export const NFPROTO_BRIDGE = 7;
 const HEADER_BYTES = 4;
 
 /** Verdict registers are 128 bits wide and numbered from 1; 32-bit parts are not needed here. */
@@ -55,10 +56,10 @@ export function generationOf(replies: readonly NetlinkReply[]): number | undefin
 }
 
 /** Asks for a table; that there is none is a failure (ENOENT). */
-export function getTable(name: string): NetlinkMessage {
+export function getTable(name: string, family: number = NFPROTO_IPV4): NetlinkMessage {
   return {
     what: `find the table "${name}"`,
-    ...nft(MSG.GETTABLE, 0, NFPROTO_IPV4, [attribute(TABLE.NAME, text(name))]),
+    ...nft(MSG.GETTABLE, 0, family, [attribute(TABLE.NAME, text(name))]),
   };
 }
 

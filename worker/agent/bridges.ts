@@ -11,6 +11,8 @@ const IDLE_MS = 30_000;
 
 export interface BridgesOptions {
   readonly networks: Pick<Engine['networks'], 'ensureBridge' | 'removeBridge' | 'listBridges'>;
+  /** Address of this node in the network below the overlay networks; empty: it has none. */
+  readonly underlay: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -29,7 +31,7 @@ export interface Bridges {
   close(): void;
 }
 
-export function createBridges({ networks, clock, logger }: BridgesOptions): Bridges {
+export function createBridges({ networks, underlay, clock, logger }: BridgesOptions): Bridges {
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
@@ -55,7 +57,8 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
   return {
     remove,
     async ensure(network) {
-      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
+      const below = network.spec.driver === 'overlay' ? { underlay: underlay() } : {};
+      const key = `${network.subnet} ${network.gateway} ${network.spec.internal} ${below.underlay}`;
       const request = {
         id: network.id,
         name: network.spec.name,
@@ -63,6 +66,7 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
         gateway: network.gateway,
         internal: network.spec.internal,
         mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+        ...below,
       };
       use(network.id);
       await queue.run(network.id, async () => {
