@@ -10,7 +10,7 @@ import { createBuilder, openBuildCache } from './build/index.ts';
 import { createImageStore } from './image/index.ts';
 import { createInspection } from './inspection/index.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
-import { readLog } from './log/index.ts';
+import { appendLog, readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
 import { createNetworks } from './network/index.ts';
 import { cgroupMounts, cgroupVersion, createMoveAhead, removeEmptyParent } from './runtime/cgroups.ts';
@@ -98,7 +98,7 @@ async function openEngine(
     secrets: new SecretFiles(join(run, 'secrets'), native),
     launcher: nativeLauncher(launcherPath),
     seccomp: new CompiledPrograms(join(run, 'seccomp')),
-    logFiles: { read: readLog },
+    logFiles: { read: readLog, append: appendLog },
     launcherPath,
     leasePath: join(run, 'lease'),
     cgroupParent: `/${cgroupParent}`,

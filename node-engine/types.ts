@@ -197,6 +197,8 @@ export interface Containers {
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
   logs(id: ContainerId, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogRecord>;
+  /** Adds lines to a container's log, of somebody else than its main process; with log driver "none" they go nowhere. Few: they do not rotate it. */
+  appendLog(id: ContainerId, stream: LogRecord['stream'], lines: readonly string[]): Promise<void>;
 }
 
 /** What a container uses: counters since its start, but for memory and processes, which are of the moment. */

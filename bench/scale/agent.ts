@@ -83,7 +83,7 @@ export async function joinAgent(index: number, token: string, managers: readonly
     describe: () => description,
     dispatcher: watched,
     engine: fakeEngine(systemClock),
-    resolver: { setEndpoints: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
+    resolver: { changeNames: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
     netnsPath: () => '',
     disk: { load: () => undefined, save: () => undefined },
     clock: systemClock,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { ClusterSettings } from '../../manager/cluster/spec.ts';
+import type { FoundingCa } from '../../manager/ca/founding.ts';
 import type { NodeAvailability } from '../../proto/types/index.ts';
 
 /** What `tsswarm init` leaves for the daemon that it starts, where the new cluster is to be other than usual. */
@@ -11,6 +12,8 @@ export interface InitRequest {
   readonly availability?: NodeAvailability;
   /** UDP port of overlay networks. */
   readonly dataPathPort?: number;
+  /** Who signs in place of the managers, from the first certificate on. */
+  readonly externalCas?: readonly FoundingCa[];
 }
 
 export const initRequestPath = (stateDir: string): string => join(stateDir, 'init.json');

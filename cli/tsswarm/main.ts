@@ -4,6 +4,7 @@ import { addPlaceOptions, placeOf } from '../local-node/place.ts';
 import type { NodePlace } from '../local-node/place.ts';
 import { addClusterSettings } from './cluster-settings.ts';
 import { addFileCommands } from './files/program.ts';
+import { addNetworkCommands } from './networks/program.ts';
 import { addServiceCommands } from './services/program.ts';
 import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
@@ -46,7 +47,12 @@ addClusterSettings(program.command('init'))
   .option('--store-key <file>', 'its key')
   .option('--store-password-file <file>', "password of the URL's user (or variable TSSWARM_STORE_PASSWORD)")
   .option('--availability <availability>', 'active, pause or drain: of this node')
-  .addOption(repeatable('--external-ca <spec>', 'refused here: tsswarm ca --rotate takes it, once there is a cluster'))
+  .addOption(
+    repeatable(
+      '--external-ca <spec>',
+      'who has the key of the root and signs: protocol=cfssl,url=https://…,cacert=<file>[,cert=<file>,key=<file>]; repeatable',
+    ),
+  )
   .option('--autolock', 'a manager that is started again needs the unlock key, which is printed')
   .option(
     '--force-new-cluster',
@@ -209,8 +215,10 @@ program
 
 // Their options are many: they are made for those who use them.
 const service = program.command('service').description('services, of stacks and of none');
+const network = program.command('network').description('networks, of projects and of none');
 const stack = program.command('stack').description('stacks: what a compose file describes, as tscompose shows it too');
 if (process.argv.includes('service')) addServiceCommands(service, place, terminal);
+if (process.argv.includes('network')) addNetworkCommands(network, place, terminal);
 if (process.argv.includes('stack')) addStackCommands(stack, place, () => program.opts(), terminal);
 
 program

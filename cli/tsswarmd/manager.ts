@@ -6,6 +6,8 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { bootstrapCluster } from '../../manager/ca/bootstrap.ts';
 import { standing } from '../../manager/ca/cluster.ts';
+import { foundWithExternalCas } from '../../manager/ca/founding.ts';
+import type { Founding } from '../../manager/ca/founding.ts';
 import { createCa, renewCertificate } from '../../manager/ca/server.ts';
 import { externalSigner } from '../../manager/ca/signer/client.ts';
 import { followAutolock } from '../../manager/cluster/autolock/loop.ts';
@@ -18,7 +20,7 @@ import { lead } from '../../manager/leader.ts';
 import { createTaskRouter } from '../../manager/tasks/server.ts';
 import { forwarding } from '../../proto/rpc/forward.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
-import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
+import type { LiveIdentity, TlsIdentity } from '../../proto/rpc/live-identity.ts';
 import { createRelayHub } from '../../proto/rpc/relay/hub.ts';
 import { createRpcServer } from '../../proto/rpc/server.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
@@ -31,10 +33,11 @@ import {
   relayService,
   tasksService,
 } from '../../proto/rpc/services.ts';
-import type { EtcdAccess, ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
+import type { Cluster, EtcdAccess, ForceNewClusterResponse, NodeDescription } from '../../proto/types/index.ts';
 import { createCertificateRequest } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
 import { readInitRequest } from '../local-node/init-request.ts';
+import type { InitRequest } from '../local-node/init-request.ts';
 import type { BackEnd } from './back-ends/back-end.ts';
 import { openBackEnd } from './back-ends/open.ts';
 import { keepPlace } from './keep-place.ts';
@@ -105,6 +108,9 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     return identity;
   };
   const dir = join(stateDir, 'manager');
+  // Before anything is on disk: when it fails, init can be done again.
+  const asked: InitRequest = identity === undefined ? readInitRequest(stateDir) : { settings: {} };
+  const founded = await askExternalCas(asked);
   const forced = newClusterIsForced(dir);
   const backEnd = await openBackEnd({
     nodeId,
@@ -196,12 +202,18 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     if (identity === undefined) {
       const { description, addressPools } = options;
       await backEnd.whenMayFound();
-      const asked = readInitRequest(stateDir);
       if (backEnd.access() !== undefined) demandNoOwnState(asked.settings);
-      await bootstrapCluster({ ...asked, store, clock, random, nodeId, description, addressPools });
-      const { key, csr } = await createCertificateRequest();
-      const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
-      identity = createLiveIdentity({ key, certificate, roots });
+      const cluster = await bootstrapCluster({
+        ...asked,
+        ...founded,
+        store,
+        clock,
+        random,
+        nodeId,
+        description,
+        addressPools,
+      });
+      identity = createLiveIdentity(await firstIdentity(cluster));
       await disk.save(identity.current);
       backEnd.founded();
     }
@@ -243,6 +255,33 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   } catch (error) {
     await close();
     throw error;
+  }
+
+  async function askExternalCas({
+    settings,
+    externalCas = [],
+  }: InitRequest): Promise<{ readonly founding?: Founding }> {
+    if (externalCas.length === 0) return {};
+    const { addressPools } = options;
+    const request = await createCertificateRequest();
+    const never = new AbortController().signal;
+    const founding = await foundWithExternalCas(
+      { clock, random, nodeId, addressPools, settings, externalCas, ...request, signer: externalSigner },
+      never,
+    );
+    return { founding };
+  }
+
+  async function firstIdentity({ id, rootCaKey }: Cluster): Promise<TlsIdentity> {
+    if (founded.founding?.cluster.id === id) return founded.founding.identity;
+    if (rootCaKey === '') {
+      throw new TsswarmError('CONFLICT', 'beginning a cluster: one was begun here with an external CA, and not ended', {
+        hint: 'tsswarm leave --force, then tsswarm init anew',
+      });
+    }
+    const { key, csr } = await createCertificateRequest();
+    const { certificate, roots } = await renewCertificate({ store, clock }, nodeId, csr);
+    return { key, certificate, roots };
   }
 
   async function takePlace(): Promise<void> {

@@ -12,7 +12,7 @@ import { demandNoOwnState } from '../cluster/own-state.ts';
 import { withSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
-import { readExternalRoot } from './external.ts';
+import { readExternalRoot, refuseExpiry } from './external.ts';
 import { issuerOf } from './issue.ts';
 import { externalCasOf } from './issuer.ts';
 import type { IssuerOptions } from './issuer.ts';
@@ -116,18 +116,6 @@ function completed(ca: ExternalCa, root: string): ExternalCa {
   if (ca.rootCertificate === '') return { ...ca, rootCertificate: root };
   if (certificatesOf(ca.rootCertificate).length !== 1) throw bad('expected one certificate as its root');
   return ca;
-}
-
-function refuseExpiry(cas: readonly ExternalCa[]): void {
-  const [ca] = cas;
-  if (ca === undefined) return;
-  throw new TsswarmError(
-    'NOT_SUPPORTED',
-    `setting the lifetime of node certificates: the external CA "${ca.url}" decides it`,
-    {
-      hint: 'leave --cert-expiry out, and set "expiry" in the configuration of the CA',
-    },
-  );
 }
 
 /** The cluster as it will be while it goes to a root. */

@@ -7,6 +7,7 @@ import { withAutolock } from '../cluster/autolock/settings.ts';
 import { DEFAULT_HISTORY_LIMIT, withSettings } from '../cluster/spec.ts';
 import type { ClusterSettings } from '../cluster/spec.ts';
 import type { Store } from '../store/types.ts';
+import type { Founding } from './founding.ts';
 import { newJoinToken } from './join-token.ts';
 import { createRootCa } from './root.ts';
 import type { RootCa } from './root.ts';
@@ -21,6 +22,8 @@ export interface BootstrapOptions {
   readonly addressPools: readonly string[];
   /** A root that the user brings (readExternalRoot); absent: one is made. */
   readonly root?: RootCa;
+  /** The cluster that external CAs have certified the first manager for (founding.ts); absent: it begins here. */
+  readonly founding?: Founding;
   /** Settings other than the usual ones. */
   readonly settings?: ClusterSettings;
   /** Of the first manager; absent: active. */
@@ -34,31 +37,12 @@ export interface BootstrapOptions {
  * @throws INVALID_INPUT for settings that are not possible
  */
 export async function bootstrapCluster(options: BootstrapOptions): Promise<Cluster> {
-  const { store, clock, random, nodeId } = options;
+  const { store, nodeId } = options;
   const known = store.view((tx) => tx.list('cluster')[0]);
   if (known !== undefined) return known;
-  const now = clock.now();
-  const id = newId<ClusterId>(random);
-  const root = options.root ?? (await createRootCa(id, now));
-  const meta = { version: 0, createdAt: now, updatedAt: now };
-  const bare: Cluster = {
-    id,
-    meta,
-    spec: withSettings(
-      {
-        name: 'default',
-        taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
-        addressPools: options.addressPools,
-        addressPoolPrefix: 24,
-        ...(options.dataPathPort === undefined ? {} : { dataPathPort: options.dataPathPort }),
-      },
-      options.settings ?? {},
-    ),
-    joinTokens: { worker: newJoinToken(root.certificate, random), manager: newJoinToken(root.certificate, random) },
-    rootCaCertificate: root.certificate,
-    rootCaKey: root.key,
-  };
-  const cluster = withAutolock(bare, options.settings ?? {}, random);
+  const { founding } = options;
+  const cluster = founding?.cluster ?? (await newCluster(options));
+  const { meta } = cluster;
   await store.update((tx) => {
     tx.create('cluster', cluster);
     tx.create('node', {
@@ -67,7 +51,37 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
       spec: { role: 'manager', availability: options.availability ?? 'active', labels: {} },
       description: options.description,
       status: { state: 'unknown', message: '', address: '' },
+      ...(founding === undefined ? {} : { certificate: founding.certificate }),
     });
   });
   return cluster;
+}
+
+/**
+ * A cluster as it begins; it is stored nowhere.
+ * @throws INVALID_INPUT for settings that are not possible
+ */
+export async function newCluster(
+  options: Pick<BootstrapOptions, 'clock' | 'random' | 'addressPools' | 'root' | 'settings' | 'dataPathPort'>,
+): Promise<Cluster> {
+  const { clock, random, settings = {} } = options;
+  const now = clock.now();
+  const id = newId<ClusterId>(random);
+  const root = options.root ?? (await createRootCa(id, now));
+  const spec = {
+    name: 'default',
+    taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
+    addressPools: options.addressPools,
+    addressPoolPrefix: 24,
+    ...(options.dataPathPort === undefined ? {} : { dataPathPort: options.dataPathPort }),
+  };
+  const bare: Cluster = {
+    id,
+    meta: { version: 0, createdAt: now, updatedAt: now },
+    spec: withSettings(spec, settings),
+    joinTokens: { worker: newJoinToken(root.certificate, random), manager: newJoinToken(root.certificate, random) },
+    rootCaCertificate: root.certificate,
+    rootCaKey: root.key,
+  };
+  return withAutolock(bare, settings, random);
 }

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import * as x509 from '@peculiar/x509';
 import { TsswarmError } from '../../base/errors.ts';
 import { certificatesOf } from '../../proto/rpc/certificate.ts';
+import type { ExternalCa } from '../../proto/types/index.ts';
 import type { RootCa } from './root.ts';
 import { importSigningKey, parsePrivateKey } from './signing-key.ts';
 
@@ -63,4 +64,17 @@ function checkExtensions(certificatePem: string, refuse: (reason: string, hint?:
       `"${parsed.subject}" allows no CA below it (pathlen:0): it could never be rotated`,
       'make it with pathlen:1 or without one',
     );
+}
+
+/** External CAs decide how long certificates live. @throws NOT_SUPPORTED where there is one */
+export function refuseExpiry(cas: readonly ExternalCa[]): void {
+  const [ca] = cas;
+  if (ca === undefined) return;
+  throw new TsswarmError(
+    'NOT_SUPPORTED',
+    `setting the lifetime of node certificates: the external CA "${ca.url}" decides it`,
+    {
+      hint: 'leave --cert-expiry out, and set "expiry" in the configuration of the CA',
+    },
+  );
 }

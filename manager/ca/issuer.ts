@@ -68,9 +68,14 @@ export async function issue(
       failures.push(error);
     }
   }
+  throw allOf(failures);
+}
+
+/** What to throw when every one of several CAs has failed. */
+export function allOf(failures: readonly unknown[]): unknown {
   const [first] = failures;
-  if (failures.length === 1) throw first;
-  throw new TsswarmError('UNAVAILABLE', failures.map(messageOf).join('; '), {
+  if (failures.length === 1) return first;
+  return new TsswarmError('UNAVAILABLE', failures.map(messageOf).join('; '), {
     cause: first,
     ...(first instanceof TsswarmError && first.hint !== undefined ? { hint: first.hint } : {}),
   });

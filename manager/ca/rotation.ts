@@ -11,7 +11,7 @@ import type { ClusterSettings } from '../cluster/spec.ts';
 import type { ReadTransaction, Store } from '../store/types.ts';
 import { clusterOf } from './cluster.ts';
 import { authorityOf } from './issue.ts';
-import { externalCasOf } from './issuer.ts';
+import { allOf, externalCasOf } from './issuer.ts';
 import type { IssuerOptions } from './issuer.ts';
 import { newJoinToken } from './join-token.ts';
 import { BACKDATE_MS, createRootCa, newSerialNumber, pem } from './root.ts';
@@ -196,9 +196,9 @@ async function crossSignOutside(
   now: number,
   sign: ExternalSigner | undefined,
 ): Promise<string> {
-  const [ca] = externalCasOf(cluster);
+  const cas = externalCasOf(cluster);
   const action = 'rotating the CA: the key of the present root is not here';
-  if (ca === undefined || sign === undefined)
+  if (cas.length === 0 || sign === undefined)
     throw new TsswarmError('UNAVAILABLE', `${action}, and no external CA is`, {
       hint: 'name the one that has it: tsswarm update --external-ca protocol=cfssl,url=…',
     });
@@ -218,7 +218,20 @@ async function crossSignOutside(
     keys: { privateKey: key as never, publicKey: await subject.publicKey.export() },
     signingAlgorithm: algorithm,
   });
-  const answer = await sign(ca, { csr: request.toString('pem'), profile: CROSS_SIGN_PROFILE });
+  const failures: unknown[] = [];
+  for (const ca of cas) {
+    try {
+      const answer = await sign(ca, { csr: request.toString('pem'), profile: CROSS_SIGN_PROFILE });
+      return crossSignedBy(ca, answer, cluster, next, now);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  throw allOf(failures);
+}
+
+/** What an external CA has signed, if it is the next root. @throws UNAVAILABLE */
+function crossSignedBy(ca: ExternalCa, answer: string, cluster: Cluster, next: RootCa, now: number): string {
   const signed = certificatesOf(answer)[0];
   const root = certificatesOf(next.certificate)[0];
   const refuse = (reason: string, hint: string): TsswarmError =>

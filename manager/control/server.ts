@@ -23,6 +23,7 @@ import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts
 import { rebalance } from '../rebalance/request.ts';
 import { applyProject } from './apply.ts';
 import { createFile, listFiles, removeFile } from './files.ts';
+import { createNetwork, removeNetwork } from './networks.ts';
 import { chosen, overrideGrace, removeProject } from './remove.ts';
 import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
@@ -120,6 +121,15 @@ export function createControl({ store, clock, random }: ControlOptions): Control
     removeFile: (request) =>
       store.update((tx) => {
         removeFile(tx, request);
+        return {};
+      }),
+    async createNetwork(request, signal) {
+      await whenNetworkGone(store, request.spec.name, signal);
+      return store.update((tx) => createNetwork(tx, request, clock.now(), random));
+    },
+    removeNetwork: (request) =>
+      store.update((tx) => {
+        removeNetwork(tx, request);
         return {};
       }),
     listRevisions: ({ project, serviceId }) =>
@@ -257,18 +267,29 @@ function oneOffTask(
 }
 
 /** Resolves when none of the named services is on its way out. */
-async function whenGone(store: Store, project: string, names: readonly string[], signal: AbortSignal): Promise<void> {
-  const leaving = (tx: ReadTransaction): boolean =>
-    names.some((name) =>
-      tx.find('service', 'name', name).some((service) => service.pendingDelete && service.projectName === project),
-    );
-  if (!store.view(leaving)) return;
-  const { result, watch } = store.viewAndWatch(leaving);
+function whenGone(store: Store, project: string, names: readonly string[], signal: AbortSignal): Promise<void> {
+  return untilFalse(
+    store,
+    (tx) =>
+      names.some((name) =>
+        tx.find('service', 'name', name).some((service) => service.pendingDelete && service.projectName === project),
+      ),
+    signal,
+  );
+}
+
+/** Resolves when no network of that name is on its way out. */
+const whenNetworkGone = (store: Store, name: string, signal: AbortSignal): Promise<void> =>
+  untilFalse(store, (tx) => tx.find('network', 'name', name).some(({ pendingDelete }) => pendingDelete), signal);
+
+async function untilFalse(store: Store, isSo: (tx: ReadTransaction) => boolean, signal: AbortSignal): Promise<void> {
+  if (!store.view(isSo)) return;
+  const { result, watch } = store.viewAndWatch(isSo);
   const stop = (): void => watch.close();
   signal.addEventListener('abort', stop, { once: true });
   try {
     if (!result) return;
-    for await (const _ of watch) if (!store.view(leaving)) return;
+    for await (const _ of watch) if (!store.view(isSo)) return;
   } finally {
     signal.removeEventListener('abort', stop);
     watch.close();

@@ -75,7 +75,7 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
         serviceId: task.serviceId,
         networkId,
         name: task.name,
-        aliases: [...new Set(serviceNames(task, service).concat(attachment?.aliases ?? []))],
+        aliases: [...new Set([...endpointNames(task, service), ...(attachment?.aliases ?? [])])],
         ipv4,
         nodeId: task.nodeId,
       });
@@ -84,10 +84,24 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
   return found;
 }
 
-/** A one-off task answers to its own name only, as with Compose. */
-function serviceNames(task: Task, service: Service | undefined): string[] {
-  if (service === undefined || task.oneOff) return [];
-  return [service.spec.composeName];
+/**
+ * Names of a service on each of its networks: "web", the name of the service object "shop_web", and "web.shop" for those who share a
+ * network with other projects.
+ */
+export function serviceNames({ spec, projectName }: Service): readonly string[] {
+  return [
+    ...new Set([spec.composeName, spec.name, ...(projectName === '' ? [] : [`${spec.composeName}.${projectName}`])]),
+  ];
+}
+
+/**
+ * Beside the container's name: those of its service, and what it calls itself, which programs tell others (its host name, or the first
+ * digits of its id). A one-off task answers to its own names only, as with Compose.
+ */
+function endpointNames({ oneOff, spec, status }: Task, service: Service | undefined): readonly string[] {
+  const { hostname } = spec.container;
+  const own = hostname === '' ? status.containerId.slice(0, 12) : hostname;
+  return [...(service === undefined || oneOff ? [] : serviceNames(service)), ...(own === '' ? [] : [own])];
 }
 
 /** Published ports of services with the serving tasks behind them; empty while none serves, so that a clash shows early. */

@@ -1,6 +1,7 @@
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError, errnoOf, messageOf } from '../../base/errors.ts';
+import type { ProgramEnd } from '../native/addon.ts';
+import { runProgram } from '../native/addon.ts';
 import { failureError, parseFailure } from './failure.ts';
 import type { ProcessIdentity } from './state.ts';
 
@@ -61,26 +62,23 @@ export async function killAll(runDir: string, program: string = LAUNCHER_PROGRAM
   }
 }
 
-function runLauncher(program: string, args: readonly string[], action: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(program, args, { encoding: 'utf8', env: {} }, (cause, stdout, stderr) => {
-      if (!cause) {
-        resolve(stdout);
-        return;
-      }
-      const failure = parseFailure(stdout);
-      if (failure) reject(failureError(action, failure));
-      else if (cause.code === 'ENOENT')
-        reject(
-          new TsswarmError('RUNTIME_FAILED', `${action}: "${program}" does not exist`, {
-            cause,
-            hint: 'run "npm run build:native" to build the launcher',
-          }),
-        );
-      else
-        reject(
-          new TsswarmError('RUNTIME_FAILED', `${action}: the launcher failed: ${stderr || cause.message}`, { cause }),
-        );
-    });
-  });
+async function runLauncher(program: string, args: readonly string[], action: string): Promise<string> {
+  let ended: ProgramEnd;
+  try {
+    ended = await runProgram(program, args, { env: {} });
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT')
+      throw new TsswarmError('RUNTIME_FAILED', `${action}: "${program}" does not exist`, {
+        cause,
+        hint: 'run "npm run build:native" to build the launcher',
+      });
+    throw new TsswarmError('RUNTIME_FAILED', `${action}: the launcher failed: ${messageOf(cause)}`, { cause });
+  }
+  const stdout = ended.stdout.toString();
+  if (ended.code === 0) return stdout;
+  const failure = parseFailure(stdout);
+  if (failure) throw failureError(action, failure);
+  const said = ended.stderr.toString().trim();
+  const end = ended.signal === 0 ? `it ended with code ${ended.code}` : `signal ${ended.signal} ended it`;
+  throw new TsswarmError('RUNTIME_FAILED', `${action}: the launcher failed: ${said || end}`);
 }

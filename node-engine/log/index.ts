@@ -1,2 +1,3 @@
-/** Reading what supervisors have logged. */
+/** Reading what supervisors have logged, and adding lines of our own. */
+export { appendLog } from './append.ts';
 export { readLog } from './read.ts';

@@ -17,6 +17,10 @@ interface NetnsReply {
   readonly replies: readonly Buffer[];
 }
 
+interface ProgramReply extends ProgramEnd {
+  readonly error: number;
+}
+
 interface Native {
   mount(source: Path, target: Path, fstype: string, flags: number, data: string): number;
   umount(path: Path, flags: number): number;
@@ -30,6 +34,12 @@ interface Native {
   syncfs(path: Path): Promise<number>;
   netns(path: string, create: boolean, sysctls: Buffer, steps: readonly NetlinkStep[]): Promise<NetnsReply | number>;
   socket(path: string, kind: number, ip: string, port: number): Promise<BoundSocket | number>;
+  runProgram(
+    path: string,
+    argv: readonly string[],
+    envp: readonly string[],
+    input: Buffer | undefined,
+  ): Promise<ProgramReply | number>;
   exit(code: number): void;
   bootTime(): number;
 }
@@ -210,6 +220,41 @@ export async function bindSocket(
   if (typeof bound === 'number') throw systemError(bound, 'pthread_create');
   if (bound.error !== 0) throw systemError(bound.error, 'bind', `${ip}:${port}`);
   return bound;
+}
+
+// ---------------------------------------------------------------------------------------------- programs
+
+/** How a program ended, and what it wrote: the first MiB of each. */
+export interface ProgramEnd {
+  /** Exit code; -1 when a signal ended it. */
+  readonly code: number;
+  /** Number of the signal that ended it; 0: none did. */
+  readonly signal: number;
+  readonly stdout: Buffer;
+  readonly stderr: Buffer;
+}
+
+/**
+ * Runs a program to its end, and until nobody holds its output open any more. Costs the calling thread next to nothing, however
+ * large the process is: Node's own spawn copies the page tables of all of it, here a thread shares them with the program until that is
+ * executed (posix_spawn(3)).
+ * @param program path, or a name that is looked for in the PATH of this process
+ * @param options.env the whole environment; default: that of this process
+ * @param options.input what it reads; default: nothing
+ * @throws ENOENT, EACCES, ENOMEM, … when it could not be started
+ */
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  options: { readonly env?: Readonly<Record<string, string | undefined>>; readonly input?: string } = {},
+): Promise<ProgramEnd> {
+  const { env = process.env, input } = options;
+  const variables = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+  const bytes = input === undefined ? undefined : Buffer.from(input);
+  const reply = await native().runProgram(program, [program, ...args], variables, bytes);
+  if (typeof reply === 'number') throw systemError(reply, 'pthread_create');
+  if (reply.error !== 0) throw systemError(reply.error, 'posix_spawn', program);
+  return reply;
 }
 
 // ---------------------------------------------------------------------------------------------- loading, errors

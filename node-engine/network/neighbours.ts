@@ -1,6 +1,6 @@
 /** Requests of rtnetlink for neighbours and forwarding entries (linux/neighbour.h). Pure. */
 import { isIPv6 } from 'node:net';
-import { ipBytes, ipText } from './ip-bytes.ts';
+import { formatIpBytes, ipBytes } from '../../base/ip-address.ts';
 import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, readU16, readU32, u16, u32 } from './netlink.ts';
 import { macBytes } from './route.ts';
@@ -110,7 +110,7 @@ export interface Forwarding {
 export function neighboursOf(replies: readonly NetlinkReply[]): readonly Neighbour[] {
   return entriesOf(replies).flatMap(({ family, link, state, dst, mac }) =>
     (family === AF_INET || family === AF_INET6) && (state & NUD.PERMANENT) !== 0 && dst !== undefined && mac !== ''
-      ? [{ link, ip: ipText(dst), mac }]
+      ? [{ link, ip: formatIpBytes(dst), mac }]
       : [],
   );
 }
@@ -120,7 +120,7 @@ export function forwardingOf(replies: readonly NetlinkReply[]): readonly Forward
   return entriesOf(replies).flatMap(({ family, link, state, flags, dst, mac }): readonly Forwarding[] => {
     if (family !== AF_BRIDGE || (state & NUD.NOARP) === 0 || mac === '') return [];
     if ((flags & NTF.SELF) === 0) return [{ link, mac }];
-    return dst === undefined ? [] : [{ link, mac, peer: ipText(dst) }];
+    return dst === undefined ? [] : [{ link, mac, peer: formatIpBytes(dst) }];
   });
 }
 

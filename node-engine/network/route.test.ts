@@ -2,7 +2,15 @@ import { deepEqual, equal } from 'node:assert/strict';
 import { endianness } from 'node:os';
 import type { NetlinkMessage } from './netlink.ts';
 import { attributes, readText, readU32 } from './netlink.ts';
-import { addAddress, addressesOf, createBridge, createVeth, linksOf, setDefaultRoute } from './route.ts';
+import {
+  addAddress,
+  addressesOf,
+  createBridge,
+  createVeth,
+  linksOf,
+  setDefaultRoute,
+  setNoLinkLocal,
+} from './route.ts';
 
 /** A request's body read as the kernel's answer of the same type: both have the same form. */
 function echo({ type, body }: NetlinkMessage): { type: number; sequence: number; body: Buffer } {
@@ -45,6 +53,12 @@ describe('rtnetlink requests', () => {
     const request = addAddress({ linkIndex: 7, ipv4: '10.128.1.5', prefix: 24 });
     deepEqual(addressesOf([echo(request)]), [{ linkIndex: 7, ipv4: '10.128.1.5', prefix: 24 }]);
     deepEqual(attributes(request.body, 8).get(4), Buffer.from([10, 128, 1, 255]));
+  });
+  it('keep a link from making an IPv6 address', () => {
+    const { body } = setNoLinkLocal('tsvpeer0');
+    equal(readText(attributes(body, 16).get(3)), 'tsvpeer0');
+    const families = attributes(attributes(body, 16).get(26) ?? Buffer.alloc(0), 0);
+    deepEqual(attributes(families.get(10) ?? Buffer.alloc(0), 0).get(8), Buffer.from([1]));
   });
   it('describe a default route, byte for byte', () => {
     if (endianness() !== 'LE') return;

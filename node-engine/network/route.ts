@@ -14,6 +14,9 @@ export const RTM = {
 } as const;
 const AF_UNSPEC = 0;
 const AF_INET = 2;
+const AF_INET6 = 10;
+const IFLA_INET6_ADDR_GEN_MODE = 8;
+const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFF_UP = 1;
 export const IFLA = {
   ADDRESS: 1,
@@ -22,6 +25,7 @@ export const IFLA = {
   MASTER: 10,
   LINKINFO: 18,
   IFALIAS: 20,
+  AF_SPEC: 26,
   NET_NS_FD: 28,
   EXT_MASK: 29,
 } as const;
@@ -150,6 +154,28 @@ export function setHairpin(port: string): NetlinkMessage {
         nested(IFLA_INFO.SLAVE_DATA, attribute(IFLA_BRPORT_MODE, Buffer.from([1]))),
       ),
     ]),
+  };
+}
+
+/**
+ * The link makes no IPv6 address for itself when it comes up. On a port of a bridge nobody asks for one, but the kernel would look
+ * for others that have it and join groups: some packets for each port, each of them to all other ports.
+ */
+export function setNoLinkLocal(link: string): NetlinkMessage {
+  return {
+    what: `keep the interface "${link}" from making an address`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(link)),
+      nested(
+        IFLA.AF_SPEC,
+        nested(AF_INET6, attribute(IFLA_INET6_ADDR_GEN_MODE, Buffer.from([IN6_ADDR_GEN_MODE_NONE]))),
+      ),
+    ]),
+    // A kernel without IPv6.
+    tolerate: ['EAFNOSUPPORT', 'EOPNOTSUPP'],
   };
 }
 

@@ -25,6 +25,7 @@ import {
   setHairpin,
   setLink,
   setLinkDown,
+  setNoLinkLocal,
 } from './route.ts';
 
 const NSFS_MAGIC = 0x6e736673;
@@ -187,7 +188,7 @@ async function attempt(subject: string, request: Parameters<typeof tryKernel>[0]
 
 /** Makes the node's end a port of the bridge. */
 function joinBridge(veth: string, bridge: Link): readonly NetlinkMessage[] {
-  return [setLink(veth, { master: bridge.index }), setHairpin(veth)];
+  return [setNoLinkLocal(veth), setLink(veth, { master: bridge.index }), setHairpin(veth)];
 }
 
 function planned(

@@ -1,6 +1,6 @@
 /** Requests of rtnetlink for VXLAN devices (linux/if_link.h; RFC 7348) that are ports of bridges. Pure. */
 import { isIPv6 } from 'node:net';
-import { ipBytes, ipText } from './ip-bytes.ts';
+import { formatIpBytes, ipBytes } from '../../base/ip-address.ts';
 import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, readText, readU32, text, u32 } from './netlink.ts';
 import { IFLA, IFLA_INFO, LINK_HEADER_BYTES, RTM, linkHeader, macBytes } from './route.ts';
@@ -110,7 +110,7 @@ export function vxlansOf(
     found.set(readU32(body, 4), {
       vni: id === undefined ? 0 : readU32(id, 0),
       port: data.get(VXLAN.PORT)?.readUInt16BE(0) ?? 0,
-      local: local === undefined || local.every((part) => part === 0) ? '' : ipText(local),
+      local: local === undefined || local.every((part) => part === 0) ? '' : formatIpBytes(local),
     });
   }
   return found;

@@ -187,6 +187,13 @@ export class ContainerService implements Containers {
     yield* this.#parts.logFiles.read(this.#parts.disk.paths(id).log, query, done, signal);
   }
 
+  async appendLog(id: ContainerId, stream: LogRecord['stream'], lines: readonly string[]): Promise<void> {
+    const { record } = this.#get(id, 'writing to the log of');
+    if (parseLogConfig(record.log) === undefined) return;
+    const { disk, logFiles, clock } = this.#parts;
+    await logFiles.append(disk.paths(id).log, stream, lines, clock.now());
+  }
+
   // ------------------------------------------------------------------------------------------ for the engine
 
   /**

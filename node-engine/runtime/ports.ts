@@ -107,6 +107,7 @@ export interface SeccompPrograms {
 export interface LogFiles {
   /** @param ended resolves when nothing more will be written; a follower ends then */
   read(path: string, query: LogQuery, ended: Promise<unknown>, signal?: AbortSignal): AsyncIterable<LogRecord>;
+  append(path: string, stream: LogRecord['stream'], lines: readonly string[], now: number): Promise<void>;
 }
 
 /** The system calls that the runtime needs and Node lacks. */

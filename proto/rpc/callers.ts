@@ -48,6 +48,8 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     rollbackService: ADMINISTRATOR,
     removeService: ADMINISTRATOR,
     listRevisions: ADMINISTRATOR,
+    createNetwork: ADMINISTRATOR,
+    removeNetwork: ADMINISTRATOR,
     rollbackProject: ADMINISTRATOR,
     createFile: ADMINISTRATOR,
     listFiles: ADMINISTRATOR,

@@ -5,6 +5,8 @@ import type {
   ApplyProjectRequest,
   CreateFileRequest,
   CreateFileResponse,
+  CreateNetworkRequest,
+  CreateNetworkResponse,
   CreateServiceRequest,
   CreateServiceResponse,
   ListFilesRequest,
@@ -12,6 +14,7 @@ import type {
   ListRevisionsRequest,
   ListRevisionsResponse,
   RemoveFileRequest,
+  RemoveNetworkRequest,
   RemoveServiceRequest,
   RollbackProjectRequest,
   RollbackServiceRequest,
@@ -199,6 +202,16 @@ export const controlService = {
   ),
   listFiles: unary<ListFilesRequest, ListFilesResponse>('Control/ListFiles', 'ListFilesRequest', 'ListFilesResponse'),
   removeFile: unary<RemoveFileRequest, Empty>('Control/RemoveFile', 'RemoveFileRequest', 'RemoveFileResponse'),
+  createNetwork: unary<CreateNetworkRequest, CreateNetworkResponse>(
+    'Control/CreateNetwork',
+    'CreateNetworkRequest',
+    'CreateNetworkResponse',
+  ),
+  removeNetwork: unary<RemoveNetworkRequest, Empty>(
+    'Control/RemoveNetwork',
+    'RemoveNetworkRequest',
+    'RemoveNetworkResponse',
+  ),
   rollbackProject: unary<RollbackProjectRequest, ApplyProjectResponse>(
     'Control/RollbackProject',
     'RollbackProjectRequest',

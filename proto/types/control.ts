@@ -5,6 +5,7 @@ import type {
   Cluster,
   Config,
   Network,
+  NetworkSpec,
   Node,
   NodeDescription,
   Project,
@@ -113,6 +114,17 @@ export interface ListFilesResponse {
 }
 export interface RemoveFileRequest {
   readonly kind: FileKind;
+  readonly id: string;
+}
+/** A network of no project. */
+export interface CreateNetworkRequest {
+  /** With an empty driver: of the usual one. */
+  readonly spec: NetworkSpec;
+}
+export interface CreateNetworkResponse {
+  readonly id: string;
+}
+export interface RemoveNetworkRequest {
   readonly id: string;
 }
 export interface RollbackProjectRequest {

@@ -52,6 +52,18 @@ export class Cfssl {
     return new Cfssl(dir, address);
   }
 
+  /** Files of a certificate of its root, and of its key, for whoever is to be let in before there is a cluster. */
+  client(name: string): { readonly cert: string; readonly key: string } {
+    const file = (ending: string): string => join(this.#dir, `${name}.${ending}`);
+    const openssl = (...argv: readonly string[]): void => void execFileSync('openssl', argv, { stdio: 'pipe' });
+    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', file('key')];
+    openssl('req', '-new', '-subj', `/CN=${name}`, ...newKey, '-out', file('csr'));
+    writeFileSync(file('ext'), 'extendedKeyUsage=clientAuth\n');
+    const root = ['-CA', this.rootFile, '-CAkey', join(this.#dir, 'root.key'), '-CAcreateserial'];
+    openssl('x509', '-req', '-days', '2', '-in', file('csr'), ...root, '-extfile', file('ext'), '-out', file('pem'));
+    return { cert: file('pem'), key: file('key') };
+  }
+
   /**
    * Serves.
    * @param spawn starts it where it is to be

@@ -125,6 +125,9 @@ ${lines}
       /post_start hook "sh -c echo no database >&2; exit 7": it ended with exit code 7: no database/,
     );
     assert.equal(machine.composeOk(folder, 'ps', '-q').trim(), '');
+    const logs = machine.compose(folder, 'logs', '--no-color').stderr;
+    assert.match(logs, /\[post_start\] no database\n/);
+    assert.match(logs, /\[post_start\] "sh -c echo no database >&2; exit 7": it ended with exit code 7\n/);
     machine.composeOk(folder, 'down');
   });
 
@@ -134,7 +137,9 @@ ${lines}
     machine.composeOk(hanging, 'down');
     const broken = write('broken', hooked('    pre_stop:\n      - command: [/nowhere]'));
     machine.composeOk(broken, 'up', '-d');
-    machine.composeOk(broken, 'down', '-t', '5');
+    machine.composeOk(broken, 'stop', '-t', '5');
+    assert.match(machine.composeOk(broken, 'ps', '-a'), /Exited \(143\).*: pre_stop hook "\/nowhere"/);
+    machine.composeOk(broken, 'down');
   });
 
   it('are ended when the container is taken down meanwhile', async () => {

@@ -251,7 +251,7 @@ describe('the identity of a cluster', function () {
         '--external-ca',
         'protocol=acme,url=https://a',
       );
-      refused(STRANGER, /with init: the service lets managers in/, /ca --rotate/, 'init', '--no-systemd', ...external);
+      refused(STRANGER, /which root it signs with is not said/, /cacert=<file>/, 'init', '--no-systemd', ...external);
       assert.equal(nodeList('{{.TLSStatus}}').join(), 'Ready,Ready,Ready,Ready,Ready', 'nothing has begun');
       const rotated = machine.run('tsswarm', ...rotation);
       assert.equal(rotated.code, 0, rotated.stderr);

@@ -117,6 +117,8 @@ export class Managers {
   async #joining(joiner: Member): Promise<void> {
     const { leader, store } = this.#leader();
     if (leader === undefined || store === undefined) return;
+    // Nobody can be let in before it is written down who lets in.
+    if (store.view((tx) => tx.list('cluster').length) === 0) return;
     await this.#at(leader, () => store.update((tx) => tx.create('node', node(joiner.id))));
     await this.#admit(joiner, new AbortController().signal);
   }

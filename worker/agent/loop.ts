@@ -12,12 +12,13 @@ import type {
   Network,
   NetworkEndpoint,
   NodeDescription,
+  ServiceAddress,
   Task,
   TaskStatus,
   TaskStatusUpdate,
 } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
-import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, toSet } from './assignments.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
@@ -51,7 +52,15 @@ const LONGEST_SAVE_REST_MS = 1000;
 
 /** The names that containers can resolve: worker/overlay/dns in production. */
 export interface Resolver {
-  setEndpoints(endpoints: readonly NetworkEndpoint[]): void;
+  changeNames(change: {
+    /** All that was known before is forgotten. */
+    readonly complete?: boolean;
+    readonly endpoints?: readonly NetworkEndpoint[];
+    readonly services?: readonly ServiceAddress[];
+    /** Keys as in AssignmentChange. */
+    readonly removedEndpoints?: readonly string[];
+    readonly removedServices?: readonly string[];
+  }): void;
   attach(request: {
     readonly containerId: ContainerId;
     readonly netnsPath: string;
@@ -249,9 +258,23 @@ export function startAgent(options: AgentOptions): Agent {
   });
 
   /** Names lead to what serves, but not to what is being stopped here. */
-  const nameEndpoints = (): void => {
-    const endpoints = [...assignments.endpoints.values()];
-    options.resolver.setEndpoints(endpoints.filter(({ taskId }) => controllers.get(taskId)?.leaving !== true));
+  const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
+    const isLeaving = ({ taskId }: NetworkEndpoint): boolean => controllers.get(taskId)?.leaving === true;
+    const leaving = update.endpoints.filter(isLeaving);
+    options.resolver.changeNames({
+      complete: kind === 'complete',
+      endpoints: leaving.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isLeaving(one)),
+      services: update.services,
+      removedEndpoints: [...remove.endpoints, ...leaving.map(endpointKey)],
+      removedServices: remove.services,
+    });
+  };
+  const endpointKeys = ({ id, addresses }: Task): readonly string[] =>
+    addresses.map(({ networkId }) => endpointKey({ taskId: id as TaskId, networkId }));
+  /** Of a task that has come back in place: the managers may never have heard that it was away. */
+  const nameAgain = (task: Task): void => {
+    const endpoints = endpointKeys(task).flatMap((key) => assignments.endpoints.get(key) ?? []);
+    if (endpoints.length > 0) options.resolver.changeNames({ endpoints });
   };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
@@ -292,6 +315,8 @@ export function startAgent(options: AgentOptions): Agent {
         fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
         mayStart: () => isUpToDate && lease.mayStart(),
         report: (taskId, next) => {
+          const served = controllers.get(taskId);
+          if (served?.leaving === false && serves(next)) nameAgain(served.task);
           const say = (): void => {
             pending.set(taskId, next);
             if (isOnTheWay(next)) soonUnlessRunning();
@@ -310,7 +335,7 @@ export function startAgent(options: AgentOptions): Agent {
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
-          nameEndpoints();
+          options.resolver.changeNames({ removedEndpoints: endpointKeys(wanted) });
           if (publishes(wanted.id)) await portTable.run();
         },
       }),
@@ -355,7 +380,12 @@ export function startAgent(options: AgentOptions): Agent {
     const before = assignments;
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
-    if (assignments.endpoints !== before.endpoints) nameEndpoints();
+    if (
+      change.kind === 'complete' ||
+      assignments.endpoints !== before.endpoints ||
+      assignments.services !== before.services
+    )
+      changeNames(change);
     const isElsewhere =
       assignments.locations !== before.locations ||
       assignments.peers !== before.peers ||
@@ -441,13 +471,9 @@ export function startAgent(options: AgentOptions): Agent {
   const kept = disk.load();
   if (kept !== undefined) {
     const statuses = new Map(kept.statuses.map(({ taskId, status }) => [taskId, status]));
-    assignments = applyChange(NO_ASSIGNMENTS, {
-      kind: 'complete',
-      sequence: 0,
-      update: kept.assignments,
-      remove: NO_REMOVALS,
-    });
-    options.resolver.setEndpoints([...assignments.endpoints.values()]);
+    const remembered = { kind: 'complete', sequence: 0, update: kept.assignments, remove: NO_REMOVALS } as const;
+    assignments = applyChange(NO_ASSIGNMENTS, remembered);
+    changeNames(remembered);
     overlay?.update(assignments, false);
     for (const task of assignments.tasks.values()) {
       // What never ran waits for the manager: without its secrets it could only fail, and it may have been given up already, though

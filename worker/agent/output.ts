@@ -2,7 +2,9 @@
 const KEPT_OUTPUT_BYTES = 4096;
 
 /** All that a command says, to its end; only the beginning is kept. */
-export async function collectOutput(output: AsyncIterable<{ readonly data: Uint8Array }>): Promise<string> {
+export async function collectOutput(
+  output: AsyncIterable<{ readonly data: Uint8Array }> | Iterable<{ readonly data: Uint8Array }>,
+): Promise<string> {
   const parts: Uint8Array[] = [];
   let size = 0;
   for await (const { data } of output) {

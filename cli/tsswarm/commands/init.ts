@@ -13,7 +13,7 @@ import type { Terminal } from '../../terminal/index.ts';
 import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
-import { refuseAtInit } from '../external-ca.ts';
+import { readFoundingCas } from '../external-ca.ts';
 import { isMember } from './member.ts';
 
 /** How the daemon is started: `init` and `join` share it. */
@@ -46,7 +46,7 @@ export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
 /** Starts the node, waits until it answers, and says what Docker says after `swarm init`. */
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
   if (options.forceNewCluster === true) return forceNew(place, options, terminal);
-  const request = requestOf(options);
+  const request = await requestOf(options);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
   const started = await withStore(place, options, () => startWith(place, options, known ? undefined : request));
@@ -176,20 +176,25 @@ async function startWith(place: NodePlace, options: InitOptions, request: InitRe
 }
 
 /** What is asked of a new cluster; undefined: nothing. @throws INVALID_INPUT, NOT_SUPPORTED before anything is started */
-function requestOf(options: InitOptions): InitRequest | undefined {
-  refuseAtInit(options.externalCa);
+async function requestOf(options: InitOptions): Promise<InitRequest | undefined> {
   const settings = { ...clusterSettings(options), ...(options.autolock === true ? { autoLock: true } : {}) };
   if (options.store !== undefined) demandNoOwnState(settings);
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
   const dataPathPort = options.dataPathPort === undefined ? undefined : readDataPathPort(options.dataPathPort);
-  if (availability === undefined && dataPathPort === undefined && Object.keys(settings).length === 0) return undefined;
-  return {
+  const externalCas = await readFoundingCas(options.externalCa);
+  if (externalCas.length > 0 && settings.nodeCertExpiryMs !== undefined) {
+    const { refuseExpiry } = await import('../../../manager/ca/external.ts');
+    refuseExpiry(externalCas);
+  }
+  const request: InitRequest = {
     settings,
     ...(availability === undefined ? {} : { availability: availability as NodeAvailability }),
     ...(dataPathPort === undefined ? {} : { dataPathPort }),
+    ...(externalCas.length === 0 ? {} : { externalCas }),
   };
+  return Object.keys(settings).length === 0 && Object.keys(request).length === 1 ? undefined : request;
 }
 
 /** Docker's limits. @throws INVALID_INPUT */
@@ -216,13 +221,14 @@ function refuseForMember(options: InitOptions): void {
     ...given,
     ...(availability === undefined ? [] : ['--availability']),
     ...(options.autolock === true ? ['--autolock'] : []),
+    ...(options.externalCa === undefined ? [] : ['--external-ca']),
   ];
   if (all.length === 0) return;
   throw new TsswarmError(
     'INVALID_INPUT',
     `starting the node again with ${all.join(' and ')}: its cluster exists already`,
     {
-      hint: 'start it without, then: tsswarm update, and tsswarm node update --availability',
+      hint: 'start it without, then: tsswarm update, tsswarm node update --availability, tsswarm ca --rotate',
     },
   );
 }

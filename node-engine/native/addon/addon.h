@@ -57,5 +57,6 @@ napi_value job_start(napi_env env, struct job *job);
 void export_filesystem(napi_env env, napi_value exports);
 void export_network(napi_env env, napi_value exports);
 void export_process(napi_env env, napi_value exports);
+void export_program(napi_env env, napi_value exports);
 
 #endif

@@ -5,8 +5,7 @@ import { jsonLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { createNetworks } from '../../../node-engine/network/index.ts';
 import type { BridgeRequest, ContainerId, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
-import type { NetworkEndpoint } from '../../../proto/types/index.ts';
-import type { ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
+import type { NameChange, ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
 import { createResolver } from '../../../worker/overlay/dns/index.ts';
 
 const [, , directory = '', instance = ''] = process.argv;
@@ -38,7 +37,7 @@ export const METHODS = {
   listSandboxes: () => sandboxes.list(),
   /** Lines of the log so far. */
   log: () => Promise.resolve(log),
-  setEndpoints: (endpoints: readonly NetworkEndpoint[]) => Promise.resolve(resolver.setEndpoints(endpoints)),
+  changeNames: (change: NameChange) => Promise.resolve(resolver.changeNames(change)),
   attach: (attachment: ResolverAttachment) => resolver.attach(attachment),
   detach: (id: ContainerId) => resolver.detach(id),
 } as const;

@@ -17,6 +17,7 @@ import { openLab, run, show } from './lab.ts';
 
 /** On the client's machine. */
 const UPSTREAM = '192.168.77.2';
+const CART = 'cart' as ServiceId;
 const QUERY = join(import.meta.dirname, 'query.ts');
 
 function endpoint(network: BridgeRequest, host: number, name: string, ...aliases: readonly string[]): NetworkEndpoint {
@@ -54,12 +55,16 @@ describe('the resolver of a container', () => {
     b = await lab.call('createSandbox', containerId('b'), { mode: 'networks', interfaces: [on(BACK, 3)] });
     await attachA();
     await lab.call('attach', { containerId: containerId('b'), netnsPath: b, networks: [BACK.id], dns: [] });
-    await lab.call('setEndpoints', [
-      endpoint(FRONT, 10, 'shop-web-1', 'web', 'www'),
-      endpoint(FRONT, 11, 'shop-web-2', 'web'),
-      endpoint(BACK, 20, 'shop-db-1', 'db'),
-      ...Array.from({ length: 60 }, (_, i) => endpoint(BACK, 100 + i, `shop-many-${i}`, 'many')),
-    ]);
+    await lab.call('changeNames', {
+      endpoints: [
+        endpoint(FRONT, 10, 'shop-web-1', 'web', 'www'),
+        endpoint(FRONT, 11, 'shop-web-2', 'web'),
+        endpoint(BACK, 20, 'shop-db-1', 'db'),
+        ...Array.from({ length: 60 }, (_, i) => endpoint(BACK, 100 + i, `shop-many-${i}`, 'many')),
+        { ...endpoint(BACK, 30, 'shop-cart-1', 'cart'), serviceId: CART },
+      ],
+      services: [{ serviceId: CART, networkId: BACK.id, names: ['cart'], ipv4: '10.128.2.9' }],
+    });
     closeUpstream = await serveUpstream(lab.client, (name) => asked.push(name));
     resolvConf(`nameserver ${UPSTREAM}\n`);
   });
@@ -73,6 +78,8 @@ describe('the resolver of a container', () => {
 
   const cases: readonly (readonly [string, () => string, readonly string[], string])[] = [
     ['a service: all its addresses', () => a, ['udp', 'A', 'web'], 'NOERROR 10.128.1.10 10.128.1.11'],
+    ['a service with a virtual address: that one', () => a, ['udp', 'A', 'cart'], 'NOERROR 10.128.2.9'],
+    ['all its tasks nevertheless', () => a, ['udp', 'A', 'tasks.cart'], 'NOERROR 10.128.2.30'],
     ['over TCP', () => a, ['tcp', 'A', 'web'], 'NOERROR 10.128.1.10 10.128.1.11'],
     ['a container', () => a, ['udp', 'A', 'shop-web-2'], 'NOERROR 10.128.1.11'],
     ['in any case of letters', () => a, ['udp', 'A', 'WwW'], 'NOERROR 10.128.1.10'],
@@ -139,7 +146,7 @@ describe('the resolver of a container', () => {
   it('serves again after a restart of the daemon, with the rules once', async () => {
     await lab.restart();
     await attachA();
-    await lab.call('setEndpoints', [endpoint(FRONT, 12, 'shop-web-3', 'web')]);
+    await lab.call('changeNames', { complete: true, endpoints: [endpoint(FRONT, 12, 'shop-web-3', 'web')] });
     equal(await query(a, 'udp', 'A', 'web'), 'NOERROR 10.128.1.12');
     equal(await query(a, 'tcp', 'A', 'web'), 'NOERROR 10.128.1.12');
     equal(show(a, 'nft', 'list', 'ruleset').match(/dport set/g)?.length, 2);

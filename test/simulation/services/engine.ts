@@ -61,6 +61,7 @@ export function simulatedEngine(world: World, kernel: Kernel, life: Life): Engin
       exec: (id) => work(PROBE_MS, () => probe(world, kernel, id)),
       attach: unused,
       logs: unused,
+      appendLog: unused,
     },
     images: {
       find: (reference) => (kernel.images.has(reference) ? image(reference) : undefined),

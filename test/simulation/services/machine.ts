@@ -75,7 +75,7 @@ export class Machine {
       dispatcher: managers.dispatcher,
       engine: simulatedEngine(world, this.kernel, life),
       resolver: {
-        setEndpoints: () => undefined,
+        changeNames: () => undefined,
         attach: () => Promise.resolve(),
         detach: () => Promise.resolve(),
       },

@@ -192,7 +192,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       }
       await around.starting.use(() => begin());
       await afterStart();
-      say({ restartCount: task.restartCount, pid: engine.containers.inspect(id)?.pid ?? 0, message: 'restarted' });
+      say({
+        restartCount: task.restartCount,
+        pid: engine.containers.inspect(id)?.pid ?? 0,
+        message: 'restarted',
+        error: '',
+      });
     },
     async stop({ graceMs }) {
       if (givenUp === '') monitor?.abort(new Error('stopping'));
@@ -246,7 +251,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       const mine = (hooks = new AbortController());
       if (!reached(status, 'running')) say({ message: 'running post_start hooks' });
       const signal = AbortSignal.any([life.signal, mine.signal]);
-      const failure = await runHooks(engine.containers, id, 'post_start', wanted, signal);
+      const failure = await runHooks(engine.containers, id, 'post_start', wanted, clock, signal);
       hooks = undefined;
       // A container that has ended by itself says more with its exit code than a hook that ended with it.
       const lives = watched === began && engine.containers.inspect(id)?.state === 'running';
@@ -268,13 +273,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     const mine = (hooks = new AbortController());
     const timer = clock.startTimer(graceMs, () => mine.abort(new Error('the stop grace period is over')));
     const signal = AbortSignal.any([life.signal, mine.signal]);
-    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, signal);
+    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, clock, signal);
     timer.cancel();
     hooks = undefined;
     life.signal.throwIfAborted();
     if (failure !== '') {
       logger.warn('hook failed', { reason: failure });
-      say({ message: failure });
+      say({ message: failure, error: failure });
     }
     return Math.max(0, graceMs - (clock.monotonic() - began));
   };

@@ -7,24 +7,43 @@ import type { NetworkEndpoint } from '../../../proto/types/index.ts';
 import type { Decision, Question } from './answer.ts';
 import { decide, serverFailure, withoutUpstream } from './answer.ts';
 import { FrameReader, frame } from './frames.ts';
-import { indexEndpoints } from './records.ts';
+import { Records } from './records.ts';
 import { parseNameservers } from './resolv-conf.ts';
 
 const FRONT = { id: 'front' as NetworkId, name: 'shop_front' };
 const BACK = { id: 'back' as NetworkId, name: 'shop_back' };
 
+const WEB = 's' as ServiceId;
+const CART = 'cart' as ServiceId;
+
 function endpoint(networkId: NetworkId, ipv4: string, name: string, ...aliases: readonly string[]): NetworkEndpoint {
-  const ids = { taskId: name as TaskId, serviceId: 's' as ServiceId, nodeId: 'n' as NodeId };
+  const ids = { taskId: name as TaskId, serviceId: WEB, nodeId: 'n' as NodeId };
   return { ...ids, networkId, name, aliases, ipv4 };
 }
 
-const RECORDS = indexEndpoints([
-  endpoint(FRONT.id, '10.1.0.2', 'shop-web-1', 'web', 'shop-web-1'),
-  endpoint(FRONT.id, '10.1.0.3', 'shop-web-2', 'web'),
-  endpoint(BACK.id, '10.2.0.2', 'shop-web-1', 'web'),
-  endpoint(BACK.id, '10.2.0.4', 'shop-db-1', 'db', 'db.internal'),
-  ...Array.from({ length: 100 }, (_, i) => endpoint(BACK.id, `10.2.1.${i}`, `many-${i}`, 'many')),
-]);
+const RECORDS = new Records();
+RECORDS.change({
+  endpoints: [
+    endpoint(FRONT.id, '10.1.0.2', 'shop-web-1', 'web', 'shop-web-1'),
+    endpoint(FRONT.id, '10.1.0.3', 'shop-web-2', 'web'),
+    endpoint(BACK.id, '10.2.0.2', 'shop-web-1', 'web'),
+    endpoint(BACK.id, '10.2.0.4', 'shop-db-1', 'db', 'db.internal'),
+    ...Array.from({ length: 100 }, (_, i) => endpoint(BACK.id, `10.2.1.${i}`, `many-${i}`, 'many')),
+    { ...endpoint(BACK.id, '10.2.0.5', 'shop-cart-1', 'cart', 'shared'), serviceId: CART, ipv6: 'fd00::5' },
+    { ...endpoint(BACK.id, '10.2.0.6', 'shop-cart-2', 'cart', 'shared'), serviceId: CART, ipv6: 'fd00::6' },
+    endpoint(BACK.id, '10.2.0.7', 'shop-other-1', 'shared'),
+  ],
+  services: [
+    {
+      serviceId: CART,
+      networkId: BACK.id,
+      names: ['cart', 'cart.shop', 'shared'],
+      ipv4: '10.2.0.200',
+      ipv6: 'fd00::c8',
+    },
+    { serviceId: 'empty' as ServiceId, networkId: BACK.id, names: ['empty'], ipv4: '10.2.0.201' },
+  ],
+});
 
 function query(type: string, name: string, extra: object = {}): Buffer {
   return encode({ type: 'query', id: 7, flags: 0x100, questions: [{ type: type as RecordType, name }], ...extra });
@@ -36,7 +55,13 @@ function ask(message: Buffer, change: Partial<Question> = {}): Decision {
 
 function answersOf(decision: Decision): readonly string[] | string {
   if (decision.kind !== 'answer') return decision.kind;
-  return (decode(decision.message).answers ?? []).map((answer) => ('data' in answer ? String(answer.data) : '')).sort();
+  const { answers = [] } = decode(decision.message);
+  return answers
+    .map((answer) => {
+      if (answer.type === 'SRV') return `${answer.data.target}:${answer.data.port}`;
+      return 'data' in answer ? String(answer.data) : '';
+    })
+    .sort();
 }
 
 const OPTION = {
@@ -58,6 +83,24 @@ describe('questions to the resolver', () => {
     ['everything about a service', 'ANY', 'db', ['10.2.0.4']],
     ['IPv6 of a service', 'AAAA', 'web', []],
     ['text of a service', 'TXT', 'web', []],
+    ['a service with a virtual address', 'A', 'cart', ['10.2.0.200']],
+    ['its IPv6 address', 'AAAA', 'cart', ['fd00::c8']],
+    ['it in its project', 'A', 'cart.shop', ['10.2.0.200']],
+    ['it on a named network', 'AAAA', 'Cart.Shop_Back', ['fd00::c8']],
+    ['everything about it', 'ANY', 'cart', ['10.2.0.200', 'fd00::c8']],
+    ['its tasks', 'A', 'tasks.cart', ['10.2.0.5', '10.2.0.6']],
+    ['the IPv6 addresses of its tasks', 'AAAA', 'tasks.cart', ['fd00::5', 'fd00::6']],
+    ['one of its containers', 'A', 'shop-cart-1', ['10.2.0.5']],
+    ['a name that it shares', 'A', 'shared', ['10.2.0.200', '10.2.0.7']],
+    ['a service whose tasks are all away', 'A', 'empty', ['10.2.0.201']],
+    ['mail of a service', 'MX', 'cart', []],
+    ['its virtual address', 'PTR', '200.0.2.10.in-addr.arpa', ['cart.shop_back']],
+    ['an IPv6 address', 'PTR', `5.${'0.'.repeat(29)}d.f.ip6.arpa`, ['shop-cart-1.shop_back']],
+    ['half an address', 'PTR', '2.10.in-addr.arpa', 'forward'],
+    ['where a port is', 'SRV', '_8080._tcp.cart', ['shop-cart-1.shop_back:8080', 'shop-cart-2.shop_back:8080']],
+    ['where a port is, asked otherwise', 'A', '_8080._tcp.cart', []],
+    ['where a port is that cannot be', 'SRV', '_80800._tcp.cart', 'forward'],
+    ['where a port of an unknown name is', 'SRV', '_80._tcp.nothing', 'forward'],
     ['an address', 'PTR', '3.0.1.10.in-addr.arpa', ['shop-web-2.shop_front']],
     ['an unknown address', 'PTR', '8.8.8.8.in-addr.arpa', 'forward'],
     ['an unknown name', 'A', 'example.org', 'forward'],
@@ -80,6 +123,18 @@ describe('questions to the resolver', () => {
     equal(questions?.[0]?.name, 'WeB');
     equal(answers?.[0]?.name, 'WeB');
     equal((flags ?? 0) & 0x0580, 0x0580, 'authoritative, recursion desired and available');
+  });
+  it('where a port is come with the addresses of what they name', () => {
+    const decision = ask(query('SRV', '_80._tcp.cart', OPTION));
+    ok(decision.kind === 'answer');
+    const { additionals = [] } = decode(decision.message);
+    deepEqual(additionals.map((record) => ('data' in record ? `${record.name} ${String(record.data)}` : '')).sort(), [
+      '',
+      'shop-cart-1.shop_back 10.2.0.5',
+      'shop-cart-1.shop_back fd00::5',
+      'shop-cart-2.shop_back 10.2.0.6',
+      'shop-cart-2.shop_back fd00::6',
+    ]);
   });
   it('are answered in changing order, so that clients spread', () => {
     const random = seededRandom(3);

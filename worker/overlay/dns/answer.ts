@@ -1,32 +1,27 @@
-/**
- * What to do with a question: answer it from the records, pass it on, or turn it down. Pure.
- * Message format: RFC 1035; extension mechanism: RFC 6891.
- */
-import type { Answer, DecodedPacket, OptAnswer, Packet } from 'dns-packet';
-import {
-  AUTHORITATIVE_ANSWER,
-  RECURSION_AVAILABLE,
-  RECURSION_DESIRED,
-  TRUNCATED_RESPONSE,
-  decode,
-  encode,
-} from 'dns-packet';
+/** What to do with a question: answer it from the records, pass it on, or turn it down. Pure. */
 import type { Random } from '../../../base/random.ts';
-import type { AskedNetwork, Records } from './records.ts';
-import { addressesOf, nameOf } from './records.ts';
+import { readIp } from '../../../base/ip-address.ts';
+import type { NetworkEndpoint } from '../../../proto/types/index.ts';
+import { ipBytes } from '../../../base/ip-address.ts';
+import type { AskedNetwork, KnownName, Records } from './records.ts';
+import type { WireAnswer, WireRecord } from './wire.ts';
+import {
+  CLASS_IN,
+  RCODE,
+  TYPE,
+  isQuery,
+  opcodeOf,
+  readQuestion,
+  writeAnswer,
+  writeName,
+  writeRefusal,
+} from './wire.ts';
 
 /**
  * Seconds that an answer may be kept. One: a task that is replaced comes back with another address, and whoever keeps the
  * old one (the JVM, nginx) fails for that long; the resolver is on the same machine, so asking again costs next to nothing.
  */
 const TTL_SECONDS = 1;
-/** The least that every client takes over UDP, and the most that we send. */
-const MIN_UDP_BYTES = 512;
-const MAX_UDP_BYTES = 4096;
-
-const RCODE = { FORMERR: 1, SERVFAIL: 2, NXDOMAIN: 3, NOTIMP: 4 } as const;
-const HEADER_BYTES = 12;
-const QR = 0x8000;
 
 export interface Question {
   readonly records: Records;
@@ -42,112 +37,110 @@ export type Decision =
   /** Not a question at all: answering would invite loops. */
   | { readonly kind: 'ignore' };
 
+const FORWARD: Decision = { kind: 'forward' };
+const IGNORE: Decision = { kind: 'ignore' };
+
 /** Decides; `random` shuffles the addresses of a name, so that clients that take the first spread over all. */
 export function decide({ records, networks, transport, message }: Question, random: Random): Decision {
-  if (message.length < HEADER_BYTES || message.readUInt16BE(2) & QR) return { kind: 'ignore' };
-  const opcode = (message.readUInt16BE(2) >> 11) & 15;
-  if (opcode !== 0) return { kind: 'answer', message: refusal(message, RCODE.NOTIMP) };
-  let query: DecodedPacket;
-  try {
-    query = decode(message);
-  } catch {
-    return { kind: 'answer', message: refusal(message, RCODE.FORMERR) };
-  }
-  const [question, ...more] = query.questions ?? [];
-  if (!question || more.length > 0) return { kind: 'answer', message: refusal(message, RCODE.FORMERR) };
-  if (question.class !== undefined && question.class !== 'IN') return { kind: 'forward' };
+  if (!isQuery(message)) return IGNORE;
+  if (opcodeOf(message) !== 0) return { kind: 'answer', message: writeRefusal(message, undefined, RCODE.NOTIMP) };
+  const question = readQuestion(message);
+  if (!question) return { kind: 'answer', message: writeRefusal(message, undefined, RCODE.FORMERR) };
+  if (question.class !== CLASS_IN) return FORWARD;
 
-  const own = (answers: Answer[]): Decision => ({ kind: 'answer', message: respond(query, answers, transport) });
-  if (question.type === 'PTR') {
-    const name = nameOf(records, networks, question.name);
-    return name === undefined
-      ? { kind: 'forward' }
-      : own([{ type: 'PTR', name: question.name, ttl: TTL_SECONDS, data: name }]);
+  const own = (answer: Omit<WireAnswer, 'ttl'>): Decision => ({
+    kind: 'answer',
+    message: writeAnswer(message, question, transport, { ...answer, ttl: TTL_SECONDS }),
+  });
+  const { name, type } = question;
+  const known = records.find(networks, name);
+  if (known) {
+    const { ipv4, ipv6 } = known.addresses();
+    // Known name, other type: "nothing of that kind". For AAAA an NXDOMAIN would make musl and glibc give the name up.
+    return own({
+      answers: [
+        ...(type === TYPE.A || type === TYPE.ANY ? addressRecords(TYPE.A, ipv4, random) : []),
+        ...(type === TYPE.AAAA || type === TYPE.ANY ? addressRecords(TYPE.AAAA, ipv6, random) : []),
+      ],
+    });
   }
-  const addresses = addressesOf(records, networks, question.name);
-  if (!addresses) return { kind: 'forward' };
-  // Known name, other type: "nothing of that kind". For AAAA an NXDOMAIN would make musl and glibc give the name up.
-  if (question.type !== 'A' && (question.type as string) !== 'ANY') return own([]);
-  return own(shuffled(addresses, random).map((data) => ({ type: 'A', name: question.name, ttl: TTL_SECONDS, data })));
+  if (type === TYPE.PTR) {
+    const address = addressOfReverse(name);
+    const owner = address && records.owner(networks, address);
+    return owner === undefined ? FORWARD : own({ answers: [{ type: TYPE.PTR, data: writeName(owner) }] });
+  }
+  const service = /^_(\d{1,5})\._(?:tcp|udp|sctp)\.(.+)$/.exec(name);
+  const found = service && records.find(networks, service[2] ?? '');
+  if (!found || Number(service[1]) > 65535) return FORWARD;
+  return own(
+    type === TYPE.SRV || type === TYPE.ANY ? serviceRecords(found, Number(service[1]), random) : { answers: [] },
+  );
 }
 
 /** The answer where nobody can be asked: a name of one label can only be one of ours, so it does not exist. */
 export function withoutUpstream(message: Buffer): Buffer {
-  let name = '';
-  try {
-    name = decode(message).questions?.[0]?.name ?? '';
-  } catch {
-    return refusal(message, RCODE.FORMERR);
-  }
-  return refusal(message, name.replace(/\.$/, '').includes('.') ? RCODE.SERVFAIL : RCODE.NXDOMAIN);
+  const question = readQuestion(message);
+  if (!question) return writeRefusal(message, undefined, RCODE.FORMERR);
+  return writeRefusal(message, question, question.name.includes('.') ? RCODE.SERVFAIL : RCODE.NXDOMAIN);
 }
 
 /** "The server failed", for questions whose upstreams did not answer. */
 export function serverFailure(message: Buffer): Buffer {
-  return refusal(message, RCODE.SERVFAIL);
+  return writeRefusal(message, readQuestion(message), RCODE.SERVFAIL);
 }
 
-/** The query's header and question with an error code. */
-function refusal(message: Buffer, rcode: number): Buffer {
-  const end = rcode === RCODE.FORMERR || rcode === RCODE.NOTIMP ? HEADER_BYTES : questionEnd(message);
-  const reply = Buffer.from(message.subarray(0, end));
-  const kept = message.readUInt16BE(2) & (0x7800 | RECURSION_DESIRED);
-  reply.writeUInt16BE(QR | kept | RECURSION_AVAILABLE | rcode, 2);
-  reply.writeUInt16BE(end === HEADER_BYTES ? 0 : 1, 4);
-  reply.fill(0, 6, HEADER_BYTES);
-  return reply;
+/** More than this are not put in a random order: they begin at a random place. */
+const SHUFFLED_AT_MOST = 64;
+
+function addressRecords(type: number, addresses: readonly Buffer[], random: Random): readonly WireRecord[] {
+  return spread(addresses, random).map((data) => ({ type, data }));
 }
 
-/** Where the only question ends: labels up to an empty one, type and class. */
-function questionEnd(message: Buffer): number {
-  let offset = HEADER_BYTES;
-  for (let length = message[offset]; length !== undefined && length !== 0; length = message[offset])
-    offset += length + 1;
-  const end = offset + 5;
-  return end <= message.length ? end : HEADER_BYTES;
+/**
+ * Every task that serves, with the port that was asked for and its own name on the network, which resolves as well (RFC 2782).
+ */
+function serviceRecords({ network, endpoints }: KnownName, port: number, random: Random): Omit<WireAnswer, 'ttl'> {
+  const targets = spread([...endpoints()], random).map((endpoint) => ({
+    endpoint,
+    name: targetName(endpoint, network),
+  }));
+  // Priority 0, weight 1: all alike.
+  const head = Buffer.from([0, 0, 0, 1, port >> 8, port & 255]);
+  return {
+    answers: targets.map(({ name }) => ({ type: TYPE.SRV, data: Buffer.concat([head, writeName(name)]) })),
+    additional: targets.flatMap(({ endpoint: { ipv4, ipv6 }, name }) => [
+      ...(ipv4 === '' ? [] : [{ type: TYPE.A, owner: name, data: ipBytes(ipv4) }]),
+      ...(ipv6 === undefined ? [] : [{ type: TYPE.AAAA, owner: name, data: ipBytes(ipv6) }]),
+    ]),
+  };
 }
 
-function respond(query: DecodedPacket, answers: Answer[], transport: 'udp' | 'tcp'): Buffer {
-  const option = query.additionals?.find((record): record is OptAnswer => record.type === 'OPT');
-  const packet = (kept: Answer[], truncated: boolean): Packet => ({
-    type: 'response',
-    id: query.id ?? 0,
-    flags:
-      AUTHORITATIVE_ANSWER |
-      RECURSION_AVAILABLE |
-      ((query.flags ?? 0) & RECURSION_DESIRED) |
-      (truncated ? TRUNCATED_RESPONSE : 0),
-    questions: query.questions ?? [],
-    answers: kept,
-    additionals: option
-      ? [
-          {
-            type: 'OPT',
-            name: '.',
-            udpPayloadSize: MAX_UDP_BYTES,
-            extendedRcode: 0,
-            ednsVersion: 0,
-            flags: 0,
-            flag_do: false,
-            options: [],
-          },
-        ]
-      : [],
-  });
-  const whole = encode(packet(answers, false));
-  if (transport === 'tcp') return whole;
-  const limit = Math.min(MAX_UDP_BYTES, Math.max(MIN_UDP_BYTES, option?.udpPayloadSize ?? 0));
-  if (whole.length <= limit) return whole;
-  // As many as fit: a client without TCP works with those, the others ask again over TCP.
-  const bare = encode(packet([], true)).length;
-  const each = (whole.length - bare) / answers.length;
-  return encode(packet(answers.slice(0, Math.floor((limit - bare) / each)), true));
+function targetName({ name }: NetworkEndpoint, network: AskedNetwork): string {
+  return network.name === '' ? name : `${name}.${network.name}`;
 }
 
-/** Fisher–Yates, on a copy. */
-function shuffled<T>(values: readonly T[], random: Random): readonly T[] {
+/** "5.0.128.10.in-addr.arpa" (RFC 1035, 3.5) or the nibbles below ip6.arpa (RFC 3596, 2.5) as the address's bytes. */
+function addressOfReverse(name: string): Buffer | undefined {
+  const parts = name.split('.');
+  if (name.endsWith('.in-addr.arpa') && parts.length === 6) {
+    const text = parts.slice(0, 4).reverse().join('.');
+    return readIp(text) ? ipBytes(text) : undefined;
+  }
+  if (!name.endsWith('.ip6.arpa') || parts.length !== 34) return undefined;
+  const digits = parts.slice(0, 32).reverse().join('');
+  return /^[0-9a-f]{32}$/.test(digits) ? Buffer.from(digits, 'hex') : undefined;
+}
+
+/** In changing order, so that clients that take the first spread over all. */
+function spread<T>(values: readonly T[], random: Random): readonly T[] {
+  const { length } = values;
+  if (length < 2) return values;
+  if (length > SHUFFLED_AT_MOST) {
+    const start = Math.floor(random.next() * length);
+    return [...values.slice(start), ...values.slice(0, start)];
+  }
   const copy = [...values];
-  for (let i = copy.length - 1; i > 0; i--) {
+  for (let i = length - 1; i > 0; i--) {
     const j = Math.floor(random.next() * (i + 1));
     [copy[i], copy[j]] = [copy[j] as T, copy[i] as T];
   }

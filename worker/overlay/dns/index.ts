@@ -7,14 +7,15 @@ import type { Clock } from '../../../base/clock.ts';
 import type { Random } from '../../../base/random.ts';
 import { RESOLVER_ADDRESS, openResolverSockets } from '../../../node-engine/network/index.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
-import type { NetworkEndpoint } from '../../../proto/types/index.ts';
 import { decide, serverFailure, withoutUpstream } from './answer.ts';
-import type { Records } from './records.ts';
-import { indexEndpoints } from './records.ts';
+import type { NameChange } from './records.ts';
+import { Records } from './records.ts';
 import { nameserversOf } from './resolv-conf.ts';
 import type { Answerer } from './server.ts';
 import { serveDns } from './server.ts';
 import { askUpstream } from './upstream.ts';
+
+export type { NameChange } from './records.ts';
 
 /** Questions that one container may have under way at other servers; more are answered with a failure. */
 const MAX_FORWARDED = 1024;
@@ -39,8 +40,8 @@ export interface ResolverAttachment {
 }
 
 export interface Resolver {
-  /** Replaces all records. */
-  setEndpoints(endpoints: readonly NetworkEndpoint[]): void;
+  /** Takes over what has changed of the names; the next question is answered by it. */
+  changeNames(change: NameChange): void;
   /**
    * Begins to serve a container, or changes how: repeating it is allowed, also after a restart of the daemon.
    * @throws NETWORK_FAILED
@@ -56,13 +57,13 @@ export function createResolver(options: ResolverOptions): Resolver {
   const servers = new Map<ContainerId, { close(): void }>();
   const queue = new KeyedQueue();
   const nodeServers = nameserversOf(options.resolvConf);
-  let records: Records = new Map();
+  const records = new Records();
 
   const answererFor = ({ networks, dns }: ResolverAttachment): Answerer => {
     // Our own address would lead back to us.
     const own = dns.filter((server) => server !== RESOLVER_ADDRESS);
     const forward = forwarder(clock, () => (dns.length > 0 ? own : nodeServers()));
-    return async (message, transport) => {
+    return (message, transport) => {
       const asked = networks.map((id) => ({ id, name: networkName(id) ?? '' }));
       const decision = decide({ records, networks: asked, transport, message }, random);
       if (decision.kind === 'ignore') return undefined;
@@ -71,9 +72,7 @@ export function createResolver(options: ResolverOptions): Resolver {
   };
 
   return {
-    setEndpoints(endpoints) {
-      records = indexEndpoints(endpoints);
-    },
+    changeNames: (change) => records.change(change),
     async attach(attachment) {
       const { containerId, netnsPath } = attachment;
       if (netnsPath === '') return;

@@ -11,8 +11,8 @@ import type { Transport } from './upstream.ts';
 const IDLE_MS = 10_000;
 const MAX_CONNECTIONS = 64;
 
-/** Resolves to the answer, or undefined to say nothing. Never rejects. */
-export type Answerer = (message: Buffer, transport: Transport) => Promise<Buffer | undefined>;
+/** Gives the answer, at once or later, or undefined to say nothing. Never throws or rejects. */
+export type Answerer = (message: Buffer, transport: Transport) => Buffer | undefined | Promise<Buffer | undefined>;
 
 /** Serves on sockets that are bound already; they are closed by `close`. */
 export function serveDns(sockets: ResolverSockets, answer: Answerer): { close(): void } {
@@ -29,15 +29,20 @@ export function serveDns(sockets: ResolverSockets, answer: Answerer): { close():
 }
 
 function serveUdp(fd: number, answer: Answerer): DatagramSocket {
-  const socket = createSocket('udp4');
+  // Whoever asks is known by address: Node would hand even that to its own resolver first.
+  const socket = createSocket({ type: 'udp4', lookup: (address, _options, found) => found(null, address, 4) });
   let open = true;
   socket.on('close', () => (open = false));
   // A client that has gone (ICMP port unreachable) is no matter for the others.
   socket.on('error', () => {});
+  const ignoreFailure = (): void => {};
   socket.on('message', (message, { address, port }) => {
-    void answer(message, 'udp').then((reply) => {
-      if (reply && open) socket.send(reply, port, address, () => {});
-    });
+    const send = (reply: Buffer | undefined): void => {
+      if (reply && open) socket.send(reply, port, address, ignoreFailure);
+    };
+    const reply = answer(message, 'udp');
+    if (reply instanceof Promise) void reply.then(send);
+    else send(reply);
   });
   socket.bind({ fd });
   return socket;
@@ -52,7 +57,7 @@ function serveTcp(fd: number, answer: Answerer, connections: Set<Socket>): Serve
     connection.setTimeout(IDLE_MS, () => connection.destroy());
     connection.on('data', (part) => {
       for (const message of reader.push(part))
-        void answer(message, 'tcp').then((reply) => {
+        void Promise.resolve(answer(message, 'tcp')).then((reply) => {
           if (reply && connection.writable) connection.write(frame(reply));
         });
     });
