@@ -25,6 +25,12 @@ export interface SandboxInterface {
   readonly prefix: number;
   /** Default route; empty for an internal network. The first interface with one wins. */
   readonly gateway: string;
+  /** Absent: the interface has no IPv6. Its `gateway` is as that of IPv4, for itself. */
+  readonly ipv6?: { readonly address: string; readonly prefix: number; readonly gateway: string };
+  /** "02:42:ac:11:65:43"; absent: it follows from the IPv4 address. */
+  readonly macAddress?: string;
+  /** What the container calls it, at most 15 characters; absent: "eth" and its place in the list. */
+  readonly name?: string;
 }
 
 export interface SandboxRequest {
@@ -377,6 +383,8 @@ export interface BridgeRequest {
    * network is this node's alone.
    */
   readonly underlay?: string;
+  /** Absent: the network has no IPv6. */
+  readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
 
 /** One port of the node that is handed to backends in turn. */

@@ -36,7 +36,7 @@ export async function joinPeers({ id, servers, identity: files }: MemberFile): P
   const transport = createRaftTransport(options);
   const server = createRpcServer();
   server.add(raftService, transport.handlers);
-  const everyoneStands = { isRemoved: () => false, isDemoted: () => false };
+  const everyoneStands = { isRemoved: () => false, isDemoted: () => false, onChange: () => () => undefined };
   await server.listenTls(address, { identity, clock: systemClock, ...everyoneStands });
   return { raft: { id, address, transport, bootstrap: { servers } }, close: () => server.close() };
 }

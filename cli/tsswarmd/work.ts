@@ -16,6 +16,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
 import type { Place } from './cluster-place.ts';
@@ -89,6 +90,7 @@ export function startWork(options: WorkOptions): Work {
     const reached = place.overlay();
     return reached === undefined ? options.description : { ...options.description, overlay: reached };
   };
+  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
     nodeId,
     describe,
@@ -96,6 +98,7 @@ export function startWork(options: WorkOptions): Work {
     dispatcher: sessionsAfter(options.ready, managers.dispatcher),
     engine,
     resolver,
+    balancer,
     netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
     disk: agentDisk(join(flags.stateDir, 'agent.state')),
     clock,
@@ -112,6 +115,7 @@ export function startWork(options: WorkOptions): Work {
       managers.close();
       connection.close();
       resolver.close();
+      balancer.close();
     },
   };
 }

@@ -193,6 +193,8 @@ function convertService(
     ...(deploy?.rollback_config === undefined ? {} : { rollback: convertUpdate(deploy.rollback_config) }),
     ...(mode === 'replicated' ? {} : { mode }),
     ...(deploy?.['x-rebalance'] === 'auto' ? { rebalance: 'auto' as const } : {}),
+    ...(deploy?.endpoint_mode === 'dnsrr' ? { endpointMode: 'dnsrr' as const } : {}),
+    ...(deploy?.['x-affinity'] === 'client' ? { affinity: 'client' as const } : {}),
   };
 }
 

@@ -227,6 +227,8 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
   }
   if (isJob && reader.at('x-rebalance').exists)
     reader.refuse('x-rebalance', 'is for services that keep running: a job is not moved');
+  if (reader.text('endpoint_mode') === 'dnsrr' && reader.text('x-affinity') === 'client')
+    reader.refuse('x-affinity', 'needs a virtual address: with "endpoint_mode: dnsrr" each client chooses for itself');
   const limits = reader.at('resources', 'limits');
   const restart = reader.at('restart_policy');
   return compact({
@@ -256,6 +258,8 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
     update_config: readUpdate(reader.at('update_config'), true),
     rollback_config: readUpdate(reader.at('rollback_config'), false),
     placement: readPlacement(reader.at('placement')),
+    endpoint_mode: reader.text('endpoint_mode'),
+    'x-affinity': reader.text('x-affinity'),
     'x-fencing': reader.text('x-fencing'),
     'x-rebalance': reader.text('x-rebalance'),
   }) as ComposeDeploy;

@@ -201,6 +201,8 @@ describe('loadProject()', () => {
       replicas: 2
       x-fencing: always
       x-rebalance: auto
+      endpoint_mode: vip
+      x-affinity: client
       resources: {limits: {memory: 1.5g, cpus: 0.25}}
       update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
       rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
@@ -306,6 +308,11 @@ secrets: {s: {file: ./s.txt}}
       'services:\n  a:\n    image: x\n    deploy: {x-fencing: alwys}\n',
       'compose.yaml:4:25',
       '"services.a.deploy.x-fencing" is "alwys", expected one of: auto, always, never',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {endpoint_mode: dnsrr, x-affinity: client}\n',
+      'compose.yaml:4:48',
+      '"services.a.deploy.x-affinity" needs a virtual address',
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {mode: global, x-rebalance: auto}\n',

@@ -1,7 +1,7 @@
 import { TsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Cluster, Node } from '../../proto/types/index.ts';
-import type { ReadTransaction, Store } from '../store/types.ts';
+import type { ReadTransaction, Store, StoreChange } from '../store/types.ts';
 
 /** swarmkit remembers a removed node for a week longer than its certificate can hold. */
 const FORGET_AFTER_MS = 7 * 24 * 3600 * 1000;
@@ -46,10 +46,12 @@ export interface Standing {
    * that lags behind must not take a newly promoted one for demoted, or it could never catch up: hence the times.
    */
   readonly isDemoted: (nodeId: NodeId, issuedAt: number) => boolean;
+  /** Calls `listener` whenever one of the two may say another thing of a node, until the returned function is called. */
+  readonly onChange: (listener: () => void) => () => void;
 }
 
 /** {@link Standing} by the store. */
-export function standing(store: Pick<Store, 'view'>): Standing {
+export function standing(store: Pick<Store, 'view' | 'viewAndWatch'>): Standing {
   return {
     isRemoved: (nodeId) =>
       store.view((tx) => tx.list('cluster')[0]?.removedNodes ?? []).some(({ id }) => id === nodeId),
@@ -57,5 +59,37 @@ export function standing(store: Pick<Store, 'view'>): Standing {
       const certificate = store.view((tx) => tx.get('node', nodeId))?.certificate;
       return certificate?.role === 'worker' && certificate.issuedAt > issuedAt;
     },
+    onChange(listener) {
+      const life = new AbortController();
+      void followStanding(store, listener, life.signal);
+      return () => life.abort();
+    },
   };
+}
+
+/** Until `signal` aborts or the store is closed. */
+async function followStanding(
+  store: Pick<Store, 'viewAndWatch'>,
+  listener: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const { watch } = store.viewAndWatch(() => undefined);
+    const close = (): void => watch.close();
+    signal.addEventListener('abort', close, { once: true });
+    try {
+      for await (const { changes } of watch) if (changes.some(changesStanding)) listener();
+      return;
+    } catch {
+      // Too far behind: what was missed is looked at as a whole.
+      listener();
+    } finally {
+      signal.removeEventListener('abort', close);
+    }
+  }
+}
+
+function changesStanding({ table, before, after }: StoreChange): boolean {
+  if (table === 'cluster') return after?.removedNodes !== before?.removedNodes;
+  return table === 'node' && before?.certificate?.role === 'manager' && after?.certificate?.role === 'worker';
 }

@@ -1,5 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
-import type { Node, PublishedPort, Task } from '../../proto/types/index.ts';
+import type { Node, PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { isServing } from '../model/task-state.ts';
 import type { ReadTransaction, Store, StoreChange, StoreWatch } from '../store/types.ts';
 import { isLocated } from './overlays.ts';
@@ -36,6 +36,9 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
       const { before, after } = change;
       everybody ||= before?.spec.composeName !== after?.spec.composeName || hasIngress(before?.ports ?? after?.ports);
       everybody ||= hasIngress(after?.ports);
+      if (virtualKey(before) !== virtualKey(after))
+        for (const service of [before, after])
+          for (const { networkId } of service?.virtualIps ?? []) networks.add(networkId);
     } else if (change.table === 'node') {
       if (!isReachedElsewhere(change.before, change.after)) continue;
       for (const task of tx.find('task', 'node', change.id))
@@ -51,6 +54,17 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
 }
 
 const hasIngress = (ports: readonly PublishedPort[] = []): boolean => ports.some(({ mode }) => mode === 'ingress');
+
+/** What nodes are told of a service's virtual addresses, beside what its tasks say. */
+const virtualKey = (service: Service | undefined): string =>
+  service === undefined || service.pendingDelete || service.virtualIps.length === 0
+    ? ''
+    : JSON.stringify([
+        service.virtualIps,
+        service.spec.composeName,
+        service.spec.affinity,
+        service.spec.task.networks.map(({ network, aliases }) => [network, aliases]),
+      ]);
 
 /** Names and ports lead to the task. */
 const isFound = (task: Task | undefined): boolean =>

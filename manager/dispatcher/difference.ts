@@ -74,9 +74,9 @@ function between(name: keyof AssignmentSet, before: readonly unknown[], after: r
   return found;
 }
 
-/** Whether a node leads somebody somewhere before that it does not afterwards: a name or a backend of a port is gone. */
+/** Whether a node leads somebody somewhere before that it does not afterwards: a name, a virtual address or a backend of a port is gone. */
 export function withdraws(before: AssignmentSet, { update, remove }: AssignmentChange): boolean {
-  if (remove.endpoints.length > 0 || remove.ingress.length > 0) return true;
+  if (remove.endpoints.length + remove.ingress.length + remove.services.length > 0) return true;
   if (update.ingress.length === 0) return false;
   const known = new Map(before.ingress.map((port) => [KEYS.ingress(port), port]));
   return update.ingress.some((port) => {

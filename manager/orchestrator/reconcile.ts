@@ -85,15 +85,17 @@ function tend(
   matches: ConstraintMatch,
 ): void {
   const targets = slotTargets(service, tasks, view.nodes, matches);
-  const counted =
-    isGlobal(service) && service.desiredTasks !== targets.length
-      ? { ...service, desiredTasks: targets.length }
-      : service;
+  const slots = slotsOf(tasks);
+  // A node that takes nothing new and has nothing of it is not waited for.
+  const desiredTasks = targets.filter(
+    ({ slot, open }) => open || currentOf(slots.get(slot) ?? [], service) !== undefined,
+  ).length;
+  const counted = isGlobal(service) && service.desiredTasks !== desiredTasks ? { ...service, desiredTasks } : service;
   if (counted !== service) plan.updateService(counted);
   // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
   const open = targets.filter((target) => target.open);
   const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
-  const advanced = advanceUpdate(counted, tasks, slotsOf(tasks), numbers, plan, time);
+  const advanced = advanceUpdate(counted, tasks, slots, numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
   const mayRestart = (): boolean => !restartWaits(service, siblings);

@@ -2,12 +2,15 @@
 import { readFileSync } from 'node:fs';
 import type { NetworkId } from '../../base/ids.ts';
 import { TsswarmError } from '../../base/errors.ts';
+import { formatIp, formatIpSubnet, readIp, readIpSubnet, subnetsOverlap } from '../../base/ip-address.ts';
 import type { BridgeRequest } from '../types.ts';
-import { formatSubnet, macOf, overlap, parseSubnet } from './address.ts';
+import { formatSubnet, macOf, parseSubnet } from './address.ts';
 import type { Firewall } from './firewall.ts';
+import type { RulesetBridge } from './ruleset.ts';
 import { kernel } from './kernel.ts';
 import type { BridgeAlias } from './names.ts';
 import { bridgeName, formatAlias, parseAlias } from './names.ts';
+import { turnIpv6On } from './ipv6.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
 import { tunnelMtu } from './underlay.ts';
@@ -23,6 +26,8 @@ import {
   listLinks,
   setLink,
 } from './route.ts';
+import type { Ipv6Address } from './route-ipv6.ts';
+import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses } from './route-ipv6.ts';
 
 const DEFAULT_MTU = 1500;
 const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
@@ -33,6 +38,7 @@ export interface Bridge {
   readonly link: Link;
   readonly internal: boolean;
   readonly addresses: readonly Address[];
+  readonly ipv6Addresses: readonly Ipv6Address[];
 }
 
 /** All bridges of this instance in the node's namespace, and the links and addresses of everybody. */
@@ -40,25 +46,38 @@ export async function surveyBridges(instance: string): Promise<{
   readonly bridges: readonly Bridge[];
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
+  readonly ipv6Addresses: readonly Ipv6Address[];
 }> {
-  const { outside: replies } = await kernel('the node', { outside: [listLinks(), listAddresses()] });
+  const { outside: replies } = await kernel('the node', {
+    outside: [listLinks(), listAddresses(), listIpv6Addresses()],
+  });
   const links = linksOf(replies);
   const addresses = addressesOf(replies);
+  const ipv6Addresses = ipv6AddressesOf(replies);
   const bridges = links.flatMap((link) => {
     const alias = parseAlias(link.alias);
     if (alias?.instance !== instance || link.kind !== 'bridge') return [];
     const own = addresses.filter(({ linkIndex }) => linkIndex === link.index);
-    return [{ id: alias.networkId, link, internal: alias.internal, addresses: own }];
+    const ipv6 = ipv6Addresses.filter(({ linkIndex }) => linkIndex === link.index);
+    return [{ id: alias.networkId, link, internal: alias.internal, addresses: own, ipv6Addresses: ipv6 }];
   });
-  return { bridges, links, addresses };
+  return { bridges, links, addresses, ipv6Addresses };
 }
 
 /** What the rules have to know of a bridge that is there; undefined while it has no address. */
-export function rulesetBridge(bridge: Bridge): { name: string; subnet: string; internal: boolean } | undefined {
+export function rulesetBridge(bridge: Bridge): RulesetBridge | undefined {
   const [address] = bridge.addresses;
+  const [ipv6] = bridge.ipv6Addresses;
   if (!address) return undefined;
   const subnet = formatSubnet(parseSubnet(`${address.ipv4}/${address.prefix}`));
-  return { name: bridge.link.name, subnet, internal: bridge.internal };
+  const known = { name: bridge.link.name, subnet, internal: bridge.internal };
+  return ipv6 ? { ...known, ipv6Subnet: wholeSubnet(`${ipv6.ipv6}/${ipv6.prefix}`) } : known;
+}
+
+/** With the host bits cleared. */
+function wholeSubnet(cidr: string): string {
+  const subnet = readIpSubnet(cidr);
+  return subnet ? formatIpSubnet(subnet) : cidr;
 }
 
 /** Looks a bridge up by its network. */
@@ -76,12 +95,15 @@ export async function ensureBridge(instance: string, request: BridgeRequest, fir
   const name = bridgeName(request.id);
   const subnet = parseSubnet(request.subnet);
   const alias: BridgeAlias = { instance, networkId: request.id, internal: request.internal };
-  const { links, addresses } = await surveyBridges(instance);
+  const { links, addresses, ipv6Addresses } = await surveyBridges(instance);
   const mtu = request.mtu || (request.underlay === undefined ? DEFAULT_MTU : tunnelMtu(request.underlay, links));
 
   let link = links.find((link) => link.name === name);
   refuseForeign(subject, link, alias);
-  refuseOverlap(request, link, links, addresses);
+  refuseOverlap(request, link, links, [
+    ...addresses.map(({ linkIndex, ipv4, prefix }) => ({ linkIndex, cidr: `${ipv4}/${prefix}` })),
+    ...ipv6Addresses.map(({ linkIndex, ipv6, prefix }) => ({ linkIndex, cidr: `${ipv6}/${prefix}` })),
+  ]);
 
   const changes: NetlinkMessage[] = link ? [] : [createBridge(name, macOf(request.gateway), mtu)];
   if (!link?.up || link.mtu !== mtu || link.alias !== formatAlias(alias))
@@ -100,11 +122,35 @@ export async function ensureBridge(instance: string, request: BridgeRequest, fir
   const sysctls = [
     // The node's calls to published ports come from 127.0.0.1 until the source is translated.
     sysctl(`net/ipv4/conf/${name}/route_localnet`, '1'),
-    sysctl(`net/ipv6/conf/${name}/disable_ipv6`, '1', true),
+    ...(request.ipv6 === undefined ? [sysctl(`net/ipv6/conf/${name}/disable_ipv6`, '1', true)] : []),
     ...turnForwardingOn(firewall, links),
+    ...(request.ipv6 === undefined
+      ? []
+      : turnIpv6On(subject, name, { hardware: hardwareOf(links), others: foreignOf(links) }, firewall)),
   ].flatMap((change) => (change ? [change] : []));
+  mends.push(...mendIpv6(request, link.index, ipv6Addresses));
   if (mends.length > 0 || sysctls.length > 0) await kernel(subject, { outside: mends, sysctls });
-  firewall.setBridge({ name, subnet: formatSubnet(subnet), internal: request.internal });
+  firewall.setBridge({
+    name,
+    subnet: formatSubnet(subnet),
+    internal: request.internal,
+    ...(request.ipv6 === undefined ? {} : { ipv6Subnet: wholeSubnet(request.ipv6.subnet) }),
+  });
+}
+
+/** Gives the bridge the gateway's IPv6 address and takes others from it. */
+function mendIpv6({ ipv6 }: BridgeRequest, linkIndex: number, addresses: readonly Ipv6Address[]): NetlinkMessage[] {
+  const own = addresses.filter((address) => address.linkIndex === linkIndex);
+  if (ipv6 === undefined) return own.map(deleteIpv6Address);
+  const gateway = readIp(ipv6.gateway);
+  const wanted: Ipv6Address = {
+    linkIndex,
+    ipv6: gateway ? formatIp(gateway.value, gateway.family) : ipv6.gateway,
+    prefix: readIpSubnet(ipv6.subnet)?.prefix ?? 64,
+  };
+  const isWanted = (address: Ipv6Address): boolean => address.ipv6 === wanted.ipv6 && address.prefix === wanted.prefix;
+  const surplus = own.filter((address) => !isWanted(address)).map(deleteIpv6Address);
+  return own.some(isWanted) ? surplus : [...surplus, addIpv6Address(wanted)];
 }
 
 /** Not existing is success. */
@@ -128,18 +174,20 @@ function refuseOverlap(
   request: BridgeRequest,
   own: Link | undefined,
   links: readonly Link[],
-  addresses: readonly Address[],
+  addresses: readonly { readonly linkIndex: number; readonly cidr: string }[],
 ): void {
-  const subnet = parseSubnet(request.subnet);
-  for (const address of addresses) {
-    const other = `${address.ipv4}/${address.prefix}`;
-    if (address.linkIndex === own?.index || !overlap(subnet, parseSubnet(other))) continue;
-    const name = links.find(({ index }) => index === address.linkIndex)?.name ?? '';
-    throw new TsswarmError(
-      'NETWORK_FAILED',
-      `cannot set up network "${request.name}": its subnet ${request.subnet} overlaps with ${other} on "${name}"`,
-      { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
-    );
+  for (const wanted of [request.subnet, ...(request.ipv6 ? [request.ipv6.subnet] : [])]) {
+    const subnet = readIpSubnet(wanted);
+    for (const { linkIndex, cidr } of addresses) {
+      const other = readIpSubnet(cidr);
+      if (linkIndex === own?.index || !subnet || !other || !subnetsOverlap(subnet, other)) continue;
+      const name = links.find(({ index }) => index === linkIndex)?.name ?? '';
+      throw new TsswarmError(
+        'NETWORK_FAILED',
+        `cannot set up network "${request.name}": its subnet ${wanted} overlaps with ${cidr} on "${name}"`,
+        { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
+      );
+    }
   }
 }
 
@@ -159,6 +207,15 @@ const WIRES: readonly string[] = ['', 'vlan', 'bond', 'team', 'macvlan'];
 /** Forwarding turned on for the containers must not make the node a router between its own cards. */
 function turnForwardingOn(firewall: Firewall, links: readonly Link[]): readonly (readonly [string, string])[] {
   if (readFileSync(IP_FORWARD, 'utf8').trim() === '1') return [];
-  firewall.setHardware(links.filter(({ name, kind }) => name !== 'lo' && WIRES.includes(kind)).map(({ name }) => name));
+  firewall.setHardware(hardwareOf(links));
   return [['net/ipv4/ip_forward', '1']];
+}
+
+function hardwareOf(links: readonly Link[]): readonly string[] {
+  return links.filter(({ name, kind }) => name !== 'lo' && WIRES.includes(kind)).map(({ name }) => name);
+}
+
+/** What was not made by a daemon of ours. */
+function foreignOf(links: readonly Link[]): readonly string[] {
+  return links.filter(({ alias, name }) => !parseAlias(alias) && !/^ts[v-]/.test(name)).map(({ name }) => name);
 }

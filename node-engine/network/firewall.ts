@@ -5,15 +5,18 @@
  */
 import type { PortForward } from '../types.ts';
 import { tryKernel } from './kernel.ts';
+import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
 import { changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
+import { changeIpv6Rules, repairIpv6Rules } from './ruleset-ipv6.ts';
 
 export class Firewall {
   readonly #table: string;
   readonly #bridges = new Map<string, RulesetBridge>();
   #hardware: readonly string[] = [];
+  #ipv6Hardware: readonly string[] = [];
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
   /** What was applied, and the kernel's count of changes then. */
@@ -42,6 +45,10 @@ export class Firewall {
     this.#hardware = names;
   }
 
+  setIpv6Hardware(names: readonly string[]): void {
+    this.#ipv6Hardware = names;
+  }
+
   /** Makes the kernel's rules what is known now, whatever they are. @throws NETWORK_FAILED */
   async commit(): Promise<void> {
     this.#next ??= this.#running
@@ -61,6 +68,7 @@ export class Firewall {
       bridges: [...this.#bridges.values()],
       forwards: this.#forwards ?? [],
       hardware: this.#hardware,
+      ipv6Hardware: this.#ipv6Hardware,
     };
     const script = this.#script(before, wanted, portsKnown);
     if (script === '') return;
@@ -73,11 +81,15 @@ export class Firewall {
     if (alone && (portsKnown || !before.exists)) this.#applied = { rules: wanted, generation };
   }
 
-  #script(
-    kernel: { readonly generation: number; readonly exists: boolean },
-    wanted: Ruleset,
-    portsKnown: boolean,
-  ): string {
+  #script(kernel: Inspection, wanted: Ruleset, portsKnown: boolean): string {
+    const asApplied = this.#applied?.generation === kernel.generation ? this.#applied.rules : undefined;
+    const ipv6 = asApplied
+      ? changeIpv6Rules(this.#table, asApplied, wanted)
+      : repairIpv6Rules(this.#table, wanted, kernel.existsIpv6);
+    return [this.#ipv4Script(kernel, wanted, portsKnown), ipv6].filter((script) => script !== '').join('\n');
+  }
+
+  #ipv4Script(kernel: Inspection, wanted: Ruleset, portsKnown: boolean): string {
     const unused = wanted.bridges.length === 0 && portsKnown && wanted.forwards.length === 0;
     if (!kernel.exists) return unused ? '' : createRules(this.#table, wanted);
     if (unused) return removeRules(this.#table);
@@ -86,8 +98,16 @@ export class Firewall {
   }
 }
 
+interface Inspection {
+  readonly generation: number;
+  readonly exists: boolean;
+  readonly existsIpv6: boolean;
+}
+
 /** The kernel counts the changes of rules in each network namespace; 0 where it does not say. */
-async function inspect(table: string): Promise<{ readonly generation: number; readonly exists: boolean }> {
-  const { netfilter, failures } = await tryKernel({ netfilter: [getGeneration(), getTable(table)] });
-  return { generation: generationOf(netfilter) ?? 0, exists: failures.length === 0 };
+async function inspect(table: string): Promise<Inspection> {
+  const [ipv4, ipv6] = [getTable(table), getTable(table, 'ip6')];
+  const { netfilter, failures } = await tryKernel({ netfilter: [getGeneration(), ipv4, ipv6] });
+  const isMissing = (asked: NetlinkMessage): boolean => failures.some(({ message }) => message === asked);
+  return { generation: generationOf(netfilter) ?? 0, exists: !isMissing(ipv4), existsIpv6: !isMissing(ipv6) };
 }

@@ -17,6 +17,8 @@ import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
 export { macOf } from './address.ts';
+export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
+export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
 

@@ -28,6 +28,8 @@ describe('rtnetlink requests', () => {
         master: 0,
         kind: 'bridge',
         alias: '',
+        peer: 0,
+        group: 0,
         mac: '02:42:0a:80:00:01',
       },
     ]);
@@ -38,6 +40,7 @@ describe('rtnetlink requests', () => {
       name: 'eth0',
       mac: '02:42:0a:80:00:05',
       mtu: 1500,
+      group: 7,
       peerName: 'tsvpeer0',
       peerNetns: 17,
     });

@@ -22,10 +22,12 @@ export const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
   MTU: 4,
+  LINK: 5,
   MASTER: 10,
   LINKINFO: 18,
   IFALIAS: 20,
   AF_SPEC: 26,
+  GROUP: 27,
   NET_NS_FD: 28,
   EXT_MASK: 29,
 } as const;
@@ -53,6 +55,10 @@ export interface Link {
   readonly alias: string;
   /** "02:42:0a:80:00:05" */
   readonly mac: string;
+  /** Of one end of a pair: the index of the other, in the other's namespace; 0: none. */
+  readonly peer: number;
+  /** Number by which links can be marked together (ip-link(8), "group"); 0: none. */
+  readonly group: number;
 }
 
 export interface Address {
@@ -84,6 +90,8 @@ export interface VethRequest {
   readonly name: string;
   readonly mac: string;
   readonly mtu: number;
+  /** See Link. */
+  readonly group: number;
   readonly peerName: string;
   /** An open descriptor of the namespace for the other end. */
   readonly peerNetns: number;
@@ -107,6 +115,7 @@ export function createVeth(request: VethRequest): NetlinkMessage {
       attribute(IFLA.IFNAME, text(request.name)),
       attribute(IFLA.ADDRESS, macBytes(request.mac)),
       attribute(IFLA.MTU, u32(request.mtu)),
+      attribute(IFLA.GROUP, u32(request.group)),
       nested(
         IFLA.LINKINFO,
         attribute(IFLA_INFO.KIND, text('veth')),
@@ -296,6 +305,8 @@ export function linksOf(replies: readonly NetlinkReply[]): readonly Link[] {
         master: number(found.get(IFLA.MASTER)),
         kind: readText(info.get(IFLA_INFO.KIND)),
         alias: readText(found.get(IFLA.IFALIAS)),
+        peer: number(found.get(IFLA.LINK)),
+        group: number(found.get(IFLA.GROUP)),
         mac: (found.get(IFLA.ADDRESS) ?? Buffer.alloc(0)).toString('hex').replace(/..(?=.)/g, '$&:'),
       };
     });

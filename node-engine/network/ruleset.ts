@@ -16,6 +16,8 @@ export interface RulesetBridge {
   readonly name: string;
   readonly subnet: string;
   readonly internal: boolean;
+  /** Absent: the network has no IPv6. */
+  readonly ipv6Subnet?: string;
 }
 
 /** What the rules say. */
@@ -28,9 +30,11 @@ export interface Ruleset {
    * for the same reason; that would also stop everybody else's virtual interfaces.)
    */
   readonly hardware: readonly string[];
+  /** The same of IPv6. */
+  readonly ipv6Hardware: readonly string[];
 }
 
-export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [] };
+export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [], ipv6Hardware: [] };
 
 /** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
 export function createRules(table: string, wanted: Ruleset): string {

@@ -8,6 +8,7 @@ import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import { MNT, umount } from '../native/addon.ts';
 import type { SandboxInterface, SandboxRequest, Sandboxes } from '../types.ts';
 import { macOf } from './address.ts';
+import { ipv6Sysctls } from './ipv6.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
 import { bridgeName, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
@@ -27,11 +28,20 @@ import {
   setLinkDown,
   setNoLinkLocal,
 } from './route.ts';
+import {
+  addIpv6Address,
+  deleteIpv6Address,
+  ipv6AddressesOf,
+  listIpv6Addresses,
+  setIpv6DefaultRoute,
+} from './route-ipv6.ts';
 
 const NSFS_MAGIC = 0x6e736673;
 const LOOPBACK = 1;
 /** A new namespace may hold fallback tunnels of the kernel with low numbers. */
 const FIRST_INDEX = 100;
+/** Marks our interfaces in a container, whatever they are called: it may make others. */
+const GROUP = 0x7473;
 
 /** As Docker sets them: an image's server binds port 80 and `ping` works without privileges. Loopback keeps its ::1. */
 const SYSCTLS: readonly (readonly [string, string])[] = [
@@ -40,10 +50,11 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
   ['-net/ipv6/conf/default/disable_ipv6', '1'],
 ];
 
-/** An interface to make: `eth<ordinal>` with an index that is free. */
+/** An interface to make with an index that is free. */
 interface Planned {
   readonly interface: SandboxInterface;
   readonly bridge: Link;
+  /** Names it, "eth0" unless something else is asked for, and the node's end. */
   readonly ordinal: number;
   readonly index: number;
 }
@@ -81,7 +92,8 @@ async function ensure(id: ContainerId, path: string, request: SandboxRequest, no
     return path;
   }
   forget(path);
-  const plan = interfaces.map((wanted, position) => planned(wanted, bridges, position, FIRST_INDEX + position));
+  const ordinals = freeOrdinals(id, interfaces, []);
+  const plan = interfaces.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, FIRST_INDEX + i));
   try {
     const loopback = setLink(LOOPBACK, {});
     await connect(id, path, plan, node, { create: true, sysctls: SYSCTLS, first: [loopback] });
@@ -105,34 +117,89 @@ async function repair(
     netns: path,
     inside: [setLink(LOOPBACK, {}), listLinks(), listAddresses()],
   });
-  const links = linksOf(inside).filter(({ name }) => /^eth\d+$/.test(name));
+  const links = linksOf(inside).filter(isOurs);
   const addresses = addressesOf(inside);
-  const holder = ({ ipv4, prefix }: SandboxInterface): Link | undefined => {
+  const holder = ({ ipv4, prefix, name }: SandboxInterface): Link | undefined => {
     const held = addresses.find((address: Address) => address.ipv4 === ipv4 && address.prefix === prefix);
-    return links.find(({ index }) => index === held?.linkIndex);
+    return links.find((link) => link.index === held?.linkIndex && (name === undefined || link.name === name));
   };
   const kept = interfaces.filter(holder);
   const surplus = links.filter((link) => !kept.some((wanted) => holder(wanted) === link));
   if (surplus.length > 0) await kernel(subject, { netns: path, inside: surplus.map(({ name }) => deleteLink(name)) });
 
-  const ordinals = new Set(kept.map((wanted) => ordinalOf(holder(wanted))));
-  let ordinal = 0;
-  let index = Math.max(FIRST_INDEX - 1, ...linksOf(inside).map((link) => link.index));
-  const missing = interfaces
-    .filter((wanted) => !holder(wanted))
-    .map((wanted) => {
-      while (ordinals.has(ordinal)) ordinal++;
-      return planned(wanted, bridges, ordinal++, ++index);
-    });
+  // The node's ends are found by the kernel's own word, and tell which numbers are taken.
+  const ends = Array.from({ length: links.length + interfaces.length }, (_, ordinal) => vethName(id, ordinal));
+  const { outside } = await kernel(subject, { outside: ends.map(getLink) });
+  const endOf = (wanted: SandboxInterface): Link | undefined =>
+    linksOf(outside).find(({ index }) => index === holder(wanted)?.peer);
+  const taken = kept.flatMap((wanted) => [endOf(wanted)?.name ?? '', holder(wanted)?.name ?? '']);
+  const absent = interfaces.filter((wanted) => !holder(wanted));
+  const ordinals = freeOrdinals(id, absent, taken);
+  const index = Math.max(FIRST_INDEX - 1, ...linksOf(inside).map((link) => link.index)) + 1;
+  const missing = absent.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, index + i));
   const rejoin = kept.flatMap((wanted) => {
-    const { bridge, ordinal } = planned(wanted, bridges, ordinalOf(holder(wanted)), 0);
-    return joinBridge(vethName(id, ordinal), bridge);
+    const end = endOf(wanted);
+    return end ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
   });
   if (rejoin.length > 0) await kernel(subject, { outside: rejoin });
   await connect(id, path, missing, node, {});
   const gateway = interfaces.find((wanted) => wanted.gateway !== '');
   const through = gateway && holder(gateway);
   if (through) await kernel(subject, { netns: path, inside: [setDefaultRoute(gateway.gateway, through.index)] });
+  await giveIpv6(
+    subject,
+    path,
+    kept.flatMap((wanted) => {
+      const link = holder(wanted);
+      return link ? [{ interface: wanted, name: link.name, index: link.index }] : [];
+    }),
+  );
+}
+
+/** A number for each interface, so that neither its name nor that of the node's end is one that is taken or asked for. */
+function freeOrdinals(
+  id: ContainerId,
+  interfaces: readonly SandboxInterface[],
+  taken: readonly string[],
+): readonly number[] {
+  const names = new Set([...taken, ...interfaces.flatMap(({ name }) => name ?? [])]);
+  let ordinal = -1;
+  return interfaces.map(({ name }) => {
+    do ordinal++;
+    while (names.has(vethName(id, ordinal)) || (name === undefined && names.has(`eth${ordinal}`)));
+    return ordinal;
+  });
+}
+
+/** Before interfaces could have other names, they were known by it. */
+function isOurs({ name, group }: Link): boolean {
+  return group === GROUP || /^eth\d+$/.test(name);
+}
+
+/** Gives interfaces that are there their IPv6 addresses and takes others from them; the default route by the first that has one. */
+async function giveIpv6(
+  subject: string,
+  path: string,
+  interfaces: readonly { readonly interface: SandboxInterface; readonly name: string; readonly index: number }[],
+): Promise<void> {
+  const wanted = interfaces.flatMap(({ interface: { ipv6 }, name, index }) => (ipv6 ? [{ ...ipv6, name, index }] : []));
+  const { inside } = await kernel(subject, { netns: path, inside: [listIpv6Addresses()] });
+  const surplus = ipv6AddressesOf(inside).filter(
+    ({ linkIndex, ipv6 }) =>
+      interfaces.some(({ index }) => index === linkIndex) &&
+      !wanted.some(({ index, address }) => index === linkIndex && address === ipv6),
+  );
+  if (wanted.length + surplus.length === 0) return;
+  const through = wanted.find(({ gateway }) => gateway !== '');
+  await kernel(subject, {
+    netns: path,
+    sysctls: wanted.flatMap(({ name }) => ipv6Sysctls(name)),
+    inside: [
+      ...surplus.map(deleteIpv6Address),
+      ...wanted.map(({ index, address, prefix }) => addIpv6Address({ linkIndex: index, ipv6: address, prefix })),
+      ...(through ? [setIpv6DefaultRoute(through.gateway, through.index)] : []),
+    ],
+  });
 }
 
 interface ConnectOptions {
@@ -153,12 +220,13 @@ async function connect(
   const gateway = plan.find((wanted) => wanted.interface.gateway !== '');
   const inside = [
     ...first,
-    ...plan.flatMap(({ interface: { ipv4, prefix }, bridge, ordinal, index }) => [
+    ...plan.flatMap(({ interface: { ipv4, prefix, macAddress, name }, bridge, ordinal, index }) => [
       createVeth({
         index,
-        name: `eth${ordinal}`,
-        mac: macOf(ipv4),
+        name: name ?? `eth${ordinal}`,
+        mac: macAddress ?? macOf(ipv4),
         mtu: bridge.mtu,
+        group: GROUP,
         peerName: vethName(id, ordinal),
         peerNetns: node,
       }),
@@ -176,6 +244,13 @@ async function connect(
   }
   const [failure] = outcome.failures;
   if (failure) throw refused(subject, failure);
+  if (!plan.some((wanted) => wanted.interface.ipv6)) return;
+  const made = plan.map(({ interface: wanted, ordinal, index }) => ({
+    interface: wanted,
+    name: wanted.name ?? `eth${ordinal}`,
+    index,
+  }));
+  await giveIpv6(subject, path, made);
 }
 
 async function attempt(subject: string, request: Parameters<typeof tryKernel>[0]): ReturnType<typeof tryKernel> {
@@ -217,7 +292,9 @@ async function remove(id: ContainerId, path: string): Promise<void> {
   if (isNamespace(path)) {
     // The kernel takes the interfaces away in its own time, and would answer for the addresses until then.
     const { inside } = await kernel(subjectOf(id), { netns: path, inside: [listLinks()] });
-    const names = linksOf(inside).flatMap(({ name }) => (/^eth\d+$/.test(name) ? [name] : []));
+    const names = linksOf(inside)
+      .filter(isOurs)
+      .map(({ name }) => name);
     await tryKernel({ netns: path, inside: names.map(setLinkDown) });
   }
   forget(path);
@@ -241,10 +318,6 @@ function isNamespace(path: string): boolean {
     if (errnoOf(error) === 'ENOENT') return false;
     throw error;
   }
-}
-
-function ordinalOf(link: Link | undefined): number {
-  return Number(link?.name.slice('eth'.length) ?? 0);
 }
 
 function subjectOf(id: ContainerId): string {

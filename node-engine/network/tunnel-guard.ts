@@ -3,18 +3,18 @@
  * frame of the node's own goes into a tunnel, only those of its containers.
  */
 import { tryKernel } from './kernel.ts';
-import { NFPROTO_BRIDGE, getTable } from './nfnetlink.ts';
+import { getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 
 /** Makes the table unless it is there. @throws NETWORK_FAILED */
 export async function ensureTunnelGuard(table: string): Promise<void> {
-  const { failures } = await tryKernel({ netfilter: [getTable(table, NFPROTO_BRIDGE)] });
+  const { failures } = await tryKernel({ netfilter: [getTable(table, 'bridge')] });
   if (failures.length > 0) await runNft(tunnelGuard(table));
 }
 
 /** Not existing is success. @throws NETWORK_FAILED */
 export async function removeTunnelGuard(table: string): Promise<void> {
-  const { failures } = await tryKernel({ netfilter: [getTable(table, NFPROTO_BRIDGE)] });
+  const { failures } = await tryKernel({ netfilter: [getTable(table, 'bridge')] });
   if (failures.length === 0) await runNft(`delete table bridge ${table}`);
 }
 

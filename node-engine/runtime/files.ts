@@ -18,7 +18,11 @@ export function hostsFile(spec: ContainerSpec, hostname: string, sandbox: Sandbo
   if (sandbox.mode === 'host' && node !== '') return node.replace(/\n*$/, '\n') + lines(extra);
   const names = spec.domainname === '' ? hostname : `${hostname}.${spec.domainname} ${hostname}`;
   const own =
-    sandbox.interfaces.length > 0 ? sandbox.interfaces.map(({ ipv4 }) => `${ipv4}\t${names}`) : [`127.0.0.1\t${names}`];
+    sandbox.interfaces.length > 0
+      ? sandbox.interfaces
+          .flatMap(({ ipv4, ipv6 }) => [ipv4, ...(ipv6 ? [ipv6.address] : [])])
+          .map((one) => `${one}\t${names}`)
+      : [`127.0.0.1\t${names}`];
   return lines([
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',

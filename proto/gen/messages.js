@@ -11373,12 +11373,26 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskStatus.prototype.health = "";
             TaskStatus.prototype.imageDigest = "";
             TaskStatus.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            TaskStatus.prototype.ageMs = null;
+            TaskStatus.prototype.ranMs = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskStatus.prototype, "_exitCode", {
                 get: $util.oneOfGetter($oneOfFields = ["exitCode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ageMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ageMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ranMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ranMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -11411,6 +11425,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(82).string(m.imageDigest);
                 if (m.restartCount != null && $Object.hasOwnProperty.call(m, "restartCount") && (typeof m.restartCount === "object" ? m.restartCount.low || m.restartCount.high : m.restartCount !== 0))
                     w.uint32(88).int64(m.restartCount);
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs"))
+                    w.uint32(1200).int64(m.ageMs);
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs"))
+                    w.uint32(1208).int64(m.ranMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11541,6 +11559,20 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.restartCount;
                             continue;
                         }
+                    case 150: {
+                            if (u !== 0)
+                                break;
+                            m.ageMs = r.int64();
+                            m._ageMs = "ageMs";
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 0)
+                                break;
+                            m.ranMs = r.int64();
+                            m._ranMs = "ranMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11635,6 +11667,26 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartCount = new $util.LongBits(d.restartCount.low >>> 0, d.restartCount.high >>> 0).toNumber();
                     }
                 }
+                if (d.ageMs != null) {
+                    if ($util.Long)
+                        m.ageMs = $util.Long.fromValue(d.ageMs, false);
+                    else if (typeof d.ageMs === "string")
+                        m.ageMs = $parseInt(d.ageMs, 10);
+                    else if (typeof d.ageMs === "number")
+                        m.ageMs = d.ageMs;
+                    else if (typeof d.ageMs === "object")
+                        m.ageMs = new $util.LongBits(d.ageMs.low >>> 0, d.ageMs.high >>> 0).toNumber();
+                }
+                if (d.ranMs != null) {
+                    if ($util.Long)
+                        m.ranMs = $util.Long.fromValue(d.ranMs, false);
+                    else if (typeof d.ranMs === "string")
+                        m.ranMs = $parseInt(d.ranMs, 10);
+                    else if (typeof d.ranMs === "number")
+                        m.ranMs = d.ranMs;
+                    else if (typeof d.ranMs === "object")
+                        m.ranMs = new $util.LongBits(d.ranMs.low >>> 0, d.ranMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -11708,6 +11760,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.restartCount = o.longs === $String ? $String(m.restartCount) : m.restartCount;
                     else
                         d.restartCount = o.longs === $String ? $util.Long.prototype.toString.call(m.restartCount) : o.longs === $Number ? new $util.LongBits(m.restartCount.low >>> 0, m.restartCount.high >>> 0).toNumber() : m.restartCount;
+                }
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ageMs = typeof m.ageMs === "number" ? $BigInt(m.ageMs) : $util.Long.fromBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ageMs === "number")
+                        d.ageMs = o.longs === $String ? $String(m.ageMs) : m.ageMs;
+                    else
+                        d.ageMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ageMs) : o.longs === $Number ? new $util.LongBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0).toNumber() : m.ageMs;
+                }
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ranMs = typeof m.ranMs === "number" ? $BigInt(m.ranMs) : $util.Long.fromBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ranMs === "number")
+                        d.ranMs = o.longs === $String ? $String(m.ranMs) : m.ranMs;
+                    else
+                        d.ranMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ranMs) : o.longs === $Number ? new $util.LongBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0).toNumber() : m.ranMs;
                 }
                 return d;
             };

@@ -19,6 +19,8 @@ import type { AnyMethod } from './definition.ts';
 import { toGrpcStatus } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
+import { standingCalls } from './standing-calls.ts';
+import type { StandingCalls } from './standing-calls.ts';
 import { createTlsListener } from './tls-listener.ts';
 import type { TlsOptions } from './tls-listener.ts';
 
@@ -45,7 +47,7 @@ export interface RpcServer {
   /** Listens on a unix socket ("unix:/path"), which file mode must guard. @throws when it cannot be bound */
   listen(address: string): Promise<void>;
   /**
-   * Listens on TCP with mutual TLS.
+   * Listens on TCP with mutual TLS. Streams whose caller would not be let in any more are ended.
    * @param address "host:port", "[host]:port"; port 0: any
    * @returns the port
    * @throws PORT_IN_USE, INVALID_INPUT
@@ -76,14 +78,14 @@ export function createRpcServer(): RpcServer {
   const servers: Server[] = [];
   const closers: (() => void)[] = [];
   let injector: ReturnType<Server['createConnectionInjector']> | undefined;
-  const open = (callerAt: CallerAt, limits: ServerOptions = {}): Server => {
+  const open = (callerAt: CallerAt, limits: ServerOptions = {}, standing?: StandingCalls): Server => {
     const server = new Server({
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
       'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
       // channelz stays on: without it grpc-js (1.14) does not know its sessions, and forceShutdown ends none.
       ...limits,
     });
-    for (const service of services) addTo(server, service, callerAt);
+    for (const service of services) addTo(server, service, callerAt, standing);
     servers.push(server);
     return server;
   };
@@ -107,12 +109,15 @@ export function createRpcServer(): RpcServer {
     async listenTls(address, options) {
       const callerAt: CallerAt = (call) => listener.callerAt(call.getPeer());
       // The TLS socket is ours, so that gRPC gets connections whose other end is known.
-      const [nodes, strangers] = [open(callerAt, NODE_LIMITS), open(callerAt, STRANGER_LIMITS)].map((server) =>
-        server.createConnectionInjector(ServerCredentials.createInsecure()),
+      const standing = standingCalls();
+      // Strangers have nothing to lose: their connections are short.
+      const [nodes, strangers] = [open(callerAt, NODE_LIMITS, standing), open(callerAt, STRANGER_LIMITS)].map(
+        (server) => server.createConnectionInjector(ServerCredentials.createInsecure()),
       );
       const listener = createTlsListener(options, {
         node: (socket) => nodes?.injectConnection(socket),
         stranger: (socket) => strangers?.injectConnection(socket),
+        changed: () => standing.recheck(),
       });
       closers.push(() => listener.close());
       return listener.listen(...splitAddress(address));
@@ -131,15 +136,25 @@ export function createRpcServer(): RpcServer {
 type Call = Pick<ServerUnaryCall<unknown, unknown>, 'on' | 'getPeer'> & { readonly metadata: Metadata };
 type CallerAt = (call: Call) => Caller;
 
-function addTo(server: Server, [definition, handlers]: Service, callerAt: CallerAt): void {
+function addTo(
+  server: Server,
+  [definition, handlers]: Service,
+  callerAt: CallerAt,
+  standing: StandingCalls | undefined,
+): void {
   const implementation: UntypedServiceImplementation = {};
   for (const [name, method] of Object.entries(definition)) {
-    implementation[name] = adapt(method as AnyMethod, (handlers as Record<string, unknown>)[name], callerAt) as never;
+    implementation[name] = adapt(
+      method as AnyMethod,
+      (handlers as Record<string, unknown>)[name],
+      callerAt,
+      standing,
+    ) as never;
   }
   server.addService(grpcService(definition as Readonly<Record<string, object>>), implementation);
 }
 
-function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt): unknown {
+function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt, standing: StandingCalls | undefined): unknown {
   const { path } = method;
   if (!method.responseStream) {
     const answer = handler as (request: unknown, signal: AbortSignal, caller: Caller) => Promise<unknown>;
@@ -147,7 +162,7 @@ function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt): unknown
       const answered = async (): Promise<unknown> => {
         const caller = speakerOf(call, callerAt);
         admitRequest(path, admit(path, caller), caller, call.request);
-        return answer(call.request, whenGone(call), caller);
+        return answer(call.request, whenGone(call).signal, caller);
       };
       answered().then(
         (value) => done(null, value),
@@ -157,7 +172,8 @@ function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt): unknown
   }
   const stream = handler as (input: unknown, signal: AbortSignal, caller: Caller) => AsyncIterable<unknown>;
   return (call: ServerWritableStream<unknown, unknown> & ServerDuplexStream<unknown, unknown>) => {
-    const signal = whenGone(call);
+    const gone = whenGone(call);
+    const { signal } = gone;
     call.on('error', () => undefined);
     try {
       const caller = speakerOf(call, callerAt);
@@ -166,7 +182,12 @@ function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt): unknown
       if (!method.requestStream) check(call.request);
       // A handler that stops reading still has an answer to give: the call must not be destroyed by that.
       const input = method.requestStream ? checked(call.iterator({ destroyOnReturn: false }), check) : call.request;
-      void pump(call, stream(input, signal, caller), signal);
+      const end = (reason: TsswarmError): void => {
+        gone.abort(reason);
+        call.emit('error', toGrpcStatus(reason));
+      };
+      const over = standing?.add({ path, caller, present: () => speakerOf(call, callerAt), end });
+      void pump(call, stream(input, signal, caller), signal).finally(over);
     } catch (error) {
       call.emit('error', toGrpcStatus(error));
     }
@@ -219,10 +240,10 @@ function drained(call: ServerWritableStream<unknown, unknown>, signal: AbortSign
   });
 }
 
-function whenGone(call: Call): AbortSignal {
+function whenGone(call: Call): AbortController {
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort(new Error('the caller is gone')));
-  return controller.signal;
+  return controller;
 }
 
 function splitAddress(address: string): [host: string, port: number] {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { AddressInfo } from 'node:net';
-import type { Clock } from '../../base/clock.ts';
+import type { Clock, Timer } from '../../base/clock.ts';
 import { TsswarmError, errnoOf, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Caller } from './caller.ts';
@@ -15,20 +15,26 @@ import type { ConnectionCaller } from './tls.ts';
 const HANDSHAKE_MS = 10_000;
 /** Connections without a certificate at a time: whoever opens more keeps no node out. */
 const MAX_STRANGERS = 1024;
+/** Streams are held against the time of their certificates when the first ends, and every hour, as the wall clock may be set. */
+const EXPIRY_CHECK_MS = 3600_000;
 
 export interface TlsOptions {
   readonly identity: LiveIdentity;
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Pick<Clock, 'now' | 'startTimer'>;
   /** Whether the node was removed from the cluster: it is refused although its certificate holds. */
   readonly isRemoved: (nodeId: NodeId) => boolean;
   /** Whether a manager's certificate that began at `issuedAt` (wall time, ms) was followed by a worker's. */
   readonly isDemoted: (nodeId: NodeId, issuedAt: number) => boolean;
+  /** Calls `listener` whenever `isRemoved` or `isDemoted` may say another thing, until the returned function is called. */
+  readonly onChange: (listener: () => void) => () => void;
 }
 
 /** What becomes of a connection whose handshake is through: nodes and strangers are served apart. */
 export interface ConnectionSink {
   readonly node: (socket: TLSSocket) => void;
   readonly stranger: (socket: TLSSocket) => void;
+  /** `callerAt` may answer another thing from now on for connections that stand. */
+  readonly changed: () => void;
 }
 
 export interface TlsListener {
@@ -41,7 +47,7 @@ export interface TlsListener {
 
 /** A TLS 1.3 port that asks everybody for a certificate and knows of every connection whose it is. */
 export function createTlsListener(
-  { identity, clock, isRemoved, isDemoted }: TlsOptions,
+  { identity, clock, isRemoved, isDemoted, onChange }: TlsOptions,
   sink: ConnectionSink,
 ): TlsListener {
   const connections = new Map<string, ConnectionCaller>();
@@ -63,7 +69,24 @@ export function createTlsListener(
       if (certificate === undefined || isIssuedBy(certificate, roots)) continue;
       connections.set(peer, { caller: { kind: 'anonymous', why: ROTATED_OUT }, issuedAt: 0, expiresAt: Infinity });
     }
+    sink.changed();
   });
+  const stopListening = onChange(sink.changed);
+  let timer: Timer | undefined;
+  let due = Infinity;
+  const checkAt = (expiresAt: number): void => {
+    const now = clock.now();
+    const at = Math.min(expiresAt, now + EXPIRY_CHECK_MS);
+    if (at >= due) return;
+    due = at;
+    timer?.cancel();
+    timer = clock.startTimer(Math.max(0, at - now), () => {
+      due = Infinity;
+      sink.changed();
+      const later = [...connections.values()].map((one) => one.expiresAt).filter((end) => end > clock.now());
+      if (later.length > 0) checkAt(Math.min(...later));
+    });
+  };
   const sockets = new Set<TLSSocket>();
   let strangers = 0;
   let count = 0;
@@ -78,6 +101,7 @@ export function createTlsListener(
     // both, and one must never be taken for the other: each gets a name that is unique.
     const peer = nameConnection(socket, ++count);
     connections.set(peer, connection);
+    if (!stranger) checkAt(connection.expiresAt);
     sockets.add(socket);
     socket.once('close', () => {
       sockets.delete(socket);
@@ -118,6 +142,8 @@ export function createTlsListener(
     },
     close() {
       stopFollowing();
+      stopListening();
+      timer?.cancel();
       server.close();
       for (const socket of sockets) socket.destroy();
     },

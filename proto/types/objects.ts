@@ -445,6 +445,10 @@ export interface TaskStatus {
   readonly imageDigest: string;
   /** `Service.restartCount` that this run of the container obeys. */
   readonly restartCount: number;
+  /** How long the node had the task when it said this, by its own clock; absent: no node has said anything. */
+  readonly ageMs?: number;
+  /** How long the container's last run took, by its node's clock; absent: it has not ended, or never ran. */
+  readonly ranMs?: number;
 }
 
 export interface TaskAddress {

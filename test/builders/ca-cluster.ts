@@ -24,7 +24,11 @@ export const A_DESCRIPTION: NodeDescription = {
 };
 
 /** For servers that know of nobody who was removed or demoted. */
-export const NOBODY: Standing = { isRemoved: () => false, isDemoted: () => false };
+export const NOBODY: Standing = {
+  isRemoved: () => false,
+  isDemoted: () => false,
+  onChange: () => () => undefined,
+};
 
 /** A cluster with a real CA and one manager, whose store is in memory. Certificates are checked by the real time. */
 export interface CaCluster {

@@ -167,7 +167,7 @@ describe('the identity of a cluster', function () {
     assert.deepEqual(containers(), before);
   });
 
-  it('goes to a root that the user brings, and shows how far it is', () => {
+  it('goes to a root that the user brings, shows how far it is, and ends what stands on the old one', async () => {
     const dir = lab.machine(0).dir;
     const [key, certificate] = [join(dir, 'ca.key'), join(dir, 'ca.pem')];
     lab
@@ -178,6 +178,16 @@ describe('the identity of a cluster', function () {
           .concat(['-keyout', key, '-out', certificate]),
       );
     const before = containers();
+    // A stream between a manager and a worker, that would stand for ever.
+    const index = /^shop-web-(\d)$/m.exec(ok('node', 'ps', 'm3', '--format', '{{.Name}}'))?.[1] ?? '';
+    const folder = join(dir, 'shop', 'compose.yaml');
+    const inside = ['exec', '-T', '--index', index, 'web', 'sh', '-c', 'echo here; exec sleep 1000'];
+    const standing = lab.machine(0).start('tscompose', '-f', folder, ...inside);
+    let said = '';
+    standing.stdout.on('data', (text: Buffer) => (said += text.toString()));
+    standing.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    const cut = once(standing, 'close');
+    await seen(() => said === 'here\n', 'a command in a container of m3');
     refused(0, /--ca-cert without --ca-key/, /a new root is made/, 'ca', '--rotate', '--ca-cert', certificate);
     const own = ['ca', '--rotate', '--cert-expiry', '48h', '--ca-cert', certificate, '--ca-key', key];
     const { code, stdout, stderr } = lab.machine(0).run('tsswarm', ...own);
@@ -186,6 +196,8 @@ describe('the identity of a cluster', function () {
     assert.match(stderr, /Certificates of the new root {2}0\/5 nodes\n/);
     assert.match(stderr, /Certificates of the new root {2}5\/5 nodes\n/);
     assert.match(stderr, /Node m3 {2}Renewed/);
+    assert.deepEqual((await cut)[0], 1);
+    assert.match(said, /^here\nerror: .*the connection is lost/);
     assert.equal(lab.machine(2).ok('tsswarm', 'ca'), stdout);
     for (const id of nodeList('{{.ID}}')) {
       const ends = Date.parse(ok('node', 'inspect', id, '-f', '{{.Certificate.ExpiresAt}}').trim());

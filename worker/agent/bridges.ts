@@ -35,10 +35,18 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
+  let wanted: ReadonlySet<NetworkId> | undefined;
 
   const use = (id: NetworkId): void => {
     idle.get(id)?.cancel();
     idle.delete(id);
+  };
+  const rest = (id: NetworkId): void => {
+    if (!idle.has(id))
+      idle.set(
+        id,
+        clock.startTimer(IDLE_MS, () => void remove(id)),
+      );
   };
   const remove = async (id: NetworkId): Promise<boolean> => {
     use(id);
@@ -80,21 +88,22 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
           await networks.ensureBridge(request);
         }
         made.set(network.id, key);
+        // It was taken away while it was being made: nobody else will see to it.
+        if (wanted?.has(network.id) === false) rest(network.id);
       });
     },
     keep(assigned) {
+      wanted = assigned;
       for (const id of made.keys()) {
         if (assigned.has(id)) use(id);
-        else if (!idle.has(id)) {
-          const timer = clock.startTimer(IDLE_MS, () => void remove(id));
-          idle.set(id, timer);
-        }
+        else rest(id);
       }
     },
     async collect(assigned) {
       for (const id of await networks.listBridges()) if (!assigned.has(id)) await remove(id);
     },
     close() {
+      wanted = undefined;
       for (const id of [...idle.keys()]) use(id);
     },
   };

@@ -34,6 +34,8 @@ export interface Lab {
   close(): Promise<void>;
   /** Answers every TCP connection and datagram with `text`, inside a namespace. */
   serve(netns: string, kind: 'tcp' | 'udp', port: number, text: string, ip?: string): Promise<void>;
+  /** Answers every TCP connection over IPv6 with `text`, and the caller's address where that is not of a container. */
+  serveIpv6(netns: string, port: number, text: string): Promise<void>;
 }
 
 /** 192.168.77.1 is the node, 192.168.77.2 the client. */
@@ -74,6 +76,13 @@ export async function openLab(): Promise<Lab> {
       const { fd } = await bindSocket(netns, kind === 'tcp' ? 'tcp-listen' : 'udp', address, port);
       closers.push(kind === 'tcp' ? await answerTcp(fd, text) : await answerUdp(fd, text));
     },
+    async serveIpv6(netns, port, text) {
+      const server = spawn('nsenter', [`--net=${netns}`, process.execPath, '-e', IPV6_SERVER, String(port), text], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      closers.push(() => server.kill('SIGKILL'));
+      await once(server.stdout, 'data');
+    },
   };
 }
 
@@ -101,6 +110,11 @@ export async function run(netns: string, argv: readonly string[]): Promise<strin
 export function show(netns: string, ...argv: readonly string[]): string {
   return spawnSync('nsenter', [`--net=${netns}`, ...argv], { encoding: 'utf8' }).stdout;
 }
+
+const IPV6_SERVER = `const [, port, text] = process.argv;
+  require('net').createServer((socket) => socket.on('error', () => {})
+    .end(socket.remoteAddress.startsWith('fd00:') ? text : text + ' ' + socket.remoteAddress))
+    .listen(Number(port), '::', () => console.log('ready'))`;
 
 function ip(...args: readonly string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] });

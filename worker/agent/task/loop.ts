@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { ContainerInfo, Engine } from '../../../node-engine/types.ts';
+import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
 import type { NodeDescription, Task, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
@@ -77,6 +77,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let status = firstStatus;
   // A clock that was set back meanwhile is not waited for.
   const seenAt = Math.min(firstStatus.timestamp, clock.now());
+  /** When this node was given it, in monotonic time; from before this process was started as far as the kept status tells. */
+  const bornAt = clock.monotonic() - (firstStatus.ageMs ?? 0) - (clock.now() - seenAt);
   let imageId: string | undefined;
   let givenUp = '';
   let hooked = false;
@@ -96,7 +98,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
 
   const say = (change: Partial<TaskStatus>): void => {
     const before = status.state;
-    status = { ...status, ...change, timestamp: clock.now() };
+    const ageMs = Math.max(0, Math.round(clock.monotonic() - bornAt));
+    status = { ...status, ...change, timestamp: clock.now(), ageMs };
     if (before !== status.state)
       logger.info('task state', { from: before, to: status.state, reason: status.error || status.message });
     around.report(task.id, status);
@@ -147,7 +150,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         error: why,
         pid: container?.pid ?? 0,
         ...(container === undefined ? {} : { containerId: container.id }),
-        ...(exit === undefined ? {} : { exitCode: exit.code, oomKilled: exit.oomKilled }),
+        ...(exit === undefined || container === undefined ? {} : lastRun(container, exit)),
         ...(state === 'running' && container?.healthCheck === undefined ? { health: 'none' } : {}),
       });
     },
@@ -386,6 +389,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
   };
 }
+
+/** How a run ended, and how long it took by this machine's clock. */
+const lastRun = ({ startedAt }: ContainerInfo, { code, oomKilled, at }: ExitStatus): Partial<TaskStatus> => ({
+  exitCode: code,
+  oomKilled,
+  ...(startedAt === 0 ? {} : { ranMs: Math.max(0, Math.round(at - startedAt)) }),
+});
 
 const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
 

@@ -1,0 +1,117 @@
+/**
+ * The node's rules for IPv6 as text (nft(8)), in a table of our own that is there while a bridge has IPv6: the same as those of
+ * ruleset.ts, with the same names. Pure.
+ */
+import type { Ruleset, RulesetBridge } from './ruleset.ts';
+
+type Ipv6Bridge = RulesetBridge & { readonly ipv6Subnet: string };
+
+/** Whether there is anything for the table to do. */
+export function needsIpv6(rules: Ruleset): boolean {
+  return bridgesOf(rules).length > 0;
+}
+
+/** For a table that is not there. */
+export function createIpv6Rules(table: string, wanted: Ruleset): string {
+  return lines([baseRules(table), changes(table, [], elementsOf(wanted))]);
+}
+
+/** For a table that is just as `before` says, missing where that needs none. Empty if nothing changes. */
+export function changeIpv6Rules(table: string, before: Ruleset, wanted: Ruleset): string {
+  if (!needsIpv6(wanted)) return needsIpv6(before) ? removeIpv6Rules(table) : '';
+  if (!needsIpv6(before)) return createIpv6Rules(table, wanted);
+  return changes(table, elementsOf(before), elementsOf(wanted));
+}
+
+/** For a table of which nothing is known. @param exists whether it is there */
+export function repairIpv6Rules(table: string, wanted: Ruleset, exists: boolean): string {
+  if (!needsIpv6(wanted)) return exists ? removeIpv6Rules(table) : '';
+  return lines([
+    baseRules(table),
+    ...SETS.map((name) => `flush set ip6 ${table} ${name}`),
+    changes(table, [], elementsOf(wanted)),
+  ]);
+}
+
+export function removeIpv6Rules(table: string): string {
+  return `delete table ip6 ${table}`;
+}
+
+const SETS = ['bridges', 'internal', 'hardware', 'same', 'outgoing'] as const;
+
+/** Table, sets, hooks and fixed rules, made where they are missing. */
+function baseRules(table: string): string {
+  const add = (kind: string, name: string, body: string): string => `add ${kind} ip6 ${table} ${name} ${body}`;
+  const chain = (name: string, hook: string, rules: readonly string[]): readonly string[] => [
+    add('chain', name, hook),
+    `flush chain ip6 ${table} ${name}`,
+    ...rules.map((rule) => add('rule', name, rule)),
+  ];
+  return lines([
+    `add table ip6 ${table}`,
+    add('set', 'bridges', '{ type ifname; }'),
+    add('set', 'internal', '{ type ifname; }'),
+    add('set', 'hardware', '{ type ifname; }'),
+    add('set', 'same', '{ type ifname . ifname; }'),
+    add('set', 'outgoing', '{ type ipv6_addr; flags interval; }'),
+
+    ...chain('forward', '{ type filter hook forward priority 0; }', [
+      'iifname . oifname @same accept',
+      'iifname @hardware oifname @hardware drop',
+      'iifname != @bridges oifname != @bridges accept',
+      'iifname @internal drop',
+      'oifname @internal drop',
+      'ct state established,related accept',
+      'ct status dnat accept',
+      'oifname @bridges drop',
+    ]),
+
+    ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      'ip6 saddr @outgoing oifname != @bridges masquerade',
+    ]),
+  ]);
+}
+
+interface Element {
+  readonly set: (typeof SETS)[number];
+  readonly key: string;
+}
+
+function bridgesOf({ bridges }: Ruleset): readonly Ipv6Bridge[] {
+  return bridges.filter((bridge): bridge is Ipv6Bridge => bridge.ipv6Subnet !== undefined);
+}
+
+function elementsOf(rules: Ruleset): readonly Element[] {
+  return [
+    ...bridgesOf(rules).flatMap(({ name, ipv6Subnet, internal }): Element[] => [
+      { set: 'bridges', key: `"${name}"` },
+      { set: 'same', key: `"${name}" . "${name}"` },
+      internal ? { set: 'internal', key: `"${name}"` } : { set: 'outgoing', key: ipv6Subnet },
+    ]),
+    ...rules.ipv6Hardware.map((name): Element => ({ set: 'hardware', key: `"${name}"` })),
+  ];
+}
+
+function changes(table: string, before: readonly Element[], wanted: readonly Element[]): string {
+  const keyOf = ({ set, key }: Element): string => `${set} ${key}`;
+  const [old, now] = [new Set(before.map(keyOf)), new Set(wanted.map(keyOf))];
+  const write = (verb: 'add' | 'delete', elements: readonly Element[]): readonly string[] =>
+    SETS.flatMap((set) => {
+      const keys = elements.flatMap((element) => (element.set === set ? [element.key] : []));
+      return keys.length === 0 ? [] : [`${verb} element ip6 ${table} ${set} { ${keys.join(', ')} }`];
+    });
+  return lines([
+    ...write(
+      'delete',
+      before.filter((element) => !now.has(keyOf(element))),
+    ),
+    ...write(
+      'add',
+      wanted.filter((element) => !old.has(keyOf(element))),
+    ),
+  ]);
+}
+
+function lines(all: readonly string[]): string {
+  return all.filter((line) => line !== '').join('\n');
+}
