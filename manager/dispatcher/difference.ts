@@ -95,12 +95,16 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
+/** Parts of a task that no agent goes by. */
+const MANAGERS_OWN = new Set(['status', 'meta', 'changing', 'refused']);
+
 /** The agent knows the status of its tasks better than we do: a change of status alone is not sent back to it. */
 function sameBesidesStatus(a: object, b: object): boolean {
   // A report makes a new task of the old one's parts.
   const [left, right] = [a, b] as Readonly<Record<string, unknown>>[];
-  const isPart = (name: string): boolean => name === 'status' || name === 'meta' || left?.[name] === right?.[name];
+  const isPart = (name: string): boolean => MANAGERS_OWN.has(name) || left?.[name] === right?.[name];
   if (Object.keys(a).every(isPart) && Object.keys(b).every(isPart)) return true;
-  const strip = (object: object): string => JSON.stringify({ ...object, status: undefined, meta: undefined });
+  const strip = (object: object): string =>
+    JSON.stringify({ ...object, status: undefined, meta: undefined, changing: undefined, refused: undefined });
   return strip(a) === strip(b);
 }

@@ -15,6 +15,8 @@ export interface TaskSeed {
   readonly notBefore?: number;
   readonly attempt?: number;
   readonly restartedAt?: readonly number[];
+  /** Why what runs in its slot could not be changed instead. */
+  readonly instead?: string;
   /** The one node that it may run on. */
   readonly node?: NodeId;
 }
@@ -65,6 +67,7 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     graceOverrideMs: -1,
     ...(node === undefined ? {} : { boundNode: node }),
     ...(seed.restartedAt === undefined ? {} : { restartedAt: seed.restartedAt }),
+    ...(seed.instead === undefined || seed.instead === '' ? {} : { instead: seed.instead }),
     ...annotations(service, spec.container),
   };
   return expandVolumes(task, service);

@@ -1,5 +1,5 @@
 import type { TaskId } from '../../base/ids.ts';
-import type { Service, Task } from '../../proto/types/index.ts';
+import type { Node, Service, Task } from '../../proto/types/index.ts';
 import { currentOf, isGlobal, slotsOf } from '../model/slots.ts';
 import type { Slot } from '../model/slots.ts';
 import { isFinal, isLive, isServing, mayRun, reached } from '../model/task-state.ts';
@@ -7,6 +7,7 @@ import { failedSlots, isUpdating, updateRules } from '../model/update.ts';
 import { collectGarbage } from './collect.ts';
 import { judgeDependencies, restartWaits } from './dependencies.ts';
 import type { DependencyVerdict, Siblings } from './dependencies.ts';
+import { wayToSpec } from './live.ts';
 import { freshStatus, newTask } from './new-task.ts';
 import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
@@ -99,13 +100,15 @@ function tend(
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
   const mayRestart = (): boolean => !restartWaits(service, siblings);
-  fillSlots({ service: advanced.service, tasks }, targets, { verdict, mayRestart }, plan, time.now, newTaskId);
+  const member = { service: advanced.service, tasks };
+  fillSlots(member, targets, { verdict, mayRestart }, view.nodes, plan, time.now, newTaskId);
 }
 
 function fillSlots(
   { service, tasks }: Member,
   targets: readonly SlotTarget[],
   { verdict, mayRestart }: Dependencies,
+  nodes: readonly Node[],
   plan: PlanBuilder,
   now: number,
   newTaskId: () => TaskId,
@@ -144,8 +147,10 @@ function fillSlots(
     const isLeaving = slot.some((task) => mayRun(task) && !isLive(task));
     if (current === undefined) {
       if (!isLeaving) make({});
-    } else if (current.specVersion !== service.specVersion) replaceOutdated(current, service, budget, isLeaving, make);
-    else keep(current, slot, service, { verdict, mayRestart }, plan, now, make);
+    } else if (current.specVersion !== service.specVersion) {
+      const node = nodes.find(({ id }) => id === current.nodeId);
+      changeOutdated(current, service, node, budget, isLeaving, plan, make);
+    } else keep(current, slot, service, { verdict, mayRestart }, plan, now, make);
   }
 }
 
@@ -158,12 +163,17 @@ interface Dependencies {
   readonly mayRestart: () => boolean;
 }
 
-/** An outdated slot gets a new task; one that runs keeps running until the new one is prepared (or serves: start-first). */
-function replaceOutdated(
+/**
+ * An outdated task is changed where it runs, if it can be; else its slot gets a new one, and one that runs keeps running until that
+ * is prepared (or serves: start-first).
+ */
+function changeOutdated(
   current: Task,
   service: Service,
+  node: Node | undefined,
   budget: { left: number },
   isLeaving: boolean,
+  plan: PlanBuilder,
   make: Make,
 ): void {
   if (budget.left <= 0) {
@@ -172,12 +182,20 @@ function replaceOutdated(
     if (isFinal(current) && !isLeaving && (willRestart(current) || state === 'shutdown')) make({});
     return;
   }
+  const way = wayToSpec(current, service, node);
+  if (way.kind === 'live') {
+    // Of an update before: what is left of it goes first.
+    if (isLeaving) return;
+    budget.left--;
+    plan.update(current, way.change);
+    return;
+  }
   const { order } = updateRules(service);
   // Of an update before: a third container beside the two would be one too many.
   if (order === 'start-first' && isLeaving) return;
   budget.left--;
   const startFirst = order === 'start-first' || (!isLive(current) && !isLeaving);
-  make({ desiredState: startFirst ? 'running' : 'ready' });
+  make({ desiredState: startFirst ? 'running' : 'ready', instead: way.reason });
 }
 
 /** A slot whose newest task is of the present spec. */

@@ -35,6 +35,8 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
+  /** Those that an earlier life made and whose network is still assigned. */
+  const found = new Set<NetworkId>();
   let wanted: ReadonlySet<NetworkId> | undefined;
 
   const use = (id: NetworkId): void => {
@@ -55,6 +57,7 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
         // Forgotten before it goes: whoever waits in the queue to use it makes it anew.
         made.delete(id);
         await networks.removeBridge(id);
+        found.delete(id);
       });
       return true;
     } catch (error) {
@@ -94,13 +97,16 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
     },
     keep(assigned) {
       wanted = assigned;
-      for (const id of made.keys()) {
+      for (const id of new Set([...made.keys(), ...found])) {
         if (assigned.has(id)) use(id);
         else rest(id);
       }
     },
     async collect(assigned) {
-      for (const id of await networks.listBridges()) if (!assigned.has(id)) await remove(id);
+      for (const id of await networks.listBridges()) {
+        if (assigned.has(id)) found.add(id);
+        else await remove(id);
+      }
     },
     close() {
       wanted = undefined;

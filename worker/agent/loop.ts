@@ -165,6 +165,8 @@ export function startAgent(options: AgentOptions): Agent {
   let lapses = 0;
   /** Everything was heard in the present session. */
   let isTold = false;
+  /** Everything was heard once in this life. */
+  let wasTold = false;
   const lease = keepLease({
     lease: engine.lease,
     clock,
@@ -351,6 +353,7 @@ export function startAgent(options: AgentOptions): Agent {
         isFenced: (wanted) => isFenced(wanted, files),
         fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
         mayStart: () => isUpToDate && lease.mayStart(),
+        mayChange: () => wasTold,
         report: (taskId, next) => {
           const served = controllers.get(taskId);
           if (served?.leaving === false && serves(next)) nameAgain(served.task);
@@ -457,6 +460,7 @@ export function startAgent(options: AgentOptions): Agent {
         .acknowledge(change.sequence)
         .catch((error: unknown) => logger.debug('not acknowledged', { reason: messageOf(error) }));
     }
+    if (change.kind === 'complete') wasTold = true;
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);

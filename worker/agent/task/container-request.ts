@@ -48,6 +48,7 @@ export function containerRequest(
     labels: { [TASK_ID_LABEL]: task.id },
     adopt,
     ...(fenced ? { fenced } : {}),
+    specVersion: task.specVersion,
   };
 }
 
