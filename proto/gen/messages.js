@@ -12346,6 +12346,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
@@ -12367,6 +12368,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12456,6 +12463,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
                     $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
@@ -12725,6 +12734,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -12964,6 +12980,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
                 if (d.changing != null) {
                     if (!$util.isObject(d.changing))
                         throw $TypeError(".tsswarm.v1.Task.changing: object expected");
@@ -13158,6 +13177,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
+                }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
                 }
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
                     d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);

@@ -233,8 +233,8 @@ export interface NetworkAttachment {
   readonly interfaceName?: string;
 }
 
-/** "bridge networks" | host's namespace | none. */
-export type NetworkMode = 'networks' | 'host' | 'none';
+/** "bridge networks" | host's namespace | none | that of the container in the same slot of another service of the project. */
+export type NetworkMode = 'networks' | 'host' | 'none' | `service:${string}`;
 
 export interface TaskSpec {
   readonly container: ContainerSpec;
@@ -533,6 +533,8 @@ export interface Task {
   readonly generic?: readonly GenericResource[];
   /** For templates in secrets and configs; absent: the task has none of these. */
   readonly service?: { readonly name: string; readonly labels: Labels };
+  /** Whose network it shares: a task on the same node; absent: nobody's, or none is there yet. */
+  readonly networkTask?: TaskId;
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
   /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */
