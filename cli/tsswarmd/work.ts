@@ -16,6 +16,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { hostSubnets } from '../../node-engine/network/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
@@ -88,7 +89,8 @@ export function startWork(options: WorkOptions): Work {
         });
   const describe = (): NodeDescription => {
     const reached = place.overlay();
-    return reached === undefined ? options.description : { ...options.description, overlay: reached };
+    const routes = hostSubnets();
+    return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({

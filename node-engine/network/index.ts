@@ -17,6 +17,7 @@ import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
 export { macOf } from './address.ts';
+export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';

@@ -6150,6 +6150,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.routes = [];
                 this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
@@ -6162,6 +6163,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
@@ -6189,6 +6191,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.routes != null && m.routes.length) {
+                    for (var i = 0; i < m.routes.length; ++i)
+                        w.uint32(962).string(m.routes[i]);
+                }
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
@@ -6260,6 +6266,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 120: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.routes && m.routes.length))
+                                m.routes = [];
+                            m.routes.push(r.stringVerify());
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -6320,6 +6334,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.routes) {
+                    if (!$Array.isArray(d.routes))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.routes: array expected");
+                    m.routes = $Array(d.routes.length);
+                    for (var i = 0; i < d.routes.length; ++i) {
+                        m.routes[i] = $String(d.routes[i]);
+                    }
+                }
                 if (d.live) {
                     if (!$Array.isArray(d.live))
                         throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
@@ -6340,6 +6362,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 var d = {};
                 if (o.arrays || o.defaults) {
+                    d.routes = [];
                     d.live = [];
                 }
                 if (o.defaults) {
@@ -6362,6 +6385,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.routes && m.routes.length) {
+                    d.routes = $Array(m.routes.length);
+                    for (var j = 0; j < m.routes.length; ++j) {
+                        d.routes[j] = m.routes[j];
+                    }
                 }
                 if (m.live && m.live.length) {
                     d.live = $Array(m.live.length);

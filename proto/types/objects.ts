@@ -154,6 +154,8 @@ export interface NodeDescription {
   readonly engine: { readonly version: string; readonly labels: Labels };
   /** How other nodes reach its containers; absent: it has no overlay networks. */
   readonly overlay?: NodeOverlay;
+  /** Subnets that the node has routes to, but for those of its own networks and the default route: "192.168.1.0/24". */
+  readonly routes?: readonly string[];
   /** What it can change in containers that run; absent: nothing. */
   readonly live?: readonly LiveFeature[];
 }

@@ -50,7 +50,7 @@ function machine() {
 describe('the bridges of a node', () => {
   it('are made once, and again when the network changed', async () => {
     const { networks, log } = machine();
-    const bridges = createBridges({ networks, underlay: () => '', clock: new VirtualClock(), logger: silentLogger });
+    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
     await bridges.ensure(network('a'));
     await bridges.ensure(network('a'));
     await bridges.ensure(network('a', '10.0.1.0/24'));
@@ -60,7 +60,7 @@ describe('the bridges of a node', () => {
   it('are kept a while after their last use, for the next one', async () => {
     const { networks, log, present } = machine();
     const clock = new VirtualClock();
-    const bridges = createBridges({ networks, underlay: () => '', clock, logger: silentLogger });
+    const bridges = createBridges({ networks, clock, logger: silentLogger });
     await bridges.ensure(network('a'));
     bridges.keep(ids());
     await clock.advance(20_000);
@@ -75,7 +75,7 @@ describe('the bridges of a node', () => {
 
   it('are made anew for a task that comes while they go', async () => {
     const { networks, present, hold } = machine();
-    const bridges = createBridges({ networks, underlay: () => '', clock: new VirtualClock(), logger: silentLogger });
+    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
     await bridges.ensure(network('a'));
     const release = hold();
     const removal = bridges.remove('a' as NetworkId);
@@ -88,7 +88,7 @@ describe('the bridges of a node', () => {
   it('go, too, when their network is taken away while they are made', async () => {
     const { networks, present, hold } = machine();
     const clock = new VirtualClock();
-    const bridges = createBridges({ networks, underlay: () => '', clock, logger: silentLogger });
+    const bridges = createBridges({ networks, clock, logger: silentLogger });
     bridges.keep(ids('a'));
     const release = hold();
     const made = bridges.ensure(network('a'));
@@ -113,7 +113,7 @@ describe('the bridges of a node', () => {
 
   it('leave their subnet to another network when they are idle', async () => {
     const { networks, present } = machine();
-    const bridges = createBridges({ networks, underlay: () => '', clock: new VirtualClock(), logger: silentLogger });
+    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
     await bridges.ensure(network('a'));
     await assert.rejects(bridges.ensure(network('b')), /overlaps/);
     bridges.keep(ids());

@@ -11,8 +11,8 @@ const IDLE_MS = 30_000;
 
 export interface BridgesOptions {
   readonly networks: Pick<Engine['networks'], 'ensureBridge' | 'removeBridge' | 'listBridges'>;
-  /** Address of this node in the network below the overlay networks; empty: it has none. */
-  readonly underlay: () => string;
+  /** Address of this node in the network below the overlay networks; absent or empty: it has none. */
+  readonly underlay?: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -68,8 +68,9 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
   return {
     remove,
     async ensure(network) {
-      const below = network.spec.driver === 'overlay' ? { underlay: underlay() } : {};
-      const key = `${network.subnet} ${network.gateway} ${network.spec.internal} ${below.underlay}`;
+      const below = network.spec.driver === 'overlay' ? { underlay: underlay?.() ?? '' } : {};
+      const { subnet, gateway, spec, ipv6 } = network;
+      const key = [subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay].join(' ');
       const request = {
         id: network.id,
         name: network.spec.name,
@@ -78,6 +79,7 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
         internal: network.spec.internal,
         mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
         ...below,
+        ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
       };
       use(network.id);
       await queue.run(network.id, async () => {
