@@ -35,8 +35,13 @@ export interface SandboxInterface {
 }
 
 export interface SandboxRequest {
-  /** "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's. */
-  readonly mode: 'networks' | 'none' | 'host';
+  /**
+   * "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's; "container": that of another
+   * one, which has the interfaces already.
+   */
+  readonly mode: 'networks' | 'none' | 'host' | 'container';
+  /** Whose namespace it is; with the mode "container" only. */
+  readonly container?: ContainerId;
   readonly interfaces: readonly SandboxInterface[];
 }
 

@@ -16,6 +16,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { hostSubnets } from '../../node-engine/network/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import type { Place } from './cluster-place.ts';
@@ -76,7 +77,7 @@ export function startWork(options: WorkOptions): Work {
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
     nodeId: options.nodeId,
-    describe: () => options.description,
+    describe: () => ({ ...options.description, routes: hostSubnets() }),
     dispatcher: sessionsAfter(options.ready, managers.dispatcher),
     engine: options.engine,
     resolver,

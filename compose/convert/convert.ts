@@ -7,6 +7,7 @@ import type {
   FileReference,
   HealthCheck,
   Mount,
+  NetworkMode,
   NetworkSpec,
   PublishedPort,
   ResourceLimits,
@@ -147,7 +148,6 @@ function convertService(
       hint: 'choose its nodes with "deploy.placement.constraints"',
     });
   }
-  const isIsolated = service.network_mode === 'host' || service.network_mode === 'none';
   return {
     name: `${project.name}_${name}`,
     composeName: name,
@@ -162,7 +162,7 @@ function convertService(
         generic: convertGeneric(deploy?.resources?.reservations),
       }),
       restart: convertRestart(service),
-      networkMode: isIsolated ? (service.network_mode as 'host' | 'none') : 'networks',
+      networkMode: (service.network_mode ?? 'networks') as NetworkMode,
       networks: Object.entries(service.networks).map(([key, attachment]) => ({
         network: project.networks[key]?.name ?? key,
         aliases: attachment?.aliases ?? [],

@@ -14,6 +14,7 @@ export function allocatorStage(clock: Pick<Clock, 'now'>): Stage {
           networks: view.list('network'),
           services: view.list('service'),
           tasks: view.list('task'),
+          nodes: view.list('node'),
         },
         clock.now(),
       );

@@ -6,6 +6,7 @@ import { formatIp, formatIpSubnet, readIp, readIpSubnet, subnetsOverlap } from '
 import type { BridgeRequest } from '../types.ts';
 import { formatSubnet, macOf, parseSubnet } from './address.ts';
 import type { Firewall } from './firewall.ts';
+import { hostRoutes, routeWithin } from './host-routes.ts';
 import type { RulesetBridge } from './ruleset.ts';
 import { kernel } from './kernel.ts';
 import type { BridgeAlias } from './names.ts';
@@ -104,6 +105,8 @@ export async function ensureBridge(instance: string, request: BridgeRequest, fir
     ...ipv6Addresses.map(({ linkIndex, ipv6, prefix }) => ({ linkIndex, cidr: `${ipv6}/${prefix}` })),
   ]);
 
+  if (!link) refuseRoutes(request);
+
   const changes: NetlinkMessage[] = link ? [] : [createBridge(name, macOf(request.gateway), mtu)];
   if (!link?.up || link.mtu !== mtu || link.alias !== formatAlias(alias))
     changes.push(setLink(name, { alias: formatAlias(alias), mtu }));
@@ -187,6 +190,20 @@ function refuseOverlap(
         { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
       );
     }
+  }
+}
+
+/** A route to the subnet or to a part of it would take the packets to containers there. */
+function refuseRoutes({ name, subnet, ipv6 }: BridgeRequest): void {
+  for (const cidr of ipv6 ? [subnet, ipv6.subnet] : [subnet]) {
+    const wanted = readIpSubnet(cidr);
+    const route = wanted && routeWithin(wanted, hostRoutes());
+    if (!route) continue;
+    throw new TsswarmError(
+      'NETWORK_FAILED',
+      `cannot set up network "${name}": its subnet ${cidr} is where this node has a route to ${formatIpSubnet(route.subnet)} by "${route.device}"`,
+      { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
+    );
   }
 }
 

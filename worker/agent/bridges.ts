@@ -66,7 +66,7 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
   return {
     remove,
     async ensure(network) {
-      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
+      const key = `${network.subnet} ${network.gateway} ${network.spec.internal} ${network.ipv6?.subnet} ${network.ipv6?.gateway}`;
       const request = {
         id: network.id,
         name: network.spec.name,
@@ -74,6 +74,7 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
         gateway: network.gateway,
         internal: network.spec.internal,
         mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+        ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
       };
       use(network.id);
       await queue.run(network.id, async () => {
