@@ -408,7 +408,7 @@ function convertNetwork(projectName: string, key: string, network: ComposeProjec
   return {
     name: network.name,
     composeName: key,
-    driver: network.driver ?? 'bridge',
+    driver: network.driver ?? 'overlay',
     labels: { ...network.labels, 'com.docker.compose.project': projectName, 'com.docker.compose.network': key },
     internal: network.internal ?? false,
     attachable: network.attachable ?? false,

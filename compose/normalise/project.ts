@@ -73,7 +73,8 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
     list.keys().map((key) => {
       const item = list.at(key);
       const driver = item.text('driver');
-      if (driver !== undefined && driver !== 'bridge' && driver !== 'default') item.notYet('driver', `"${driver}"`);
+      if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
+        item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
       const ipam = item.at('ipam');
       if (ipam.text('driver') !== undefined && ipam.text('driver') !== 'default')

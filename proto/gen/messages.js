@@ -3970,6 +3970,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
             ClusterSpec.prototype.revisionLimit = null;
+            ClusterSpec.prototype.dataPathPort = null;
 
             let $oneOfFields;
 
@@ -4015,6 +4016,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_dataPathPort", {
+                get: $util.oneOfGetter($oneOfFields = ["dataPathPort"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -4050,6 +4057,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
                     w.uint32(216).int32(m.revisionLimit);
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort"))
+                    w.uint32(800).uint32(m.dataPathPort);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4175,6 +4184,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._revisionLimit = "revisionLimit";
                             continue;
                         }
+                    case 100: {
+                            if (u !== 0)
+                                break;
+                            m.dataPathPort = r.uint32();
+                            m._dataPathPort = "dataPathPort";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4277,6 +4293,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.revisionLimit != null) {
                     m.revisionLimit = d.revisionLimit | 0;
                 }
+                if (d.dataPathPort != null) {
+                    m.dataPathPort = d.dataPathPort >>> 0;
+                }
                 return m;
             };
 
@@ -4353,6 +4372,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
                     d.revisionLimit = m.revisionLimit;
+                }
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort")) {
+                    d.dataPathPort = m.dataPathPort;
                 }
                 return d;
             };
