@@ -13,7 +13,7 @@ export function convertNetwork(projectName: string, key: string, network: Compos
   return {
     name: network.name,
     composeName: key,
-    driver: network.driver ?? 'bridge',
+    driver: network.driver ?? 'overlay',
     labels: { ...network.labels, 'com.docker.compose.project': projectName, 'com.docker.compose.network': key },
     internal: network.internal ?? false,
     attachable: network.attachable ?? false,

@@ -74,7 +74,8 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
     list.keys().map((key) => {
       const item = list.at(key);
       const driver = item.text('driver');
-      if (driver !== undefined && driver !== 'bridge' && driver !== 'default') item.notYet('driver', `"${driver}"`);
+      if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
+        item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
       for (const option of Object.keys(item.labels('driver_opts') ?? {})) {
         if (option !== 'com.docker.network.driver.mtu') item.at('driver_opts').notYet(option, '(a driver option)');
@@ -142,6 +143,12 @@ function readFileObjects(
     list.keys().map((key) => {
       const item = list.at(key);
       const given = sources.filter((source) => item.raw(source) !== undefined);
+      const isExternal = readExternal(item);
+      if (isExternal.external) {
+        const more = [...given, 'template_driver', 'labels'].find((name) => item.raw(name) !== undefined);
+        if (more !== undefined) item.refuse('external', `and "${more}" exclude each other`);
+        return [key, { name: isExternal.name ?? item.text('name') ?? key, external: true }];
+      }
       if (given.length !== 1)
         item.refuse(
           undefined,

@@ -54,5 +54,5 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
   deploy: [],
   reservations: ['pids'],
   attachment: ['driver_opts', 'link_local_ips'],
-  file: ['driver', 'driver_opts', 'external'],
+  file: ['driver', 'driver_opts'],
 };

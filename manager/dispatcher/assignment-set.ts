@@ -36,8 +36,6 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
     ...shared.of(tx, nodeId, networks),
-    peers: [],
-    locations: [],
   };
 }
 

@@ -14,6 +14,7 @@ import { bridgeName, formatAlias, parseAlias } from './names.ts';
 import { turnIpv6On } from './ipv6.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
+import { tunnelMtu } from './underlay.ts';
 import {
   addAddress,
   addressesOf,
@@ -93,10 +94,10 @@ export async function findBridge(id: NetworkId): Promise<Link | undefined> {
 export async function ensureBridge(instance: string, request: BridgeRequest, firewall: Firewall): Promise<void> {
   const subject = `network "${request.name}"`;
   const name = bridgeName(request.id);
-  const mtu = request.mtu || DEFAULT_MTU;
   const subnet = parseSubnet(request.subnet);
   const alias: BridgeAlias = { instance, networkId: request.id, internal: request.internal };
   const { links, addresses, ipv6Addresses } = await surveyBridges(instance);
+  const mtu = request.mtu || (request.underlay === undefined ? DEFAULT_MTU : tunnelMtu(request.underlay, links));
 
   let link = links.find((link) => link.name === name);
   refuseForeign(subject, link, alias);

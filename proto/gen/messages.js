@@ -3970,6 +3970,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
             ClusterSpec.prototype.revisionLimit = null;
+            ClusterSpec.prototype.dataPathPort = null;
 
             let $oneOfFields;
 
@@ -4015,6 +4016,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_dataPathPort", {
+                get: $util.oneOfGetter($oneOfFields = ["dataPathPort"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -4050,6 +4057,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
                     w.uint32(216).int32(m.revisionLimit);
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort"))
+                    w.uint32(800).uint32(m.dataPathPort);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4175,6 +4184,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._revisionLimit = "revisionLimit";
                             continue;
                         }
+                    case 100: {
+                            if (u !== 0)
+                                break;
+                            m.dataPathPort = r.uint32();
+                            m._dataPathPort = "dataPathPort";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4277,6 +4293,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.revisionLimit != null) {
                     m.revisionLimit = d.revisionLimit | 0;
                 }
+                if (d.dataPathPort != null) {
+                    m.dataPathPort = d.dataPathPort >>> 0;
+                }
                 return m;
             };
 
@@ -4353,6 +4372,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
                     d.revisionLimit = m.revisionLimit;
+                }
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort")) {
+                    d.dataPathPort = m.dataPathPort;
                 }
                 return d;
             };
@@ -15791,6 +15813,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.externalNetworks = [];
                 this.externalVolumes = [];
+                this.externalSecrets = [];
+                this.externalConfigs = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15807,6 +15831,8 @@ export const tsswarm = $root.tsswarm = (() => {
             DesiredProject.prototype.configs = $util.emptyArray;
             DesiredProject.prototype.externalNetworks = $util.emptyArray;
             DesiredProject.prototype.externalVolumes = $util.emptyArray;
+            DesiredProject.prototype.externalSecrets = $util.emptyArray;
+            DesiredProject.prototype.externalConfigs = $util.emptyArray;
 
             DesiredProject.encode = function (m, w, q) {
                 if (!w)
@@ -15850,6 +15876,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.externalVolumes != null && m.externalVolumes.length) {
                     for (var i = 0; i < m.externalVolumes.length; ++i)
                         w.uint32(82).string(m.externalVolumes[i]);
+                }
+                if (m.externalSecrets != null && m.externalSecrets.length) {
+                    for (var i = 0; i < m.externalSecrets.length; ++i)
+                        w.uint32(1202).string(m.externalSecrets[i]);
+                }
+                if (m.externalConfigs != null && m.externalConfigs.length) {
+                    for (var i = 0; i < m.externalConfigs.length; ++i)
+                        w.uint32(1210).string(m.externalConfigs[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -15966,6 +16000,22 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalVolumes.push(r.stringVerify());
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalSecrets && m.externalSecrets.length))
+                                m.externalSecrets = [];
+                            m.externalSecrets.push(r.stringVerify());
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalConfigs && m.externalConfigs.length))
+                                m.externalConfigs = [];
+                            m.externalConfigs.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16077,6 +16127,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalVolumes[i] = $String(d.externalVolumes[i]);
                     }
                 }
+                if (d.externalSecrets) {
+                    if (!$Array.isArray(d.externalSecrets))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalSecrets: array expected");
+                    m.externalSecrets = $Array(d.externalSecrets.length);
+                    for (var i = 0; i < d.externalSecrets.length; ++i) {
+                        m.externalSecrets[i] = $String(d.externalSecrets[i]);
+                    }
+                }
+                if (d.externalConfigs) {
+                    if (!$Array.isArray(d.externalConfigs))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalConfigs: array expected");
+                    m.externalConfigs = $Array(d.externalConfigs.length);
+                    for (var i = 0; i < d.externalConfigs.length; ++i) {
+                        m.externalConfigs[i] = $String(d.externalConfigs[i]);
+                    }
+                }
                 return m;
             };
 
@@ -16097,6 +16163,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.externalNetworks = [];
                     d.externalVolumes = [];
+                    d.externalSecrets = [];
+                    d.externalConfigs = [];
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -16154,6 +16222,18 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.externalVolumes = $Array(m.externalVolumes.length);
                     for (var j = 0; j < m.externalVolumes.length; ++j) {
                         d.externalVolumes[j] = m.externalVolumes[j];
+                    }
+                }
+                if (m.externalSecrets && m.externalSecrets.length) {
+                    d.externalSecrets = $Array(m.externalSecrets.length);
+                    for (var j = 0; j < m.externalSecrets.length; ++j) {
+                        d.externalSecrets[j] = m.externalSecrets[j];
+                    }
+                }
+                if (m.externalConfigs && m.externalConfigs.length) {
+                    d.externalConfigs = $Array(m.externalConfigs.length);
+                    for (var j = 0; j < m.externalConfigs.length; ++j) {
+                        d.externalConfigs[j] = m.externalConfigs[j];
                     }
                 }
                 return d;
