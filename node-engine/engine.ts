@@ -22,6 +22,7 @@ import { openNodeLease } from './runtime/node-lease.ts';
 import { SecretFiles } from './runtime/secret-files.ts';
 import { CompiledPrograms } from './seccomp/index.ts';
 import { createWritableLayers } from './snapshot/index.ts';
+import type { LiveFeature } from '../proto/types/index.ts';
 import type { InspectableEngine } from './types.ts';
 import { isLocalPath } from './volume/file-systems.ts';
 import { VolumeStore } from './volume/volumes.ts';
@@ -148,11 +149,15 @@ async function openEngine(
       memoryBytes: totalmem(),
       kernel: release(),
       cgroup: cgroupVersion(cgroups),
+      live: LIVE_FEATURES,
     }),
     recover: () => recoverContainers(parts, containers),
     close: () => (closing ??= close()),
   };
 }
+
+/** What this engine can change in running containers. */
+const LIVE_FEATURES: readonly LiveFeature[] = ['limits', 'settings'];
 
 /** Go's names, which OCI and Docker use, of Node's architectures. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' };

@@ -8,6 +8,7 @@ import type {
   HealthCheck,
   HealthState,
   Labels,
+  LiveFeature,
   LogConfig,
   ResourceLimits,
 } from '../proto/types/index.ts';
@@ -34,8 +35,13 @@ export interface SandboxInterface {
 }
 
 export interface SandboxRequest {
-  /** "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's. */
-  readonly mode: 'networks' | 'none' | 'host';
+  /**
+   * "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's; "container": that of another
+   * one, which has the interfaces already.
+   */
+  readonly mode: 'networks' | 'none' | 'host' | 'container';
+  /** Whose namespace it is; with the mode "container" only. */
+  readonly container?: ContainerId;
   readonly interfaces: readonly SandboxInterface[];
 }
 
@@ -67,7 +73,12 @@ export interface ContainerCreate {
   readonly adopt: ContainerId | '';
   /** It is killed when the node's lease is over, whether or not the engine runs; absent: it is not. */
   readonly fenced?: boolean;
+  /** Which version of its spec this is, in the caller's own count: the engine keeps it and says it again. */
+  readonly specVersion?: number;
 }
+
+/** What a container that is there shall be. Its image, its writable layer and what else a process cannot survive stay. */
+export type ContainerUpdate = Omit<ContainerCreate, 'adopt' | 'imageId'>;
 
 export type ContainerState = 'created' | 'running' | 'exited';
 
@@ -92,6 +103,8 @@ export interface ContainerInfo {
   readonly healthCheck: ResolvedHealthCheck | undefined;
   readonly stopSignal: string;
   readonly tty: boolean;
+  /** Of the spec that it has; absent: nobody said. */
+  readonly specVersion?: number;
 }
 
 /** Every field filled: the image's values under the spec's, Docker's defaults under both. */
@@ -195,6 +208,13 @@ export interface Containers {
    * one stays, not existing is success.
    */
   leaveNetworks(id: ContainerId): Promise<void>;
+  /**
+   * Changes a container without ending it; one that does not run has the new spec when it is started. All of it or nothing, also when
+   * the engine ends in the middle: the next one finishes it or takes it back. Absent: this engine cannot.
+   * @returns what was changed, in words: "limits"; empty: it was so already
+   * @throws NOT_SUPPORTED for what cannot be changed, NOT_FOUND, and what the kernel says; the container is as it was before
+   */
+  update?(request: ContainerUpdate): Promise<readonly string[]>;
   inspect(id: ContainerId): ContainerInfo | undefined;
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
@@ -450,6 +470,8 @@ export interface EngineInfo {
   readonly memoryBytes: number;
   readonly kernel: string;
   readonly cgroup: 'v1' | 'v2' | 'hybrid';
+  /** What can be changed in containers that run. */
+  readonly live: readonly LiveFeature[];
 }
 
 /** The engine with what only people at a node ask for. */

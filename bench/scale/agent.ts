@@ -84,6 +84,12 @@ export async function joinAgent(index: number, token: string, managers: readonly
     dispatcher: watched,
     engine: fakeEngine(systemClock),
     resolver: { changeNames: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
+    balancer: {
+      setAddresses: () => undefined,
+      settled: () => Promise.resolve(true),
+      attach: () => Promise.resolve(),
+      detach: () => undefined,
+    },
     netnsPath: () => '',
     disk: { load: () => undefined, save: () => undefined },
     clock: systemClock,

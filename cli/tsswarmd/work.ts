@@ -16,6 +16,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import type { Place } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
@@ -72,12 +73,14 @@ export function startWork(options: WorkOptions): Work {
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
   });
+  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
     nodeId: options.nodeId,
     describe: () => options.description,
     dispatcher: sessionsAfter(options.ready, managers.dispatcher),
     engine: options.engine,
     resolver,
+    balancer,
     netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
     disk: agentDisk(join(flags.stateDir, 'agent.state')),
     clock,
@@ -93,6 +96,7 @@ export function startWork(options: WorkOptions): Work {
       managers.close();
       connection.close();
       resolver.close();
+      balancer.close();
     },
   };
 }

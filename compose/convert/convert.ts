@@ -7,6 +7,7 @@ import type {
   FileReference,
   HealthCheck,
   Mount,
+  NetworkMode,
   NetworkSpec,
   PublishedPort,
   ResourceLimits,
@@ -145,7 +146,6 @@ function convertService(
       hint: 'choose its nodes with "deploy.placement.constraints"',
     });
   }
-  const isIsolated = service.network_mode === 'host' || service.network_mode === 'none';
   return {
     name: `${project.name}_${name}`,
     composeName: name,
@@ -160,7 +160,7 @@ function convertService(
         generic: convertGeneric(deploy?.resources?.reservations),
       }),
       restart: convertRestart(service),
-      networkMode: isIsolated ? (service.network_mode as 'host' | 'none') : 'networks',
+      networkMode: (service.network_mode ?? 'networks') as NetworkMode,
       networks: Object.entries(service.networks).map(([key, attachment]) => ({
         network: project.networks[key]?.name ?? key,
         aliases: attachment?.aliases ?? [],
@@ -193,6 +193,8 @@ function convertService(
     ...(deploy?.rollback_config === undefined ? {} : { rollback: convertUpdate(deploy.rollback_config) }),
     ...(mode === 'replicated' ? {} : { mode }),
     ...(deploy?.['x-rebalance'] === 'auto' ? { rebalance: 'auto' as const } : {}),
+    ...(deploy?.endpoint_mode === 'dnsrr' ? { endpointMode: 'dnsrr' as const } : {}),
+    ...(deploy?.['x-affinity'] === 'client' ? { affinity: 'client' as const } : {}),
   };
 }
 

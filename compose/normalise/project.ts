@@ -5,6 +5,7 @@ import type { TreeNode } from '../types/node.ts';
 import { absolute } from './mounts.ts';
 import type { PathContext } from './mounts.ts';
 import { Reader, compact } from './reader.ts';
+import { withSharedNetworks } from './shared-network.ts';
 import { readService } from './service.ts';
 import { checkVolumeTemplates } from './templates.ts';
 
@@ -61,8 +62,9 @@ export function readProject(root: TreeNode, context: ProjectContext): ComposePro
     secrets: readFileObjects(reader.at('secrets'), context, fullName, ['file', 'environment']),
     configs: readFileObjects(reader.at('configs'), context, fullName, ['file', 'environment', 'content']),
   };
-  checkConsistency(project, all, reader);
-  return dropUnused(project);
+  const shared = withSharedNetworks(project, reader);
+  checkConsistency(shared, all, reader);
+  return dropUnused(shared);
 }
 
 function readNetworks(root: Reader, fullName: (key: string) => string): Record<string, ComposeNetwork> {

@@ -201,6 +201,8 @@ describe('loadProject()', () => {
       replicas: 2
       x-fencing: always
       x-rebalance: auto
+      endpoint_mode: vip
+      x-affinity: client
       resources: {limits: {memory: 1.5g, cpus: 0.25}}
       update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
       rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
@@ -306,6 +308,11 @@ secrets: {s: {file: ./s.txt}}
       'services:\n  a:\n    image: x\n    deploy: {x-fencing: alwys}\n',
       'compose.yaml:4:25',
       '"services.a.deploy.x-fencing" is "alwys", expected one of: auto, always, never',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    deploy: {endpoint_mode: dnsrr, x-affinity: client}\n',
+      'compose.yaml:4:48',
+      '"services.a.deploy.x-affinity" needs a virtual address',
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {mode: global, x-rebalance: auto}\n',
@@ -415,6 +422,38 @@ secrets: {s: {file: ./s.txt}}
     await assert.rejects(
       load({}),
       (error) => isTsswarmError(error, 'NOT_FOUND') && error.message.startsWith('finding a compose file'),
+    );
+  });
+
+  it('knows services that share the network of another, and depend on it therefore', async () => {
+    const project = await one(
+      'services: {db: {image: x}, a: {image: y, network_mode: "service:db"}, b: {image: z, network_mode: "container:shop-db-1", depends_on: {db: {condition: service_healthy}}}}',
+    );
+    const { desired } = convertProject(project, { files: new Map(), scale: {} });
+    assert.deepEqual(
+      desired.services.map(({ task, dependsOn }) => [task.networkMode, task.networks.length, dependsOn]),
+      [
+        ['networks', 1, []],
+        ['service:db', 0, [{ service: 'db', condition: 'started', required: true, restart: true }]],
+        ['service:db', 0, [{ service: 'db', condition: 'healthy', required: true, restart: true }]],
+      ],
+    );
+    const refused = async (services: string, reason: RegExp): Promise<void> =>
+      assert.rejects(one(`services: ${services}`), reason);
+    await refused(
+      '{a: {image: y, network_mode: "service:nix"}}',
+      /"services.a.network_mode" names "nix", which is not a service/,
+    );
+    await refused('{a: {image: y, network_mode: "service:a"}}', /names the service itself/);
+    await refused('{a: {image: y, network_mode: "vlan"}}', /is "vlan", expected bridge, host, none/);
+    await refused('{a: {image: y, network_mode: "container:other-db-1"}}', /a container of no service of this project/);
+    const more = (key: string): string => `{db: {image: x}, a: {image: y, network_mode: "service:db", ${key}}}`;
+    for (const key of ['ports: ["80"]', 'hostname: h', 'dns: [192.0.2.1]', 'extra_hosts: ["a:192.0.2.1"]'])
+      await refused(more(key), /and "network_mode: service:db" exclude each other/);
+    await refused(more('networks: [default]'), /and "networks" exclude each other/);
+    await refused(
+      '{h: {image: x, network_mode: host}, a: {image: y, network_mode: "service:h"}}',
+      /names "h", which has no network of its own/,
     );
   });
 });

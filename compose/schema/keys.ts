@@ -53,7 +53,7 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
     'ssh',
     'ulimits',
   ],
-  deploy: ['endpoint_mode'],
+  deploy: [],
   reservations: ['pids'],
   attachment: [
     'driver_opts',

@@ -95,6 +95,8 @@ const deploy = object(
       preferences: listOf(object({ spread: string })),
       max_replicas_per_node: integer,
     }),
+    endpoint_mode: { enum: ['vip', 'dnsrr'] },
+    'x-affinity': { enum: ['client', 'none'] },
     'x-fencing': { enum: ['auto', 'always', 'never'] },
     'x-rebalance': { enum: ['auto', 'manual'] },
   },

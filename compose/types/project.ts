@@ -128,6 +128,9 @@ export interface ComposeDeploy {
     readonly preferences?: readonly { readonly spread: string }[];
     readonly max_replicas_per_node?: number;
   };
+  readonly endpoint_mode?: 'vip' | 'dnsrr';
+  /** Ours: `client`: who came once is led to the same container again. */
+  readonly 'x-affinity'?: 'client' | 'none';
   /** Ours: what becomes of a container on a node that is cut off. */
   readonly 'x-fencing'?: 'auto' | 'always' | 'never';
   /** Ours: whether containers move by themselves when nodes come. */

@@ -1,5 +1,5 @@
 import { messageOf } from '../../base/errors.ts';
-import type { Cluster, Network, Service, Task, TaskAddress } from '../../proto/types/index.ts';
+import type { Cluster, Network, Service, Task, TaskAddress, VirtualIp } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { Subnet } from './ipv4.ts';
 import {
@@ -13,6 +13,7 @@ import {
   parseSubnet,
 } from './ipv4.ts';
 import { allocatePorts, portsInUse, portsMatch } from './ports.ts';
+import { allocateVirtualIps } from './virtual-ips.ts';
 
 /** What the allocator sees of the store. */
 export interface AllocatorView {
@@ -54,7 +55,8 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     if (ports !== undefined) changedServices.push({ ...service, ports });
   }
   const waitingForPorts = new Set(changedServices.map(({ id }) => id));
-  const addresses = new AddressBook(view.tasks, networks);
+  const virtualIps = allocateVirtualIps({ ...view, networks: [...networks.values()] });
+  const addresses = new AddressBook(view.tasks, networks, view.services, virtualIps);
   const changedTasks: Task[] = [];
   for (const task of view.tasks) {
     if (
@@ -67,7 +69,25 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     const changed = allocateTask(task, addresses, used, now);
     if (changed !== undefined) changedTasks.push(changed);
   }
-  return { networks: changedNetworks, services: changedServices, tasks: changedTasks };
+  return {
+    networks: changedNetworks,
+    services: withVirtualIps(view, changedServices, virtualIps),
+    tasks: changedTasks,
+  };
+}
+
+/** Services whose ports or virtual addresses change. */
+function withVirtualIps(
+  view: AllocatorView,
+  changed: readonly Service[],
+  virtualIps: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+): readonly Service[] {
+  const byId = new Map(changed.map((service) => [service.id, service]));
+  for (const service of view.services) {
+    const addresses = virtualIps.get(service.id);
+    if (addresses !== undefined) byId.set(service.id, { ...(byId.get(service.id) ?? service), virtualIps: addresses });
+  }
+  return [...byId.values()];
 }
 
 function allocateSubnet(network: Network, cluster: Cluster | undefined, all: readonly Network[]): Network | undefined {
@@ -88,11 +108,20 @@ class AddressBook {
   readonly #used = new Map<string, Map<number, Task | undefined>>();
   readonly #last = new Map<string, number>();
 
-  constructor(tasks: readonly Task[], networks: ReadonlyMap<string, Network>) {
+  /** @param virtualIps of the services that do not keep those they have */
+  constructor(
+    tasks: readonly Task[],
+    networks: ReadonlyMap<string, Network>,
+    services: readonly Service[],
+    virtualIps: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+  ) {
     this.#networks = networks;
     for (const network of networks.values()) {
       this.#used.set(network.id, new Map(network.gateway === '' ? [] : [[parseAddress(network.gateway), undefined]]));
     }
+    for (const service of services)
+      for (const { networkId, ipv4 } of virtualIps.get(service.id) ?? service.virtualIps)
+        this.#used.get(networkId)?.set(parseAddress(ipv4), undefined);
     for (const task of tasks) {
       for (const { networkId, ipv4 } of task.addresses) {
         const address = parseAddress(ipv4);

@@ -2,11 +2,19 @@ import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { ProjectId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
-import type { ChangeAction, ChangeKind, Service, ServiceSpec, Task } from '../../proto/types/index.ts';
+import type {
+  ChangeAction,
+  ChangeKind,
+  FieldEffect,
+  LiveFeature,
+  Service,
+  ServiceSpec,
+  Task,
+} from '../../proto/types/index.ts';
 import { willRestart } from '../model/restart.ts';
 import { currentOf, isJob, slotsOf } from '../model/slots.ts';
-import { compareServiceSpecs } from '../model/spec-change.ts';
-import { isFinal } from '../model/task-state.ts';
+import { compareServiceSpecs, contentEffect, EVERY_FEATURE, replacesUnseen, summary } from '../model/spec-change.ts';
+import { isFinal, isLive } from '../model/task-state.ts';
 import { asRollback, beginUpdate, isPaused, resumeUpdate } from '../model/update.ts';
 import type { WriteTransaction } from '../store/types.ts';
 
@@ -17,7 +25,13 @@ export interface Sink {
 }
 
 /** Puts down a line of the plan. */
-export type Note = (kind: ChangeKind, name: string, action: ChangeAction, fields?: readonly string[]) => void;
+export type Note = (
+  kind: ChangeKind,
+  name: string,
+  action: ChangeAction,
+  fields?: readonly string[],
+  effects?: readonly FieldEffect[],
+) => void;
 
 /** How a service is made what its spec says. */
 export interface ServiceContext {
@@ -51,27 +65,27 @@ export interface ServiceContext {
  * Makes a service what its spec says, and says what that takes.
  * @throws ALREADY_EXISTS for a name that somebody else has; IN_USE while the one before is going; INVALID_INPUT for another mode
  */
-export function applyService(asked: ServiceSpec, context: ServiceContext): void {
+export function applyService(wanted: ServiceSpec, context: ServiceContext): void {
   const { project, revision, sink, note, replaced } = context;
   const { tx, write } = sink;
-  const known = tx.find('service', 'name', asked.name)[0];
+  const known = tx.find('service', 'name', wanted.name)[0];
   if (known === undefined || known.pendingDelete) {
     if (known !== undefined) {
       throw new TsswarmError(
         'IN_USE',
-        `making service "${asked.composeName}": its predecessor is still being removed`,
+        `making service "${wanted.composeName}": its predecessor is still being removed`,
         {
           hint: 'try again in a moment',
         },
       );
     }
-    note('service', asked.composeName, 'create');
+    note('service', wanted.composeName, 'create');
     const service: Service = {
       id: newId(context.random),
       meta: { version: 0, createdAt: context.now, updatedAt: context.now },
       projectId: project.id,
       projectName: project.name,
-      spec: asked,
+      spec: wanted,
       specVersion: 1,
       revision,
       stopped: !context.start,
@@ -85,56 +99,62 @@ export function applyService(asked: ServiceSpec, context: ServiceContext): void 
   }
   if (known.projectId !== project.id) {
     const owner = known.projectName === '' ? 'a service of no project' : `project "${known.projectName}"`;
-    throw new TsswarmError('ALREADY_EXISTS', `making service "${asked.name}": ${owner} has that name`);
+    throw new TsswarmError('ALREADY_EXISTS', `making service "${wanted.name}": ${owner} has that name`);
   }
-  if ((known.spec.mode ?? 'replicated') !== (asked.mode ?? 'replicated')) {
+  if ((known.spec.mode ?? 'replicated') !== (wanted.mode ?? 'replicated')) {
     throw new TsswarmError(
       'INVALID_INPUT',
-      `changing service "${asked.composeName}": it is ${known.spec.mode ?? 'replicated'} and cannot become ${asked.mode ?? 'replicated'}`,
-      { hint: `remove it first: tsswarm service rm ${asked.name}` },
+      `changing service "${wanted.composeName}": it is ${known.spec.mode ?? 'replicated'} and cannot become ${wanted.mode ?? 'replicated'}`,
+      { hint: `remove it first: tsswarm service rm ${wanted.name}` },
     );
   }
-  const spec = withForced(asked, known.spec);
-  const change = compareServiceSpecs(known.spec, spec);
+  const spec = withForced(wanted, known.spec);
+  const tasks = tx.find('task', 'service', known.id);
+  const features = featuresOf(tx, tasks);
   const { secrets, configs } = spec.task.container;
   const freshFiles = [
     ...secrets.filter(({ name }) => context.changedFiles.has(`secret/${name}`)).map(({ name }) => `secret ${name}`),
     ...configs.filter(({ name }) => context.changedFiles.has(`config/${name}`)).map(({ name }) => `config ${name}`),
   ];
-  const replaces = context.force || ((change.replaces || freshFiles.length > 0) && !context.keep);
+  const compared = compareServiceSpecs(known.spec, spec, features);
+  const change = summary([...compared.effects, ...freshFiles.map((field) => contentEffect(field, features))]);
+  // A spec that running tasks do not have is a new version of it, reached slot by slot, whether they are changed or replaced.
+  const advances = context.force || (change.touches && !context.keep);
+  const replaces = context.force || (change.replaces && !context.keep);
   const follows = spec.dependsOn.some((dependency) => dependency.restart && replaced.has(dependency.service));
   const again = context.start && hasEnded(tx, known, context.siblings);
   const starts = context.start && (known.stopped || again);
-  const resumes = !replaces && context.resume && isPaused(known);
-  const fields = context.keep && change.replaces ? [] : [...change.fields, ...freshFiles];
+  const resumes = !advances && context.resume && isPaused(known);
+  const { fields, effects } = context.keep && change.touches ? summary([]) : change;
   if (replaces) replaced.add(spec.composeName);
-  if (fields.length === 0 && !replaces && !starts && !follows && !resumes) {
+  if (fields.length === 0 && !advances && !starts && !follows && !resumes) {
     note('service', spec.composeName, 'none');
     return;
   }
-  note('service', spec.composeName, replaces ? 'replace' : 'update', fields);
+  note('service', spec.composeName, replaces ? 'replace' : 'update', fields, effects);
   const next: Service = {
     ...known,
-    spec: fields.length > 0 || replaces ? spec : known.spec,
+    spec: fields.length > 0 || advances ? spec : known.spec,
     revision,
     stopped: context.start ? false : known.stopped,
     restartCount: known.restartCount + ((again && !resumes) || (follows && !replaces) ? 1 : 0),
   };
-  const tasks = tx.find('task', 'service', known.id);
   if (resumes) {
     const { service, forgotten } = resumeUpdate(next, tasks, context.now);
     write(() => {
       tx.update('service', service);
       for (const task of forgotten) tx.update('task', { ...task, desiredState: 'remove' });
     });
-  } else if (!replaces) {
+  } else if (!advances) {
     write(() => tx.update('service', next));
   } else if (isJob(spec)) {
     write(() => tx.update('service', { ...next, spec, specVersion: known.specVersion + 1 }));
   } else {
     const sameFiles = !context.force && freshFiles.length === 0;
     const begun = superseding(known, next, spec, tasks, sameFiles, context.now);
-    const service = context.rollback === undefined ? begun.service : asRollback(begun.service, known, context.rollback);
+    const anew = context.force || replacesUnseen(change) ? { recreateBelow: begun.service.specVersion } : {};
+    const asked = { ...begun.service, ...anew };
+    const service = context.rollback === undefined ? asked : asRollback(asked, known, context.rollback);
     write(() => {
       tx.update('service', service);
       for (const task of begun.adopted) tx.update('task', task);
@@ -159,7 +179,7 @@ function superseding(
   const isMove = known.updateStatus?.kind === 'rebalance';
   const isReached = isMove || state === 'completed' || state === 'rollback_completed';
   const previous = isReached ? undefined : known.previous;
-  const goesBack = previous !== undefined && sameFiles && !compareServiceSpecs(previous.spec, spec).replaces;
+  const goesBack = previous !== undefined && sameFiles && !compareServiceSpecs(previous.spec, spec).touches;
   const base = { ...next, previous: previous ?? { spec: known.spec, specVersion: known.specVersion } };
   const target = {
     spec,
@@ -167,6 +187,16 @@ function superseding(
     ...(goesBack ? { adopts: previous.specVersion } : {}),
   };
   return beginUpdate(base, tasks, target, now);
+}
+
+/** What can be changed in all tasks that run. */
+function featuresOf(tx: WriteTransaction, tasks: readonly Task[]): ReadonlySet<LiveFeature> {
+  let features = EVERY_FEATURE;
+  for (const task of tasks) {
+    if (task.oneOff || task.nodeId === '' || !isLive(task)) continue;
+    features = features.intersection(new Set(tx.get('node', task.nodeId)?.description.live));
+  }
+  return features;
 }
 
 /**

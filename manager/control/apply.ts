@@ -6,8 +6,6 @@ import type { Random } from '../../base/random.ts';
 import type {
   ApplyProjectRequest,
   ApplyProjectResponse,
-  ChangeAction,
-  ChangeKind,
   DesiredProject,
   Project,
   ProjectChange,
@@ -50,8 +48,8 @@ export function applyProject(
   const revision = (known?.revision ?? 0) + 1;
   const meta = { version: 0, createdAt: now, updatedAt: now };
   const changes: ProjectChange[] = [];
-  const note = (kind: ChangeKind, name: string, action: ChangeAction, fields: readonly string[] = []): void => {
-    changes.push({ kind, name, action, fields });
+  const note: Note = (kind, name, action, fields = [], effects = []) => {
+    changes.push({ kind, name, action, fields, ...(effects.length === 0 ? {} : { effects }) });
   };
 
   applyNetworks(project, id, sink, note, meta, random);

@@ -14,7 +14,6 @@ import type {
   UpdateServiceRequest,
   UpdateServiceResponse,
 } from '../../proto/types/index.ts';
-import { compareServiceSpecs } from '../model/spec-change.ts';
 import type { WriteTransaction } from '../store/types.ts';
 import { applyService } from './apply-service.ts';
 import { recordRevision, specBefore, touchProject } from './revisions.ts';
@@ -99,10 +98,10 @@ function change(
   }
   makeDefaultNetwork(tx, spec, now, random);
   validateService(tx, spec, service);
-  const { replaces } = compareServiceSpecs(service.spec, spec);
   const changes: ProjectChange[] = [];
   apply(tx, spec, service, changes, now, random, rollback);
   const fields = changes.flatMap((one) => one.fields);
+  const replaces = changes.some(({ action }) => action === 'replace');
   const isChanged = changes.some(({ action }) => action !== 'none');
   const project = service.projectId === '' ? undefined : tx.get('project', service.projectId);
   if (isChanged && project !== undefined) touchProject(tx, project, changes, author, now, random);
@@ -137,7 +136,8 @@ function apply(
     changedFiles: new Set(),
     replaced: new Set(),
     sink: { tx, write: (write) => write(tx) },
-    note: (kind, name, action, fields = []) => void changes.push({ kind, name, action, fields }),
+    note: (kind, name, action, fields = [], effects = []) =>
+      void changes.push({ kind, name, action, fields, ...(effects.length === 0 ? {} : { effects }) }),
     now,
     random,
   });

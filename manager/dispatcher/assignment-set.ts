@@ -4,6 +4,7 @@ import type {
   Network,
   NetworkEndpoint,
   Service,
+  ServiceAddress,
   Task,
   Volume,
 } from '../../proto/types/index.ts';
@@ -35,7 +36,6 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
     ...shared.of(tx, nodeId, networks),
-    services: [],
     peers: [],
     locations: [],
   };
@@ -114,10 +114,53 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
     const backends = tx
       .find('task', 'service', service.id)
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
-      .flatMap((task) => (task.addresses[0] === undefined ? [] : [{ taskId: task.id, ipv4: task.addresses[0].ipv4 }]));
+      .flatMap((task) => (task.addresses[0] === undefined ? [] : [backendOf(task, task.addresses[0].ipv4)]));
     for (const port of service.ports) {
       if (port.mode === 'ingress') ports.push({ port, serviceId: service.id, backends });
     }
   }
   return ports;
+}
+
+const backendOf = ({ id, nodeId }: Task, ipv4: string): IngressPort['backends'][number] => ({
+  taskId: id,
+  ipv4,
+  ...(nodeId === '' ? {} : { nodeId }),
+});
+
+/** The virtual addresses of services on the networks, with the names that lead to them. */
+export function serviceAddresses(tx: ReadTransaction, networks: readonly Network[]): ServiceAddress[] {
+  const byId = new Map(networks.map((network) => [network.id, network]));
+  if (byId.size === 0) return [];
+  return tx.list('service').flatMap((service) =>
+    service.pendingDelete
+      ? []
+      : service.virtualIps.flatMap(({ networkId, ipv4, ipv6 }) => {
+          const network = byId.get(networkId);
+          if (network === undefined) return [];
+          return [
+            {
+              serviceId: service.id,
+              networkId,
+              names: [...new Set([service.spec.composeName, ...commonAliases(tx, service, network)])],
+              ipv4,
+              ...(ipv6 === undefined ? {} : { ipv6 }),
+              ...(service.spec.affinity === undefined ? {} : { affinity: service.spec.affinity }),
+            },
+          ];
+        }),
+  );
+}
+
+/** What the spec calls the service on a network, as far as its tasks are called so too: in an update some may not be yet. */
+function commonAliases(tx: ReadTransaction, service: Service, network: Network): readonly string[] {
+  const aliasesOf = ({ task }: { readonly task: Task['spec'] }): readonly string[] =>
+    task.networks.find((one) => one.network === network.spec.name)?.aliases ?? [];
+  const wanted = aliasesOf(service.spec);
+  if (wanted.length === 0) return wanted;
+  const others = tx
+    .find('task', 'service', service.id)
+    .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running')
+    .map(({ spec }) => new Set(aliasesOf({ task: spec })));
+  return wanted.filter((alias) => others.every((known) => known.has(alias)));
 }

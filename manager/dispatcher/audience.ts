@@ -1,5 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
-import type { PublishedPort, Task } from '../../proto/types/index.ts';
+import type { PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { isServing } from '../model/task-state.ts';
 import type { ReadTransaction, Store, StoreChange, StoreWatch } from '../store/types.ts';
 
@@ -33,6 +33,9 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
       const { before, after } = change;
       everybody ||= before?.spec.composeName !== after?.spec.composeName || hasIngress(before?.ports ?? after?.ports);
       everybody ||= hasIngress(after?.ports);
+      if (virtualKey(before) !== virtualKey(after))
+        for (const service of [before, after])
+          for (const { networkId } of service?.virtualIps ?? []) networks.add(networkId);
     } else if (change.table === 'volume') {
       everybody ||= change.before?.pendingDelete === true || change.after?.pendingDelete === true;
     } else if (change.table === 'network' || change.table === 'secret' || change.table === 'config') {
@@ -43,6 +46,17 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
 }
 
 const hasIngress = (ports: readonly PublishedPort[] = []): boolean => ports.some(({ mode }) => mode === 'ingress');
+
+/** What nodes are told of a service's virtual addresses, beside what its tasks say. */
+const virtualKey = (service: Service | undefined): string =>
+  service === undefined || service.pendingDelete || service.virtualIps.length === 0
+    ? ''
+    : JSON.stringify([
+        service.virtualIps,
+        service.spec.composeName,
+        service.spec.affinity,
+        service.spec.task.networks.map(({ network, aliases }) => [network, aliases]),
+      ]);
 
 /** Names and ports lead to the task. */
 const isFound = (task: Task | undefined): boolean =>

@@ -74,9 +74,9 @@ function between(name: keyof AssignmentSet, before: readonly unknown[], after: r
   return found;
 }
 
-/** Whether a node leads somebody somewhere before that it does not afterwards: a name or a backend of a port is gone. */
+/** Whether a node leads somebody somewhere before that it does not afterwards: a name, a virtual address or a backend of a port is gone. */
 export function withdraws(before: AssignmentSet, { update, remove }: AssignmentChange): boolean {
-  if (remove.endpoints.length > 0 || remove.ingress.length > 0) return true;
+  if (remove.endpoints.length + remove.ingress.length + remove.services.length > 0) return true;
   if (update.ingress.length === 0) return false;
   const known = new Map(before.ingress.map((port) => [KEYS.ingress(port), port]));
   return update.ingress.some((port) => {
@@ -95,12 +95,16 @@ function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
+/** Parts of a task that no agent goes by. */
+const MANAGERS_OWN = new Set(['status', 'meta', 'changing', 'refused']);
+
 /** The agent knows the status of its tasks better than we do: a change of status alone is not sent back to it. */
 function sameBesidesStatus(a: object, b: object): boolean {
   // A report makes a new task of the old one's parts.
   const [left, right] = [a, b] as Readonly<Record<string, unknown>>[];
-  const isPart = (name: string): boolean => name === 'status' || name === 'meta' || left?.[name] === right?.[name];
+  const isPart = (name: string): boolean => MANAGERS_OWN.has(name) || left?.[name] === right?.[name];
   if (Object.keys(a).every(isPart) && Object.keys(b).every(isPart)) return true;
-  const strip = (object: object): string => JSON.stringify({ ...object, status: undefined, meta: undefined });
+  const strip = (object: object): string =>
+    JSON.stringify({ ...object, status: undefined, meta: undefined, changing: undefined, refused: undefined });
   return strip(a) === strip(b);
 }

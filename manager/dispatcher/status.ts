@@ -1,4 +1,5 @@
 import { TASK_STATES } from '../../proto/types/index.ts';
+import { settleChange } from '../model/live-change.ts';
 import { NODE_DOWN } from '../model/task-state.ts';
 import type { Task, TaskStatus } from '../../proto/types/index.ts';
 
@@ -9,5 +10,6 @@ export function withStatus(task: Task, reported: TaskStatus): Task | undefined {
   if (reported.state === known.state && JSON.stringify(reported) === JSON.stringify(known)) return undefined;
   // It went down with its machine, which is nothing that a restart policy is about.
   const wentDown = known.message === NODE_DOWN && reported.state === 'failed';
-  return { ...task, status: wentDown ? { ...reported, state: 'orphaned', message: NODE_DOWN } : reported };
+  const status: TaskStatus = wentDown ? { ...reported, state: 'orphaned', message: NODE_DOWN } : reported;
+  return settleChange({ ...task, status });
 }

@@ -73,6 +73,33 @@ describe('restart policy', () => {
     });
   });
 
+  describe('with a node whose clock is off', () => {
+    const HOUR = 3600_000;
+    for (const skewMs of [-HOUR, 0, HOUR]) {
+      it(`by ${skewMs} ms, forgives what has run for ten seconds there, and nothing else`, () => {
+        const after = (ranMs: number | undefined): number => {
+          const [createdAt, waitedMs] = [T0, 4000];
+          const meta = { version: 1, createdAt, updatedAt: createdAt };
+          const one = ended({}, 'failed', { attempt: 3, meta, notBefore: createdAt + waitedMs });
+          const timestamp = createdAt + skewMs + 60_000;
+          const status = { ...one.status, timestamp, ageMs: 60_000, ...(ranMs === undefined ? {} : { ranMs }) };
+          return restartDelayMs({ ...one, status });
+        };
+        assert.deepEqual([after(undefined), after(9_999), after(10_000)], [8000, 8000, 1000]);
+      });
+
+      it(`by ${skewMs} ms, counts restarts in the window by the managers' clock`, () => {
+        const may = (ageMs: number): boolean => {
+          const restartedAt = [T0 - 8000, T0];
+          const one = ended({ maxAttempts: 2, windowMs: 10_000 }, 'failed', { attempt: 9, restartedAt });
+          const status = { ...one.status, timestamp: T0 + ageMs + skewMs, ageMs };
+          return willRestart({ ...one, meta: { version: 1, createdAt: T0, updatedAt: T0 }, status });
+        };
+        assert.deepEqual([may(1_999), may(2_000)], [false, true]);
+      });
+    }
+  });
+
   it('doubles the delay at every failure in a row, and forgets it after ten seconds of running', () => {
     const after = (waitedMs: number, ranMs: number): number => {
       const createdAt = T0 - ranMs - waitedMs;

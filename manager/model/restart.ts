@@ -20,7 +20,7 @@ export function willRestart(task: Task): boolean {
   if (restart.maxAttempts === 0) return true;
   // swarmkit (orchestrator/restart): without a window all restarts of the slot count, with one those of that long before the end.
   if (restart.windowMs === 0) return task.attempt < restart.maxAttempts;
-  const lookBack = task.status.timestamp - restart.windowMs;
+  const lookBack = endedAt(task) - restart.windowMs;
   return (task.restartedAt ?? []).filter((time) => time > lookBack).length < restart.maxAttempts;
 }
 
@@ -43,6 +43,14 @@ export function restartDelayMs(task: Task): number {
   return Math.min(Math.max(maxDelayMs, delayMs), Math.max(delayMs, waited * 2));
 }
 
-function ranMs(task: Task): number {
-  return Math.max(0, task.status.timestamp - Math.max(task.meta.createdAt, task.notBefore));
+/**
+ * When a task ended, by the clock that its other times are of: a node's clock may be off, how long something took there is not. What
+ * nodes of older versions say is compared as it is.
+ */
+const endedAt = ({ meta, status }: Task): number =>
+  status.ageMs === undefined ? status.timestamp : meta.createdAt + status.ageMs;
+
+function ranMs({ meta, notBefore, status }: Task): number {
+  if (status.ageMs !== undefined) return status.ranMs ?? 0;
+  return Math.max(0, status.timestamp - Math.max(meta.createdAt, notBefore));
 }

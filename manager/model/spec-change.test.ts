@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { codec } from '../../proto/codec/message.ts';
-import type { ServiceSpec } from '../../proto/types/index.ts';
+import type { ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
 import { containerSpec } from '../../test/builders/container-spec.ts';
 import { serviceSpec, taskSpec } from '../../test/builders/specs.ts';
 import { compareServiceSpecs } from './spec-change.ts';
@@ -19,7 +19,7 @@ describe('the comparison of specs', () => {
 
   it('finds no difference in what has been on the disk', () => {
     const wire = codec<ServiceSpec>('ServiceSpec');
-    assert.deepEqual(compareServiceSpecs(spec, wire.decode(wire.encode(spec))), { fields: [], replaces: false });
+    assert.deepEqual(compareServiceSpecs(spec, wire.decode(wire.encode(spec))).fields, []);
   });
 
   it('finds no difference in a file that lies somewhere else', () => {
@@ -36,12 +36,28 @@ describe('the comparison of specs', () => {
     assert.deepEqual(compareServiceSpecs(spec, { ...spec, task }).fields, ['task.container.command']);
   });
 
-  it('names the fields that differ, and whether tasks have to be replaced', () => {
-    assert.deepEqual(compareServiceSpecs(spec, { ...spec, replicas: 2 }), { fields: ['replicas'], replaces: false });
-    const task = { ...spec.task, container: { ...spec.task.container, image: 'other' } };
-    assert.deepEqual(compareServiceSpecs(spec, { ...spec, task }), {
-      fields: ['task.container.image'],
-      replaces: true,
-    });
+  const changed = (task: Partial<TaskSpec>): ServiceSpec => ({ ...spec, task: { ...spec.task, ...task } });
+  const image: ServiceSpec = changed({ container: { ...spec.task.container, image: 'other' } });
+  const cpus: ServiceSpec = changed({ limits: { nanoCpus: 1e9 } });
+
+  it('names the fields that differ, what each of them does, and why tasks have to be replaced', () => {
+    const kept = compareServiceSpecs(spec, { ...spec, replicas: 2 });
+    assert.deepEqual(kept.effects, [{ field: 'replicas', effect: 'keep', reason: '' }]);
+    assert.deepEqual([kept.replaces, kept.touches], [false, false]);
+    const replaced = compareServiceSpecs(spec, image);
+    const reason = 'a running process keeps its program';
+    assert.deepEqual(replaced.effects, [{ field: 'task.container.image', effect: 'replace', reason }]);
+    assert.deepEqual([replaced.replaces, replaced.touches], [true, true]);
+    const live = compareServiceSpecs(spec, cpus);
+    assert.deepEqual(live.effects, [{ field: 'task.limits.nanoCpus', effect: 'live', reason: '' }]);
+    assert.deepEqual([live.replaces, live.touches], [false, true]);
+  });
+
+  it('replaces tasks whose node cannot change them, and jobs', () => {
+    const [effect] = compareServiceSpecs(spec, cpus, new Set()).effects;
+    assert.equal(effect?.reason, 'its node cannot change the limits of running containers');
+    const job = { mode: 'replicated-job' } as const;
+    const [ofJob] = compareServiceSpecs({ ...spec, ...job }, { ...cpus, ...job }).effects;
+    assert.equal(ofJob?.reason, 'a job that changes is run anew');
   });
 });

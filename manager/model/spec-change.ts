@@ -1,110 +1,215 @@
-import type { ContainerSpec, Labels, ServiceSpec, TaskSpec } from '../../proto/types/index.ts';
+import type {
+  ContainerSpec,
+  FieldEffect,
+  Labels,
+  LiveFeature,
+  ResourceLimits,
+  ServiceSpec,
+  TaskSpec,
+} from '../../proto/types/index.ts';
+import { isJob } from './slots.ts';
 
-/** What a change of a field does to running tasks: nothing (`keep`) or a replacement. Live changes join this table later. */
-export type Effect = 'keep' | 'replace';
+/**
+ * What a change of a field does to tasks that run: nothing (`keep`); they are changed, where their nodes can (`live`); or others take
+ * their place, for a reason that is told to people (`replace`).
+ */
+export type Rule =
+  | { readonly effect: 'keep' }
+  | { readonly effect: 'live'; readonly needs: LiveFeature }
+  | { readonly effect: 'replace'; readonly because: string };
+
+const keep: Rule = { effect: 'keep' };
+const live = (needs: LiveFeature): Rule => ({ effect: 'live', needs });
+const replace = (because: string): Rule => ({ effect: 'replace', because });
+
+/** Of what could be changed, and is not yet. */
+const NOT_YET = 'this is not changed in running containers yet';
 
 /** Every field of a service decided on, once: a new one does not compile before it stands here. */
-const SERVICE: Record<keyof ServiceSpec, Effect | 'nested'> = {
-  name: 'replace',
-  composeName: 'replace',
-  labels: 'keep',
-  replicas: 'keep',
+const SERVICE: Record<keyof ServiceSpec, Rule | 'nested'> = {
+  name: replace('containers are named after it'),
+  composeName: replace('containers are named after it'),
+  labels: keep,
+  replicas: keep,
   task: 'nested',
-  ports: 'keep',
-  dependsOn: 'keep',
-  update: 'keep',
-  containerName: 'replace',
-  rollback: 'keep',
+  ports: keep,
+  dependsOn: keep,
+  update: keep,
+  containerName: replace('a container keeps its name'),
+  rollback: keep,
   // Refused before: it cannot change.
-  mode: 'replace',
-  rebalance: 'keep',
-  endpointMode: 'keep',
-  affinity: 'keep',
+  mode: replace('tasks of another mode are others'),
+  rebalance: keep,
+  endpointMode: keep,
+  affinity: keep,
 };
 
-const TASK: Record<keyof TaskSpec, Effect | 'nested'> = {
+const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   container: 'nested',
-  limits: 'replace',
-  reservations: 'replace',
-  restart: 'replace',
-  networkMode: 'replace',
-  networks: 'replace',
-  log: 'replace',
-  constraints: 'replace',
-  forceUpdate: 'replace',
+  limits: 'nested',
+  reservations: replace('its node may not have that much left'),
+  restart: live('settings'),
+  networkMode: replace('a process keeps its network namespace'),
+  networks: replace(NOT_YET),
+  log: replace(NOT_YET),
+  constraints: replace('its node may not satisfy them'),
+  forceUpdate: replace('it was asked for'),
   // Tells where to put a task, not what it is: those that run stay where they are.
-  placement: 'keep',
-  // The container is told when it starts.
-  fencing: 'replace',
+  placement: keep,
+  fencing: replace('a supervisor is told of the lease when it starts'),
 };
 
-const CONTAINER: Record<keyof ContainerSpec, Effect> = {
-  image: 'replace',
-  entrypoint: 'replace',
-  command: 'replace',
-  env: 'replace',
-  workingDir: 'replace',
-  user: 'replace',
-  groups: 'replace',
-  hostname: 'replace',
-  domainname: 'replace',
-  labels: 'replace',
-  mounts: 'replace',
-  secrets: 'replace',
-  configs: 'replace',
-  healthCheck: 'replace',
-  stopSignal: 'replace',
-  stopGraceMs: 'replace',
-  tty: 'replace',
-  openStdin: 'replace',
-  readOnly: 'replace',
-  privileged: 'replace',
-  init: 'replace',
-  capAdd: 'replace',
-  capDrop: 'replace',
-  securityOpt: 'replace',
-  sysctls: 'replace',
-  ulimits: 'replace',
-  devices: 'replace',
-  extraHosts: 'replace',
-  dns: 'replace',
-  dnsSearch: 'replace',
-  dnsOptions: 'replace',
-  shmBytes: 'replace',
-  oomScoreAdj: 'replace',
+const LIMITS: Record<keyof ResourceLimits, Rule> = {
+  nanoCpus: live('limits'),
+  memoryBytes: live('limits'),
+  memorySwapBytes: live('limits'),
+  pids: live('limits'),
+  cpuShares: live('limits'),
+  cpusetCpus: live('limits'),
+};
+
+const CONTAINER: Record<keyof ContainerSpec, Rule> = {
+  image: replace('a running process keeps its program'),
+  entrypoint: replace('a running process keeps its arguments'),
+  command: replace('a running process keeps its arguments'),
+  env: replace('a running process keeps its environment'),
+  workingDir: replace('a running process keeps its working directory'),
+  user: replace('a running process keeps its user'),
+  groups: replace('a running process keeps its groups'),
+  hostname: replace(NOT_YET),
+  domainname: replace(NOT_YET),
+  labels: live('settings'),
+  mounts: replace(NOT_YET),
+  secrets: replace(NOT_YET),
+  configs: replace(NOT_YET),
+  healthCheck: live('settings'),
+  stopSignal: live('settings'),
+  stopGraceMs: live('settings'),
+  tty: replace('a running process keeps its terminal'),
+  openStdin: replace('a running process keeps its standard input'),
+  readOnly: replace('the root is mounted when the container starts'),
+  privileged: replace('a running process keeps its capabilities'),
+  init: replace('process 1 stays who it is'),
+  capAdd: replace('a running process keeps its capabilities'),
+  capDrop: replace('a running process keeps its capabilities'),
+  securityOpt: replace('a running process keeps its system call filter'),
+  sysctls: replace(NOT_YET),
+  ulimits: replace(NOT_YET),
+  devices: replace(NOT_YET),
+  extraHosts: replace(NOT_YET),
+  dns: replace(NOT_YET),
+  dnsSearch: replace(NOT_YET),
+  dnsOptions: replace(NOT_YET),
+  shmBytes: replace(NOT_YET),
+  oomScoreAdj: replace(NOT_YET),
   // Only decides how the image is fetched the next time.
-  pullPolicy: 'keep',
-  pidMode: 'replace',
-  ipcMode: 'replace',
-  postStart: 'replace',
-  preStop: 'replace',
+  pullPolicy: keep,
+  pidMode: replace('a running process keeps its process ids'),
+  ipcMode: replace('a running process keeps its shared memory'),
+  // They are run when a container starts: one that runs has had its own.
+  postStart: live('settings'),
+  preStop: live('settings'),
 };
 
-/** How two specs of a service differ. */
+/** New bytes of a secret or config that a task has. */
+const CONTENT: Rule = replace(NOT_YET);
+
+const NESTED: Readonly<Record<string, Readonly<Record<string, Rule | 'nested'>>>> = {
+  'task.': TASK,
+  'task.limits.': LIMITS,
+  'task.container.': CONTAINER,
+};
+
+/** What a node can do for whom nothing is asked: for comparisons where no task runs. */
+export const EVERY_FEATURE: ReadonlySet<LiveFeature> = new Set<LiveFeature>([
+  'limits',
+  'resources',
+  'settings',
+  'files',
+  'mounts',
+  'names',
+  'sysctls',
+  'networks',
+]);
+
+/** How two specs differ. */
 export interface SpecChange {
   /** Paths of the differing fields: "task.container.image". */
   readonly fields: readonly string[];
+  /** What each of them does to running tasks. */
+  readonly effects: readonly FieldEffect[];
   /** Whether running tasks have to be replaced. */
   readonly replaces: boolean;
+  /** Whether running tasks have to be changed, or replaced where their nodes cannot. */
+  readonly touches: boolean;
 }
 
-/** Compares two specs by meaning: the order of map keys does not count. */
-export function compareServiceSpecs(before: ServiceSpec, after: ServiceSpec): SpecChange {
-  const fields: string[] = [];
-  let replaces = false;
-  const walk = <T extends object>(table: Record<string, Effect | 'nested'>, a: T, b: T, path: string): void => {
-    for (const [field, effect] of Object.entries(table)) {
-      const [left, right] = [a[field as keyof T], b[field as keyof T]];
-      if (effect === 'nested') {
-        walk(field === 'task' ? TASK : CONTAINER, left as object, right as object, `${path}${field}.`);
-      } else if (meaning(path + field, left) !== meaning(path + field, right)) {
-        fields.push(path + field);
-        replaces ||= effect === 'replace';
-      }
-    }
+/**
+ * Compares two specs of a service by meaning: the order of map keys does not count.
+ * @param features what all nodes can change on which tasks of it run
+ */
+export function compareServiceSpecs(
+  before: ServiceSpec,
+  after: ServiceSpec,
+  features: ReadonlySet<LiveFeature> = EVERY_FEATURE,
+): SpecChange {
+  const can = isJob(after) ? 'job' : features;
+  return summary(differences(SERVICE, before, after, '', can));
+}
+
+/** The same of what a task has and shall have. */
+export function compareTaskSpecs(before: TaskSpec, after: TaskSpec, features: ReadonlySet<LiveFeature>): SpecChange {
+  return summary(differences(TASK, before, after, 'task.', features));
+}
+
+/** What new bytes in a secret or config do. @param field "secret shop_key" */
+export const contentEffect = (field: string, features: ReadonlySet<LiveFeature>): FieldEffect =>
+  effectOf(field, CONTENT, features);
+
+/** Whether tasks have to be replaced for something that their specs do not show: a name, bytes of a secret. */
+export const replacesUnseen = ({ effects }: SpecChange): boolean =>
+  effects.some(({ effect, field }) => effect === 'replace' && !field.startsWith('task.'));
+
+/** Several changes as one. */
+export function summary(effects: readonly FieldEffect[]): SpecChange {
+  return {
+    fields: effects.map(({ field }) => field),
+    effects,
+    replaces: effects.some(({ effect }) => effect === 'replace'),
+    touches: effects.some(({ effect }) => effect !== 'keep'),
   };
-  walk(SERVICE, before, after, '');
-  return { fields, replaces };
+}
+
+type Ability = ReadonlySet<LiveFeature> | 'job';
+
+function differences(
+  table: Readonly<Record<string, Rule | 'nested'>>,
+  before: object,
+  after: object,
+  path: string,
+  can: Ability,
+): FieldEffect[] {
+  return Object.entries(table).flatMap(([name, rule]) => {
+    const field = path + name;
+    const [left, right] = [before[name as keyof typeof before], after[name as keyof typeof after]] as unknown[];
+    if (rule === 'nested')
+      return differences(NESTED[`${field}.`] ?? {}, left as object, right as object, `${field}.`, can);
+    return meaning(field, left) === meaning(field, right) ? [] : [effectOf(field, rule, can)];
+  });
+}
+
+function effectOf(field: string, rule: Rule, can: Ability): FieldEffect {
+  switch (rule.effect) {
+    case 'keep':
+      return { field, effect: 'keep', reason: '' };
+    case 'replace':
+      return { field, effect: 'replace', reason: rule.because };
+    case 'live': {
+      if (can === 'job') return { field, effect: 'replace', reason: 'a job that changes is run anew' };
+      if (can.has(rule.needs)) return { field, effect: 'live', reason: '' };
+      return { field, effect: 'replace', reason: `its node cannot change the ${rule.needs} of running containers` };
+    }
+  }
 }
 
 /** Labels that tools read and that follow from the rest of the file, or from where it is: another value makes no other container. */

@@ -1,5 +1,6 @@
 import type { Service, Task, UpdateConfig, UpdateStatus } from '../../proto/types/index.ts';
 import { slotNumbers, slotsOf } from './slots.ts';
+import { compareServiceSpecs, replacesUnseen } from './spec-change.ts';
 import { isLive } from './task-state.ts';
 
 /** How long an update watches a new task that serves, when it does not say (swarmkit: 5 s). */
@@ -98,7 +99,9 @@ export function beginRollback(
     reason,
     config: service.spec.rollback ?? DEFAULT_ROLLBACK,
   };
-  return { service: { ...begun.service, updateStatus }, adopted: begun.adopted };
+  const { specVersion } = begun.service;
+  const anew = replacesUnseen(compareServiceSpecs(service.spec, before.spec)) ? { recreateBelow: specVersion } : {};
+  return { service: { ...begun.service, ...anew, updateStatus }, adopted: begun.adopted };
 }
 
 /**

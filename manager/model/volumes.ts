@@ -6,13 +6,18 @@ import { isFinal, reached } from './task-state.ts';
 const REMOTE_TYPES = /^(nfs4?|cifs|smb3?|ceph|glusterfs|9p)$/;
 
 /** Names of the task's volumes whose data lies on one node. Volumes without a name are the task's alone. */
-export function localVolumesOf(task: Task): readonly string[] {
+export const localVolumesOf = (task: Task): readonly string[] => volumesOf(task, false);
+
+/** Also of those that are the same everywhere: what they are known by on a node is removed with them. */
+export const namedVolumesOf = (task: Task): readonly string[] => volumesOf(task, true);
+
+function volumesOf(task: Task, withRemote: boolean): readonly string[] {
   const names: string[] = [];
   for (const mount of task.spec.container.mounts) {
     // What still has a template names its node: it is another volume on each.
     if (mount.type !== 'volume' || mount.source === '' || hasTemplate(mount.source)) continue;
     if (mount.driver !== 'local' && mount.driver !== 'external') continue;
-    if (REMOTE_TYPES.test(mount.driverOptions['type'] ?? '')) continue;
+    if (!withRemote && REMOTE_TYPES.test(mount.driverOptions['type'] ?? '')) continue;
     names.push(mount.source);
   }
   return names;

@@ -2,6 +2,7 @@ import type { Service, Task, UpdatedSlot, UpdateStatus } from '../../proto/types
 import { currentOf } from '../model/slots.ts';
 import type { Slot } from '../model/slots.ts';
 import { willRestart } from '../model/restart.ts';
+import { isChanging } from '../model/live-change.ts';
 import { isFinal, isLive, isServing, mayRun } from '../model/task-state.ts';
 import { beginRollback, isUpdating, updateRules } from '../model/update.ts';
 import type { LeaderTime, PlanBuilder } from './plan.ts';
@@ -167,7 +168,7 @@ function judgeUpdate(
       settled++;
     } else if (current.status.state === 'complete') {
       settled++;
-    } else if (isServing(current)) {
+    } else if (isServing(current) && !isChanging(current)) {
       const since = entry?.taskId === current.id ? entry.since : now;
       const passed = now >= since + monitorMs;
       entries.push({ slot: number, taskId: current.id, since, passed });
@@ -191,12 +192,16 @@ function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, 
     return `container "${task.name}": ${why || 'it ended'}${detail === ` (${why})` ? '' : detail}`;
   }
   const { state, health, message } = current.status;
-  if (isServing(current) || isFinal(current)) return '';
+  if ((isServing(current) && !isChanging(current)) || isFinal(current)) return '';
   if (state === 'running' && health === 'unhealthy') {
     return `container "${current.name}": it is unhealthy${message === '' ? '' : ` (${message})`}`;
   }
   if (time.now < deadlineOf(current, status, time)) return '';
-  const where = health === 'starting' && state === 'running' ? 'its health check has not passed' : message || state;
+  const where = isChanging(current)
+    ? 'its node has not changed it'
+    : health === 'starting' && state === 'running'
+      ? 'its health check has not passed'
+      : message || state;
   return `container "${current.name}": not ready after ${PROGRESS_DEADLINE_MS / 60_000} minutes: ${where}`;
 }
 
@@ -246,7 +251,8 @@ export function updatesAllowed(service: Service, slots: Slots, lost: ReadonlySet
     const replaces = isFresh && others.length > 0 && !isLeft;
     // One that was lost with its node, or left it, is about to be followed by another.
     const willStart = isFresh && isFinal(current) && (willRestart(current) || current.status.state === 'shutdown');
-    const starts = isFresh && (isLive(current) ? !isServing(current) : willStart) && !failed.has(number);
+    const isBusy = isFresh && (isLive(current) ? !isServing(current) || isChanging(current) : willStart);
+    const starts = isBusy && !failed.has(number);
     const since = entries.get(number)?.since;
     const rests = isFresh && since !== undefined && now < since + delayMs;
     if (overlaps || replaces || starts || rests) busy++;

@@ -18,6 +18,8 @@ export function beginRebalance(tx: WriteTransaction, service: Service, moves: re
   tx.update('service', {
     ...service,
     specVersion,
+    // They have the spec already: it is the place that changes.
+    recreateBelow: specVersion,
     updateStatus: {
       state: 'updating',
       startedAt: now,

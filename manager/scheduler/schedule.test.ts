@@ -443,6 +443,16 @@ describe('Scheduler', () => {
       assert.equal(cluster.run().volumes.length, 0);
     });
 
+    it('notes every node that knows a volume of a file server, and goes by none of them', () => {
+      const cluster = new Cluster(node('a'), node('b'));
+      cluster.volumes.set('app_data', volume('app_data'));
+      cluster.addMany(cluster.service('web', volumeMount('app_data', { type: 'nfs' })), 2);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:1');
+      for (const { id } of cluster.tasks) cluster.set(id, {}, { state: 'running', containerId: 'c1' });
+      assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a', 'b'], 'each of them is asked when it goes');
+    });
+
     it('waits for the node that holds it, and does not start with an empty one elsewhere', () => {
       const cluster = new Cluster(node('a', {}, { status: { state: 'down' } }), node('b'), node('c'));
       cluster.volumes.set('app_data', volume('app_data', ['a']));

@@ -15,7 +15,7 @@ import type { NodeEntry } from './node-entry.ts';
 import { NodeIndex } from './node-index.ts';
 import type { WaitingGroup } from './node-index.ts';
 import { SpreadTree, lightest } from './spread.ts';
-import { localVolumesOf, madeItsVolumes } from '../model/volumes.ts';
+import { madeItsVolumes, namedVolumesOf } from '../model/volumes.ts';
 
 /** What the scheduler sees of the store. Objects are frozen: a changed one is another one. */
 export interface SchedulerView {
@@ -95,7 +95,7 @@ export class Scheduler {
       index.putTask(task);
       this.#decided.delete(task.id);
       if (!madeItsVolumes(task)) return;
-      for (const name of localVolumesOf(task)) {
+      for (const name of namedVolumesOf(task)) {
         const nodes = this.#found.get(name) ?? new Set();
         this.#found.set(name, nodes.add(task.nodeId as NodeId));
       }

@@ -1,5 +1,5 @@
-/** IPv4 addresses as numbers, and what is derived from them. */
-import { isIPv4 } from 'node:net';
+/** IPv4 addresses as numbers, both kinds as bytes, and what is derived from them. */
+import { isIPv4, isIPv6 } from 'node:net';
 import { TsswarmError } from '../../base/errors.ts';
 
 /** "10.128.0.5" as a number. @throws INVALID_INPUT */
@@ -10,6 +10,25 @@ export function parseIpv4(ipv4: string): number {
 
 export function formatIpv4(value: number): string {
   return [24, 16, 8, 0].map((shift) => (value >>> shift) & 255).join('.');
+}
+
+/** An address as it stands in packets: 4 or 16 bytes. @throws INVALID_INPUT */
+export function addressBytes(address: string): Buffer {
+  if (isIPv4(address)) return Buffer.from(address.split('.').map(Number));
+  if (!isIPv6(address) || address.includes('%'))
+    throw new TsswarmError('INVALID_INPUT', `cannot use "${address}": expected an IP address`);
+  // The last two groups may be written as an IPv4 address (RFC 4291, 2.2).
+  const [, head = address, tail] = /^(.*:)([\d.]+\.[\d.]+)$/.exec(address) ?? [];
+  const text = tail === undefined ? head : head + addressBytes(tail).toString('hex').replace(/^..../, '$&:');
+  const [left = [], right] = text.split('::').map((half) => (half === '' ? [] : half.split(':')));
+  const zeros = right === undefined ? [] : Array.from({ length: 8 - left.length - right.length }, () => '0');
+  return Buffer.from([...left, ...zeros, ...(right ?? [])].map((group) => group.padStart(4, '0')).join(''), 'hex');
+}
+
+/** "10.128.0.5", or eight groups of an IPv6 address with all their zeros: equal addresses give equal texts. */
+export function formatBytes(bytes: Buffer): string {
+  if (bytes.length === 4) return bytes.join('.');
+  return bytes.toString('hex').replace(/....(?=.)/g, '$&:');
 }
 
 export interface Subnet {

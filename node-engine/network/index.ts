@@ -15,6 +15,8 @@ import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 
+export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
+export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
 

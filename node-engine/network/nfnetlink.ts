@@ -6,33 +6,38 @@ import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, readText, text } from './netlink.ts';
 
 const SUBSYSTEM = 10;
-const MSG = {
+/** Kinds of requests. */
+export const MSG = {
   NEWTABLE: 0,
   GETTABLE: 1,
   DELTABLE: 2,
   NEWCHAIN: 3,
   GETCHAIN: 4,
+  DELCHAIN: 5,
   NEWRULE: 6,
+  NEWSET: 9,
+  NEWSETELEM: 12,
+  DELSETELEM: 14,
   NEWGEN: 15,
   GETGEN: 16,
 } as const;
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;
 const NFPROTO_UNSPEC = 0;
-const NFPROTO_IPV4 = 2;
-const NFPROTO_IPV6 = 10;
+export const NFPROTO_IPV4 = 2;
+export const NFPROTO_IPV6 = 10;
 const HEADER_BYTES = 4;
 
 /** Verdict registers are 128 bits wide and numbered from 1; 32-bit parts are not needed here. */
 const REGISTER = 1;
 const HOOK_FORWARD = 2;
-const HOOK_LOCAL_OUT = 3;
+export const HOOK_LOCAL_OUT = 3;
 const POLICY_DROP = 0;
-const TABLE = { NAME: 1 } as const;
-const CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
-const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
-const RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4 } as const;
-const LIST_ELEMENT = 1;
+export const TABLE = { NAME: 1 } as const;
+export const CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
+export const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
+export const RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4 } as const;
+export const LIST_ELEMENT = 1;
 const EXPRESSION = { NAME: 1, DATA: 2 } as const;
 const PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LENGTH: 4, SREG: 5, CSUM_TYPE: 6, CSUM_OFFSET: 7 } as const;
 const BASE_NETWORK = 1;
@@ -43,7 +48,7 @@ const CMP_EQ = 0;
 const META = { DREG: 1, KEY: 2 } as const;
 const META_L4PROTO = 16;
 const IMMEDIATE = { DREG: 1, DATA: 2 } as const;
-const DATA_VALUE = 1;
+export const DATA_VALUE = 1;
 
 /** Asks for the count of changes to the rules of the namespace. */
 export function getGeneration(): NetlinkMessage {
@@ -145,7 +150,7 @@ export function rewritePort(table: string, chain: string, rewrite: PortRewrite):
       nested(
         RULE.EXPRESSIONS,
         ...[
-          expression('meta', attribute(META.DREG, u32be(REGISTER)), attribute(META.KEY, u32be(META_L4PROTO))),
+          loadProtocol(),
           equals(Buffer.from([rewrite.protocol])),
           load(BASE_NETWORK, source ? 12 : 16, 4),
           equals(u32be(rewrite.ipv4)),
@@ -171,9 +176,16 @@ export function rewritePort(table: string, chain: string, rewrite: PortRewrite):
   };
 }
 
-const NLM_F_APPEND = 0x800;
+/** A new rule goes behind those that are there. */
+export const NLM_F_APPEND = 0x800;
 
-function load(base: number, offset: number, length: number): Buffer {
+/** Loads the number of the transport protocol into the first register. */
+export function loadProtocol(): Buffer {
+  return expression('meta', attribute(META.DREG, u32be(REGISTER)), attribute(META.KEY, u32be(META_L4PROTO)));
+}
+
+/** Loads a part of the packet into the first register. @param base 1: network header, 2: transport header */
+export function load(base: number, offset: number, length: number): Buffer {
   return expression(
     'payload',
     attribute(PAYLOAD.DREG, u32be(REGISTER)),
@@ -183,7 +195,8 @@ function load(base: number, offset: number, length: number): Buffer {
   );
 }
 
-function equals(value: Buffer): Buffer {
+/** Goes on if the first register has this value. */
+export function equals(value: Buffer): Buffer {
   return expression(
     'cmp',
     attribute(CMP.SREG, u32be(REGISTER)),
@@ -192,11 +205,13 @@ function equals(value: Buffer): Buffer {
   );
 }
 
-function expression(name: string, ...data: readonly Buffer[]): Buffer {
+/** One expression of a rule. */
+export function expression(name: string, ...data: readonly Buffer[]): Buffer {
   return nested(LIST_ELEMENT, attribute(EXPRESSION.NAME, text(name)), nested(EXPRESSION.DATA, ...data));
 }
 
-function nft(
+/** A request of nf_tables: its type, flags and body. */
+export function nft(
   message: number,
   flags: number,
   family: number,
@@ -216,7 +231,8 @@ function u16be(value: number): Buffer {
   return buffer;
 }
 
-function u32be(value: number): Buffer {
+/** Numbers of nfnetlink are in network byte order. */
+export function u32be(value: number): Buffer {
   const buffer = Buffer.alloc(4);
   buffer.writeInt32BE(value | 0);
   return buffer;

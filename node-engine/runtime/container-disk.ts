@@ -113,6 +113,21 @@ export class ContainerDisk {
     await Promise.all([rm(runDir, { recursive: true, force: true }), rm(stateDir, { recursive: true, force: true })]);
   }
 
+  /** Notes what a container is about to become. */
+  writeChange(id: ContainerId, after: ContainerRecord): void {
+    replaceFile(join(this.paths(id).stateDir, 'changing.json'), JSON.stringify(after));
+  }
+
+  /** What a container was about to become when the engine ended. */
+  readChange(id: ContainerId): ContainerRecord | undefined {
+    const record = readJson<ContainerRecord>(join(this.paths(id).stateDir, 'changing.json'));
+    return record?.id === id ? record : undefined;
+  }
+
+  clearChange(id: ContainerId): void {
+    rmSync(join(this.paths(id).stateDir, 'changing.json'), { force: true });
+  }
+
   /** Notes that this unfinished container is taking over what another one owns. */
   writeAdoption(id: ContainerId, from: ContainerId): void {
     replaceFile(join(this.paths(id).stateDir, 'adopting.json'), JSON.stringify({ from }));

@@ -10,6 +10,7 @@ import type {
   ContainerCreate,
   ContainerInfo,
   Containers,
+  ContainerUpdate,
   ExecRequest,
   ExitStatus,
   LogQuery,
@@ -25,10 +26,12 @@ import {
   furnishContainer,
   generateConfiguration,
   planContainer,
+  planUpdate,
   undoAdoption,
 } from './creation.ts';
 import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
+import { changeContainer, settleChange } from './live/change.ts';
 import { parseLogConfig } from './log-options.ts';
 import type { ContainerParts } from './parts.ts';
 import type { Entry } from './run.ts';
@@ -115,6 +118,18 @@ export class ContainerService implements Containers {
       if (entry === undefined || entry.status.state === 'running') return;
       await this.#parts.sandboxes.remove(id);
       entry.sandboxReady = false;
+    });
+  }
+
+  async update(request: ContainerUpdate): Promise<readonly string[]> {
+    return this.#queue.run(request.id, async () => {
+      const entry = this.#get(request.id, 'changing');
+      const after = planUpdate(this.#parts, request, entry.record);
+      const steps = await changeContainer(this.#parts, entry.record, after, entry.status.process.pid);
+      entry.record = after;
+      if (steps.length > 0)
+        this.#logger.info('container changed', { id: after.id, name: after.name, steps: steps.join(', ') });
+      return steps;
     });
   }
 
@@ -232,6 +247,12 @@ export class ContainerService implements Containers {
       // The node was switched off, or somebody removed the run directory.
       this.#noteEnd(entry, { code: LOST_EXIT_CODE, oomKilled: false, at: this.#parts.clock.now() });
     }
+  }
+
+  /** Finishes changes that were cut short, or takes them back. */
+  async settleChanges(): Promise<void> {
+    for (const entry of this.#entries.values())
+      entry.record = await settleChange(this.#parts, entry.record, entry.status.process.pid);
   }
 
   /** Whether the container exists (or is being created). */

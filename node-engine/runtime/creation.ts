@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { TsswarmError } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
-import type { ContainerCreate } from '../types.ts';
+import type { ContainerCreate, ContainerUpdate } from '../types.ts';
 import { resolveArgv } from './command.ts';
 import { resolveDevices } from './devices.ts';
 import { hostnameFile, hostsFile, resolvFile } from './files.ts';
@@ -53,13 +53,48 @@ export function planContainer(
     stopSignal: spec.stopSignal || image.stopSignal || 'SIGTERM',
     createdAt: parts.clock.now(),
     ...(request.fenced === true ? { fenced: true } : {}),
+    ...(request.specVersion === undefined ? {} : { specVersion: request.specVersion }),
   };
+  prove(parts, record);
+  return record;
+}
+
+/**
+ * What a container becomes that is there already: what belongs to the image and to the run stays.
+ * @throws INVALID_INPUT, NOT_SUPPORTED
+ */
+export function planUpdate(parts: ContainerParts, request: ContainerUpdate, before: ContainerRecord): ContainerRecord {
+  const { id, name, spec, limits, log, sandbox, labels, fenced, specVersion } = request;
+  const { fenced: _, specVersion: _old, ...kept } = before;
+  const record: ContainerRecord = {
+    ...kept,
+    name,
+    spec,
+    limits,
+    log,
+    sandbox,
+    labels: { ...spec.labels, ...labels },
+    hostname: resolveHostname(spec, id, parts.nodeHostname, sandbox.mode === 'host'),
+    volumes: planVolumes(spec, before.image, before),
+    files: [...request.secrets, ...request.configs].map(({ target, uid, gid, mode }) => ({ target, uid, gid, mode })),
+    argv: resolveArgv(spec, before.image),
+    healthCheck: resolveHealthCheck(spec.healthCheck, before.image.healthCheck),
+    stopSignal: spec.stopSignal || before.image.stopSignal || 'SIGTERM',
+    ...(fenced === true ? { fenced } : {}),
+    ...(specVersion === undefined ? {} : { specVersion }),
+  };
+  prove(parts, record);
+  return record;
+}
+
+/** Makes sure that a container can be started from it. */
+function prove(parts: ContainerParts, record: ContainerRecord): void {
+  const { spec, log } = record;
   parseSignal(record.stopSignal);
   parseLogConfig(log);
   const targets = [...spec.mounts.filter(({ type }) => type === 'bind'), ...record.volumes, ...record.files];
   const binds = targets.map(({ target }) => ({ source: '/', target, readOnly: true, propagation: '', options: [] }));
   generateConfiguration(parts, record, { lower: [], upper: '', work: '' }, binds, '/to/be/made');
-  return record;
 }
 
 /**

@@ -27,7 +27,7 @@ export interface FilePlace {
 }
 
 /**
- * What a container is, decided at its creation and never changed. It is all that a start needs: neither the image's name nor
+ * What a container is, decided at its creation and changed as a whole (live/change.ts). It is all that a start needs: neither the image's name nor
  * its configuration is looked at again.
  */
 export interface ContainerRecord {
@@ -50,6 +50,8 @@ export interface ContainerRecord {
   readonly createdAt: number;
   /** It does not outlive the node's lease; absent: it does. */
   readonly fenced?: boolean;
+  /** In the caller's own count; absent: it did not say. */
+  readonly specVersion?: number;
 }
 
 /** What has become of it. */
@@ -98,5 +100,6 @@ export function containerInfo(record: ContainerRecord, status: ContainerStatus):
     healthCheck: record.healthCheck,
     stopSignal: record.stopSignal,
     tty: record.spec.tty,
+    ...(record.specVersion === undefined ? {} : { specVersion: record.specVersion }),
   };
 }

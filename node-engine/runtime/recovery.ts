@@ -40,6 +40,7 @@ export async function recoverContainers(parts: RecoveryParts, containers: Contai
       halfMade.push(id);
     }
   }
+  await containers.settleChanges();
   for (const [to, from] of adoptions) {
     await containers.remove(from);
     disk.clearAdoption(to);

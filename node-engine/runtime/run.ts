@@ -8,7 +8,7 @@ import type { ContainerRecord, ContainerStatus } from './record.ts';
 
 /** A container in memory. */
 export interface Entry {
-  readonly record: ContainerRecord;
+  record: ContainerRecord;
   status: ContainerStatus;
   /** Whether this daemon knows its sandbox to be in place. */
   sandboxReady: boolean;

@@ -222,12 +222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Meta.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Meta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Meta";
-            };
-
             return Meta;
         })();
 
@@ -355,12 +349,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StringList.prototype.toJSON = function() {
                 return StringList.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StringList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StringList";
             };
 
             return StringList;
@@ -843,12 +831,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Mount.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Mount.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Mount";
-            };
-
             return Mount;
         })();
 
@@ -1052,12 +1034,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FileReference.prototype.toJSON = function() {
                 return FileReference.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FileReference.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileReference";
             };
 
             return FileReference;
@@ -1349,12 +1325,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HealthCheck.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HealthCheck.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HealthCheck";
-            };
-
             return HealthCheck;
         })();
 
@@ -1550,12 +1520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Ulimit.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Ulimit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Ulimit";
-            };
-
             return Ulimit;
         })();
 
@@ -1717,12 +1681,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DeviceMapping.prototype.toJSON = function() {
                 return DeviceMapping.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DeviceMapping.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DeviceMapping";
             };
 
             return DeviceMapping;
@@ -1909,12 +1867,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LogConfig.prototype.toJSON = function() {
                 return LogConfig.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LogConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogConfig";
             };
 
             return LogConfig;
@@ -3087,12 +3039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSpec";
-            };
-
             return ContainerSpec;
         })();
 
@@ -3314,12 +3260,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Hook.prototype.toJSON = function() {
                 return Hook.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Hook.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Hook";
             };
 
             return Hook;
@@ -3614,12 +3554,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceLimits.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceLimits.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceLimits";
-            };
-
             return ResourceLimits;
         })();
 
@@ -3821,12 +3755,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceReservations.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceReservations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceReservations";
-            };
-
             return ResourceReservations;
         })();
 
@@ -4014,12 +3942,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GenericResource.prototype.toJSON = function() {
                 return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GenericResource.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GenericResource";
             };
 
             return GenericResource;
@@ -4439,12 +4361,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ClusterSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ClusterSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ClusterSpec";
-            };
-
             return ClusterSpec;
         })();
 
@@ -4608,12 +4524,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCa.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCa";
-            };
-
             return ExternalCa;
         })();
 
@@ -4754,12 +4664,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinTokens.prototype.toJSON = function() {
                 return JoinTokens.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinTokens.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinTokens";
             };
 
             return JoinTokens;
@@ -5118,12 +5022,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Cluster.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Cluster.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Cluster";
-            };
-
             return Cluster;
         })();
 
@@ -5324,12 +5222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotation";
-            };
-
             return CaRotation;
         })();
 
@@ -5486,12 +5378,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemovedNode.prototype.toJSON = function() {
                 return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemovedNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemovedNode";
             };
 
             return RemovedNode;
@@ -5701,12 +5587,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeSpec";
-            };
-
             return NodeSpec;
         })();
 
@@ -5847,12 +5727,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Platform.prototype.toJSON = function() {
                 return Platform.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Platform.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Platform";
             };
 
             return Platform;
@@ -6062,12 +5936,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeResources.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeResources.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeResources";
-            };
-
             return NodeResources;
         })();
 
@@ -6254,18 +6122,13 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EngineDescription.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EngineDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EngineDescription";
-            };
-
             return EngineDescription;
         })();
 
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6277,6 +6140,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6303,6 +6167,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.live != null && m.live.length) {
+                    for (var i = 0; i < m.live.length; ++i)
+                        w.uint32(1122).string(m.live[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -6370,6 +6238,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.live && m.live.length))
+                                m.live = [];
+                            m.live.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6422,6 +6298,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.live) {
+                    if (!$Array.isArray(d.live))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
+                    m.live = $Array(d.live.length);
+                    for (var i = 0; i < d.live.length; ++i) {
+                        m.live[i] = $String(d.live[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6433,6 +6317,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.live = [];
+                }
                 if (o.defaults) {
                     d.hostname = "";
                     d.platform = null;
@@ -6454,17 +6341,17 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
                 }
+                if (m.live && m.live.length) {
+                    d.live = $Array(m.live.length);
+                    for (var j = 0; j < m.live.length; ++j) {
+                        d.live[j] = m.live[j];
+                    }
+                }
                 return d;
             };
 
             NodeDescription.prototype.toJSON = function() {
                 return NodeDescription.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeDescription";
             };
 
             return NodeDescription;
@@ -6631,12 +6518,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeOverlay.prototype.toJSON = function() {
                 return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeOverlay.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeOverlay";
             };
 
             return NodeOverlay;
@@ -6836,12 +6717,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeStatus.prototype.toJSON = function() {
                 return NodeStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeStatus";
             };
 
             return NodeStatus;
@@ -7116,12 +6991,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Node.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Node.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Node";
-            };
-
             return Node;
         })();
 
@@ -7388,12 +7257,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeCertificate.prototype.toJSON = function() {
                 return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeCertificate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeCertificate";
             };
 
             return NodeCertificate;
@@ -7666,12 +7529,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Project.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Project.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Project";
-            };
-
             return Project;
         })();
 
@@ -7925,12 +7782,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RestartPolicy.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RestartPolicy.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RestartPolicy";
-            };
-
             return RestartPolicy;
         })();
 
@@ -8134,12 +7985,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PublishedPort.prototype.toJSON = function() {
                 return PublishedPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PublishedPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PublishedPort";
             };
 
             return PublishedPort;
@@ -8425,12 +8270,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkAttachment.prototype.toJSON = function() {
                 return NetworkAttachment.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkAttachment.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkAttachment";
             };
 
             return NetworkAttachment;
@@ -8791,12 +8630,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskSpec";
-            };
-
             return TaskSpec;
         })();
 
@@ -8947,12 +8780,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Placement.prototype.toJSON = function() {
                 return Placement.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Placement.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Placement";
             };
 
             return Placement;
@@ -9137,12 +8964,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceDependency.prototype.toJSON = function() {
                 return ServiceDependency.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceDependency.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceDependency";
             };
 
             return ServiceDependency;
@@ -9404,12 +9225,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateConfig.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateConfig";
-            };
-
             return UpdateConfig;
         })();
 
@@ -9608,12 +9423,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdatedSlot.prototype.toJSON = function() {
                 return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdatedSlot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdatedSlot";
             };
 
             return UpdatedSlot;
@@ -10026,12 +9835,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateStatus";
-            };
-
             return UpdateStatus;
         })();
 
@@ -10185,12 +9988,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PreviousSpec.prototype.toJSON = function() {
                 return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PreviousSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PreviousSpec";
             };
 
             return PreviousSpec;
@@ -10656,12 +10453,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceSpec";
-            };
-
             return ServiceSpec;
         })();
 
@@ -10828,12 +10619,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VirtualIp.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VirtualIp";
-            };
-
             return VirtualIp;
         })();
 
@@ -10863,6 +10648,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Service.prototype.updateStatus = null;
             Service.prototype.desiredTasks = null;
             Service.prototype.virtualIps = $util.emptyArray;
+            Service.prototype.recreateBelow = null;
 
             let $oneOfFields;
 
@@ -10881,6 +10667,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Service.prototype, "_desiredTasks", {
                 get: $util.oneOfGetter($oneOfFields = ["desiredTasks"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Service.prototype, "_recreateBelow", {
+                get: $util.oneOfGetter($oneOfFields = ["recreateBelow"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -10925,6 +10717,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.virtualIps.length; ++i)
                         $root.tsswarm.v1.VirtualIp.encode(m.virtualIps[i], w.uint32(562).fork(), q + 1).ldelim();
                 }
+                if (m.recreateBelow != null && $Object.hasOwnProperty.call(m, "recreateBelow"))
+                    w.uint32(1120).int64(m.recreateBelow);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11079,6 +10873,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.virtualIps.push($root.tsswarm.v1.VirtualIp.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 140: {
+                            if (u !== 0)
+                                break;
+                            m.recreateBelow = r.int64();
+                            m._recreateBelow = "recreateBelow";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11210,6 +11011,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.virtualIps[i] = $root.tsswarm.v1.VirtualIp.fromObject(d.virtualIps[i], q + 1);
                     }
                 }
+                if (d.recreateBelow != null) {
+                    if ($util.Long)
+                        m.recreateBelow = $util.Long.fromValue(d.recreateBelow, false);
+                    else if (typeof d.recreateBelow === "string")
+                        m.recreateBelow = $parseInt(d.recreateBelow, 10);
+                    else if (typeof d.recreateBelow === "number")
+                        m.recreateBelow = d.recreateBelow;
+                    else if (typeof d.recreateBelow === "object")
+                        m.recreateBelow = new $util.LongBits(d.recreateBelow.low >>> 0, d.recreateBelow.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -11315,6 +11126,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.virtualIps[j] = $root.tsswarm.v1.VirtualIp.toObject(m.virtualIps[j], o, q + 1);
                     }
                 }
+                if (m.recreateBelow != null && $Object.hasOwnProperty.call(m, "recreateBelow")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.recreateBelow = typeof m.recreateBelow === "number" ? $BigInt(m.recreateBelow) : $util.Long.fromBits(m.recreateBelow.low >>> 0, m.recreateBelow.high >>> 0, false).toBigInt();
+                    else if (typeof m.recreateBelow === "number")
+                        d.recreateBelow = o.longs === $String ? $String(m.recreateBelow) : m.recreateBelow;
+                    else
+                        d.recreateBelow = o.longs === $String ? $util.Long.prototype.toString.call(m.recreateBelow) : o.longs === $Number ? new $util.LongBits(m.recreateBelow.low >>> 0, m.recreateBelow.high >>> 0).toNumber() : m.recreateBelow;
+                }
                 return d;
             };
 
@@ -11322,13 +11141,344 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Service.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Service.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Service";
+            return Service;
+        })();
+
+        v1.AppliedSpec = (function() {
+
+            const AppliedSpec = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
             };
 
-            return Service;
+            AppliedSpec.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            AppliedSpec.prototype.how = "";
+            AppliedSpec.prototype.reason = "";
+
+            AppliedSpec.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(8).int64(m.specVersion);
+                if (m.how != null && $Object.hasOwnProperty.call(m, "how") && m.how !== "")
+                    w.uint32(18).string(m.how);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(26).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            AppliedSpec.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.AppliedSpec();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.how = v;
+                            else
+                                delete m.how;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            AppliedSpec.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.AppliedSpec)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.AppliedSpec: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.AppliedSpec();
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                if (d.how != null) {
+                    if (typeof d.how !== "string" || d.how.length) {
+                        m.how = $String(d.how);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            AppliedSpec.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.how = "";
+                    d.reason = "";
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.how != null && $Object.hasOwnProperty.call(m, "how")) {
+                    d.how = m.how;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            AppliedSpec.prototype.toJSON = function() {
+                return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return AppliedSpec;
+        })();
+
+        v1.RefusedChange = (function() {
+
+            const RefusedChange = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RefusedChange.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            RefusedChange.prototype.reason = "";
+
+            RefusedChange.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(8).int64(m.specVersion);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(18).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RefusedChange.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RefusedChange();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RefusedChange.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RefusedChange)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RefusedChange: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RefusedChange();
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            RefusedChange.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.reason = "";
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            RefusedChange.prototype.toJSON = function() {
+                return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return RefusedChange;
         })();
 
         v1.TaskStatus = (function() {
@@ -11351,12 +11501,40 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskStatus.prototype.health = "";
             TaskStatus.prototype.imageDigest = "";
             TaskStatus.prototype.restartCount = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            TaskStatus.prototype.applied = null;
+            TaskStatus.prototype.refused = null;
+            TaskStatus.prototype.ageMs = null;
+            TaskStatus.prototype.ranMs = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskStatus.prototype, "_exitCode", {
                 get: $util.oneOfGetter($oneOfFields = ["exitCode"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_applied", {
+                get: $util.oneOfGetter($oneOfFields = ["applied"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_refused", {
+                get: $util.oneOfGetter($oneOfFields = ["refused"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ageMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ageMs"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskStatus.prototype, "_ranMs", {
+                get: $util.oneOfGetter($oneOfFields = ["ranMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -11389,6 +11567,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(82).string(m.imageDigest);
                 if (m.restartCount != null && $Object.hasOwnProperty.call(m, "restartCount") && (typeof m.restartCount === "object" ? m.restartCount.low || m.restartCount.high : m.restartCount !== 0))
                     w.uint32(88).int64(m.restartCount);
+                if (m.applied != null && $Object.hasOwnProperty.call(m, "applied"))
+                    $root.tsswarm.v1.AppliedSpec.encode(m.applied, w.uint32(1122).fork(), q + 1).ldelim();
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
+                    $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs"))
+                    w.uint32(1200).int64(m.ageMs);
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs"))
+                    w.uint32(1208).int64(m.ranMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -11519,6 +11705,34 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.restartCount;
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            m.applied = $root.tsswarm.v1.AppliedSpec.decode(r, r.size(), $undefined, q + 1, m.applied);
+                            m._applied = "applied";
+                            continue;
+                        }
+                    case 141: {
+                            if (u !== 2)
+                                break;
+                            m.refused = $root.tsswarm.v1.RefusedChange.decode(r, r.size(), $undefined, q + 1, m.refused);
+                            m._refused = "refused";
+                            continue;
+                        }
+                    case 150: {
+                            if (u !== 0)
+                                break;
+                            m.ageMs = r.int64();
+                            m._ageMs = "ageMs";
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 0)
+                                break;
+                            m.ranMs = r.int64();
+                            m._ranMs = "ranMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -11613,6 +11827,36 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.restartCount = new $util.LongBits(d.restartCount.low >>> 0, d.restartCount.high >>> 0).toNumber();
                     }
                 }
+                if (d.applied != null) {
+                    if (!$util.isObject(d.applied))
+                        throw $TypeError(".tsswarm.v1.TaskStatus.applied: object expected");
+                    m.applied = $root.tsswarm.v1.AppliedSpec.fromObject(d.applied, q + 1);
+                }
+                if (d.refused != null) {
+                    if (!$util.isObject(d.refused))
+                        throw $TypeError(".tsswarm.v1.TaskStatus.refused: object expected");
+                    m.refused = $root.tsswarm.v1.RefusedChange.fromObject(d.refused, q + 1);
+                }
+                if (d.ageMs != null) {
+                    if ($util.Long)
+                        m.ageMs = $util.Long.fromValue(d.ageMs, false);
+                    else if (typeof d.ageMs === "string")
+                        m.ageMs = $parseInt(d.ageMs, 10);
+                    else if (typeof d.ageMs === "number")
+                        m.ageMs = d.ageMs;
+                    else if (typeof d.ageMs === "object")
+                        m.ageMs = new $util.LongBits(d.ageMs.low >>> 0, d.ageMs.high >>> 0).toNumber();
+                }
+                if (d.ranMs != null) {
+                    if ($util.Long)
+                        m.ranMs = $util.Long.fromValue(d.ranMs, false);
+                    else if (typeof d.ranMs === "string")
+                        m.ranMs = $parseInt(d.ranMs, 10);
+                    else if (typeof d.ranMs === "number")
+                        m.ranMs = d.ranMs;
+                    else if (typeof d.ranMs === "object")
+                        m.ranMs = new $util.LongBits(d.ranMs.low >>> 0, d.ranMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -11687,6 +11931,28 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.restartCount = o.longs === $String ? $util.Long.prototype.toString.call(m.restartCount) : o.longs === $Number ? new $util.LongBits(m.restartCount.low >>> 0, m.restartCount.high >>> 0).toNumber() : m.restartCount;
                 }
+                if (m.applied != null && $Object.hasOwnProperty.call(m, "applied")) {
+                    d.applied = $root.tsswarm.v1.AppliedSpec.toObject(m.applied, o, q + 1);
+                }
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused")) {
+                    d.refused = $root.tsswarm.v1.RefusedChange.toObject(m.refused, o, q + 1);
+                }
+                if (m.ageMs != null && $Object.hasOwnProperty.call(m, "ageMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ageMs = typeof m.ageMs === "number" ? $BigInt(m.ageMs) : $util.Long.fromBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ageMs === "number")
+                        d.ageMs = o.longs === $String ? $String(m.ageMs) : m.ageMs;
+                    else
+                        d.ageMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ageMs) : o.longs === $Number ? new $util.LongBits(m.ageMs.low >>> 0, m.ageMs.high >>> 0).toNumber() : m.ageMs;
+                }
+                if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.ranMs = typeof m.ranMs === "number" ? $BigInt(m.ranMs) : $util.Long.fromBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.ranMs === "number")
+                        d.ranMs = o.longs === $String ? $String(m.ranMs) : m.ranMs;
+                    else
+                        d.ranMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ranMs) : o.longs === $Number ? new $util.LongBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0).toNumber() : m.ranMs;
+                }
                 return d;
             };
 
@@ -11694,13 +11960,162 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatus";
+            return TaskStatus;
+        })();
+
+        v1.TaskChange = (function() {
+
+            const TaskChange = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
             };
 
-            return TaskStatus;
+            TaskChange.prototype.spec = null;
+            TaskChange.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            TaskChange.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec"))
+                    $root.tsswarm.v1.TaskSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(16).int64(m.specVersion);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            TaskChange.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.TaskChange();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            m.spec = $root.tsswarm.v1.TaskSpec.decode(r, r.size(), $undefined, q + 1, m.spec);
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            TaskChange.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.TaskChange)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.TaskChange: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.TaskChange();
+                if (d.spec != null) {
+                    if (!$util.isObject(d.spec))
+                        throw $TypeError(".tsswarm.v1.TaskChange.spec: object expected");
+                    m.spec = $root.tsswarm.v1.TaskSpec.fromObject(d.spec, q + 1);
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            TaskChange.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.spec = null;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.spec != null && $Object.hasOwnProperty.call(m, "spec")) {
+                    d.spec = $root.tsswarm.v1.TaskSpec.toObject(m.spec, o, q + 1);
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                return d;
+            };
+
+            TaskChange.prototype.toJSON = function() {
+                return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return TaskChange;
         })();
 
         v1.TaskAddress = (function() {
@@ -11866,12 +12281,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskAddress";
-            };
-
             return TaskAddress;
         })();
 
@@ -11915,6 +12324,10 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
+            Task.prototype.changing = null;
+            Task.prototype.refused = null;
+            Task.prototype.instead = null;
 
             let $oneOfFields;
 
@@ -11933,6 +12346,30 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_changing", {
+                get: $util.oneOfGetter($oneOfFields = ["changing"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_refused", {
+                get: $util.oneOfGetter($oneOfFields = ["refused"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_instead", {
+                get: $util.oneOfGetter($oneOfFields = ["instead"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12004,6 +12441,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
+                if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
+                    $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
+                    $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
+                if (m.instead != null && $Object.hasOwnProperty.call(m, "instead"))
+                    w.uint32(1138).string(m.instead);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12267,6 +12712,34 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            m.changing = $root.tsswarm.v1.TaskChange.decode(r, r.size(), $undefined, q + 1, m.changing);
+                            m._changing = "changing";
+                            continue;
+                        }
+                    case 141: {
+                            if (u !== 2)
+                                break;
+                            m.refused = $root.tsswarm.v1.RefusedChange.decode(r, r.size(), $undefined, q + 1, m.refused);
+                            m._refused = "refused";
+                            continue;
+                        }
+                    case 142: {
+                            if (u !== 2)
+                                break;
+                            m.instead = r.stringVerify();
+                            m._instead = "instead";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12485,6 +12958,22 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
+                if (d.changing != null) {
+                    if (!$util.isObject(d.changing))
+                        throw $TypeError(".tsswarm.v1.Task.changing: object expected");
+                    m.changing = $root.tsswarm.v1.TaskChange.fromObject(d.changing, q + 1);
+                }
+                if (d.refused != null) {
+                    if (!$util.isObject(d.refused))
+                        throw $TypeError(".tsswarm.v1.Task.refused: object expected");
+                    m.refused = $root.tsswarm.v1.RefusedChange.fromObject(d.refused, q + 1);
+                }
+                if (d.instead != null) {
+                    m.instead = $String(d.instead);
+                }
                 return m;
             };
 
@@ -12667,17 +13156,23 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
                 }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
+                }
+                if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
+                    d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);
+                }
+                if (m.refused != null && $Object.hasOwnProperty.call(m, "refused")) {
+                    d.refused = $root.tsswarm.v1.RefusedChange.toObject(m.refused, o, q + 1);
+                }
+                if (m.instead != null && $Object.hasOwnProperty.call(m, "instead")) {
+                    d.instead = m.instead;
+                }
                 return d;
             };
 
             Task.prototype.toJSON = function() {
                 return Task.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Task.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Task";
             };
 
             return Task;
@@ -12864,12 +13359,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceAnnotations.prototype.toJSON = function() {
                 return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceAnnotations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAnnotations";
             };
 
             return ServiceAnnotations;
@@ -13355,12 +13844,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkSpec";
-            };
-
             return NetworkSpec;
         })();
 
@@ -13524,12 +14007,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkIpv6Spec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
-            };
-
             return NetworkIpv6Spec;
         })();
 
@@ -13670,12 +14147,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkIpv6.prototype.toJSON = function() {
                 return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkIpv6.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6";
             };
 
             return NetworkIpv6;
@@ -13965,12 +14436,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Network.prototype.toJSON = function() {
                 return Network.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Network.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Network";
             };
 
             return Network;
@@ -14263,12 +14728,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VolumeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VolumeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VolumeSpec";
-            };
-
             return VolumeSpec;
         })();
 
@@ -14497,12 +14956,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Volume.prototype.toJSON = function() {
                 return Volume.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Volume.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Volume";
             };
 
             return Volume;
@@ -14766,12 +15219,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SecretSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SecretSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SecretSpec";
-            };
-
             return SecretSpec;
         })();
 
@@ -14950,12 +15397,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Secret.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Secret.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Secret";
-            };
-
             return Secret;
         })();
 
@@ -15132,12 +15573,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Config.prototype.toJSON = function() {
                 return Config.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Config.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Config";
             };
 
             return Config;
@@ -15526,12 +15961,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DesiredProject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DesiredProject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DesiredProject";
-            };
-
             return DesiredProject;
         })();
 
@@ -15672,12 +16101,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Author.prototype.toJSON = function() {
                 return Author.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Author.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Author";
             };
 
             return Author;
@@ -15996,12 +16419,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Revision.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Revision.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Revision";
-            };
-
             return Revision;
         })();
 
@@ -16009,6 +16426,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const ProjectChange = function (p) {
                 this.fields = [];
+                this.effects = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -16019,6 +16437,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ProjectChange.prototype.name = "";
             ProjectChange.prototype.action = "";
             ProjectChange.prototype.fields = $util.emptyArray;
+            ProjectChange.prototype.effects = $util.emptyArray;
 
             ProjectChange.encode = function (m, w, q) {
                 if (!w)
@@ -16036,6 +16455,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.fields != null && m.fields.length) {
                     for (var i = 0; i < m.fields.length; ++i)
                         w.uint32(34).string(m.fields[i]);
+                }
+                if (m.effects != null && m.effects.length) {
+                    for (var i = 0; i < m.effects.length; ++i)
+                        $root.tsswarm.v1.FieldEffect.encode(m.effects[i], w.uint32(1122).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -16105,6 +16528,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.fields.push(r.stringVerify());
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.effects && m.effects.length))
+                                m.effects = [];
+                            m.effects.push($root.tsswarm.v1.FieldEffect.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16155,6 +16586,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.fields[i] = $String(d.fields[i]);
                     }
                 }
+                if (d.effects) {
+                    if (!$Array.isArray(d.effects))
+                        throw $TypeError(".tsswarm.v1.ProjectChange.effects: array expected");
+                    m.effects = $Array(d.effects.length);
+                    for (var i = 0; i < d.effects.length; ++i) {
+                        if (!$util.isObject(d.effects[i]))
+                            throw $TypeError(".tsswarm.v1.ProjectChange.effects: object expected");
+                        m.effects[i] = $root.tsswarm.v1.FieldEffect.fromObject(d.effects[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -16168,6 +16609,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.fields = [];
+                    d.effects = [];
                 }
                 if (o.defaults) {
                     d.kind = "";
@@ -16189,6 +16631,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.fields[j] = m.fields[j];
                     }
                 }
+                if (m.effects && m.effects.length) {
+                    d.effects = $Array(m.effects.length);
+                    for (var j = 0; j < m.effects.length; ++j) {
+                        d.effects[j] = $root.tsswarm.v1.FieldEffect.toObject(m.effects[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -16196,13 +16644,170 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectChange";
+            return ProjectChange;
+        })();
+
+        v1.FieldEffect = (function() {
+
+            const FieldEffect = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
             };
 
-            return ProjectChange;
+            FieldEffect.prototype.field = "";
+            FieldEffect.prototype.effect = "";
+            FieldEffect.prototype.reason = "";
+
+            FieldEffect.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field") && m.field !== "")
+                    w.uint32(10).string(m.field);
+                if (m.effect != null && $Object.hasOwnProperty.call(m, "effect") && m.effect !== "")
+                    w.uint32(18).string(m.effect);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(26).string(m.reason);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            FieldEffect.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.FieldEffect();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.field = v;
+                            else
+                                delete m.field;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.effect = v;
+                            else
+                                delete m.effect;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            FieldEffect.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.FieldEffect)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.FieldEffect: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.FieldEffect();
+                if (d.field != null) {
+                    if (typeof d.field !== "string" || d.field.length) {
+                        m.field = $String(d.field);
+                    }
+                }
+                if (d.effect != null) {
+                    if (typeof d.effect !== "string" || d.effect.length) {
+                        m.effect = $String(d.effect);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                return m;
+            };
+
+            FieldEffect.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.field = "";
+                    d.effect = "";
+                    d.reason = "";
+                }
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field")) {
+                    d.field = m.field;
+                }
+                if (m.effect != null && $Object.hasOwnProperty.call(m, "effect")) {
+                    d.effect = m.effect;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                return d;
+            };
+
+            FieldEffect.prototype.toJSON = function() {
+                return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return FieldEffect;
         })();
 
         v1.StoredObject = (function() {
@@ -16507,12 +17112,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoredObject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoredObject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoredObject";
-            };
-
             return StoredObject;
         })();
 
@@ -16702,12 +17301,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntryChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntryChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntryChange";
-            };
-
             return StoreEntryChange;
         })();
 
@@ -16878,12 +17471,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntry";
-            };
-
             return StoreEntry;
         })();
 
@@ -17052,12 +17639,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreSnapshot.prototype.toJSON = function() {
                 return StoreSnapshot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreSnapshot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreSnapshot";
             };
 
             return StoreSnapshot;
@@ -17341,12 +17922,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkEndpoint.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkEndpoint.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkEndpoint";
-            };
-
             return NetworkEndpoint;
         })();
 
@@ -17587,12 +18162,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAddress";
-            };
-
             return ServiceAddress;
         })();
 
@@ -17754,12 +18323,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             OverlayPeer.prototype.toJSON = function() {
                 return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            OverlayPeer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayPeer";
             };
 
             return OverlayPeer;
@@ -17992,12 +18555,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            OverlayLocation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayLocation";
-            };
-
             return OverlayLocation;
         })();
 
@@ -18162,12 +18719,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.toJSON = function() {
                 return IngressBackend.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressBackend.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressBackend";
             };
 
             return IngressBackend;
@@ -18340,12 +18891,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressPort.prototype.toJSON = function() {
                 return IngressPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressPort";
             };
 
             return IngressPort;
@@ -18758,12 +19303,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentSet.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentSet.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentSet";
-            };
-
             return AssignmentSet;
         })();
 
@@ -19154,12 +19693,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentRemoval.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentRemoval.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentRemoval";
-            };
-
             return AssignmentRemoval;
         })();
 
@@ -19376,12 +19909,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentChange.prototype.toJSON = function() {
                 return AssignmentChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentChange";
             };
 
             return AssignmentChange;
@@ -19605,12 +20132,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionRequest";
-            };
-
             return SessionRequest;
         })();
 
@@ -19738,12 +20259,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeImages.prototype.toJSON = function() {
                 return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeImages.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeImages";
             };
 
             return NodeImages;
@@ -19971,12 +20486,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionMessage";
-            };
-
             return SessionMessage;
         })();
 
@@ -20117,12 +20626,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentsRequest.prototype.toJSON = function() {
                 return AssignmentsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentsRequest";
             };
 
             return AssignmentsRequest;
@@ -20304,12 +20807,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AcknowledgeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeRequest";
-            };
-
             return AcknowledgeRequest;
         })();
 
@@ -20394,12 +20891,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AcknowledgeResponse.prototype.toJSON = function() {
                 return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AcknowledgeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeResponse";
             };
 
             return AcknowledgeResponse;
@@ -20626,12 +21117,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatRequest";
-            };
-
             return HeartbeatRequest;
         })();
 
@@ -20805,12 +21290,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatResponse";
-            };
-
             return HeartbeatResponse;
         })();
 
@@ -20948,12 +21427,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskStatusUpdate.prototype.toJSON = function() {
                 return TaskStatusUpdate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskStatusUpdate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatusUpdate";
             };
 
             return TaskStatusUpdate;
@@ -21189,12 +21662,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateTaskStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateTaskStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusRequest";
-            };
-
             return UpdateTaskStatusRequest;
         })();
 
@@ -21279,12 +21746,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateTaskStatusResponse.prototype.toJSON = function() {
                 return UpdateTaskStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateTaskStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusResponse";
             };
 
             return UpdateTaskStatusResponse;
@@ -21575,12 +22036,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ApplyProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ApplyProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectRequest";
-            };
-
             return ApplyProjectRequest;
         })();
 
@@ -21799,12 +22254,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ApplyProjectResponse.prototype.toJSON = function() {
                 return ApplyProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ApplyProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectResponse";
             };
 
             return ApplyProjectResponse;
@@ -22043,12 +22492,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectRequest";
-            };
-
             return RemoveProjectRequest;
         })();
 
@@ -22230,12 +22673,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectResponse";
-            };
-
             return RemoveProjectResponse;
         })();
 
@@ -22357,12 +22794,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectRequest";
-            };
-
             return ProjectRequest;
         })();
 
@@ -22447,12 +22878,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetClusterRequest.prototype.toJSON = function() {
                 return GetClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterRequest";
             };
 
             return GetClusterRequest;
@@ -22573,12 +22998,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterResponse";
-            };
-
             return GetClusterResponse;
         })();
 
@@ -22663,12 +23082,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListNodesRequest.prototype.toJSON = function() {
                 return ListNodesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListNodesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesRequest";
             };
 
             return ListNodesRequest;
@@ -22802,12 +23215,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListNodesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListNodesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesResponse";
-            };
-
             return ListNodesResponse;
         })();
 
@@ -22892,12 +23299,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsRequest.prototype.toJSON = function() {
                 return ListProjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsRequest";
             };
 
             return ListProjectsRequest;
@@ -23029,12 +23430,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsResponse.prototype.toJSON = function() {
                 return ListProjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsResponse";
             };
 
             return ListProjectsResponse;
@@ -23180,12 +23575,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.toJSON = function() {
                 return ListObjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListObjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsRequest";
             };
 
             return ListObjectsRequest;
@@ -23443,12 +23832,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListObjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListObjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsResponse";
-            };
-
             return ListObjectsResponse;
         })();
 
@@ -23592,12 +23975,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchProjectRequest.prototype.toJSON = function() {
                 return WatchProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectRequest";
             };
 
             return WatchProjectRequest;
@@ -24000,12 +24377,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchProjectEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchProjectEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectEvent";
-            };
-
             return WatchProjectEvent;
         })();
 
@@ -24195,12 +24566,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServicesRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServicesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesRequest";
-            };
-
             return ServicesRequest;
         })();
 
@@ -24328,12 +24693,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServicesResponse.prototype.toJSON = function() {
                 return ServicesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServicesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesResponse";
             };
 
             return ServicesResponse;
@@ -24597,12 +24956,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RunTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RunTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskRequest";
-            };
-
             return RunTaskRequest;
         })();
 
@@ -24722,12 +25075,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RunTaskResponse.prototype.toJSON = function() {
                 return RunTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RunTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskResponse";
             };
 
             return RunTaskResponse;
@@ -24880,12 +25227,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceRequest.prototype.toJSON = function() {
                 return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceRequest";
             };
 
             return RebalanceRequest;
@@ -25093,12 +25434,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RebalanceMove.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceMove";
-            };
-
             return RebalanceMove;
         })();
 
@@ -25239,12 +25574,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceSkip.prototype.toJSON = function() {
                 return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceSkip.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceSkip";
             };
 
             return RebalanceSkip;
@@ -25407,12 +25736,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceResponse.prototype.toJSON = function() {
                 return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceResponse";
             };
 
             return RebalanceResponse;
@@ -25594,12 +25917,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StopTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StopTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskRequest";
-            };
-
             return StopTaskRequest;
         })();
 
@@ -25684,12 +26001,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StopTaskResponse.prototype.toJSON = function() {
                 return StopTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StopTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskResponse";
             };
 
             return StopTaskResponse;
@@ -25811,12 +26122,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchTaskRequest.prototype.toJSON = function() {
                 return WatchTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskRequest";
             };
 
             return WatchTaskRequest;
@@ -25966,12 +26271,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchTaskEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchTaskEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskEvent";
-            };
-
             return WatchTaskEvent;
         })();
 
@@ -26114,12 +26413,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceRequest.prototype.toJSON = function() {
                 return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceRequest";
             };
 
             return CreateServiceRequest;
@@ -26272,12 +26565,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceResponse.prototype.toJSON = function() {
                 return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceResponse";
             };
 
             return CreateServiceResponse;
@@ -26482,12 +26769,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceRequest";
-            };
-
             return UpdateServiceRequest;
         })();
 
@@ -26667,12 +26948,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateServiceResponse.prototype.toJSON = function() {
                 return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceResponse";
             };
 
             return UpdateServiceResponse;
@@ -26859,12 +27134,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackServiceRequest";
-            };
-
             return RollbackServiceRequest;
         })();
 
@@ -27012,12 +27281,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceRequest";
-            };
-
             return RemoveServiceRequest;
         })();
 
@@ -27102,12 +27365,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveServiceResponse.prototype.toJSON = function() {
                 return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceResponse";
             };
 
             return RemoveServiceResponse;
@@ -27250,12 +27507,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListRevisionsRequest.prototype.toJSON = function() {
                 return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListRevisionsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsRequest";
             };
 
             return ListRevisionsRequest;
@@ -27418,12 +27669,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListRevisionsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsResponse";
-            };
-
             return ListRevisionsResponse;
         })();
 
@@ -27563,12 +27808,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileRequest";
-            };
-
             return CreateFileRequest;
         })();
 
@@ -27690,12 +27929,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileResponse";
-            };
-
             return CreateFileResponse;
         })();
 
@@ -27815,12 +28048,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesRequest.prototype.toJSON = function() {
                 return ListFilesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesRequest";
             };
 
             return ListFilesRequest;
@@ -27952,12 +28179,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesResponse.prototype.toJSON = function() {
                 return ListFilesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesResponse";
             };
 
             return ListFilesResponse;
@@ -28102,12 +28323,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileRequest";
-            };
-
             return RemoveFileRequest;
         })();
 
@@ -28192,12 +28407,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveFileResponse.prototype.toJSON = function() {
                 return RemoveFileResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileResponse";
             };
 
             return RemoveFileResponse;
@@ -28316,12 +28525,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateNetworkRequest.prototype.toJSON = function() {
                 return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkRequest";
             };
 
             return CreateNetworkRequest;
@@ -28445,12 +28648,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkResponse";
-            };
-
             return CreateNetworkResponse;
         })();
 
@@ -28572,12 +28769,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
-            };
-
             return RemoveNetworkRequest;
         })();
 
@@ -28662,12 +28853,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNetworkResponse.prototype.toJSON = function() {
                 return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
             };
 
             return RemoveNetworkResponse;
@@ -28875,12 +29060,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackProjectRequest";
-            };
-
             return RollbackProjectRequest;
         })();
 
@@ -28965,12 +29144,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DaemonStatusRequest.prototype.toJSON = function() {
                 return DaemonStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DaemonStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusRequest";
             };
 
             return DaemonStatusRequest;
@@ -29565,12 +29738,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DaemonStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DaemonStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusResponse";
-            };
-
             return DaemonStatusResponse;
         })();
 
@@ -29748,12 +29915,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IdentityStatus.prototype.toJSON = function() {
                 return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IdentityStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityStatus";
             };
 
             return IdentityStatus;
@@ -29952,12 +30113,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreStatus";
-            };
-
             return StoreStatus;
         })();
 
@@ -30142,12 +30297,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreMember";
-            };
-
             return StoreMember;
         })();
 
@@ -30267,12 +30416,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveRequest.prototype.toJSON = function() {
                 return LeaveRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveRequest";
             };
 
             return LeaveRequest;
@@ -30397,12 +30540,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveResponse";
-            };
-
             return LeaveResponse;
         })();
 
@@ -30524,12 +30661,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockRequest";
-            };
-
             return UnlockRequest;
         })();
 
@@ -30616,12 +30747,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockResponse";
-            };
-
             return UnlockResponse;
         })();
 
@@ -30706,12 +30831,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterRequest.prototype.toJSON = function() {
                 return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
             };
 
             return ForceNewClusterRequest;
@@ -30856,12 +30975,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GivenUpManager.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GivenUpManager";
-            };
-
             return GivenUpManager;
         })();
 
@@ -30991,12 +31104,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterResponse.prototype.toJSON = function() {
                 return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
             };
 
             return ForceNewClusterResponse;
@@ -31252,12 +31359,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogsRequest";
-            };
-
             return LogsRequest;
         })();
 
@@ -31463,12 +31564,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogEntry";
-            };
-
             return LogEntry;
         })();
 
@@ -31609,12 +31704,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TerminalSize.prototype.toJSON = function() {
                 return TerminalSize.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TerminalSize.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TerminalSize";
             };
 
             return TerminalSize;
@@ -31950,12 +32039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExecStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExecStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExecStart";
-            };
-
             return ExecStart;
         })();
 
@@ -32143,12 +32226,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.toJSON = function() {
                 return AttachStart.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AttachStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AttachStart";
             };
 
             return AttachStart;
@@ -32373,12 +32450,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessInput";
-            };
-
             return ProcessInput;
         })();
 
@@ -32519,12 +32590,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProcessExit.prototype.toJSON = function() {
                 return ProcessExit.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProcessExit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessExit";
             };
 
             return ProcessExit;
@@ -32694,12 +32759,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessOutput";
-            };
-
             return ProcessOutput;
         })();
 
@@ -32827,12 +32886,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListContainersRequest.prototype.toJSON = function() {
                 return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListContainersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersRequest";
             };
 
             return ListContainersRequest;
@@ -33119,12 +33172,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSummary";
-            };
-
             return ContainerSummary;
         })();
 
@@ -33265,12 +33312,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UnreachableNode.prototype.toJSON = function() {
                 return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UnreachableNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnreachableNode";
             };
 
             return UnreachableNode;
@@ -33435,12 +33476,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListContainersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersResponse";
-            };
-
             return ListContainersResponse;
         })();
 
@@ -33560,12 +33595,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopRequest.prototype.toJSON = function() {
                 return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopRequest";
             };
 
             return TopRequest;
@@ -33695,12 +33724,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopProcess.prototype.toJSON = function() {
                 return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopProcess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopProcess";
             };
 
             return TopProcess;
@@ -33863,12 +33886,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TopResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopResponse";
-            };
-
             return TopResponse;
         })();
 
@@ -34009,12 +34026,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatsRequest.prototype.toJSON = function() {
                 return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsRequest";
             };
 
             return StatsRequest;
@@ -34418,12 +34429,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatsSample.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsSample";
-            };
-
             return StatsSample;
         })();
 
@@ -34661,12 +34666,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FileStat.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FileStat.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileStat";
-            };
-
             return FileStat;
         })();
 
@@ -34830,12 +34829,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatPathRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathRequest";
-            };
-
             return StatPathRequest;
         })();
 
@@ -34958,12 +34951,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatPathResponse.prototype.toJSON = function() {
                 return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatPathResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathResponse";
             };
 
             return StatPathResponse;
@@ -35150,12 +35137,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyFromRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromRequest";
-            };
-
             return CopyFromRequest;
         })();
 
@@ -35284,12 +35265,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyFromChunk.prototype.toJSON = function() {
                 return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyFromChunk.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromChunk";
             };
 
             return CopyFromChunk;
@@ -35455,12 +35430,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToStart";
-            };
-
             return CopyToStart;
         })();
 
@@ -35607,12 +35576,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToInput";
-            };
-
             return CopyToInput;
         })();
 
@@ -35748,12 +35711,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyToResult.prototype.toJSON = function() {
                 return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyToResult.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToResult";
             };
 
             return CopyToResult;
@@ -36024,12 +35981,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageSummary";
-            };
-
             return ImageSummary;
         })();
 
@@ -36267,12 +36218,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageProgress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageProgress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageProgress";
-            };
-
             return ImageProgress;
         })();
 
@@ -36430,12 +36375,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageEvent";
-            };
-
             return ImageEvent;
         })();
 
@@ -36520,12 +36459,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListImagesRequest.prototype.toJSON = function() {
                 return ListImagesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListImagesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesRequest";
             };
 
             return ListImagesRequest;
@@ -36659,12 +36592,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListImagesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListImagesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesResponse";
-            };
-
             return ListImagesResponse;
         })();
 
@@ -36784,12 +36711,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FindImageRequest.prototype.toJSON = function() {
                 return FindImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FindImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageRequest";
             };
 
             return FindImageRequest;
@@ -36916,12 +36837,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FindImageResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FindImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageResponse";
-            };
-
             return FindImageResponse;
         })();
 
@@ -37041,12 +36956,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PullImageRequest.prototype.toJSON = function() {
                 return PullImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PullImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PullImageRequest";
             };
 
             return PullImageRequest;
@@ -37179,12 +37088,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LoadImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LoadImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LoadImageRequest";
-            };
-
             return LoadImageRequest;
         })();
 
@@ -37306,12 +37209,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageRequest";
-            };
-
             return RemoveImageRequest;
         })();
 
@@ -37396,12 +37293,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveImageResponse.prototype.toJSON = function() {
                 return RemoveImageResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageResponse";
             };
 
             return RemoveImageResponse;
@@ -37788,12 +37679,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return BuildImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            BuildImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.BuildImageRequest";
-            };
-
             return BuildImageRequest;
         })();
 
@@ -37878,12 +37763,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateRequest.prototype.toJSON = function() {
                 return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
             };
 
             return GetRootCertificateRequest;
@@ -38073,12 +37952,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.toJSON = function() {
                 return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
             };
 
             return GetRootCertificateResponse;
@@ -38328,12 +38201,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateRequest";
-            };
-
             return IssueCertificateRequest;
         })();
 
@@ -38518,12 +38385,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateResponse";
-            };
-
             return IssueCertificateResponse;
         })();
 
@@ -38697,12 +38558,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchIdentityRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchIdentityRequest";
-            };
-
             return WatchIdentityRequest;
         })();
 
@@ -38866,12 +38721,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IdentityNotice.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityNotice";
-            };
-
             return IdentityNotice;
         })();
 
@@ -39033,12 +38882,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftServer.prototype.toJSON = function() {
                 return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftServer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftServer";
             };
 
             return RaftServer;
@@ -39209,12 +39052,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftConfiguration.prototype.toJSON = function() {
                 return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftConfiguration.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftConfiguration";
             };
 
             return RaftConfiguration;
@@ -39442,12 +39279,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftEntry";
-            };
-
             return RaftEntry;
         })();
 
@@ -39638,12 +39469,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftSnapshotMeta.prototype.toJSON = function() {
                 return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftSnapshotMeta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
             };
 
             return RaftSnapshotMeta;
@@ -40413,12 +40238,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftMessage";
-            };
-
             return RaftMessage;
         })();
 
@@ -40573,12 +40392,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftBatch.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftBatch";
-            };
-
             return RaftBatch;
         })();
 
@@ -40665,12 +40478,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftReceipt.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftReceipt";
-            };
-
             return RaftReceipt;
         })();
 
@@ -40755,12 +40562,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingRequest.prototype.toJSON = function() {
                 return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingRequest";
             };
 
             return RaftPingRequest;
@@ -40882,12 +40683,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingResponse.prototype.toJSON = function() {
                 return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingResponse";
             };
 
             return RaftPingResponse;
@@ -41095,12 +40890,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ManagerMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ManagerMember";
-            };
-
             return ManagerMember;
         })();
 
@@ -41185,12 +40974,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersRequest.prototype.toJSON = function() {
                 return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersRequest";
             };
 
             return ListManagersRequest;
@@ -41322,12 +41105,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersResponse.prototype.toJSON = function() {
                 return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersResponse";
             };
 
             return ListManagersResponse;
@@ -41472,12 +41249,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            JoinManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersRequest";
-            };
-
             return JoinManagersRequest;
         })();
 
@@ -41605,12 +41376,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinManagersResponse.prototype.toJSON = function() {
                 return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersResponse";
             };
 
             return JoinManagersResponse;
@@ -41755,12 +41520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterRequest";
-            };
-
             return LeaveClusterRequest;
         })();
 
@@ -41845,12 +41604,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveClusterResponse.prototype.toJSON = function() {
                 return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterResponse";
             };
 
             return LeaveClusterResponse;
@@ -42116,12 +41869,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeRequest";
-            };
-
             return UpdateNodeRequest;
         })();
 
@@ -42262,12 +42009,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateNodeResponse.prototype.toJSON = function() {
                 return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeResponse";
             };
 
             return UpdateNodeResponse;
@@ -42412,12 +42153,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeRequest";
-            };
-
             return RemoveNodeRequest;
         })();
 
@@ -42537,12 +42272,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNodeResponse.prototype.toJSON = function() {
                 return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeResponse";
             };
 
             return RemoveNodeResponse;
@@ -42666,12 +42395,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
-            };
-
             return RotateJoinTokenRequest;
         })();
 
@@ -42791,12 +42514,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RotateJoinTokenResponse.prototype.toJSON = function() {
                 return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
             };
 
             return RotateJoinTokenResponse;
@@ -43077,12 +42794,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EtcdAccess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EtcdAccess";
-            };
-
             return EtcdAccess;
         })();
 
@@ -43167,12 +42878,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessRequest.prototype.toJSON = function() {
                 return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessRequest";
             };
 
             return StoreAccessRequest;
@@ -43297,12 +43002,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessResponse.prototype.toJSON = function() {
                 return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessResponse";
             };
 
             return StoreAccessResponse;
@@ -43663,12 +43362,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterRequest";
-            };
-
             return UpdateClusterRequest;
         })();
 
@@ -43800,12 +43493,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCaList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCaList";
-            };
-
             return ExternalCaList;
         })();
 
@@ -43927,12 +43614,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterResponse";
-            };
-
             return UpdateClusterResponse;
         })();
 
@@ -44017,12 +43698,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyRequest.prototype.toJSON = function() {
                 return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
             };
 
             return GetUnlockKeyRequest;
@@ -44144,12 +43819,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyResponse.prototype.toJSON = function() {
                 return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
             };
 
             return GetUnlockKeyResponse;
@@ -44363,12 +44032,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaRequest";
-            };
-
             return RotateCaRequest;
         })();
 
@@ -44490,12 +44153,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaResponse";
-            };
-
             return RotateCaResponse;
         })();
 
@@ -44580,12 +44237,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetCaRequest.prototype.toJSON = function() {
                 return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaRequest";
             };
 
             return GetCaRequest;
@@ -44770,12 +44421,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CaRotationNode.prototype.toJSON = function() {
                 return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CaRotationNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationNode";
             };
 
             return CaRotationNode;
@@ -44969,12 +44614,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotationStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationStatus";
-            };
-
             return CaRotationStatus;
         })();
 
@@ -45122,12 +44761,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaResponse";
-            };
-
             return GetCaResponse;
         })();
 
@@ -45247,12 +44880,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayListenRequest.prototype.toJSON = function() {
                 return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayListenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayListenRequest";
             };
 
             return RelayListenRequest;
@@ -45425,12 +45052,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayCall.prototype.toJSON = function() {
                 return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayCall.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayCall";
             };
 
             return RelayCall;
@@ -45648,12 +45269,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayOutput";
-            };
-
             return RelayOutput;
         })();
 
@@ -45802,12 +45417,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayInput";
-            };
-
             return RelayInput;
         })();
 
@@ -45937,12 +45546,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayHoldsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsRequest";
-            };
-
             return RelayHoldsRequest;
         })();
 
@@ -46070,12 +45673,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayHoldsResponse.prototype.toJSON = function() {
                 return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayHoldsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsResponse";
             };
 
             return RelayHoldsResponse;

@@ -152,7 +152,16 @@ export interface NodeDescription {
   readonly engine: { readonly version: string; readonly labels: Labels };
   /** How other nodes reach its containers; absent: it has no overlay networks. */
   readonly overlay?: NodeOverlay;
+  /** What it can change in containers that run; absent: nothing. */
+  readonly live?: readonly LiveFeature[];
 }
+
+/**
+ * What a node can change in a running container; which fields of a spec that is, manager/model/spec-change.ts says.
+ * `limits`: its control group; `resources`: rlimits of its processes; `settings`: what only its supervisor and the engine go by;
+ * `files`: secrets and configs; `mounts`: its mount namespace; `names`: its host name and resolver files; `sysctls`; `networks`.
+ */
+export type LiveFeature = 'limits' | 'resources' | 'settings' | 'files' | 'mounts' | 'names' | 'sysctls' | 'networks';
 
 /** Where a node takes part in overlay networks. */
 export interface NodeOverlay {
@@ -222,8 +231,8 @@ export interface NetworkAttachment {
   readonly interfaceName?: string;
 }
 
-/** "bridge networks" | host's namespace | none. */
-export type NetworkMode = 'networks' | 'host' | 'none';
+/** "bridge networks" | host's namespace | none | that of the container in the same slot of another service of the project. */
+export type NetworkMode = 'networks' | 'host' | 'none' | `service:${string}`;
 
 export interface TaskSpec {
   readonly container: ContainerSpec;
@@ -391,6 +400,8 @@ export interface Service {
   readonly updateStatus?: UpdateStatus;
   /** Of a global service: on how many nodes it shall run, as the orchestrator counted last; absent: not yet. */
   readonly desiredTasks?: number;
+  /** Tasks of an older spec version are replaced, whatever has changed: somebody asked for it; absent: none. */
+  readonly recreateBelow?: number;
   /** As allocated, one per network of its tasks. */
   readonly virtualIps: readonly VirtualIp[];
 }
@@ -443,6 +454,30 @@ export interface TaskStatus {
   readonly imageDigest: string;
   /** `Service.restartCount` that this run of the container obeys. */
   readonly restartCount: number;
+  /** The spec that the container has; absent: there is none yet. */
+  readonly applied?: AppliedSpec;
+  /** Why the container could not be changed; it is as it was before. Absent: it could, or nobody tried. */
+  readonly refused?: RefusedChange;
+  /** How long the node had the task when it said this, by its own clock; absent: no node has said anything. */
+  readonly ageMs?: number;
+  /** How long the container's last run took, by its node's clock; absent: it has not ended, or never ran. */
+  readonly ranMs?: number;
+}
+
+/** Which spec a container has, and how it came by it. */
+export interface AppliedSpec {
+  /** `Task.specVersion` */
+  readonly specVersion: number;
+  /** `started`: it is the first in its slot, or follows one that has ended; `replaced`: it took the place of one that ran; `live`: it was changed while it ran. */
+  readonly how: 'started' | 'replaced' | 'live';
+  /** Of `replaced`: why that was necessary; of `live`: what was changed. Empty: nothing to say. */
+  readonly reason: string;
+}
+
+/** A change that a running container did not take. */
+export interface RefusedChange {
+  readonly specVersion: number;
+  readonly reason: string;
 }
 
 export interface TaskAddress {
@@ -496,8 +531,16 @@ export interface Task {
   readonly generic?: readonly GenericResource[];
   /** For templates in secrets and configs; absent: the task has none of these. */
   readonly service?: { readonly name: string; readonly labels: Labels };
+  /** Whose network it shares: a task on the same node; absent: nobody's, or none is there yet. */
+  readonly networkTask?: TaskId;
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
+  /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */
+  readonly changing?: { readonly spec: TaskSpec; readonly specVersion: number };
+  /** The newest spec that its container could not be changed to. */
+  readonly refused?: RefusedChange;
+  /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */
+  readonly instead?: string;
 }
 
 // ---------------------------------------------------------------------------------------------- resources

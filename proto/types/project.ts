@@ -23,6 +23,16 @@ export interface DesiredProject {
 export type ChangeKind = 'service' | 'network' | 'volume' | 'secret' | 'config';
 export type ChangeAction = 'create' | 'update' | 'replace' | 'remove' | 'orphan' | 'none';
 
+/** What a changed field does to containers that run. */
+export interface FieldEffect {
+  /** "task.container.image" */
+  readonly field: string;
+  /** `keep`: nothing; `live`: they are changed; `replace`: others take their place. */
+  readonly effect: 'keep' | 'live' | 'replace';
+  /** Why they are replaced; else empty. */
+  readonly reason: string;
+}
+
 /** One line of a plan. `update`: no task restarts; `replace`: tasks are replaced. */
 export interface ProjectChange {
   readonly kind: ChangeKind;
@@ -30,4 +40,6 @@ export interface ProjectChange {
   readonly action: ChangeAction;
   /** Paths of the spec fields that differ: "task.container.image". */
   readonly fields: readonly string[];
+  /** Of a service: what each of the fields does; absent: nothing is known of it. */
+  readonly effects?: readonly FieldEffect[];
 }

@@ -39,7 +39,7 @@ describe('stopping a container that other machines lead to', function () {
     assert.match(address, /^\d+(\.\d+){3}$/);
     /** What the second machine's kernel leads to the container, and the names that its containers find. */
     const rules = (): string => second.ok('nft', 'list', 'ruleset');
-    const resolve = (): string => first.compose(folder, 'exec', '-T', 'client', 'nslookup', 'web').stdout;
+    const resolve = (): string => first.compose(folder, 'exec', '-T', 'client', 'nslookup', 'tasks.web').stdout;
     assert.ok(rules().includes(address), 'the port leads there');
     await eventually(() => (resolve().includes(address) ? true : undefined), 'the name on the other machine');
     const stop = first.start('tscompose', '-f', `${folder}/compose.yaml`, 'stop', 'web');

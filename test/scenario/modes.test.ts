@@ -166,6 +166,27 @@ describe('service modes', () => {
       await assert.rejects(apply({}), /changing service "web": it is global and cannot become replicated/);
     });
 
+    it('holds nobody up for nodes that take nothing new and have nothing of it', async () => {
+      await start();
+      await change('three', 'pause');
+      await cluster.apply(
+        project([
+          serviceSpec('web', { mode: 'global' }),
+          serviceSpec('after', {
+            dependsOn: [{ service: 'web', condition: 'started', required: true, restart: false }],
+          }),
+        ]),
+      );
+      await cluster.clock.advance(1000);
+      assert.equal(service()?.desiredTasks, 2);
+      assert.deepEqual(
+        cluster.tasks('after').map(({ status }) => status.state),
+        ['running'],
+      );
+      await change('two', 'pause');
+      assert.equal(service()?.desiredTasks, 2, 'what runs on a paused node is wanted there');
+    });
+
     it('holds those that depend on it until it serves on every node', async () => {
       await start((task) => ({ state: 'running', health: task.name.includes('agent') ? 'starting' : 'none' }));
       const dependsOn = [{ service: 'agent', condition: 'healthy', required: true, restart: false } as const];

@@ -88,6 +88,7 @@ describe('a project on the managers with one worker', () => {
       name: 'web',
       action: 'replace',
       fields: ['task.container.image'],
+      effects: [{ field: 'task.container.image', effect: 'replace', reason: 'a running process keeps its program' }],
     });
     assert.deepEqual(states(cluster, 'web'), ['1:running/running', '2:running/running']);
     for (const { id } of cluster.tasks('web')) assert.ok(!before.includes(id));

@@ -45,6 +45,11 @@ export interface Coverage {
   placements: number;
   volumeStarts: number;
   fencedStarts: number;
+  completions: number;
+  hostPorts: number;
+  releases: number;
+  downs: number;
+  nodesRemoved: number;
 }
 
 export const NO_COVERAGE: Coverage = {
@@ -79,6 +84,11 @@ export const NO_COVERAGE: Coverage = {
   placements: 0,
   volumeStarts: 0,
   fencedStarts: 0,
+  completions: 0,
+  hostPorts: 0,
+  releases: 0,
+  downs: 0,
+  nodesRemoved: 0,
 };
 
 const NO_HOOKS: Hooks = {

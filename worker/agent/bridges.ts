@@ -33,10 +33,20 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
+  /** Those that an earlier life made and whose network is still assigned. */
+  const found = new Set<NetworkId>();
+  let wanted: ReadonlySet<NetworkId> | undefined;
 
   const use = (id: NetworkId): void => {
     idle.get(id)?.cancel();
     idle.delete(id);
+  };
+  const rest = (id: NetworkId): void => {
+    if (!idle.has(id))
+      idle.set(
+        id,
+        clock.startTimer(IDLE_MS, () => void remove(id)),
+      );
   };
   const remove = async (id: NetworkId): Promise<boolean> => {
     use(id);
@@ -45,6 +55,7 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
         // Forgotten before it goes: whoever waits in the queue to use it makes it anew.
         made.delete(id);
         await networks.removeBridge(id);
+        found.delete(id);
       });
       return true;
     } catch (error) {
@@ -76,21 +87,25 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
           await networks.ensureBridge(request);
         }
         made.set(network.id, key);
+        // It was taken away while it was being made: nobody else will see to it.
+        if (wanted?.has(network.id) === false) rest(network.id);
       });
     },
     keep(assigned) {
-      for (const id of made.keys()) {
+      wanted = assigned;
+      for (const id of new Set([...made.keys(), ...found])) {
         if (assigned.has(id)) use(id);
-        else if (!idle.has(id)) {
-          const timer = clock.startTimer(IDLE_MS, () => void remove(id));
-          idle.set(id, timer);
-        }
+        else rest(id);
       }
     },
     async collect(assigned) {
-      for (const id of await networks.listBridges()) if (!assigned.has(id)) await remove(id);
+      for (const id of await networks.listBridges()) {
+        if (assigned.has(id)) found.add(id);
+        else await remove(id);
+      }
     },
     close() {
+      wanted = undefined;
       for (const id of [...idle.keys()]) use(id);
     },
   };

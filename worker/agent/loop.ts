@@ -18,6 +18,8 @@ import type {
   TaskStatusUpdate,
 } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
+import type { BalancedAddress } from './balanced.ts';
+import { balancedAddresses } from './balanced.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
@@ -70,6 +72,18 @@ export interface Resolver {
   detach(containerId: ContainerId): Promise<void>;
 }
 
+/** The virtual addresses that containers reach: worker/overlay/balance in production. */
+export interface Balancer {
+  setAddresses(addresses: readonly BalancedAddress[]): void;
+  settled(): Promise<boolean>;
+  attach(request: {
+    readonly containerId: ContainerId;
+    readonly netnsPath: string;
+    readonly networks: readonly NetworkId[];
+  }): Promise<void>;
+  detach(containerId: ContainerId): void;
+}
+
 export interface AgentOptions {
   readonly nodeId: NodeId;
   /** What this node is and has. */
@@ -77,6 +91,7 @@ export interface AgentOptions {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   readonly engine: Engine;
   readonly resolver: Resolver;
+  readonly balancer: Balancer;
   /** Path of a container's network namespace. */
   readonly netnsPath: (id: ContainerId) => string;
   readonly disk: AgentDisk;
@@ -125,6 +140,8 @@ export function startAgent(options: AgentOptions): Agent {
   let lapses = 0;
   /** Everything was heard in the present session. */
   let isTold = false;
+  /** Everything was heard once in this life. */
+  let wasTold = false;
   const lease = keepLease({
     lease: engine.lease,
     clock,
@@ -252,6 +269,25 @@ export function startAgent(options: AgentOptions): Agent {
     if (endpoints.length > 0) options.resolver.changeNames({ endpoints });
   };
 
+  let balanced: readonly BalancedAddress[] = [];
+  /** Virtual addresses lead to what serves. */
+  const balance = (): void => {
+    if (assignments.services.size + balanced.length === 0 || life.signal.aborted) return;
+    const now = balancedAddresses(
+      {
+        nodeId: options.nodeId,
+        services: assignments.services.values(),
+        endpoints: assignments.endpoints.values(),
+        networks: assignments.networks,
+        tasks: controllers.values(),
+      },
+      balanced,
+    );
+    if (now.length === balanced.length && now.every((one, index) => isSameAddress(one, balanced[index]))) return;
+    balanced = now;
+    options.balancer.setAddresses(now);
+  };
+
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
       const network = assignments.networks.get(networkId);
@@ -276,17 +312,21 @@ export function startAgent(options: AgentOptions): Agent {
         portTrouble: (wanted) => findPortTrouble(wanted, assignments, portTroubles),
         attachResolver: async (wanted, containerId) => {
           if (wanted.spec.networkMode !== 'networks') return;
-          await options.resolver.attach({
+          const place = {
             containerId,
             netnsPath: options.netnsPath(containerId),
             networks: wanted.addresses.map(({ networkId }) => networkId),
-            dns: wanted.spec.container.dns,
-          });
+          };
+          await Promise.all([
+            options.resolver.attach({ ...place, dns: wanted.spec.container.dns }),
+            options.balancer.attach(place),
+          ]);
         },
-        detachResolver: (containerId) => options.resolver.detach(containerId),
+        detachResolver: detachNames,
         isFenced: (wanted) => isFenced(wanted, files),
         fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
         mayStart: () => isUpToDate && lease.mayStart(),
+        mayChange: () => wasTold,
         report: (taskId, next) => {
           const served = controllers.get(taskId);
           if (served?.leaving === false && serves(next)) nameAgain(served.task);
@@ -296,20 +336,28 @@ export function startAgent(options: AgentOptions): Agent {
             else soon();
             tell(taskId);
           };
-          // Nobody hears that a task serves before its ports lead to it.
-          if (!serves(next) || !publishes(taskId)) return say();
-          void portTable.run().then(() => {
+          balance();
+          // Nobody hears that a task serves before its ports and virtual addresses lead to it.
+          if (!serves(next)) return say();
+          const ready = [
+            publishes(taskId) ? portTable.run() : undefined,
+            hasVirtual(taskId) ? options.balancer.settled() : undefined,
+          ];
+          if (ready.every((one) => one === undefined)) return say();
+          void Promise.all(ready).then(() => {
             // What has been said meanwhile is newer.
             if (controllers.get(taskId)?.status === next) say();
           });
         },
         runningChanged: () => {
           tell(task.id);
+          balance();
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
           options.resolver.changeNames({ removedEndpoints: endpointKeys(wanted) });
-          if (publishes(wanted.id)) await portTable.run();
+          balance();
+          await Promise.all([publishes(wanted.id) ? portTable.run() : undefined, options.balancer.settled()]);
         },
       }),
     );
@@ -321,6 +369,14 @@ export function startAgent(options: AgentOptions): Agent {
     return (
       task.ports.length > 0 || [...assignments.ingress.values()].some(({ serviceId }) => serviceId === task.serviceId)
     );
+  };
+  const hasVirtual = (taskId: string): boolean => {
+    const serviceId = controllers.get(taskId)?.task.serviceId;
+    return [...assignments.services.values()].some((service) => service.serviceId === serviceId);
+  };
+  const detachNames = async (containerId: ContainerId): Promise<void> => {
+    options.balancer.detach(containerId);
+    await options.resolver.detach(containerId);
   };
   const tell = (taskId: string): void => onlookers.get(taskId)?.forEach((look) => look());
 
@@ -353,6 +409,9 @@ export function startAgent(options: AgentOptions): Agent {
     const before = assignments;
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
+    balance();
+    // A name leads to a virtual address when that leads somewhere.
+    if (assignments.services !== before.services) await options.balancer.settled();
     if (
       change.kind === 'complete' ||
       assignments.endpoints !== before.endpoints ||
@@ -363,11 +422,13 @@ export function startAgent(options: AgentOptions): Agent {
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
-    if (change.acknowledge === true && portsHold) {
+    const balanceHolds = await options.balancer.settled();
+    if (change.acknowledge === true && portsHold && balanceHolds) {
       session
         .acknowledge(change.sequence)
         .catch((error: unknown) => logger.debug('not acknowledged', { reason: messageOf(error) }));
     }
+    if (change.kind === 'complete') wasTold = true;
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
@@ -397,7 +458,7 @@ export function startAgent(options: AgentOptions): Agent {
     try {
       const container = engine.containers.inspect(id);
       if (container === undefined) return;
-      await options.resolver.detach(id);
+      await detachNames(id);
       if (container.state === 'running') await engine.containers.stop(id, { graceMs: 10_000 });
       await engine.containers.remove(id);
     } catch (error) {
@@ -450,6 +511,7 @@ export function startAgent(options: AgentOptions): Agent {
       if (status !== undefined && container !== undefined && container.state !== 'created')
         startController(task, status);
     }
+    balance();
     void portTable.run();
   }
   const running = session.run(life.signal);
@@ -475,6 +537,9 @@ export function startAgent(options: AgentOptions): Agent {
 function isOnTheWay({ state, error }: TaskStatus): boolean {
   return error === '' && (state === 'accepted' || state === 'preparing' || state === 'starting');
 }
+
+const isSameAddress = (a: BalancedAddress, b: BalancedAddress | undefined): boolean =>
+  a.address === b?.address && a.endpoints === b.endpoints && a.affinity === b.affinity && a.networkId === b.networkId;
 
 /** What is known of a task at first sight. */
 function firstStatus(task: Task, now: number): TaskStatus {

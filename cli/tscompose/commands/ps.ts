@@ -112,6 +112,15 @@ function commandOf({ spec }: Task, summary: ContainerSummary | undefined, trunc:
   return `"${trunc ? cutTo(words.join(' '), COMMAND_COLUMNS - 2) : words.join(' ')}"`;
 }
 
+/** Which version of the spec it shall have and has, and how it came by it. */
+const appliedOf = ({ specVersion, status: { applied, refused } }: Task): object => ({
+  Wanted: specVersion,
+  Applied: applied?.specVersion ?? 0,
+  How: applied?.how ?? '',
+  Reason: applied?.reason ?? '',
+  ...(refused === undefined ? {} : { Refused: refused.reason }),
+});
+
 /** The keys that scripts around `docker compose ps --format json` read. */
 function toJson({ service, task, summary }: Container): object {
   const labels = task.spec.container.labels;
@@ -129,6 +138,7 @@ function toJson({ service, task, summary }: Container): object {
     ExitCode: task.status.exitCode ?? 0,
     Error: task.status.error,
     Publishers: publishersOf(service, task),
+    Spec: appliedOf(task),
     Labels: Object.entries(labels)
       .map(([key, value]) => `${key}=${value}`)
       .join(','),

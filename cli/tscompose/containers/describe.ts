@@ -30,7 +30,7 @@ export function describeState(
   switch (stateWord(task)) {
     case 'running': {
       const health = status.health === 'starting' ? 'health: starting' : status.health;
-      return `Up ${lowerFirst(since)}${status.health === 'none' ? '' : ` (${health})`}`;
+      return `Up ${lowerFirst(since)}${status.health === 'none' ? '' : ` (${health})`}${appliedWords(task)}`;
     }
     case 'exited': {
       const reason = status.error === '' || status.error === 'task: non-zero exit' ? '' : `: ${status.error}`;
@@ -47,6 +47,13 @@ export function describeState(
     case 'created':
       return task.held || isTelling(status.message) ? `Created (${status.message})` : 'Created';
   }
+}
+
+/** That a running container was changed, or could not be and was replaced. Replacements that no container can escape are not told. */
+function appliedWords({ status: { applied } }: Task): string {
+  if (applied?.how === 'live') return ', updated live';
+  const isRefusal = applied?.how === 'replaced' && !/^(task\.|a job |its service )/.test(applied.reason);
+  return isRefusal && applied.reason !== '' ? `, replaced: ${applied.reason}` : '';
 }
 
 /** Messages of steps that pass in an instant say nothing to anybody. */

@@ -1,4 +1,4 @@
-import type { ApplyProjectResponse, ProjectChange } from '../../../proto/types/index.ts';
+import type { ApplyProjectResponse, FieldEffect, ProjectChange } from '../../../proto/types/index.ts';
 import type { Look, Style } from '../../render/style.ts';
 
 const WORDS: Readonly<Record<ProjectChange['action'], readonly [text: string, look: Look]>> = {
@@ -15,15 +15,22 @@ const REASONS: Readonly<Partial<Record<ProjectChange['action'], string>>> = {
   orphan: 'not in the compose file; --remove-orphans removes it',
 };
 
+const PREFIX = 'DRY-RUN MODE - ';
+
 /** The plan of `up --dry-run`: a line per object, what would be done to it, and for which fields. */
 export function renderPlan(answer: ApplyProjectResponse, style: Style): string {
   return answer.changes
-    .map(({ kind, name, action, fields }) => {
+    .map(({ kind, name, action, fields, effects = [] }) => {
       const [word, look] = WORDS[action];
       const reason = REASONS[action];
-      const because = fields.length > 0 ? `: ${fields.join(', ')}` : '';
+      const because = fields.length > 0 && effects.length === 0 ? `: ${fields.join(', ')}` : '';
       const detail = reason === undefined ? '' : ` (${reason}${because})`;
-      return `DRY-RUN MODE - ${style(look, word.padEnd(8))}${kind.padEnd(8)} ${name}${detail}\n`;
+      const line = `${PREFIX}${style(look, word.padEnd(8))}${kind.padEnd(8)} ${name}${detail}\n`;
+      return line + effects.map((effect) => `${PREFIX}${' '.repeat(18)}${effectWords(effect)}\n`).join('');
     })
     .join('');
 }
+
+/** "task.limits.nanoCpus: live", or why containers are replaced for it. */
+export const effectWords = ({ field, effect, reason }: FieldEffect): string =>
+  `${field}: ${effect === 'replace' ? `replaces tasks, because ${reason}` : 'live'}`;

@@ -1,6 +1,7 @@
 import { containerName } from '../../../manager/model/names.ts';
 import { isFinal, reached } from '../../../manager/model/task-state.ts';
 import { isGlobal, slotNumbers, slotsOf } from '../../../manager/model/slots.ts';
+import { isChanging } from '../../../manager/model/live-change.ts';
 import { willRestart } from '../../../manager/model/restart.ts';
 import type { ProjectChange, Service, Task, UpdateStatus } from '../../../proto/types/index.ts';
 import type { ProgressPhase, ProgressRow } from '../../render/progress.ts';
@@ -145,7 +146,10 @@ function judgeSlot(
     (other) => other.name === name && other.specVersion !== service.specVersion,
   );
   if (task === undefined) return going('Creating');
-  if (task.specVersion !== service.specVersion) return going('Recreate');
+  if (task.specVersion !== service.specVersion) {
+    const change = plan.changes.find(({ kind, name: one }) => kind === 'service' && one === service.spec.composeName);
+    return going(change?.action === 'update' ? 'Update' : 'Recreate');
+  }
   const { status } = task;
   const attached = plan.goal === 'created';
   if (isFinal(task)) {
@@ -169,6 +173,7 @@ function judgeSlot(
     return { row: row('Waiting', 'waiting', detail), met: attached };
   }
   if (status.state === 'running') {
+    if (isChanging(task)) return going('Updating');
     if (status.restartCount < service.restartCount) return going('Restarting');
     const wasThere = plan.before.get(task.id)?.status;
     const unchanged = wasThere?.state === 'running' && wasThere.restartCount === status.restartCount;
@@ -179,7 +184,9 @@ function judgeSlot(
     }
     // One that waited for a node, or for something else, has not run before.
     const hasRun = wasThere !== undefined && reached(wasThere.state, 'running');
-    const word = unchanged ? 'Running' : hasRun ? 'Restarted' : 'Started';
+    const before = plan.before.get(task.id)?.specVersion ?? task.specVersion;
+    const isUpdated = before !== task.specVersion && status.applied?.how === 'live';
+    const word = unchanged ? (isUpdated ? 'Updated' : 'Running') : hasRun ? 'Restarted' : 'Started';
     return { row: row(word, 'done'), met: true };
   }
   if (reached(status.state, 'ready')) {

@@ -27,9 +27,11 @@ const COLUMNS: readonly Column[] = [
   { name: 'CurrentState', heading: 'CURRENT STATE' },
   { name: 'Error', heading: 'ERROR' },
   { name: 'Ports', heading: 'PORTS' },
+  { name: 'Applied', heading: 'APPLIED' },
 ];
 const ID_COLUMNS = 12;
 const ERROR_COLUMNS = 30;
+const APPLIED_COLUMNS = 60;
 
 /** `tsswarm node ps`: the tasks on nodes, those that have ended too. */
 export function nodeTasks(
@@ -85,9 +87,18 @@ export function renderNodeTasks(
       CurrentState: `${capital(status.state)} ${durationWords(now - status.timestamp).toLowerCase()} ago`,
       Error: error === '' ? '' : `"${error}"`,
       Ports: task.ports.map(portWords).join(','),
+      Applied: trunc ? cutTo(appliedWords(task), APPLIED_COLUMNS) : appliedWords(task),
     };
   });
   return renderList(format, COLUMNS, rows);
+}
+
+/** "3 live", "2 replaced: task.container.image: a running process keeps its program". */
+function appliedWords({ status: { applied, refused } }: Task): string {
+  if (applied === undefined) return '';
+  const why = applied.reason === '' ? '' : `: ${applied.reason}`;
+  const not = refused === undefined ? '' : `; not ${refused.specVersion}: ${refused.reason}`;
+  return `${applied.specVersion} ${applied.how}${why}${not}`;
 }
 
 const portWords = ({ hostIp, published, target, protocol }: PublishedPort): string =>

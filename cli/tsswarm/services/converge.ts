@@ -1,4 +1,5 @@
 import { isGlobal, isJob, currentOf, slotNumbers, slotsOf } from '../../../manager/model/slots.ts';
+import { isChanging } from '../../../manager/model/live-change.ts';
 import { willRestart } from '../../../manager/model/restart.ts';
 import { isFinal, isServing, mayRun } from '../../../manager/model/task-state.ts';
 import { isPaused, isUpdating, updateRules } from '../../../manager/model/update.ts';
@@ -85,6 +86,7 @@ function judgeSlot(service: Service, task: Task | undefined, slot: number, job: 
   if (task.specVersion !== service.specVersion) return { row: row(name, 'Waiting', 'waiting', ''), met: false };
   const { status } = task;
   if (job && status.state === 'complete') return { row: row(name, 'Complete', 'done', ''), met: true };
+  if (isChanging(task)) return { row: row(name, 'Updating', 'working', ''), met: false };
   if (!job && isServing(task)) {
     const word = status.health === 'healthy' ? 'Running (healthy)' : 'Running';
     return { row: row(name, word, 'done', ''), met: true };

@@ -1,4 +1,10 @@
-import type { DesiredProject, ServiceSpec, UpdateConfig, VolumeSpec } from '../../../proto/types/index.ts';
+import type {
+  DesiredProject,
+  ServiceDependency,
+  ServiceSpec,
+  UpdateConfig,
+  VolumeSpec,
+} from '../../../proto/types/index.ts';
 import { containerSpec } from '../../builders/container-spec.ts';
 import { project, serviceSpec, taskSpec } from '../../builders/specs.ts';
 import type { World } from '../world.ts';
@@ -7,11 +13,14 @@ import type { Nature } from './kernel.ts';
 /** A service of the simulation: what never changes of it, and what does. */
 export interface Wish {
   readonly name: string;
-  readonly kind: 'web' | 'data' | 'global' | 'shared';
+  readonly kind: 'web' | 'data' | 'global' | 'shared' | 'job' | 'global-job';
   readonly checked: boolean;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
   readonly maxPerNode: number;
+  /** Published on the node itself; 0: none. */
+  readonly hostPort: number;
+  readonly dependsOn: readonly ServiceDependency[];
   replicas: number;
   version: number;
   nature: Nature;
@@ -30,6 +39,10 @@ const NATURES: readonly Nature[] = [
   'unstartable',
 ];
 
+export const isJob = ({ kind }: Pick<Wish, 'kind'>): boolean => kind === 'job' || kind === 'global-job';
+/** Its slots are nodes. */
+export const isGlobal = ({ kind }: Pick<Wish, 'kind'>): boolean => kind === 'global' || kind === 'global-job';
+
 /** Draws the services of a seed. */
 export function drawWishes(world: World): readonly Wish[] {
   const kinds: Wish['kind'][] = ['web'];
@@ -37,12 +50,18 @@ export function drawWishes(world: World): readonly Wish[] {
   if (world.chance(0.4)) kinds.push('global');
   if (world.chance(0.4)) kinds.push('shared');
   if (world.chance(0.2)) kinds.push('web');
-  return kinds.map((kind, index) => {
+  if (world.chance(0.35)) kinds.push('job');
+  if (world.chance(0.15)) kinds.push('global-job');
+  if (world.chance(0.3)) kinds.push('web');
+  const drawn: Wish[] = [];
+  kinds.forEach((kind, index) => {
     const parallelism = world.pick([0, 1, 1, 2]);
     const maxPerNode = kind === 'web' && world.chance(0.2) ? 2 : 0;
+    const hasPort = kind === 'web' ? world.chance(0.4) : kind === 'global' && world.chance(0.3);
+    const hostPort = hasPort ? 8000 + index : 0;
     // Side by side they need room for both, and would write the same files.
     const order =
-      maxPerNode > 0 || kind === 'shared'
+      maxPerNode > 0 || hostPort > 0 || kind === 'shared' || isJob({ kind })
         ? 'stop-first'
         : world.pick(['stop-first', 'stop-first', 'start-first'] as const);
     const config = (): UpdateConfig => ({
@@ -52,24 +71,37 @@ export function drawWishes(world: World): readonly Wish[] {
       monitorMs: world.pick([0, 500, 1500]),
       maxFailureRatio: world.pick([0, 0, 0.3]),
     });
-    return {
+    const update = { ...config(), failureAction: world.pick(['pause', 'continue', 'rollback', 'rollback'] as const) };
+    drawn.push({
       name: `${kind}${index}`,
       kind,
-      checked: world.chance(0.5),
-      update: { ...config(), failureAction: world.pick(['pause', 'continue', 'rollback', 'rollback'] as const) },
+      checked: world.chance(0.5) && !isJob({ kind }),
+      update: isJob({ kind }) ? { parallelism: 0, delayMs: 0, order: 'stop-first' } : update,
       rollback: { ...config(), failureAction: world.pick(['pause', 'continue'] as const) },
       maxPerNode,
+      hostPort,
+      dependsOn: drawn.length > 0 && world.chance(0.4) ? [dependencyOn(world, world.pick(drawn))] : [],
       replicas: kind === 'data' ? world.integer(1, 2) : world.integer(1, 4),
       version: 0,
       nature: 'good',
-    };
+    });
   });
+  return drawn;
+}
+
+function dependencyOn(world: World, target: Wish): ServiceDependency {
+  const condition = isJob(target)
+    ? 'completed'
+    : target.checked
+      ? world.pick(['healthy', 'started'] as const)
+      : 'started';
+  return { service: target.name, condition, required: world.chance(0.8), restart: world.chance(0.3) };
 }
 
 /** Changes one thing about one service. */
 export function change(world: World, wishes: readonly Wish[]): void {
   const wish = world.pick(wishes);
-  if (wish.kind !== 'global' && world.chance(0.4)) {
+  if (!isGlobal(wish) && world.chance(0.4)) {
     wish.replicas = wish.kind === 'data' ? world.integer(1, 2) : world.integer(0, 5);
     return;
   }
@@ -93,6 +125,7 @@ export function makeGood(
     wish.nature = 'good';
     wish.replicas = Math.max(1, wish.replicas);
     // More than there is room for would wait for ever, and so would an update.
+    if (wish.hostPort > 0) wish.replicas = Math.min(wish.replicas, machines);
     if (wish.maxPerNode > 0) wish.replicas = Math.min(wish.replicas, wish.maxPerNode * machines);
   }
 }
@@ -114,7 +147,8 @@ export function projectOf(wishes: readonly Wish[]): DesiredProject {
 }
 
 function specOf(wish: Wish): ServiceSpec {
-  const { kind, name, version, nature } = wish;
+  const { kind, name, version } = wish;
+  const nature = isJob(wish) ? natureOfJob(wish.nature) : wish.nature;
   const mount = {
     type: 'volume',
     source: kind === 'shared' ? SHARED.name : DATA.name,
@@ -137,12 +171,20 @@ function specOf(wish: Wish): ServiceSpec {
   return serviceSpec(name, {
     replicas: wish.replicas,
     update: wish.update,
-    rollback: wish.rollback,
+    ...(isJob(wish) ? {} : { rollback: wish.rollback }),
+    dependsOn: wish.dependsOn,
+    ports:
+      wish.hostPort === 0 ? [] : [{ target: 80, published: wish.hostPort, protocol: 'tcp', mode: 'host', hostIp: '' }],
     task: taskSpec({
       container,
-      restart: RESTART,
+      restart: isJob(wish) ? { ...RESTART, condition: 'on-failure' } : RESTART,
       ...(wish.maxPerNode === 0 ? {} : { placement: { spread: [], maxReplicasPerNode: wish.maxPerNode } }),
     }),
-    ...(kind === 'global' ? { mode: 'global' as const, replicas: 1 } : {}),
+    ...(kind === 'global' || kind === 'global-job' ? { mode: kind, replicas: 1 } : {}),
+    ...(kind === 'job' ? { mode: 'replicated-job' as const } : {}),
   });
 }
+
+/** A job that is good comes to an end. */
+const natureOfJob = (nature: Nature): Nature =>
+  nature === 'good' || nature === 'slow' || nature === 'sick' ? 'done' : nature;

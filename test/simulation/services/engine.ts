@@ -51,6 +51,7 @@ export function simulatedEngine(world: World, kernel: Kernel, life: Life): Engin
       },
       kill: (id) => work(5, () => kernel.kill(id)),
       remove: (id) => work(REMOVE_MS, () => kernel.remove(id)),
+      update: (request) => work(CREATE_MS, () => kernel.update(request)),
       leaveNetworks: () => work(NETWORK_MS, () => undefined),
       inspect: (id) => kernel.boxes.get(id)?.info,
       list: () => [...kernel.boxes.values()].map(({ info }) => info),

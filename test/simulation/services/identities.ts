@@ -9,7 +9,7 @@ import { startCaRotation } from '../../../manager/ca/rotation.ts';
 import { createCa } from '../../../manager/ca/server.ts';
 import type { ResumableStore } from '../../../manager/store/types.ts';
 import type { Caller } from '../../../proto/rpc/caller.ts';
-import { identityOf, verifyChain } from '../../../proto/rpc/certificate.ts';
+import { certificatesOf, identityOf, verifyChain } from '../../../proto/rpc/certificate.ts';
 import type { LiveIdentity, TlsIdentity } from '../../../proto/rpc/live-identity.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import { caService } from '../../../proto/rpc/services.ts';
@@ -42,6 +42,8 @@ interface Keeper {
  */
 export class Identities {
   readonly lifetimes: Lifetimes;
+  /** Whether certificates are renewed, and could end, in the time of a run. */
+  readonly areShort: boolean;
   /** Certificates that nodes have got, and rotations that were begun. */
   readonly counts = { certificates: 0, caRotations: 0 };
   readonly #world: World;
@@ -50,6 +52,8 @@ export class Identities {
   readonly #mint: ReturnType<typeof seededMint>;
   readonly #disks = new Map<NodeId, TlsIdentity>();
   readonly #records = new Map<NodeId, NodeCertificate>();
+  /** Wall time at which what is on a disk ends. */
+  readonly #ends = new Map<NodeId, number>();
   readonly #keepers = new Map<NodeId, Keeper>();
   #cluster: Cluster | undefined;
 
@@ -60,8 +64,8 @@ export class Identities {
     this.#managers = managers;
     // The last renewal begins when a fifth of life and backdating is left: of the shortest life that the product allows, as much as here.
     const lifeMs = world.between(2.5, 4) * (faultsMs + 20_000);
-    this.lifetimes =
-      maxSkewMs > SHORT_LIVES_SKEW_MS ? { lifeMs: 4 * HOUR_MS, backdateMs: HOUR_MS } : { lifeMs, backdateMs: lifeMs };
+    this.areShort = maxSkewMs <= SHORT_LIVES_SKEW_MS;
+    this.lifetimes = this.areShort ? { lifeMs, backdateMs: lifeMs } : { lifeMs: 4 * HOUR_MS, backdateMs: HOUR_MS };
     this.#mint = seededMint(world, this.lifetimes);
   }
 
@@ -82,7 +86,7 @@ export class Identities {
     const { certificate, issuedAt, expiresAt } = issued;
     const record = { role, keyDigest, issuedAt, expiresAt, usedIssuer: '', trustedRoots: [] };
     this.#records.set(nodeId, record);
-    this.#disks.set(nodeId, { key: '', certificate, roots: trustedRoots(cluster) });
+    this.#put(nodeId, { key: '', certificate, roots: trustedRoots(cluster) });
     const keeper = this.#keepers.get(nodeId);
     if (keeper !== undefined) this.#world.enter(keeper.end.life, () => this.#begin(nodeId, keeper));
     return record;
@@ -140,10 +144,14 @@ export class Identities {
   expired(store: ResumableStore): string | undefined {
     const nodes = store.view((tx) => tx.list('node'));
     return nodes.find(({ id }) => {
-      const shown = this.#disks.get(id);
-      if (shown === undefined || this.#keepers.get(id)?.end.life.alive !== true) return false;
-      return verdict(() => verifyChain(shown.certificate, shown.roots, this.#now)).includes('expired');
+      const lives = this.#keepers.get(id)?.end.life.alive === true;
+      return lives && (this.#ends.get(id) ?? Infinity) <= this.#now;
     })?.id;
+  }
+
+  #put(nodeId: NodeId, identity: TlsIdentity): void {
+    this.#disks.set(nodeId, identity);
+    this.#ends.set(nodeId, certificatesOf(identity.certificate)[0]?.validToDate.getTime() ?? 0);
   }
 
   get #now(): number {
@@ -187,7 +195,7 @@ export class Identities {
     return new Promise((resolve) => {
       const write = (): void => {
         if (this.#disks.get(nodeId)?.certificate !== identity.certificate) this.counts.certificates++;
-        this.#disks.set(nodeId, identity);
+        this.#put(nodeId, identity);
         resolve();
       };
       this.#world.after(this.#world.between(0.1, SAVE_MS), write, life, 11);

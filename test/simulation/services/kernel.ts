@@ -1,6 +1,13 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ContainerId, NodeId } from '../../../base/ids.ts';
-import type { ContainerCreate, ContainerInfo, ExitStatus, NetworkId, NodeLease } from '../../../node-engine/types.ts';
+import type {
+  ContainerCreate,
+  ContainerUpdate,
+  ContainerInfo,
+  ExitStatus,
+  NetworkId,
+  NodeLease,
+} from '../../../node-engine/types.ts';
 import { TASK_ID_LABEL } from '../../../worker/agent/task/container-request.ts';
 import type { Life, World } from '../world.ts';
 
@@ -166,7 +173,7 @@ export class Kernel {
     this.#seenFrom = 0;
   }
 
-  create({ id, name, spec, imageId, labels, adopt, fenced = false }: ContainerCreate): ContainerInfo {
+  create({ id, name, spec, imageId, labels, adopt, specVersion, fenced = false }: ContainerCreate): ContainerInfo {
     const known = this.boxes.get(id);
     if (known !== undefined) throw new TsswarmError('ALREADY_EXISTS', `creating container "${id}": it exists`);
     if (this.#world.chance(this.troubles.engine))
@@ -202,6 +209,7 @@ export class Kernel {
             },
       stopSignal: 'SIGTERM',
       tty: false,
+      ...(specVersion === undefined ? {} : { specVersion }),
     };
     const box: Box = {
       info,
@@ -216,6 +224,15 @@ export class Kernel {
     this.boxes.set(id, box);
     if (adopt !== '') this.boxes.delete(adopt);
     return info;
+  }
+
+  /** A change of a running container; what the kernel refuses is drawn. */
+  update({ id, name, specVersion = 0 }: ContainerUpdate): readonly string[] {
+    const box = this.#demand(id);
+    if (this.#world.chance(this.troubles.engine))
+      throw new TsswarmError('RUNTIME_FAILED', `changing container "${name}": the simulation wants it so`);
+    box.info = { ...box.info, specVersion };
+    return ['limits'];
   }
 
   start(id: ContainerId): ContainerInfo {

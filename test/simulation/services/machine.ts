@@ -83,6 +83,12 @@ export class Machine {
         attach: () => Promise.resolve(),
         detach: () => Promise.resolve(),
       },
+      balancer: {
+        setAddresses: () => undefined,
+        settled: () => Promise.resolve(true),
+        attach: () => Promise.resolve(),
+        detach: () => undefined,
+      },
       netnsPath: (id) => id,
       disk: {
         load: () => (this.#file === undefined ? undefined : decodeAgentState(this.#file, 'agent.state')),
@@ -108,6 +114,13 @@ export class Machine {
     if (this.#world.chance(FILE_LOST)) this.#file = undefined;
     this.#wires.died(this.life);
     this.#world.after(downMs, () => this.start());
+  }
+
+  /** It is taken out for good, switched off or not: what runs there is nobody's any more. */
+  takeOut(isSwitchedOff: boolean): void {
+    this.gone = true;
+    if (isSwitchedOff) this.losePower(0);
+    else this.crash(0);
   }
 
   /** Ends it as a daemon that is started anew does. */

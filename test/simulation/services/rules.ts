@@ -1,6 +1,6 @@
 import { canonical } from '../../../manager/model/spec-change.ts';
 import { TASK_STATES } from '../../../proto/types/index.ts';
-import type { DesiredTaskState, Service, Task } from '../../../proto/types/index.ts';
+import type { DesiredTaskState, Service, ServiceDependency, Task } from '../../../proto/types/index.ts';
 import type { World } from '../world.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
@@ -34,6 +34,9 @@ export class Rules implements Onlooker {
     volumeStarts: 0,
     fencedStarts: 0,
     starts: 0,
+    completions: 0,
+    hostPorts: 0,
+    releases: 0,
   };
 
   constructor(world: World, truth: Truth, kernels: () => readonly Kernel[]) {
@@ -65,6 +68,9 @@ export class Rules implements Onlooker {
     if (after.status.state === 'orphaned' && before?.status.state !== 'orphaned') this.counts.orphans++;
     if (after.nodeId !== '' && (before?.nodeId ?? '') === '') this.#placed(after);
     if (before === undefined) this.#created(after);
+    if (before === undefined || before.held) this.#released(before, after);
+    if (after.status.state === 'complete' && before?.status.state !== 'complete') this.#completed(after);
+    if (before !== undefined && isWanted(before) && !isWanted(after)) this.#takenDown(before);
     if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
     if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
       for (const volume of localVolumesOf(after)) {
@@ -98,6 +104,7 @@ export class Rules implements Onlooker {
       if (homes.length > 0 && !homes.includes(task.nodeId))
         this.#fail('volume', `${text(task)} is not where the data of "${volume}" is: ${homes.join()}`);
     }
+    this.#portsOf(task);
     const most = this.#truth.services.get(task.serviceId)?.spec.task.placement?.maxReplicasPerNode ?? 0;
     const there = this.#truth
       .tasksOf(task.serviceId)
@@ -106,11 +113,103 @@ export class Rules implements Onlooker {
     if (most > 0 && slots.size > most) this.#fail('placement', `${slots.size} slots on ${task.nodeId}, not ${most}`);
   }
 
+  /** No two tasks that are on one node have the same port of it; a slot's next one waits for its turn. */
+  #portsOf(task: Task): void {
+    for (const other of this.#truth.tasks.values()) {
+      if (other.id === task.id || other.nodeId !== task.nodeId || !isOnNode(other) || !samePort(other, task)) continue;
+      if (task.desiredState === 'ready' && other.serviceId === task.serviceId && other.slot === task.slot) continue;
+      this.#fail('host port', `${text(task)} is placed beside\n${text(other)}`);
+    }
+  }
+
+  /** Nor do two containers that run; those aside whose node was given up. */
+  #samePort(kernel: Kernel, box: Box, task: Task): void {
+    if (task.ports.length > 0) this.counts.hostPorts++;
+    for (const rival of kernel.running) {
+      const other = this.#truth.tasks.get(rival.taskId);
+      if (rival === box || other === undefined || isOver(other) || !samePort(other, task)) continue;
+      this.#fail('host port', `${text(task)} is started beside\n${text(other)}`);
+    }
+  }
+
+  /** A job's slot completes once for each version and each time that somebody asks for it. */
+  #completed(task: Task): void {
+    const service = this.#truth.services.get(task.serviceId);
+    if (service === undefined || !isJob(service)) return;
+    this.counts.completions++;
+    for (const other of this.#sameRun(service, task))
+      this.#fail('job', `${text(task)} has completed, and so had\n${text(other)}`);
+  }
+
+  /** Other tasks of the slot that have done already what `task` is for. */
+  #sameRun(service: Service, task: Task): readonly Task[] {
+    return this.#truth
+      .tasksOf(service.id)
+      .filter(
+        (other) =>
+          other.id !== task.id &&
+          other.slot === task.slot &&
+          other.specVersion === task.specVersion &&
+          other.restartCount === task.restartCount &&
+          other.desiredState !== 'remove' &&
+          other.status.state === 'complete',
+      );
+  }
+
+  /** What waited for others, or is the first of its slot, starts when they are as they shall be. */
+  #released(before: Task | undefined, after: Task): void {
+    const service = this.#truth.services.get(after.serviceId);
+    if (service === undefined || after.held || after.oneOff || isOver(after) || !isWanted(after)) return;
+    const isFirst = !this.#truth.tasksOf(service.id).some(({ id, slot }) => id !== after.id && slot === after.slot);
+    if (before === undefined && !isFirst) return;
+    for (const { service: name, condition, required } of service.spec.dependsOn) {
+      if (before !== undefined) this.counts.releases++;
+      const target = [...this.#truth.services.values()].find(({ spec }) => spec.composeName === name);
+      if (!required && (target === undefined || target.pendingDelete || target.stopped)) continue;
+      if (target === undefined || target.pendingDelete || target.stopped) {
+        this.#fail('dependencies', `${text(after)} may start, and ${name} is stopped or not there`);
+        continue;
+      }
+      const own = this.#truth.tasksOf(target.id).filter(({ desiredState }) => desiredState !== 'remove');
+      const slots = isGlobalService(target)
+        ? [...new Set(own.map(({ slot }) => slot))]
+        : Array.from({ length: target.spec.replicas }, (_, index) => index + 1);
+      for (const slot of slots) {
+        const isMet = own.some((task) => task.slot === slot && isAs(task, condition, target));
+        // Who can do without it does when it has failed.
+        if (!isMet && (required || !own.some((task) => task.slot === slot && isOver(task))))
+          this.#fail(
+            'dependencies',
+            `${text(after)} may start, and ${name} is not ${condition} in slot ${slot}\n${this.#show(target)}`,
+          );
+      }
+    }
+  }
+
+  /** What goes down with its dependents goes after them. */
+  #takenDown(before: Task): void {
+    const service = this.#truth.services.get(before.serviceId);
+    if (service === undefined || !isOnNode(before) || before.oneOff || !(service.pendingDelete || service.stopped))
+      return;
+    if (this.#truth.nodes.get(before.nodeId)?.spec.availability !== 'active') return;
+    if (this.#truth.nodes.get(before.nodeId)?.status.state !== 'ready') return;
+    for (const other of this.#truth.services.values()) {
+      if (!(other.pendingDelete || other.stopped)) continue;
+      if (!other.spec.dependsOn.some(({ service: name }) => name === service.spec.composeName)) continue;
+      const left = this.#truth.tasksOf(other.id).filter(isOnNode);
+      if (left.length > 0)
+        this.#fail('dependencies', `${text(before)} is told to stop before\n${left.map(text).join('\n')}`);
+    }
+  }
+
   /** A task that takes the place of one that lives: the update's parallelism counts. */
   #created(task: Task): void {
     const service = this.#truth.services.get(task.serviceId);
     if (service === undefined || task.oneOff || task.specVersion !== service.specVersion) return;
     const own = this.#truth.tasksOf(service.id).filter(({ oneOff }) => !oneOff);
+    if (isJob(service))
+      for (const other of this.#sameRun(service, task))
+        this.#fail('job', `${text(task)} is made again, and this has completed\n${text(other)}`);
     const slots = Map.groupBy(own, ({ slot }) => slot);
     const others = (slots.get(task.slot) ?? []).filter(({ id }) => id !== task.id);
     const replaces = others.some(
@@ -179,6 +278,7 @@ export class Rules implements Onlooker {
     const service = this.#truth.services.get(task.serviceId);
     if (service === undefined) return;
     this.#twice(task, service);
+    this.#samePort(kernel, box, task);
     this.#moved(kernel, box, task);
     this.#fenced(kernel, box, task);
   }
@@ -240,6 +340,20 @@ export class Rules implements Onlooker {
   #fail(rule: string, message: string): void {
     this.#world.fail(`services, ${rule}: ${message}`);
   }
+}
+
+const isJob = ({ spec }: Service): boolean => spec.mode === 'replicated-job' || spec.mode === 'global-job';
+const isGlobalService = ({ spec }: Service): boolean => spec.mode === 'global' || spec.mode === 'global-job';
+
+const samePort = (a: Task, b: Task): boolean =>
+  a.ports.some(({ published }) => b.ports.some((port) => port.published === published));
+
+/** Whether a task is as those that depend on its service want it. */
+function isAs(task: Task, condition: ServiceDependency['condition'], { specVersion }: Service): boolean {
+  const { state, health, exitCode } = task.status;
+  if (condition === 'completed') return state === 'complete' && task.specVersion === specVersion;
+  if (condition === 'healthy') return state === 'running' && health === 'healthy';
+  return state === 'running' || (isOver(task) && exitCode !== undefined);
 }
 
 const image = (spec: Service['spec'] | undefined): string => spec?.task.container.image ?? '';

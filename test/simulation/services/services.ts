@@ -17,7 +17,7 @@ import type { Cluster, Coverage, Member } from '../cluster.ts';
 import { Stored } from '../stored.ts';
 import type { Life, World } from '../world.ts';
 import { machineClock } from './clock.ts';
-import { change, drawWishes, makeGood, projectOf } from './draw.ts';
+import { change, drawWishes, isGlobal, isJob, makeGood, projectOf } from './draw.ts';
 import type { Wish } from './draw.ts';
 import { Identities } from './identities.ts';
 import { Machine } from './machine.ts';
@@ -56,6 +56,8 @@ export class Services {
   readonly #patient: boolean;
   #joined = false;
   #good = false;
+  /** At the end the project is taken down, with its volumes. */
+  readonly #endsDown: boolean;
   #lookedAt = 0;
   #isSettled = false;
 
@@ -71,6 +73,7 @@ export class Services {
     this.#wishes = drawWishes(world);
     const everywhere = (): readonly string[] => cluster.members.map((member) => cluster.server(member).address);
     this.identities = new Identities(world, this.#wires, everywhere, faultsMs, maxSkewMs);
+    this.#endsDown = world.chance(0.15);
     const managers = cluster.members.map((member) => cluster.server(member).address);
     this.machines = Array.from(
       { length: world.integer(2, 4) },
@@ -79,6 +82,11 @@ export class Services {
     for (const machine of this.machines) machine.onStart = (end, clock) => this.identities.keep(machine.id, end, clock);
     cluster.onCommit = (entry) => this.rules.committed(this.truth.take(entry));
     cluster.onCrash = ({ life }) => this.#wires.died(life);
+  }
+
+  /** Machines that were not taken out of the cluster. */
+  get #staying(): readonly Machine[] {
+    return this.machines.filter(({ gone }) => !gone);
   }
 
   get heartbeatMs(): number {
@@ -159,7 +167,7 @@ export class Services {
       machine.life.pausedUntil = 0;
       if (this.#joined) machine.start();
     }
-    makeGood(this.#world, this.#wishes, this.machines.length, (name) => {
+    makeGood(this.#world, this.#wishes, this.#staying.length, (name) => {
       const service = [...this.truth.services.values()].find(({ spec }) => spec.composeName === name);
       const update = service?.updateStatus;
       return update === undefined || (update.state === 'completed' && update.failed.length === 0);
@@ -215,14 +223,21 @@ export class Services {
         return `  ${id}${life.alive ? '' : ' down'}: ${boxes.join(', ')}`;
       })
       .join('\n');
-    return `${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()} ${this.#identityProblem()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
+    const going = [...this.truth.networks.values()].map(
+      ({ spec, pendingDelete }) => `${spec.name}${pendingDelete ? ' goes' : ''}`,
+    );
+    return `${going.join()} ${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()} ${this.#identityProblem()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
   }
 
   #difference(): string {
     const { nodes, services, tasks } = this.truth;
-    for (const { id } of this.machines) if (nodes.get(id)?.status.state !== 'ready') return `${id} is not ready`;
+    for (const { id, gone } of this.machines) {
+      if (gone && nodes.has(id)) return `${id} was removed, and is there`;
+      if (!gone && nodes.get(id)?.status.state !== 'ready') return `${id} is not ready`;
+    }
+    if (this.#endsDown) return this.#leftovers();
     const running = new Map(
-      this.machines.flatMap(({ id, kernel }) => kernel.running.map((box) => [box.taskId, id] as const)),
+      this.#staying.flatMap(({ id, kernel }) => kernel.running.map((box) => [box.taskId, id] as const)),
     );
     for (const wish of this.#wishes) {
       const service = [...services.values()].find(({ spec }) => spec.composeName === wish.name);
@@ -231,21 +246,37 @@ export class Services {
         return `${wish.name} is another version`;
       const state = service.updateStatus?.state ?? 'completed';
       if (state !== 'completed') return `the update of ${wish.name} is ${state}`;
-      const wanted = wish.kind === 'global' ? this.machines.length : wish.replicas;
+      const wanted = isGlobal(wish) ? this.#staying.length : wish.replicas;
       const own = [...tasks.values()].filter(({ serviceId }) => serviceId === service.id);
       const good = own.filter(
         (task) =>
           task.specVersion === service.specVersion &&
           task.desiredState === 'running' &&
-          task.status.state === 'running' &&
-          running.get(task.id) === task.nodeId,
+          (isJob(wish)
+            ? task.status.state === 'complete' && !running.has(task.id)
+            : task.status.state === 'running' && running.get(task.id) === task.nodeId),
       );
       const slots = new Set(good.map(({ slot }) => slot));
-      if (good.length !== wanted || slots.size !== wanted)
+      // A job that was started again has completed more often.
+      if ((good.length !== wanted && !isJob(wish)) || slots.size !== wanted)
         return `${wish.name} runs in slots ${[...slots].join()}, ${good.length} containers, not ${wanted}`;
       for (const { id } of good) running.delete(id);
     }
     return running.size === 0 ? '' : `${[...running].join('; ')} run and should not`;
+  }
+
+  /** What should have gone with the project. */
+  #leftovers(): string {
+    const { services, tasks, networks, projects, volumes } = this.truth;
+    const all = [services, tasks, networks, projects, volumes].flatMap((table) => [...table.keys()]);
+    // What the clients of the other profiles write at the end is theirs.
+    const names = all.filter((id) => !/^k\d+$/.test(id));
+    if (names.length > 0) return `${names.length} objects are left of the project: ${names.join()}`;
+    for (const { id, kernel } of this.#staying) {
+      const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...kernel.copies.keys()];
+      if (kept.length > 0) return `${id} still has ${kept.join()}`;
+    }
+    return '';
   }
 
   #leader(): { readonly leader: Member; readonly store: ResumableStore } | undefined {
@@ -282,6 +313,20 @@ export class Services {
     return this.#ask((control) => control.applyProject(request, new AbortController().signal));
   }
 
+  #down(removeVolumes: boolean): Promise<boolean> {
+    const request = { name: 'app', services: [], removeVolumes, graceOverrideMs: -1 };
+    return this.#ask((control) => control.removeProject(request, new AbortController().signal));
+  }
+
+  /** As `node rm`: the machine is shut out, whatever is on it. */
+  #forget(id: NodeId): Promise<boolean> {
+    return this.#ask((_, store) =>
+      store.update((tx) => {
+        if (tx.get('node', id) !== undefined) tx.remove('node', id);
+      }),
+    );
+  }
+
   #setAvailability(id: NodeId, availability: Node['spec']['availability']): Promise<boolean> {
     return this.#ask((_, store) =>
       store.update((tx) => {
@@ -306,9 +351,11 @@ export class Services {
       await world.sleep(world.between(200, 4000));
       if (world.now >= end) return;
       const dice = world.random.next();
-      if (dice < 0.6) {
+      if (dice < 0.55) {
         change(world, this.#wishes);
         if (await this.#apply()) this.#cluster.coverage.rollouts++;
+      } else if (dice < 0.58) {
+        await this.#ask((_, store, clock) => this.identities.rotate(store, clock));
       } else if (dice < 0.85) {
         const { id } = world.pick(this.machines);
         await this.#setAvailability(id, world.pick(['active', 'active', 'drain', 'pause'] as const));
@@ -317,8 +364,13 @@ export class Services {
         const request = { project: 'app', services: [name], graceOverrideMs: -1 };
         const what = world.pick(['stopServices', 'startServices', 'restartServices'] as const);
         await this.#ask((control) => control[what](request, new AbortController().signal));
-      } else {
-        await this.#ask((_, store, clock) => this.identities.rotate(store, clock));
+      } else if (dice < 0.98) {
+        if (await this.#down(world.chance(0.5))) this.#cluster.coverage.downs++;
+      } else if (this.#joined && this.#staying.length > 2) {
+        const machine = world.pick(this.#staying);
+        machine.takeOut(world.chance(0.5));
+        await this.#forget(machine.id);
+        this.#cluster.coverage.nodesRemoved++;
       }
     }
   }
@@ -326,9 +378,15 @@ export class Services {
   /** The last wish, until it is taken. */
   async #end(): Promise<void> {
     const world = this.#world;
-    for (const { id } of this.machines)
-      while (world.violation === undefined && !(await this.#setAvailability(id, 'active'))) await world.sleep(100);
-    while (world.violation === undefined && !(await this.#apply())) await world.sleep(100);
+    for (const { id, gone } of this.machines) {
+      if (gone)
+        while (world.violation === undefined && this.truth.nodes.has(id))
+          if (!(await this.#forget(id))) await world.sleep(100);
+      while (!gone && world.violation === undefined && !(await this.#setAvailability(id, 'active')))
+        await world.sleep(100);
+    }
+    while (world.violation === undefined && !(await (this.#endsDown ? this.#down(true) : this.#apply())))
+      await world.sleep(100);
     this.#good = true;
   }
 

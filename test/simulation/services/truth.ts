@@ -1,12 +1,14 @@
 import type { Entry } from '../../../manager/raft/types.ts';
 import { storeEntryCodec } from '../../../proto/codec/store.ts';
-import type { Node, Service, Task, Volume } from '../../../proto/types/index.ts';
+import type { Network, Node, Project, Service, Task, Volume } from '../../../proto/types/index.ts';
 
 interface Committed {
   readonly task: Task;
   readonly service: Service;
   readonly node: Node;
   readonly volume: Volume;
+  readonly network: Network;
+  readonly project: Project;
 }
 
 /** One object's change in a commit. */
@@ -22,7 +24,14 @@ type Maps = { readonly [T in keyof Committed]: Map<string, Committed[T]> };
 
 /** What is committed, found out from the entries alone at the moment at which the first member applies them. */
 export class Truth {
-  readonly #maps: Maps = { task: new Map(), service: new Map(), node: new Map(), volume: new Map() };
+  readonly #maps: Maps = {
+    task: new Map(),
+    service: new Map(),
+    node: new Map(),
+    volume: new Map(),
+    network: new Map(),
+    project: new Map(),
+  };
   #version = 0;
 
   get tasks(): ReadonlyMap<string, Task> {
@@ -36,6 +45,13 @@ export class Truth {
   }
   get volumes(): ReadonlyMap<string, Volume> {
     return this.#maps.volume;
+  }
+
+  get networks(): ReadonlyMap<string, Network> {
+    return this.#maps.network;
+  }
+  get projects(): ReadonlyMap<string, Project> {
+    return this.#maps.project;
   }
 
   tasksOf(serviceId: string): readonly Task[] {

@@ -1,7 +1,7 @@
 import { messageOf } from '../../../base/errors.ts';
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
-import type { ContainerId, Containers, ResolvedHealthCheck } from '../../../node-engine/types.ts';
+import type { ContainerId, Containers, HealthState, ResolvedHealthCheck } from '../../../node-engine/types.ts';
 import { collectOutput } from '../output.ts';
 import type { Health, ProbeResult } from './health.ts';
 import { afterProbe, initialHealth, nextProbeDelayMs } from './health.ts';
@@ -11,6 +11,8 @@ export type ProbeTarget = Pick<Containers, 'exec'>;
 
 /**
  * Probes a running container until `signal` aborts, and says every change of its health.
+ * @param known its health by the check that it had before this one: it is asked at once then, and stands until it has answered. Absent: it
+ *   has just been started
  * @param onChange called with the new health whenever state or failure count changed
  */
 export async function watchHealth(
@@ -20,19 +22,21 @@ export async function watchHealth(
   clock: Clock,
   signal: AbortSignal,
   onChange: (health: Health) => void,
+  known?: HealthState,
 ): Promise<void> {
   let health = initialHealth(clock.monotonic());
-  onChange(health);
-  while (!signal.aborted) {
+  if (known === 'healthy') health = { ...health, state: known };
+  if (known === undefined) onChange(health);
+  for (let isFirst = known !== undefined; !signal.aborted; isFirst = false) {
     try {
-      await sleep(clock, nextProbeDelayMs(health, check, clock.monotonic()), signal);
+      await sleep(clock, isFirst ? 0 : nextProbeDelayMs(health, check, clock.monotonic()), signal);
     } catch {
       return;
     }
     const result = await probe(target, id, check, clock, signal);
     if (signal.aborted) return;
     const next = afterProbe(health, check, result);
-    if (next.state !== health.state || next.failuresInARow !== health.failuresInARow) onChange(next);
+    if (isFirst || next.state !== health.state || next.failuresInARow !== health.failuresInARow) onChange(next);
     health = next;
   }
 }

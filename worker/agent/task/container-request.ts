@@ -2,7 +2,7 @@ import { TsswarmError } from '../../../base/errors.ts';
 import { TemplateFault, expandText } from '../../../base/template/index.ts';
 import type { TaskContext } from '../../../base/template/index.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
-import type { ContainerCreate, FileContent, SandboxInterface } from '../../../node-engine/types.ts';
+import type { ContainerCreate, FileContent, SandboxInterface, SandboxRequest } from '../../../node-engine/types.ts';
 import type {
   ContainerSpec,
   FileReference,
@@ -42,12 +42,13 @@ export function containerRequest(
     imageId,
     limits: spec.limits,
     log: spec.log,
-    sandbox: { mode: spec.networkMode, interfaces: interfaces(task, assignments) },
+    sandbox: sandboxOf(task, assignments),
     secrets: files(spec.container.secrets, assignments.secrets, 'secret', expand),
     configs: files(spec.container.configs, assignments.configs, 'config', expand),
     labels: { [TASK_ID_LABEL]: task.id },
     adopt,
     ...(fenced ? { fenced } : {}),
+    specVersion: task.specVersion,
   };
 }
 
@@ -64,6 +65,24 @@ function withResources(container: ContainerSpec, generic: readonly GenericResour
   const paths = generic.flatMap(({ names }) => names).filter((name) => name.startsWith('/dev/'));
   const devices = paths.map((path) => ({ source: path, target: path, permissions: 'rwm' }));
   return { ...container, env: [...container.env, ...env], devices: [...container.devices, ...devices] };
+}
+
+function sandboxOf(task: Task, assignments: Assignments): SandboxRequest {
+  const { networkMode } = task.spec;
+  if (networkMode === 'networks' || networkMode === 'host' || networkMode === 'none')
+    return { mode: networkMode, interfaces: interfaces(task, assignments) };
+  const other = task.networkTask === undefined ? undefined : assignments.tasks.get(task.networkTask);
+  if (other === undefined) {
+    throw new TsswarmError(
+      'NOT_FOUND',
+      `giving "${task.name}" the network of "${networkMode.slice('service:'.length)}": its container is not on this node`,
+    );
+  }
+  return {
+    mode: 'container',
+    container: containerIdOf(other.id as TaskId),
+    interfaces: interfaces(other, assignments),
+  };
 }
 
 function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {

@@ -4,10 +4,11 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { ContainerInfo, Engine } from '../../../node-engine/types.ts';
+import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
 import type { NodeDescription, Task, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
+import type { Health } from '../health/health.ts';
 import { watchHealth } from '../health/loop.ts';
 import { runHooks } from '../hooks/loop.ts';
 import { containerRequest } from './container-request.ts';
@@ -42,6 +43,8 @@ export interface TaskSurroundings {
   readonly fencedMs: () => number | undefined;
   /** Whether what is fenced may be started. */
   readonly mayStart: () => boolean;
+  /** Whether all is known that a changed container needs: secrets come from the managers after each start. */
+  readonly mayChange: () => boolean;
   /** Says a status to the manager. */
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
@@ -77,6 +80,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let status = firstStatus;
   // A clock that was set back meanwhile is not waited for.
   const seenAt = Math.min(firstStatus.timestamp, clock.now());
+  /** When this node was given it, in monotonic time; from before this process was started as far as the kept status tells. */
+  const bornAt = clock.monotonic() - (firstStatus.ageMs ?? 0) - (clock.now() - seenAt);
   let imageId: string | undefined;
   let givenUp = '';
   let hooked = false;
@@ -88,6 +93,10 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let timer: Timer | undefined;
   let watched: ContainerInfo['startedAt'] | undefined;
   let monitor: AbortController | undefined;
+  /** Ends the health checks of the run alone. */
+  let checks: AbortController | undefined;
+  /** Aborts when the run has ended. */
+  let runs: AbortSignal = life.signal;
   let attempts = 0;
   /** It is about to be stopped: nobody is led to it. */
   let leaving = false;
@@ -96,7 +105,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
 
   const say = (change: Partial<TaskStatus>): void => {
     const before = status.state;
-    status = { ...status, ...change, timestamp: clock.now() };
+    const ageMs = Math.max(0, Math.round(clock.monotonic() - bornAt));
+    status = { ...status, ...change, timestamp: clock.now(), ageMs };
     if (before !== status.state)
       logger.info('task state', { from: before, to: status.state, reason: status.error || status.message });
     around.report(task.id, status);
@@ -119,8 +129,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       },
       () => undefined,
     );
+    watchChecks(container, signal);
+  };
+
+  /** @param known health by the check that it had before; absent: it has just been started */
+  const watchChecks = (container: ContainerInfo, run: AbortSignal, known?: TaskStatus['health']): void => {
+    checks?.abort(new Error('another check'));
+    checks = new AbortController();
+    runs = run;
     if (container.healthCheck === undefined) return;
-    void watchHealth(engine.containers, id, container.healthCheck, clock, signal, (health) => {
+    const told = (health: Health): void => {
       if (health.state !== status.health) {
         say({
           health: health.state,
@@ -132,7 +150,9 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         givenUp = 'unhealthy';
         wake();
       }
-    });
+    };
+    const signal = AbortSignal.any([run, checks.signal]);
+    void watchHealth(engine.containers, id, container.healthCheck, clock, signal, told, known);
   };
 
   const executors: { readonly [K in StepName]: (step: StepArguments[K]) => Promise<void> | void } = {
@@ -147,7 +167,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         error: why,
         pid: container?.pid ?? 0,
         ...(container === undefined ? {} : { containerId: container.id }),
-        ...(exit === undefined ? {} : { exitCode: exit.code, oomKilled: exit.oomKilled }),
+        ...(exit === undefined || container === undefined ? {} : lastRun(container, exit)),
         ...(state === 'running' && container?.healthCheck === undefined ? { health: 'none' } : {}),
       });
     },
@@ -180,10 +200,30 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
           containerRequest(task, step.imageId, assignments, adopt, around.describe(), isFenced),
           life.signal,
         );
-        say({ containerId: id });
+        const how = task.instead === undefined ? 'started' : 'replaced';
+        say({ containerId: id, applied: { specVersion: task.specVersion, how, reason: task.instead ?? '' } });
       }),
     start: () => around.starting.use(() => begin()),
     postStart: () => afterStart(),
+    async change() {
+      const { specVersion } = task;
+      const before = engine.containers.inspect(id);
+      const changed = await changeContainer();
+      const after = engine.containers.inspect(id);
+      if (after?.state === 'running' && JSON.stringify(before?.healthCheck) !== JSON.stringify(after.healthCheck)) {
+        if (after.healthCheck === undefined) status = { ...status, health: 'none' };
+        watchChecks(after, runs, status.health);
+      }
+      const known = status.applied ?? { how: 'started', reason: '' };
+      const { refused: _, ...unrefused } = status;
+      status = unrefused;
+      say({
+        applied:
+          changed.length === 0
+            ? { ...known, specVersion }
+            : { specVersion, how: 'live', reason: `changed ${changed.join(', ')}` },
+      });
+    },
     async restart({ graceMs }) {
       monitor?.abort(new Error('restarting'));
       if (engine.containers.inspect(id)?.state === 'running') {
@@ -229,6 +269,16 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       if (until !== undefined) timer = clock.startTimer(Math.max(0, until - clock.now()), () => wake());
       return new Promise<void>((resolve) => (wake = resolve));
     },
+  };
+
+  /** Makes the running container what the task's spec says. @returns what was changed */
+  const changeContainer = async (): Promise<readonly string[]> => {
+    const container = engine.containers.inspect(id);
+    if (container === undefined || container.specVersion === task.specVersion) return [];
+    if (engine.containers.update === undefined)
+      throw new TsswarmError('NOT_SUPPORTED', `changing "${task.name}": this node cannot change running containers`);
+    const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), isFenced);
+    return engine.containers.update(request);
   };
 
   /** An ended task's addresses are given to others as soon as its end is told. */
@@ -312,6 +362,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         hooked,
         givenUp,
         mayStart: !isFenced || around.mayStart(),
+        mayChange: around.mayChange(),
         wasFenced: wasFenced || container?.exit?.leaseOver === true,
         ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
@@ -336,6 +387,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       step.action === 'fence' || step.action === 'stop' || step.action === 'remove' || step.action === 'report';
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
+    if (step.action === 'change' && !mayPass) {
+      // It runs on as it was; the manager has it replaced.
+      if (engine.containers.inspect(id)?.state === 'running')
+        say({ refused: { specVersion: task.specVersion, reason } });
+      return;
+    }
     // The lease ran out while it was being started: it waits for the next one.
     if (isFenced && !mustHappen && !around.mayStart()) return;
     if (!mustHappen && !mayPass) {
@@ -386,6 +443,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
   };
 }
+
+/** How a run ended, and how long it took by this machine's clock. */
+const lastRun = ({ startedAt }: ContainerInfo, { code, oomKilled, at }: ExitStatus): Partial<TaskStatus> => ({
+  exitCode: code,
+  oomKilled,
+  ...(startedAt === 0 ? {} : { ranMs: Math.max(0, Math.round(at - startedAt)) }),
+});
 
 const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
 

@@ -18,6 +18,7 @@ describe('the restart delay of a task', () => {
       hooked: true,
       wasFenced: false,
       mayStart: true,
+      mayChange: true,
       now,
       startAt: earliestStart(again, seenAt),
     }).action;

@@ -26,11 +26,13 @@ const container = (state: ContainerInfo['state']): ContainerInfo => ({
   healthCheck: undefined,
   stopSignal: '',
   tty: false,
+  specVersion: 1,
 });
 
 /** The step for a task whose container runs, unless it is said otherwise. */
 function step(status: Partial<TaskStatus>, change: Partial<Task> = {}, seen: Partial<TaskObservation> = {}): string {
-  const one = { ...task(WEB, 1, status), ...change };
+  const applied = { specVersion: 1, how: 'started', reason: '' } as const;
+  const one = { ...task(WEB, 1, { applied, ...status }), ...change };
   const next = nextStep({
     task: { ...one, spec: { ...one.spec, container: spec.container } },
     status: one.status,
@@ -39,6 +41,7 @@ function step(status: Partial<TaskStatus>, change: Partial<Task> = {}, seen: Par
     hooked: false,
     givenUp: '',
     mayStart: true,
+    mayChange: true,
     wasFenced: false,
     now: T0,
     startAt: T0,
@@ -46,6 +49,22 @@ function step(status: Partial<TaskStatus>, change: Partial<Task> = {}, seen: Par
   });
   return next.action === 'report' ? `report ${next.state}: ${next.message}` : next.action;
 }
+
+describe('the next step of a task whose spec is another than its container has', () => {
+  const fresh = { specVersion: 2 };
+  const refused = { specVersion: 2, reason: 'the kernel would not' };
+  const told = { specVersion: 2, how: 'live', reason: '' } as const;
+  const rows: readonly (readonly [string, string, string])[] = [
+    ['is to change it', step({ state: 'running' }, fresh), 'change'],
+    ['waits for what a changed container needs', step({ state: 'running' }, fresh, { mayChange: false }), 'wait'],
+    ['is not tried again when the container did not take it', step({ state: 'running', refused }, fresh), 'wait'],
+    ['is to tell that it was changed', step({ state: 'running' }, fresh, { container: { ...container('running'), specVersion: 2 } }), 'change'],
+    ['is none when that is told', step({ state: 'running', applied: told }, fresh, { container: { ...container('running'), specVersion: 2 } }), 'wait'],
+    ['comes before a restart', step({ state: 'running' }, { ...fresh, restartCount: 1 }), 'change'],
+    ['comes after the end', step({ state: 'running' }, { ...fresh, desiredState: 'shutdown' }), 'stop'],
+  ]; // prettier-ignore
+  for (const [title, actual, expected] of rows) it(title, () => assert.equal(actual, expected));
+});
 
 describe('the next step of a task with hooks', () => {
   const rows: readonly (readonly [string, string, string])[] = [

@@ -13,6 +13,8 @@ export interface StepArguments {
   readonly start: Record<never, never>;
   /** Run what shall be run when the container has started. */
   readonly postStart: Record<never, never>;
+  /** Make the running container what the task's spec says now. */
+  readonly change: Record<never, never>;
   /** Stop and start in place: the writable layer stays. */
   readonly restart: { readonly graceMs: number };
   readonly stop: { readonly graceMs: number };
@@ -42,6 +44,8 @@ export interface TaskObservation {
   readonly fencedMs?: number;
   /** False: it is tied to a lease, and what was last heard of a manager may be out of date. */
   readonly mayStart: boolean;
+  /** False: what a changed container needs is not all known yet. */
+  readonly mayChange: boolean;
   /** It was ended with the lease. */
   readonly wasFenced: boolean;
   /** Wall time of this node, ms. */
@@ -103,15 +107,22 @@ export function nextStep(seen: TaskObservation): Step {
 }
 
 /** A task whose container runs. */
-function running({ task, status, givenUp, hooked, fencedMs }: TaskObservation): Step {
+function running({ task, status, container, givenUp, hooked, fencedMs, mayChange }: TaskObservation): Step {
   if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
   if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
+  if (mayChange && isOutdated(container, task, status)) return { action: 'change' };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
   if (!reached(status, 'running')) {
     const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;
     return waits ? { action: 'postStart' } : { action: 'report', state: 'running', message: 'started' };
   }
   return { action: 'wait', for: 'the container to end' };
+}
+
+/** The container has another spec than the task, and nobody knows yet that it cannot be changed, or the manager does not know that it was. */
+function isOutdated(container: ContainerInfo | undefined, task: Task, status: TaskStatus): boolean {
+  if (status.refused?.specVersion === task.specVersion) return false;
+  return container?.specVersion !== task.specVersion || status.applied?.specVersion !== task.specVersion;
 }
 
 /** A task whose container has ended by itself. */

@@ -276,7 +276,7 @@ describe('the flags of service create', () => {
     [['--log-driver', 'syslog'], /using --log-driver "syslog": it is not there/, 'NOT_SUPPORTED'],
     [['--log-opt', 'tag=x'], /the log driver "json-file" has no such option/, 'NOT_SUPPORTED'],
     [['--with-registry-auth'], /logins at registries are not supported/, 'NOT_SUPPORTED'],
-    [['--endpoint-mode', 'vip'], /services have no virtual address/, 'NOT_SUPPORTED'],
+    [['--endpoint-mode', 'round'], /--endpoint-mode "round": expected vip or dnsrr/, 'INVALID_INPUT'],
     [['--max-concurrent', '1', '--mode', 'replicated-job', '--replicas', '2'], /at once/, 'NOT_SUPPORTED'],
     [['--isolation', 'hyperv'], /Windows/, 'NOT_SUPPORTED'],
     [['--memory-swappiness', '5'], /--memory-swap/, 'NOT_SUPPORTED'],

@@ -101,7 +101,7 @@ function addScalars(command: Command): Command {
   return command
     .option('-d, --detach', 'return at once: do not wait until it runs as it shall')
     .option('-q, --quiet', 'show no progress')
-    .option('--endpoint-mode <mode>', 'dnsrr: the name leads to every container')
+    .option('--endpoint-mode <mode>', 'vip: the name leads to one virtual address; dnsrr: to every container (vip)')
     .option('--entrypoint <command>', "instead of the image's entrypoint")
     .option('--health-cmd <command>', 'run in the container to see whether it is healthy')
     .option('--health-interval <duration>', 'time between checks (30s)')

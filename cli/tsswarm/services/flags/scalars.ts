@@ -14,6 +14,7 @@ import type { ScalarFlags } from './options.ts';
 import { bytes, commandWords, count, durationMs, nanoCpus, pair, ratio, refuseValue, word } from './values.ts';
 
 const CONDITIONS = ['none', 'on-failure', 'any'] as const;
+const ENDPOINT_MODES = ['vip', 'dnsrr'] as const;
 const ORDERS = ['start-first', 'stop-first'] as const;
 
 /** A spec with what the flags of one value say; what they do not mention stays. @throws INVALID_INPUT, NOT_SUPPORTED */
@@ -25,6 +26,8 @@ export function withScalars(spec: ServiceSpec, flags: ScalarFlags): ServiceSpec 
     refuse('--replicas', `it is for replicated services: this one is ${mode}`);
   const replicas = flags.replicas === undefined ? spec.replicas : count('--replicas', flags.replicas);
   checkConcurrency(flags, mode, replicas);
+  const endpointMode =
+    flags.endpointMode === undefined ? undefined : word('--endpoint-mode', flags.endpointMode, ENDPOINT_MODES);
   const update = updateConfig('update', flags, spec.update);
   const rollback = updateConfig('rollback', flags, spec.rollback);
   if (isJob && (update !== undefined || rollback !== undefined))
@@ -33,6 +36,7 @@ export function withScalars(spec: ServiceSpec, flags: ScalarFlags): ServiceSpec 
     ...spec,
     replicas,
     task: task(spec.task, flags, isJob),
+    ...(endpointMode === undefined ? {} : { endpointMode }),
     ...(update === undefined ? {} : { update }),
     ...(rollback === undefined ? {} : { rollback }),
   };
@@ -47,7 +51,7 @@ function refuseUnsupported(flags: ScalarFlags): void {
   const not = (given: boolean, flag: string, why: string): void => {
     if (given) throw new TsswarmError('NOT_SUPPORTED', `using ${flag}: ${why}`);
   };
-  const { endpointMode, withRegistryAuth, credentialSpec, isolation, memorySwappiness } = flags;
+  const { withRegistryAuth, credentialSpec, isolation, memorySwappiness } = flags;
   not(
     withRegistryAuth === true,
     '--with-registry-auth',
@@ -56,13 +60,6 @@ function refuseUnsupported(flags: ScalarFlags): void {
   not(credentialSpec !== undefined, '--credential-spec', 'it is for Windows containers');
   not(isolation !== undefined && isolation !== 'default', '--isolation', 'it is for Windows containers');
   not(memorySwappiness !== undefined, '--memory-swappiness', 'it is not supported; limit swap with --memory-swap');
-  if (endpointMode === undefined) return;
-  word('--endpoint-mode', endpointMode, ['vip', 'dnsrr']);
-  not(
-    endpointMode === 'vip',
-    '--endpoint-mode "vip"',
-    "services have no virtual address yet: a service's name leads to its containers (dnsrr)",
-  );
 }
 
 function checkConcurrency({ maxConcurrent }: ScalarFlags, mode: string, replicas: number): void {

@@ -1,0 +1,275 @@
+/**
+ * Requests of nf_tables for maps and the rules that choose with them (linux/netfilter/nf_tables.h), for both families. Pure.
+ *
+ * Registers: 1 is the first one of 128 bits, which begins with the 32-bit register 8. A map's key of several parts lies in
+ * registers that follow each other.
+ */
+import type { NetlinkMessage } from '../netlink.ts';
+import { NLM_F, attribute, nested, text, u32 } from '../netlink.ts';
+import {
+  CHAIN,
+  DATA_VALUE,
+  HOOK,
+  HOOK_LOCAL_OUT,
+  LIST_ELEMENT,
+  MSG,
+  NFPROTO_IPV4,
+  NFPROTO_IPV6,
+  NLM_F_APPEND,
+  RULE,
+  TABLE,
+  equals,
+  expression,
+  load,
+  loadProtocol,
+  nft,
+  u32be,
+} from '../nfnetlink.ts';
+
+export type Family = 'ip' | 'ip6';
+
+/** What differs between the two: bytes of an address, where the destination stands in the header, nft(8)'s number of its type. */
+const FAMILIES = {
+  ip: { number: NFPROTO_IPV4, bytes: 4, destination: 16, type: 7, unreachable: 3 },
+  ip6: { number: NFPROTO_IPV6, bytes: 16, destination: 24, type: 8, unreachable: 4 },
+} as const;
+
+/** nft(8) prints an index as it prints packet marks: both are numbers of the machine. */
+const TYPE_MARK = 19;
+const TYPE_BITS = 6;
+const VERDICT = 0xffffff00;
+const SET = { TABLE: 1, NAME: 2, FLAGS: 3, KEY_TYPE: 4, KEY_LENGTH: 5, DATA_TYPE: 6, DATA_LENGTH: 7, ID: 10 } as const;
+const FLAG_MAP = 8;
+const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
+const ELEMENT = { KEY: 1, DATA: 2 } as const;
+const DATA_VERDICT = 2;
+const VERDICT_PART = { CODE: 1, CHAIN: 2 } as const;
+const GOTO = -4;
+const LOOKUP = { SET: 1, SOURCE: 2, TARGET: 3 } as const;
+const NUMGEN = { TARGET: 1, MODULUS: 2, TYPE: 3 } as const;
+const RANDOM = 1;
+const NAT = { TYPE: 1, FAMILY: 2, ADDRESS: 3 } as const;
+const DNAT = 1;
+const REJECT = { TYPE: 1, CODE: 2 } as const;
+const ICMP_UNREACHABLE = 0;
+const TCP_RESET = 1;
+const TCP = 6;
+const FIRST_WIDE = 1;
+const FIRST_NARROW = 8;
+const VERDICT_REGISTER = 0;
+const BASE_NETWORK = 1;
+const PRIORITY_DNAT = -100;
+/** The length of an attribute has 16 bits. */
+const LIST_BYTES = 60_000;
+
+/** One entry of a map: its key, and what it leads to; undefined: whatever it is, to take it away. */
+export interface MapElement {
+  readonly key: Buffer;
+  readonly data: Buffer | undefined;
+}
+
+/** A map from an address to the chain that chooses. */
+export function addressToChain(family: Family, table: string, name: string): NetlinkMessage {
+  const { bytes, type } = FAMILIES[family];
+  return makeMap(family, table, name, { type, length: bytes }, { type: VERDICT, length: 16 });
+}
+
+/** A map from an address and a number to an address. */
+export function indexToAddress(family: Family, table: string, name: string): NetlinkMessage {
+  const { bytes, type } = FAMILIES[family];
+  const key = { type: (type << TYPE_BITS) | TYPE_MARK, length: bytes + 4 };
+  return makeMap(family, table, name, key, { type, length: bytes });
+}
+
+interface MapSide {
+  readonly type: number;
+  readonly length: number;
+}
+
+function makeMap(family: Family, table: string, name: string, key: MapSide, data: MapSide): NetlinkMessage {
+  return {
+    what: `make the map "${name}"`,
+    ...nft(MSG.NEWSET, NLM_F.CREATE, FAMILIES[family].number, [
+      attribute(SET.TABLE, text(table)),
+      attribute(SET.NAME, text(name)),
+      attribute(SET.FLAGS, u32be(FLAG_MAP)),
+      attribute(SET.KEY_TYPE, u32be(key.type)),
+      attribute(SET.KEY_LENGTH, u32be(key.length)),
+      attribute(SET.DATA_TYPE, u32be(data.type)),
+      attribute(SET.DATA_LENGTH, u32be(data.length)),
+      attribute(SET.ID, u32be(1)),
+    ]),
+  };
+}
+
+/** Entries of a map are made or taken away: one message for a thousand. */
+export function changeMap(
+  verb: 'add' | 'delete',
+  family: Family,
+  table: string,
+  map: string,
+  elements: readonly MapElement[],
+): readonly NetlinkMessage[] {
+  const texts = elements.map(({ key, data }) =>
+    nested(
+      LIST_ELEMENT,
+      nested(ELEMENT.KEY, attribute(DATA_VALUE, key)),
+      ...(data === undefined ? [] : [nested(ELEMENT.DATA, data)]),
+    ),
+  );
+  return chunks(texts).map((part) => ({
+    what: `${verb === 'add' ? 'add to' : 'take from'} the map "${map}"`,
+    ...nft(
+      verb === 'add' ? MSG.NEWSETELEM : MSG.DELSETELEM,
+      verb === 'add' ? NLM_F.CREATE | NLM_F.EXCL : 0,
+      FAMILIES[family].number,
+      [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(map)), nested(LIST.ELEMENTS, ...part)],
+    ),
+  }));
+}
+
+function chunks(texts: readonly Buffer[]): readonly (readonly Buffer[])[] {
+  const parts: Buffer[][] = [];
+  let bytes = LIST_BYTES;
+  for (const one of texts) {
+    if (bytes + one.length > LIST_BYTES) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)?.push(one);
+    bytes += one.length;
+  }
+  return parts;
+}
+
+/** Key of the entry of an address and a number. */
+export function indexKey(address: Buffer, index: number): Buffer {
+  return Buffer.concat([address, u32(index)]);
+}
+
+/** An entry that leads to an address. */
+export function toAddress(address: Buffer): Buffer {
+  return attribute(DATA_VALUE, address);
+}
+
+/** An entry that leads to a chain. */
+export function toChain(chain: string): Buffer {
+  return nested(DATA_VERDICT, attribute(VERDICT_PART.CODE, u32be(GOTO)), attribute(VERDICT_PART.CHAIN, text(chain)));
+}
+
+/** Makes a table. @param fresh one that is there already is a failure (EEXIST) */
+export function makeTable(family: Family, table: string, fresh: boolean): NetlinkMessage {
+  const flags = NLM_F.CREATE | (fresh ? NLM_F.EXCL : 0);
+  return {
+    what: `make the table "${table}"`,
+    ...nft(MSG.NEWTABLE, flags, FAMILIES[family].number, [attribute(TABLE.NAME, text(table))]),
+  };
+}
+
+export function deleteTable(family: Family, table: string): NetlinkMessage {
+  return {
+    what: `remove the table "${table}"`,
+    ...nft(MSG.DELTABLE, 0, FAMILIES[family].number, [attribute(TABLE.NAME, text(table))]),
+  };
+}
+
+/** A chain that others lead to. */
+export function makeChain(family: Family, table: string, name: string): NetlinkMessage {
+  return {
+    what: `make the chain "${name}"`,
+    ...nft(MSG.NEWCHAIN, NLM_F.CREATE, FAMILIES[family].number, [
+      attribute(CHAIN.TABLE, text(table)),
+      attribute(CHAIN.NAME, text(name)),
+    ]),
+  };
+}
+
+/** The chain goes with its rules; nothing may lead to it. */
+export function deleteChain(family: Family, table: string, name: string): NetlinkMessage {
+  return {
+    what: `remove the chain "${name}"`,
+    ...nft(MSG.DELCHAIN, 0, FAMILIES[family].number, [
+      attribute(CHAIN.TABLE, text(table)),
+      attribute(CHAIN.NAME, text(name)),
+    ]),
+  };
+}
+
+/** A chain that sees the first packet of everything that the namespace's own processes begin. */
+export function outputNatChain(family: Family, table: string, name: string): NetlinkMessage {
+  return {
+    what: `make the chain "${name}"`,
+    ...nft(MSG.NEWCHAIN, NLM_F.CREATE, FAMILIES[family].number, [
+      attribute(CHAIN.TABLE, text(table)),
+      attribute(CHAIN.NAME, text(name)),
+      nested(CHAIN.HOOK, attribute(HOOK.NUMBER, u32be(HOOK_LOCAL_OUT)), attribute(HOOK.PRIORITY, u32be(PRIORITY_DNAT))),
+      attribute(CHAIN.TYPE, text('nat')),
+    ]),
+  };
+}
+
+/** `ip daddr vmap @map` */
+export function destinationByMap(family: Family, table: string, chain: string, map: string): NetlinkMessage {
+  const { bytes, destination } = FAMILIES[family];
+  return rule(family, table, chain, [load(BASE_NETWORK, destination, bytes), lookup(map, VERDICT_REGISTER)]);
+}
+
+/** `dnat to ip daddr . numgen random mod <modulus> map @map` */
+export function leadToOneOf(
+  family: Family,
+  table: string,
+  chain: string,
+  map: string,
+  modulus: number,
+): NetlinkMessage {
+  const { bytes, destination, number } = FAMILIES[family];
+  return rule(family, table, chain, [
+    load(BASE_NETWORK, destination, bytes),
+    expression(
+      'numgen',
+      attribute(NUMGEN.TARGET, u32be(FIRST_NARROW + bytes / 4)),
+      attribute(NUMGEN.MODULUS, u32be(modulus)),
+      attribute(NUMGEN.TYPE, u32be(RANDOM)),
+    ),
+    lookup(map, FIRST_WIDE),
+    expression(
+      'nat',
+      attribute(NAT.TYPE, u32be(DNAT)),
+      attribute(NAT.FAMILY, u32be(number)),
+      attribute(NAT.ADDRESS, u32be(FIRST_WIDE)),
+    ),
+  ]);
+}
+
+/**
+ * `meta l4proto tcp reject with tcp reset` and `reject`: the caller is told at once that nobody is there. (That a port cannot be reached
+ * comes too early for a socket that is just connecting: Linux would try again for seconds.)
+ */
+export function refuse(family: Family, table: string, chain: string): readonly NetlinkMessage[] {
+  const reject = (type: number, code: number): Buffer =>
+    expression('reject', attribute(REJECT.TYPE, u32be(type)), attribute(REJECT.CODE, Buffer.from([code])));
+  return [
+    rule(family, table, chain, [loadProtocol(), equals(Buffer.from([TCP])), reject(TCP_RESET, 0)]),
+    rule(family, table, chain, [reject(ICMP_UNREACHABLE, FAMILIES[family].unreachable)]),
+  ];
+}
+
+function lookup(map: string, target: number): Buffer {
+  return expression(
+    'lookup',
+    attribute(LOOKUP.SET, text(map)),
+    attribute(LOOKUP.SOURCE, u32be(FIRST_WIDE)),
+    attribute(LOOKUP.TARGET, u32be(target)),
+  );
+}
+
+function rule(family: Family, table: string, chain: string, expressions: readonly Buffer[]): NetlinkMessage {
+  return {
+    what: `make a rule of the chain "${chain}"`,
+    ...nft(MSG.NEWRULE, NLM_F.CREATE | NLM_F_APPEND, FAMILIES[family].number, [
+      attribute(RULE.TABLE, text(table)),
+      attribute(RULE.CHAIN, text(chain)),
+      nested(RULE.EXPRESSIONS, ...expressions),
+    ]),
+  };
+}

@@ -1,0 +1,168 @@
+/**
+ * The table that balances what a container's processes send to virtual addresses. Pure.
+ *
+ *   map services    { address : goto of_<n> }            n: how many endpoints it has; "none": it refuses
+ *   map endpoints   { address . 0…n-1 : endpoint }
+ *   chain output    nat: ip daddr vmap @services
+ *   chain of_<n>    dnat to ip daddr . numgen random mod n map @endpoints, for all addresses with n endpoints
+ *
+ * So an endpoint that comes or goes changes a few entries, however many others there are, and the packets of a connection that was
+ * begun are led by the kernel's connection tracking alone.
+ */
+import { addressBytes } from '../address.ts';
+import { transaction } from '../nfnetlink.ts';
+import type { NetlinkMessage } from '../netlink.ts';
+import type { Family, MapElement } from './messages.ts';
+import {
+  addressToChain,
+  changeMap,
+  deleteChain,
+  deleteTable,
+  destinationByMap,
+  indexKey,
+  indexToAddress,
+  leadToOneOf,
+  makeChain,
+  makeTable,
+  outputNatChain,
+  refuse,
+  toAddress,
+  toChain,
+} from './messages.ts';
+
+export const BALANCE_TABLE = 'tsswarm_balance';
+const NONE = 'none';
+
+/** Address → its endpoints by their numbers. */
+export type Slots = ReadonlyMap<string, readonly string[]>;
+
+/** Requests, all of them or none, and what is there afterwards. */
+export interface TableChange {
+  readonly messages: readonly NetlinkMessage[];
+  readonly slots: Slots;
+}
+
+/**
+ * The whole table.
+ * @param fresh it must not be there yet; else it is replaced, without a moment in which it is missing
+ */
+export function wholeTable(family: Family, wanted: Slots, fresh: boolean): TableChange {
+  const table = BALANCE_TABLE;
+  const before = fresh ? [] : [makeTable(family, table, false), deleteTable(family, table)];
+  const { changes, slots } = between(family, undefined, wanted);
+  return {
+    messages: transaction([
+      ...before,
+      makeTable(family, table, fresh),
+      addressToChain(family, table, 'services'),
+      indexToAddress(family, table, 'endpoints'),
+      makeChain(family, table, NONE),
+      ...refuse(family, table, NONE),
+      outputNatChain(family, table, 'output'),
+      destinationByMap(family, table, 'output', 'services'),
+      ...changes,
+    ]),
+    slots,
+  };
+}
+
+/** What makes a table that is as `before` says be as `wanted` says; undefined: nothing. */
+export function tableChange(family: Family, before: Slots, wanted: Slots): TableChange | undefined {
+  const { changes, slots } = between(family, before, wanted);
+  return changes.length === 0 ? undefined : { messages: transaction(changes), slots };
+}
+
+/** The addresses that lose an endpoint from one state to the other. */
+export function losers(before: Slots, after: Slots): readonly string[] {
+  return [...before.keys()].filter((address) => {
+    const old = before.get(address) ?? [];
+    const now = after.get(address);
+    if (now === old) return false;
+    const kept = new Set(now);
+    return now === undefined || old.length === 0 || old.some((endpoint) => !kept.has(endpoint));
+  });
+}
+
+function between(
+  family: Family,
+  old: Slots | undefined,
+  wanted: Slots,
+): { readonly changes: readonly NetlinkMessage[]; readonly slots: Slots } {
+  const table = BALANCE_TABLE;
+  const before = old ?? new Map<string, readonly string[]>();
+  const slots = new Map(before);
+  const gone: MapElement[] = [];
+  const come: MapElement[] = [];
+  const unled: MapElement[] = [];
+  const led: MapElement[] = [];
+  for (const address of new Set([...before.keys(), ...wanted.keys()])) {
+    const [was, now] = [before.get(address), wanted.get(address)];
+    const key = addressBytes(address);
+    const next = now === undefined ? undefined : assign(was ?? [], now);
+    if (next !== undefined && next === was) continue;
+    for (let index = 0; index < Math.max(was?.length ?? 0, next?.length ?? 0); index++) {
+      const [left, right] = [was?.[index], next?.[index]];
+      if (left === right) continue;
+      if (left !== undefined) gone.push({ key: indexKey(key, index), data: undefined });
+      if (right !== undefined) come.push({ key: indexKey(key, index), data: toAddress(addressBytes(right)) });
+    }
+    if (next === undefined) slots.delete(address);
+    else slots.set(address, next);
+    if (was?.length === next?.length) continue;
+    if (was !== undefined) unled.push({ key, data: undefined });
+    if (next !== undefined) led.push({ key, data: toChain(chainOf(next.length)) });
+  }
+  const had = old === undefined ? new Set<number>() : counts(old);
+  const has = counts(slots);
+  return {
+    slots,
+    changes: [
+      ...changeMap('delete', family, table, 'services', unled),
+      ...changeMap('delete', family, table, 'endpoints', gone),
+      ...[...has.difference(had)].flatMap((count) => [
+        makeChain(family, table, chainOf(count)),
+        leadToOneOf(family, table, chainOf(count), 'endpoints', count),
+      ]),
+      ...changeMap('add', family, table, 'endpoints', come),
+      ...changeMap('add', family, table, 'services', led),
+      ...[...had.difference(has)].map((count) => deleteChain(family, table, chainOf(count))),
+    ],
+  };
+}
+
+const chainOf = (count: number): string => (count === 0 ? NONE : `of_${count}`);
+
+/** How many endpoints addresses have that have any, and one: without a rule that translates the kernel tracks no connections, and asks no nat chain. */
+function counts(slots: Slots): ReadonlySet<number> {
+  const found = new Set<number>([1]);
+  for (const { length } of slots.values()) if (length > 0) found.add(length);
+  return found;
+}
+
+/** Endpoints keep their numbers; the place of one that is gone is taken by one that comes, or by the last one. */
+function assign(before: readonly string[], wanted: readonly string[]): readonly string[] {
+  const left = new Set(wanted);
+  const next: (string | undefined)[] = before.map((endpoint) => (left.delete(endpoint) ? endpoint : undefined));
+  let isSame = next.every((endpoint) => endpoint !== undefined);
+  for (let index = 0; index < next.length && left.size > 0; index++) {
+    if (next[index] === undefined) next[index] = first(left);
+  }
+  for (const endpoint of left) {
+    next.push(endpoint);
+    isSame = false;
+  }
+  if (isSame) return before;
+  for (let index = 0; index < next.length; index++) {
+    while (next.length > 0 && next.at(-1) === undefined) next.pop();
+    if (index < next.length && next[index] === undefined) next[index] = next.pop();
+  }
+  return next as string[];
+}
+
+function first(set: Set<string>): string | undefined {
+  for (const value of set) {
+    set.delete(value);
+    return value;
+  }
+  return undefined;
+}

@@ -1,0 +1,125 @@
+import { TsswarmError } from '../../../base/errors.ts';
+import type { ContainerSpec } from '../../../proto/types/index.ts';
+import type { ContainerRecord } from '../record.ts';
+
+/**
+ * What of a running container is changed at a time. Each step makes true what the second of two records says, from whatever is there,
+ * so that it can be repeated, and taken back by the first.
+ */
+export type StepName = 'limits';
+
+/** Nothing that runs goes by it: the new record is enough. */
+const RECORD = 'record';
+/** It cannot be changed while the container runs. */
+const FIXED = 'fixed';
+
+type Part = StepName | typeof RECORD | typeof FIXED;
+
+/** Every part of a container: a new one does not compile before it is decided who makes it true. */
+const RECORD_PARTS: Record<keyof ContainerRecord, Part | 'spec'> = {
+  version: FIXED,
+  id: FIXED,
+  name: FIXED,
+  spec: 'spec',
+  imageId: FIXED,
+  image: FIXED,
+  limits: 'limits',
+  log: FIXED,
+  sandbox: FIXED,
+  labels: RECORD,
+  hostname: FIXED,
+  volumes: FIXED,
+  files: FIXED,
+  argv: FIXED,
+  healthCheck: RECORD,
+  stopSignal: RECORD,
+  // Of the creation, not of the spec.
+  createdAt: RECORD,
+  fenced: FIXED,
+  specVersion: RECORD,
+};
+
+const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
+  image: FIXED,
+  entrypoint: FIXED,
+  command: FIXED,
+  env: FIXED,
+  workingDir: FIXED,
+  user: FIXED,
+  groups: FIXED,
+  hostname: FIXED,
+  domainname: FIXED,
+  labels: RECORD,
+  mounts: FIXED,
+  secrets: FIXED,
+  configs: FIXED,
+  healthCheck: RECORD,
+  stopSignal: RECORD,
+  stopGraceMs: RECORD,
+  tty: FIXED,
+  openStdin: FIXED,
+  readOnly: FIXED,
+  privileged: FIXED,
+  init: FIXED,
+  capAdd: FIXED,
+  capDrop: FIXED,
+  securityOpt: FIXED,
+  sysctls: FIXED,
+  ulimits: FIXED,
+  devices: FIXED,
+  extraHosts: FIXED,
+  dns: FIXED,
+  dnsSearch: FIXED,
+  dnsOptions: FIXED,
+  shmBytes: FIXED,
+  oomScoreAdj: FIXED,
+  // The image is here.
+  pullPolicy: RECORD,
+  pidMode: FIXED,
+  ipcMode: FIXED,
+  postStart: RECORD,
+  preStop: RECORD,
+};
+
+/** The order in which steps are taken. */
+const ORDER: readonly StepName[] = ['limits'];
+
+/**
+ * The steps that make one container of another.
+ * @throws NOT_SUPPORTED naming what cannot be changed
+ */
+export function planSteps(before: ContainerRecord, after: ContainerRecord): readonly StepName[] {
+  const needed = new Set<Part>();
+  const look = (parts: Readonly<Record<string, Part | 'spec'>>, left: object, right: object): void => {
+    for (const [key, part] of Object.entries(parts)) {
+      const [old, fresh] = [left[key as keyof typeof left], right[key as keyof typeof right]] as unknown[];
+      if (part === 'spec') look(SPEC_PARTS, old as object, fresh as object);
+      else if (!same(old, fresh)) {
+        if (part === FIXED) throw fixed(after.name, key);
+        needed.add(part);
+      }
+    }
+  };
+  look(RECORD_PARTS, before, after);
+  return ORDER.filter((step) => needed.has(step));
+}
+
+const fixed = (name: string, key: string): TsswarmError =>
+  new TsswarmError(
+    'NOT_SUPPORTED',
+    `changing "${key}" of container "${name}": it cannot be changed while the container runs`,
+  );
+
+/** By meaning: an absent field is an empty one, the order of keys does not count. */
+function same(left: unknown, right: unknown): boolean {
+  return text(left) === text(right);
+}
+
+function text(value: unknown): string {
+  return (
+    JSON.stringify(value ?? null, (_, inner: unknown) => {
+      if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) return inner;
+      return Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)));
+    }) ?? ''
+  );
+}

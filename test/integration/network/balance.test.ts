@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { balanceNamespace } from '../../../node-engine/network/index.ts';
+import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
+import { show } from './lab.ts';
+import { openTalker } from './talker.ts';
+import type { Talker } from './talker.ts';
+
+const VIP = '10.9.0.254';
+const OTHER = '10.9.0.253';
+const CLIENT = '10.9.0.2';
+const [A, B, C] = ['10.9.0.11', '10.9.0.12', '10.9.0.13'] as const;
+const NOBODY = '10.9.0.99';
+
+describe('virtual addresses in a namespace', () => {
+  const [client, servers] = [`tsbal${process.pid}c`, `tsbal${process.pid}s`];
+  const inside = `/var/run/netns/${client}`;
+  const ip = (...argv: readonly string[]): void => {
+    execFileSync('ip', argv, { stdio: ['ignore', 'ignore', 'inherit'] });
+  };
+  const address = (space: string, text: string): void => {
+    const more = text.includes(':') ? [`${text}/64`, 'nodad'] : [`${text}/24`];
+    ip('-n', space, 'addr', 'add', ...more, 'dev', 'eth0');
+  };
+  let caller: Talker;
+  let answerer: Talker;
+  let balancer: NamespaceBalancer;
+  before(async () => {
+    for (const space of [client, servers]) ip('netns', 'add', space);
+    ip('-n', client, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', servers);
+    for (const one of [CLIENT, 'fd09::2']) address(client, one);
+    for (const one of [A, B, C, 'fd09::11']) address(servers, one);
+    for (const space of [client, servers])
+      for (const link of ['lo', 'eth0']) ip('-n', space, 'link', 'set', link, 'up');
+    ip('-n', client, 'neigh', 'add', NOBODY, 'lladdr', '02:00:00:00:00:99', 'dev', 'eth0');
+    caller = openTalker(inside);
+    answerer = openTalker(`/var/run/netns/${servers}`);
+    await answerer.call('serveTcp', 8001);
+    for (const one of [A, B]) await answerer.call('serveUdp', 8002, one);
+  });
+  after(() => {
+    caller.close();
+    answerer.close();
+    for (const space of [client, servers]) ip('netns', 'del', space);
+  });
+  beforeEach(() => (balancer = balanceNamespace(inside, 'a test')));
+
+  const to = (...endpoints: readonly string[]): VirtualAddresses => new Map([[VIP, endpoints]]);
+  const seen = async (times: number, at = VIP): Promise<readonly string[]> =>
+    Object.keys(await caller.call('ask', at, 8001, times)).sort();
+
+  it('lead to every endpoint, to those that come, and no more to those that go', async () => {
+    await balancer.set(to(A, B));
+    assert.deepEqual(await seen(30), [A, B]);
+    await balancer.set(to(A, B, C));
+    assert.deepEqual(await seen(50), [A, B, C]);
+    await balancer.set(to(B, C));
+    assert.deepEqual(await seen(30), [B, C]);
+    await balancer.set(to(B));
+    assert.deepEqual(await seen(5), [B]);
+    await balancer.set(new Map([...to(B), [OTHER, [C]]]));
+    assert.deepEqual(await seen(5, OTHER), [C]);
+    assert.deepEqual(await seen(5), [B]);
+  });
+
+  it('refuse at once where nobody is left', async () => {
+    await balancer.set(to());
+    assert.deepEqual(await seen(1), ['ECONNREFUSED']);
+  });
+
+  it('are taken over by the next process, and mended where somebody has changed them', async () => {
+    await balancer.set(to(A, B));
+    const next = balanceNamespace(inside, 'a test');
+    await next.set(to(B));
+    assert.deepEqual(await seen(5), [B]);
+    show(inside, 'nft', 'delete', 'table', 'ip', 'tsswarm_balance');
+    await next.set(to(A));
+    assert.deepEqual(await seen(5), [A]);
+  });
+
+  it('lead a container to itself', async () => {
+    await caller.call('serveTcp', 8001);
+    await balancer.set(to(CLIENT));
+    assert.deepEqual(await seen(3), [CLIENT]);
+  });
+
+  it('move who goes on sending datagrams from the same port', async () => {
+    await balancer.set(to(A));
+    assert.equal(await caller.call('askUdp', 'one', VIP, 8002), A);
+    await balancer.set(to(A, B));
+    assert.equal(await caller.call('askUdp', 'one', VIP, 8002), A, 'as long as it is there');
+    await balancer.set(to(B));
+    assert.equal(await caller.call('askUdp', 'one', VIP, 8002), B);
+  });
+
+  it('leave connections that stand alone', async () => {
+    await balancer.set(to(A));
+    assert.equal(await caller.call('connect', 'standing', VIP, 8001), 'ok');
+    await balancer.set(to(B));
+    assert.match(await caller.call('say', 'standing'), new RegExp(`^${A} `));
+    await caller.call('close', 'standing');
+  });
+
+  it('send a connection elsewhere that nobody has answered', async () => {
+    await balancer.set(to(NOBODY));
+    const waiting = caller.call('connect', 'waiting', VIP, 8001);
+    const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
+    for (let i = 0; i < 100 && !flows().includes(NOBODY); i++) await caller.call('close', 'nothing');
+    assert.ok(flows().includes(NOBODY), 'it is under way');
+    await balancer.set(to(B));
+    assert.equal(await waiting, 'ok');
+    assert.match(await caller.call('say', 'waiting'), new RegExp(`^${B} `));
+    await caller.call('close', 'waiting');
+  });
+
+  it('are of both kinds', async () => {
+    await balancer.set(new Map([...to(A), ['fd09::fffe', ['fd09::11']]]));
+    assert.deepEqual(await seen(2, 'fd09::fffe'), ['fd09::11']);
+    assert.deepEqual(await seen(2), [A]);
+    await balancer.set(new Map([...to(A), ['fd09::fffe', []]]));
+    assert.deepEqual(await seen(1, 'fd09::fffe'), ['ECONNREFUSED']);
+  });
+});

@@ -1,0 +1,95 @@
+import type { NetworkId, NodeId } from '../../base/ids.ts';
+import type { Network, NetworkEndpoint, ServiceAddress } from '../../proto/types/index.ts';
+import type { LocalTask } from './ports.ts';
+import { serves } from './ports.ts';
+
+/** A virtual address on a network, and who answers there. */
+export interface BalancedAddress {
+  readonly networkId: NetworkId;
+  /** IPv4 or IPv6. */
+  readonly address: string;
+  /** Of the same kind; the same array as before while it is the same. */
+  readonly endpoints: readonly string[];
+  /** Each container keeps to one of them as long as it is there. */
+  readonly affinity: boolean;
+}
+
+/** What the node knows of services and their endpoints. */
+export interface BalancedView {
+  readonly nodeId: NodeId;
+  readonly services: Iterable<ServiceAddress>;
+  readonly endpoints: Iterable<NetworkEndpoint>;
+  readonly networks: ReadonlyMap<string, Network>;
+  readonly tasks: Iterable<LocalTask>;
+}
+
+/**
+ * The virtual addresses that the node's containers use. Of its own tasks the node knows better than the manager, and earlier: one that
+ * serves is there before the manager has heard of it, one that is being stopped or has ended is not. What is on another node is
+ * not reached over a network that each node has for itself.
+ * @param before what this gave before
+ */
+export function balancedAddresses(view: BalancedView, before: readonly BalancedAddress[]): readonly BalancedAddress[] {
+  const services = [...view.services];
+  if (services.length === 0) return [];
+  const local = new Map<string, LocalTask>();
+  for (const own of view.tasks) local.set(own.task.id, own);
+  const found = new Map<string, Map<string, Pick<NetworkEndpoint, 'ipv4' | 'ipv6'>>>();
+  const add = (
+    serviceId: string,
+    networkId: string,
+    taskId: string,
+    at: Pick<NetworkEndpoint, 'ipv4' | 'ipv6'>,
+  ): void => {
+    const key = `${serviceId}/${networkId}`;
+    const known = found.get(key);
+    if (known === undefined) found.set(key, new Map([[taskId, at]]));
+    else known.set(taskId, at);
+  };
+  const isHere = (taskId: string): boolean => {
+    const own = local.get(taskId);
+    return own?.running === true && serves(own.status);
+  };
+  for (const endpoint of view.endpoints) {
+    const { taskId, serviceId, networkId, nodeId } = endpoint;
+    const isOwn = nodeId === view.nodeId || local.has(taskId);
+    if (isOwn ? local.has(taskId) && !isHere(taskId) : isLocalOnly(view.networks.get(networkId))) continue;
+    add(serviceId, networkId, taskId, endpoint);
+  }
+  for (const { task } of local.values()) {
+    if (task.oneOff || task.desiredState !== 'running' || !isHere(task.id)) continue;
+    for (const address of task.addresses) add(task.serviceId, address.networkId, task.id, address);
+  }
+  const known = new Map(before.map((one) => [one.address, one.endpoints]));
+  return services.flatMap(({ serviceId, networkId, ipv4, ipv6, affinity }) => {
+    const endpoints = [...(found.get(`${serviceId}/${networkId}`)?.values() ?? [])];
+    const of = (address: string, list: readonly string[]): BalancedAddress => ({
+      networkId,
+      address,
+      endpoints: same(known.get(address), list),
+      affinity: affinity === 'client',
+    });
+    const four = of(
+      ipv4,
+      endpoints.map((endpoint) => endpoint.ipv4),
+    );
+    if (ipv6 === undefined) return [four];
+    return [
+      four,
+      of(
+        ipv6,
+        endpoints.flatMap((endpoint) => endpoint.ipv6 ?? []),
+      ),
+    ];
+  });
+}
+
+/** Docker's driver for a network of one machine. */
+const isLocalOnly = (network: Network | undefined): boolean => network?.spec.driver === 'bridge';
+
+function same(before: readonly string[] | undefined, now: readonly string[]): readonly string[] {
+  const sorted = now.toSorted();
+  return before !== undefined && before.length === sorted.length && before.every((one, i) => one === sorted[i])
+    ? before
+    : sorted;
+}

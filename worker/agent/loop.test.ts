@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import type { ContainerId, NodeId, TaskId } from '../../base/ids.ts';
+import { silentLogger } from '../../base/log.ts';
+import { seededRandom } from '../../base/random.ts';
+import type { ContainerInfo, Engine, ExitStatus } from '../../node-engine/types.ts';
+import type { AssignmentChange, Mount, Task, TaskStatus } from '../../proto/types/index.ts';
+import { containerSpec, imageConfig } from '../../test/builders/container-spec.ts';
+import { node, service, task } from '../../test/builders/objects.ts';
+import { taskSpec } from '../../test/builders/specs.ts';
+import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, toSet } from './assignments.ts';
+import { startAgent } from './loop.ts';
+import type { AgentOptions } from './loop.ts';
+
+const LEASE_MS = 4_000;
+const NFS: Mount = {
+  type: 'volume',
+  source: 'app_shared',
+  target: '/data',
+  readOnly: false,
+  noCopy: false,
+  subpath: '',
+  driver: 'local',
+  driverOptions: { type: 'nfs', o: 'addr=192.0.2.1', device: ':/shared' },
+  labels: {},
+};
+
+/** A machine on which containers are made and started at once, with a clock that is wrong by `skewMs`. */
+class Machine {
+  readonly clock = new VirtualClock();
+  readonly infos = new Map<ContainerId, ContainerInfo>();
+  readonly starts: string[] = [];
+  readonly reports: { readonly taskId: TaskId; readonly status: TaskStatus }[] = [];
+  readonly #ends = new Map<ContainerId, PromiseWithResolvers<ExitStatus>>();
+  /** Managers answer. */
+  reachable = true;
+  #change: AssignmentChange | undefined;
+  readonly skewMs: number;
+
+  constructor(skewMs = 0) {
+    this.skewMs = skewMs;
+  }
+
+  now(): number {
+    return this.clock.now() + this.skewMs;
+  }
+
+  start(assigned: readonly Task[]) {
+    const { clock } = this;
+    this.#change = {
+      kind: 'complete',
+      sequence: 0,
+      update: { ...toSet(NO_ASSIGNMENTS), tasks: assigned },
+      remove: NO_REMOVALS,
+    };
+    const heard = (): void => {
+      if (!this.reachable) throw new Error('nobody answers');
+    };
+    const until = (signal?: AbortSignal): Promise<void> =>
+      new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+    const change = this.#change;
+    const dispatcher: AgentOptions['dispatcher'] = {
+      async *session(_, signal) {
+        heard();
+        yield { sessionId: 's', heartbeatMs: 1000, managers: [], leaseMs: LEASE_MS };
+        await until(signal);
+      },
+      async *assignments(_, signal) {
+        heard();
+        yield change;
+        await until(signal);
+      },
+      heartbeat: async () => {
+        heard();
+        return { heartbeatMs: 1000, leaseMs: LEASE_MS };
+      },
+      acknowledge: () => Promise.resolve({}),
+      updateTaskStatus: async ({ updates }) => {
+        heard();
+        this.reports.push(...updates);
+        return {};
+      },
+    };
+    return startAgent({
+      nodeId: 'one' as NodeId,
+      describe: () => node('one').description,
+      dispatcher,
+      engine: this.#engine(),
+      resolver: { changeNames: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
+      balancer: {
+        setAddresses: () => undefined,
+        settled: () => Promise.resolve(true),
+        attach: () => Promise.resolve(),
+        detach: () => undefined,
+      },
+      netnsPath: (id) => id,
+      disk: { load: () => undefined, save: () => undefined },
+      clock: {
+        now: () => this.now(),
+        monotonic: () => clock.monotonic(),
+        startTimer: (ms, fire) => clock.startTimer(ms, fire),
+      },
+      random: seededRandom(1),
+      logger: silentLogger,
+    });
+  }
+
+  /** The container's process ends by itself. */
+  end(id: ContainerId, code: number): void {
+    const info = this.infos.get(id);
+    assert.ok(info?.state === 'running');
+    const exit = { code, oomKilled: false, at: this.now() };
+    this.infos.set(id, { ...info, state: 'exited', finishedAt: exit.at, exit });
+    this.#ends.get(id)?.resolve(exit);
+  }
+
+  #engine(): Engine {
+    const info = (id: ContainerId): ContainerInfo => {
+      const found = this.infos.get(id);
+      assert.ok(found);
+      return found;
+    };
+    const image = { id: 'sha256:1', names: [], digest: '', createdAt: 0, sizeBytes: 0, architecture: '', config: imageConfig(), layers: [] }; // prettier-ignore
+    const engine: Pick<Engine, 'volumes'> & {
+      readonly containers: Partial<Engine['containers']>;
+      readonly images: Partial<Engine['images']>;
+      readonly networks: Partial<Engine['networks']>;
+    } = {
+      containers: {
+        create: ({ id, name, labels }) => {
+          const made = { id, name, labels, imageId: '', image: '', state: 'created', pid: 0, createdAt: 0, startedAt: 0, finishedAt: 0, exit: undefined, argv: [], healthCheck: undefined, stopSignal: '', tty: false } as const; // prettier-ignore
+          this.infos.set(id, made);
+          return Promise.resolve(made);
+        },
+        start: (id) => {
+          this.starts.push(info(id).name);
+          this.#ends.set(id, Promise.withResolvers());
+          this.infos.set(id, { ...info(id), state: 'running', pid: 1, startedAt: this.now() });
+          return Promise.resolve(info(id));
+        },
+        stop: (id) => {
+          this.end(id, 143);
+          return Promise.resolve({ code: 143, oomKilled: false, at: this.now() });
+        },
+        wait: (id) => this.#ends.get(id)?.promise ?? Promise.reject(new Error('it does not run')),
+        inspect: (id) => this.infos.get(id),
+        list: () => [...this.infos.values()],
+        leaveNetworks: () => Promise.resolve(),
+      },
+      images: { find: () => image, list: () => [image] },
+      networks: {
+        ensureBridge: () => Promise.resolve(),
+        removeBridge: () => Promise.resolve(),
+        listBridges: () => Promise.resolve([]),
+        setPorts: () => Promise.resolve([]),
+      },
+      volumes: {} as Engine['volumes'],
+    };
+    return engine as unknown as Engine;
+  }
+}
+
+/** A task that is given to the node, to be started `waitMs` after it was made. */
+function assigned(spec: Parameters<typeof taskSpec>[0], waitMs = 0): Task {
+  const of = service('web', {}, { task: taskSpec({ networks: [], ...spec }) });
+  const fresh = { state: 'assigned', containerId: '', message: '' } as const;
+  const made = task(of, 1, fresh, { nodeId: 'one' as NodeId });
+  return { ...made, notBefore: waitMs === 0 ? 0 : made.meta.createdAt + waitMs };
+}
+
+describe('an agent', () => {
+  it('starts nothing that is fenced when its lease has run out, and does when it hears of a manager again', async () => {
+    const machine = new Machine();
+    const { clock } = machine;
+    const fenced = assigned({ container: containerSpec({ mounts: [NFS] }) }, 10_000);
+    const agent = machine.start([fenced]);
+    await clock.advance(2_000);
+    assert.deepEqual([...machine.infos.values()].map(({ state }) => state), ['created']); // prettier-ignore
+    machine.reachable = false;
+    await clock.advance(20_000);
+    assert.deepEqual(machine.starts, [], 'another node may run it');
+    machine.reachable = true;
+    await clock.advance(5_000);
+    assert.equal(machine.starts.length, 1);
+    await agent.close();
+  });
+
+  it('starts what is not fenced without a manager', async () => {
+    const machine = new Machine();
+    const agent = machine.start([assigned({}, 10_000)]);
+    await machine.clock.advance(2_000);
+    machine.reachable = false;
+    await machine.clock.advance(20_000);
+    assert.equal(machine.starts.length, 1);
+    machine.reachable = true;
+    await agent.close();
+  });
+
+  for (const skewMs of [0, -3600_000, 3600_000]) {
+    it(`says how long it had a task and how long that ran, its clock wrong by ${skewMs} ms`, async () => {
+      const machine = new Machine(skewMs);
+      const agent = machine.start([assigned({}, 3_000)]);
+      await machine.clock.advance(5_000);
+      const [id] = machine.infos.keys();
+      machine.end(id ?? assert.fail(), 3);
+      await settle();
+      await machine.clock.advance(100);
+      const { state, ranMs = 0, ageMs = 0 } = machine.reports.at(-1)?.status ?? assert.fail();
+      assert.equal(state, 'failed');
+      assert.ok(ageMs >= 4_900 && ageMs <= 5_000, String(ageMs));
+      assert.ok(ranMs >= 1_900 && ranMs <= 2_000, String(ranMs));
+      await agent.close();
+    });
+  }
+});

@@ -1,0 +1,102 @@
+/** Keeps the virtual addresses of services true inside every container of the node. */
+import { Semaphore } from '../../../base/async.ts';
+import type { Clock, Timer } from '../../../base/clock.ts';
+import { messageOf } from '../../../base/errors.ts';
+import type { ContainerId, NetworkId } from '../../../base/ids.ts';
+import type { Logger } from '../../../base/log.ts';
+import { balanceNamespace } from '../../../node-engine/network/index.ts';
+import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
+import type { BalancedAddress } from '../../agent/balanced.ts';
+import { addressesOf } from './choose.ts';
+
+/** Namespaces that are changed at the same moment: more only wait for the kernel's lock on rules. */
+const AT_ONCE = 8;
+/** A change that failed is tried again. */
+const RETRY_MS = 1000;
+
+export interface BalancerOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Balancer {
+  /** Replaces all virtual addresses, in every container that is attached. */
+  setAddresses(addresses: readonly BalancedAddress[]): void;
+  /** Resolves when what was said before is true in every container: false where it could not be made so; it is tried again. */
+  settled(): Promise<boolean>;
+  /**
+   * Begins with a container, or anew: its namespace may hold what an earlier daemon made, which is taken over without a gap.
+   * @throws NETWORK_FAILED
+   */
+  attach(attachment: {
+    readonly containerId: ContainerId;
+    /** File of the container's network namespace; empty (it is in the node's): there is nothing to do. */
+    readonly netnsPath: string;
+    readonly networks: readonly NetworkId[];
+  }): Promise<void>;
+  detach(containerId: ContainerId): void;
+  close(): void;
+}
+
+interface Attached {
+  readonly networks: readonly NetworkId[];
+  readonly namespace: NamespaceBalancer;
+  addresses: VirtualAddresses;
+}
+
+export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
+  const attached = new Map<ContainerId, Attached>();
+  const running = new Set<Promise<boolean>>();
+  const turns = new Semaphore(AT_ONCE);
+  let balanced: readonly BalancedAddress[] = [];
+  let retry: Timer | undefined;
+
+  const bring = async (id: ContainerId, one: Attached): Promise<void> => {
+    one.addresses = addressesOf(id, one.networks, balanced, one.addresses);
+    await turns.use(() => one.namespace.set(one.addresses));
+  };
+  const bringLater = async (id: ContainerId, one: Attached): Promise<boolean> => {
+    try {
+      await bring(id, one);
+      return true;
+    } catch (error) {
+      // It has ended meanwhile.
+      if (attached.get(id) !== one) return true;
+      logger.warn('virtual addresses', { containerId: id, reason: messageOf(error) });
+      retry ??= clock.startTimer(RETRY_MS, () => {
+        retry = undefined;
+        spread();
+      });
+      return false;
+    }
+  };
+  const spread = (): void => {
+    for (const [id, one] of attached) {
+      const run = bringLater(id, one).finally(() => running.delete(run));
+      running.add(run);
+    }
+  };
+  return {
+    setAddresses(addresses) {
+      balanced = addresses;
+      spread();
+    },
+    async settled() {
+      return (await Promise.all(running)).every((isTrue) => isTrue);
+    },
+    async attach({ containerId, netnsPath, networks }) {
+      if (netnsPath === '') return;
+      const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
+      const one: Attached = { networks, namespace, addresses: new Map() };
+      attached.set(containerId, one);
+      await bring(containerId, one);
+    },
+    detach(containerId) {
+      attached.delete(containerId);
+    },
+    close() {
+      retry?.cancel();
+      attached.clear();
+    },
+  };
+}
