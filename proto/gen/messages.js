@@ -3970,6 +3970,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
             ClusterSpec.prototype.revisionLimit = null;
+            ClusterSpec.prototype.dataPathPort = null;
 
             let $oneOfFields;
 
@@ -4015,6 +4016,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_dataPathPort", {
+                get: $util.oneOfGetter($oneOfFields = ["dataPathPort"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -4050,6 +4057,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
                     w.uint32(216).int32(m.revisionLimit);
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort"))
+                    w.uint32(800).uint32(m.dataPathPort);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4175,6 +4184,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._revisionLimit = "revisionLimit";
                             continue;
                         }
+                    case 100: {
+                            if (u !== 0)
+                                break;
+                            m.dataPathPort = r.uint32();
+                            m._dataPathPort = "dataPathPort";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4277,6 +4293,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.revisionLimit != null) {
                     m.revisionLimit = d.revisionLimit | 0;
                 }
+                if (d.dataPathPort != null) {
+                    m.dataPathPort = d.dataPathPort >>> 0;
+                }
                 return m;
             };
 
@@ -4353,6 +4372,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
                     d.revisionLimit = m.revisionLimit;
+                }
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort")) {
+                    d.dataPathPort = m.dataPathPort;
                 }
                 return d;
             };
@@ -6128,6 +6150,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.routes = [];
                 this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
@@ -6140,6 +6163,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
@@ -6167,6 +6191,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.routes != null && m.routes.length) {
+                    for (var i = 0; i < m.routes.length; ++i)
+                        w.uint32(962).string(m.routes[i]);
+                }
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
@@ -6238,6 +6266,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 120: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.routes && m.routes.length))
+                                m.routes = [];
+                            m.routes.push(r.stringVerify());
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -6298,6 +6334,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.routes) {
+                    if (!$Array.isArray(d.routes))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.routes: array expected");
+                    m.routes = $Array(d.routes.length);
+                    for (var i = 0; i < d.routes.length; ++i) {
+                        m.routes[i] = $String(d.routes[i]);
+                    }
+                }
                 if (d.live) {
                     if (!$Array.isArray(d.live))
                         throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
@@ -6318,6 +6362,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 var d = {};
                 if (o.arrays || o.defaults) {
+                    d.routes = [];
                     d.live = [];
                 }
                 if (o.defaults) {
@@ -6340,6 +6385,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
+                }
+                if (m.routes && m.routes.length) {
+                    d.routes = $Array(m.routes.length);
+                    for (var j = 0; j < m.routes.length; ++j) {
+                        d.routes[j] = m.routes[j];
+                    }
                 }
                 if (m.live && m.live.length) {
                     d.live = $Array(m.live.length);
@@ -15589,6 +15640,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.externalNetworks = [];
                 this.externalVolumes = [];
+                this.externalSecrets = [];
+                this.externalConfigs = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15605,6 +15658,8 @@ export const tsswarm = $root.tsswarm = (() => {
             DesiredProject.prototype.configs = $util.emptyArray;
             DesiredProject.prototype.externalNetworks = $util.emptyArray;
             DesiredProject.prototype.externalVolumes = $util.emptyArray;
+            DesiredProject.prototype.externalSecrets = $util.emptyArray;
+            DesiredProject.prototype.externalConfigs = $util.emptyArray;
 
             DesiredProject.encode = function (m, w, q) {
                 if (!w)
@@ -15648,6 +15703,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.externalVolumes != null && m.externalVolumes.length) {
                     for (var i = 0; i < m.externalVolumes.length; ++i)
                         w.uint32(82).string(m.externalVolumes[i]);
+                }
+                if (m.externalSecrets != null && m.externalSecrets.length) {
+                    for (var i = 0; i < m.externalSecrets.length; ++i)
+                        w.uint32(1202).string(m.externalSecrets[i]);
+                }
+                if (m.externalConfigs != null && m.externalConfigs.length) {
+                    for (var i = 0; i < m.externalConfigs.length; ++i)
+                        w.uint32(1210).string(m.externalConfigs[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -15764,6 +15827,22 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalVolumes.push(r.stringVerify());
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalSecrets && m.externalSecrets.length))
+                                m.externalSecrets = [];
+                            m.externalSecrets.push(r.stringVerify());
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalConfigs && m.externalConfigs.length))
+                                m.externalConfigs = [];
+                            m.externalConfigs.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15875,6 +15954,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalVolumes[i] = $String(d.externalVolumes[i]);
                     }
                 }
+                if (d.externalSecrets) {
+                    if (!$Array.isArray(d.externalSecrets))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalSecrets: array expected");
+                    m.externalSecrets = $Array(d.externalSecrets.length);
+                    for (var i = 0; i < d.externalSecrets.length; ++i) {
+                        m.externalSecrets[i] = $String(d.externalSecrets[i]);
+                    }
+                }
+                if (d.externalConfigs) {
+                    if (!$Array.isArray(d.externalConfigs))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalConfigs: array expected");
+                    m.externalConfigs = $Array(d.externalConfigs.length);
+                    for (var i = 0; i < d.externalConfigs.length; ++i) {
+                        m.externalConfigs[i] = $String(d.externalConfigs[i]);
+                    }
+                }
                 return m;
             };
 
@@ -15895,6 +15990,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.externalNetworks = [];
                     d.externalVolumes = [];
+                    d.externalSecrets = [];
+                    d.externalConfigs = [];
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -15952,6 +16049,18 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.externalVolumes = $Array(m.externalVolumes.length);
                     for (var j = 0; j < m.externalVolumes.length; ++j) {
                         d.externalVolumes[j] = m.externalVolumes[j];
+                    }
+                }
+                if (m.externalSecrets && m.externalSecrets.length) {
+                    d.externalSecrets = $Array(m.externalSecrets.length);
+                    for (var j = 0; j < m.externalSecrets.length; ++j) {
+                        d.externalSecrets[j] = m.externalSecrets[j];
+                    }
+                }
+                if (m.externalConfigs && m.externalConfigs.length) {
+                    d.externalConfigs = $Array(m.externalConfigs.length);
+                    for (var j = 0; j < m.externalConfigs.length; ++j) {
+                        d.externalConfigs[j] = m.externalConfigs[j];
                     }
                 }
                 return d;

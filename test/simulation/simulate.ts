@@ -157,8 +157,8 @@ async function settle({
     await world.runUntil(world.now + SERVICES_MS, () => services.settled());
     if (world.violation !== undefined) return;
     if (!services.settled()) return world.fail(`liveness: not what the services say runs: ${services.describe()}`);
-    if (services.patienceMs > 0) {
-      await world.runUntil(world.now + services.patienceMs);
+    if (services.untilMs > world.now) {
+      await world.runUntil(services.untilMs);
       services.look();
     }
     if (world.violation !== undefined) return;

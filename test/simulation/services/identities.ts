@@ -63,7 +63,7 @@ export class Identities {
     this.#wires = wires;
     this.#managers = managers;
     // The last renewal begins when a fifth of life and backdating is left: of the shortest life that the product allows, as much as here.
-    const lifeMs = world.between(2.5, 4) * (faultsMs + 20_000);
+    const lifeMs = world.between(2.5, 3) * (faultsMs + 20_000);
     this.areShort = maxSkewMs <= SHORT_LIVES_SKEW_MS;
     this.lifetimes = this.areShort ? { lifeMs, backdateMs: lifeMs } : { lifeMs: 4 * HOUR_MS, backdateMs: HOUR_MS };
     this.#mint = seededMint(world, this.lifetimes);

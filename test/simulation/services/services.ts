@@ -38,6 +38,8 @@ const APPLY = {
 const LOOK_EVERY_MS = 100;
 /** Share of the seeds that wait for certificates to end. */
 const PATIENT = 0.05;
+/** In which all have their first certificate. */
+const ISSUED_WITHIN_MS = 5_000;
 
 /**
  * Services on workers: everything that the product's leader runs, its dispatcher on every manager, its agents on every worker; the
@@ -183,9 +185,9 @@ export class Services {
     return (this.#isSettled = this.#good && this.#difference() === '' && this.#identityProblem() === '');
   }
 
-  /** Whether the run is to go on until certificates that nobody renewed would have ended: seldom, as it takes its time. */
-  get patienceMs(): number {
-    return this.#patient && this.identities.areShort ? this.identities.lifetimes.lifeMs / 2 : 0;
+  /** When the run may end, ms: seldom only after certificates that nobody renewed would have ended, as that takes its time. */
+  get untilMs(): number {
+    return this.#patient && this.identities.areShort ? this.identities.lifetimes.lifeMs + ISSUED_WITHIN_MS : 0;
   }
 
   /** No node that was there is left with a certificate that has ended. */

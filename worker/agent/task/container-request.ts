@@ -85,20 +85,54 @@ function sandboxOf(task: Task, assignments: Assignments): SandboxRequest {
   };
 }
 
+/**
+ * In the order in which the task has its networks. The default route goes through the one with the highest gateway priority that leads
+ * out, the first of equals; that of IPv6 likewise, for itself.
+ */
 function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
   if (task.spec.networkMode !== 'networks') return [];
-  return task.addresses.map(({ networkId, ipv4 }) => {
-    const network = assignments.networks.get(networkId);
+  const attached = task.addresses.map((address) => {
+    const network = assignments.networks.get(address.networkId);
     if (network === undefined) {
       throw new TsswarmError(
         'NOT_FOUND',
-        `attaching "${task.name}" to network "${networkId}": the manager did not send it`,
+        `attaching "${task.name}" to network "${address.networkId}": the manager did not send it`,
       );
     }
-    const prefix = Number(network.subnet.split('/')[1]);
-    return { networkId, ipv4, prefix, gateway: network.spec.internal ? '' : network.gateway };
+    return {
+      ...address,
+      network,
+      attachment: task.spec.networks.find(({ network: name }) => name === network.spec.name),
+    };
+  });
+  const leadsOut = attached
+    .filter(({ network }) => !network.spec.internal)
+    .sort((a, b) => (b.attachment?.gatewayPriority ?? 0) - (a.attachment?.gatewayPriority ?? 0));
+  const [outward] = leadsOut;
+  const outwardIpv6 = leadsOut.find(({ ipv6, network }) => ipv6 !== undefined && network.ipv6 !== undefined);
+  return attached.map((one) => {
+    const { networkId, ipv4, ipv6, network, attachment } = one;
+    return {
+      networkId,
+      ipv4,
+      prefix: prefixOf(network.subnet),
+      gateway: one === outward ? network.gateway : '',
+      ...(ipv6 === undefined || network.ipv6 === undefined
+        ? {}
+        : {
+            ipv6: {
+              address: ipv6,
+              prefix: prefixOf(network.ipv6.subnet),
+              gateway: one === outwardIpv6 ? network.ipv6.gateway : '',
+            },
+          }),
+      ...(attachment?.macAddress === undefined ? {} : { macAddress: attachment.macAddress }),
+      ...(attachment?.interfaceName === undefined ? {} : { name: attachment.interfaceName }),
+    };
   });
 }
+
+const prefixOf = (subnet: string): number => Number(subnet.split('/')[1]);
 
 type Files = ReadonlyMap<string, { readonly spec: SecretSpec }>;
 
