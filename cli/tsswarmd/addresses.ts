@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import type { GuardedPort } from '../../node-engine/types.ts';
 import { TsswarmError } from '../../base/errors.ts';
 
 /** Docker's port for managers. */
 export const DEFAULT_PORT = 2377;
 export const DEFAULT_LISTEN = `0.0.0.0:${DEFAULT_PORT}`;
 /** Interfaces that containers are behind, not other machines. */
-const INNER = /^(lo|docker|br-|veth|ts-|tsv|virbr|cni|flannel|cali)/;
+const INNER = /^(lo|docker|br-|veth|ts-|tsv|tsx-|virbr|cni|flannel|cali)/;
 
 /**
  * "host:port" of "host", "host:port", "[v6]:port" or the name of an interface.
@@ -41,6 +43,29 @@ export function ownAddress(listenAddr: string): string {
   return join(chosen?.address ?? '127.0.0.1', port);
 }
 
+/**
+ * The address that an address or the name of an interface stands for now.
+ * @throws INVALID_INPUT
+ */
+export function dataPathAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  const addresses = networkInterfaces()[text] ?? [];
+  const own =
+    addresses.find(({ family }) => family === 'IPv4') ?? addresses.find(({ address }) => !address.startsWith('fe80:'));
+  if (own !== undefined) return own.address;
+  throw new TsswarmError(
+    'INVALID_INPUT',
+    `using --data-path-addr "${text}": it is neither an IP address nor a network interface with one`,
+    { hint: 'see "ip -brief address"' },
+  );
+}
+
+/** Where others may reach this machine: the host itself, or for a name this machine's main address; undefined: nowhere. */
+export function reachableAddress(host: string): string | undefined {
+  const address = isIP(host) === 0 ? split(ownAddress(DEFAULT_LISTEN)).host : host;
+  return address.startsWith('127.') || address === '::1' ? undefined : address;
+}
+
 export function split(address: string): { readonly host: string; readonly port: number } {
   const at = address.lastIndexOf(':');
   return { host: address.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(address.slice(at + 1)) };
@@ -49,6 +74,11 @@ export function split(address: string): { readonly host: string; readonly port: 
 function join(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** Ports of a node that its containers have no business at: they get at a service by the ports that it publishes. */
+export const guardedPorts = (listenAddr: string): readonly GuardedPort[] => [
+  { protocol: 'tcp', port: split(listenAddr).port },
+];
 
 /** The interface of the default route, proc(5) /proc/net/route. */
 function defaultInterface(): string | undefined {

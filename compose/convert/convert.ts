@@ -7,7 +7,7 @@ import type {
   FileReference,
   HealthCheck,
   Mount,
-  NetworkSpec,
+  NetworkMode,
   PublishedPort,
   ResourceLimits,
   RestartPolicy,
@@ -21,6 +21,7 @@ import { platformConstraints } from '../normalise/platform.ts';
 import { checkContent } from './content.ts';
 import { convertGeneric } from './generic.ts';
 import { convertHook } from './hook.ts';
+import { convertAttachments, convertLinks, convertNetwork } from './networks.ts';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Docker's restart manager: 100 ms, doubled up to a minute. */
@@ -74,7 +75,7 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       .filter((object) => object.external === true)
       .map(({ name }) => name);
   const content = (kind: 'secrets' | 'configs'): SecretSpec[] =>
-    Object.entries(project[kind]).map(([key, file]) => {
+    owned(project[kind]).map(([key, file]) => {
       const data = files.get(`${kind}/${key}`) ?? new Uint8Array();
       if (file.template_driver !== undefined) checkContent(`${kind}.${key}`, file, data);
       return {
@@ -102,6 +103,8 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       configs: content('configs'),
       externalNetworks: external(project.networks),
       externalVolumes: external(project.volumes).filter((name) => !hasTemplate(name)),
+      externalSecrets: external(project.secrets),
+      externalConfigs: external(project.configs),
     },
     builds: Object.entries(project.services).flatMap(([name, service]) => imageBuild(project, name, service)),
     warnings,
@@ -145,7 +148,6 @@ function convertService(
       hint: 'choose its nodes with "deploy.placement.constraints"',
     });
   }
-  const isIsolated = service.network_mode === 'host' || service.network_mode === 'none';
   return {
     name: `${project.name}_${name}`,
     composeName: name,
@@ -160,12 +162,9 @@ function convertService(
         generic: convertGeneric(deploy?.resources?.reservations),
       }),
       restart: convertRestart(service),
-      networkMode: isIsolated ? (service.network_mode as 'host' | 'none') : 'networks',
-      networks: Object.entries(service.networks).map(([key, attachment]) => ({
-        network: project.networks[key]?.name ?? key,
-        aliases: attachment?.aliases ?? [],
-        ipv4Address: attachment?.ipv4_address ?? '',
-      })),
+      networkMode: (service.network_mode ?? 'networks') as NetworkMode,
+      networks: convertAttachments(project, service),
+      ...convertLinks(service),
       log: { driver: service.logging?.driver ?? 'json-file', options: service.logging?.options ?? {} },
       constraints: [...(deploy?.placement?.constraints ?? []), ...platformConstraints(service.platform)],
       forceUpdate: 0,
@@ -398,23 +397,6 @@ function convertPort(port: ComposeService['ports'][number]): PublishedPort {
     protocol: port.protocol,
     mode: port.mode,
     hostIp: port.host_ip ?? '',
-  };
-}
-
-function convertNetwork(projectName: string, key: string, network: ComposeProject['networks'][string]): NetworkSpec {
-  const ipam = network.ipam?.config?.[0];
-  return {
-    name: network.name,
-    composeName: key,
-    driver: network.driver ?? 'bridge',
-    labels: { ...network.labels, 'com.docker.compose.project': projectName, 'com.docker.compose.network': key },
-    internal: network.internal ?? false,
-    attachable: network.attachable ?? false,
-    options: network.driver_opts ?? {},
-    subnet: ipam?.subnet ?? '',
-    gateway: ipam?.gateway ?? '',
-    ipRange: ipam?.ip_range ?? '',
-    auxiliaryAddresses: {},
   };
 }
 

@@ -2,9 +2,11 @@ import { TsswarmError } from '../../base/errors.ts';
 import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
 import type { TreeNode } from '../types/node.ts';
+import { readAddresses } from './ipam.ts';
 import { absolute } from './mounts.ts';
 import type { PathContext } from './mounts.ts';
 import { Reader, compact } from './reader.ts';
+import { withSharedNetworks } from './shared-network.ts';
 import { readService } from './service.ts';
 import { checkVolumeTemplates } from './templates.ts';
 
@@ -61,8 +63,9 @@ export function readProject(root: TreeNode, context: ProjectContext): ComposePro
     secrets: readFileObjects(reader.at('secrets'), context, fullName, ['file', 'environment']),
     configs: readFileObjects(reader.at('configs'), context, fullName, ['file', 'environment', 'content']),
   };
-  checkConsistency(project, all, reader);
-  return dropUnused(project);
+  const shared = withSharedNetworks(project, reader);
+  checkConsistency(shared, all, reader);
+  return dropUnused(shared);
 }
 
 function readNetworks(root: Reader, fullName: (key: string) => string): Record<string, ComposeNetwork> {
@@ -71,17 +74,12 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
     list.keys().map((key) => {
       const item = list.at(key);
       const driver = item.text('driver');
-      if (driver !== undefined && driver !== 'bridge' && driver !== 'default') item.notYet('driver', `"${driver}"`);
+      if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
+        item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
-      const ipam = item.at('ipam');
-      if (ipam.text('driver') !== undefined && ipam.text('driver') !== 'default')
-        ipam.notYet('driver', `"${ipam.text('driver') ?? ''}"`);
-      if (Object.keys(ipam.labels('options') ?? {}).length > 0) ipam.notYet('options', 'of the address manager');
       for (const option of Object.keys(item.labels('driver_opts') ?? {})) {
         if (option !== 'com.docker.network.driver.mtu') item.at('driver_opts').notYet(option, '(a driver option)');
       }
-      const configs = ipam.at('config').items();
-      if (configs.length > 1) ipam.notYet('config', 'with more than one subnet');
       return [
         key,
         compact({
@@ -92,18 +90,7 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
           attachable: item.bool('attachable'),
           external: isExternal.external ? true : undefined,
           labels: item.labels('labels'),
-          ipam:
-            configs.length === 0
-              ? undefined
-              : {
-                  config: configs.map((config) =>
-                    compact({
-                      subnet: config.text('subnet'),
-                      ip_range: config.text('ip_range'),
-                      gateway: config.text('gateway'),
-                    }),
-                  ),
-                },
+          ...readAddresses(item),
         }) as ComposeNetwork,
       ];
     }),
@@ -156,6 +143,12 @@ function readFileObjects(
     list.keys().map((key) => {
       const item = list.at(key);
       const given = sources.filter((source) => item.raw(source) !== undefined);
+      const isExternal = readExternal(item);
+      if (isExternal.external) {
+        const more = [...given, 'template_driver', 'labels'].find((name) => item.raw(name) !== undefined);
+        if (more !== undefined) item.refuse('external', `and "${more}" exclude each other`);
+        return [key, { name: isExternal.name ?? item.text('name') ?? key, external: true }];
+      }
       if (given.length !== 1)
         item.refuse(
           undefined,

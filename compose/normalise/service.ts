@@ -8,6 +8,7 @@ import type {
   ComposeHealthCheck,
   ComposeService,
 } from '../types/project.ts';
+import { readAttachments, readMacAddress, withLinks } from './attachments.ts';
 import { readHooks } from './hooks.ts';
 import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
@@ -33,8 +34,7 @@ export interface ServiceContext extends PathContext {
 export function readService(reader: Reader, context: ServiceContext): ComposeService {
   if (!reader.exists) reader.refuse(undefined, 'is empty', 'a service has at least "image:" or "build:"');
   const mode = reader.text('network_mode');
-  if (mode !== undefined && mode !== 'host' && mode !== 'none' && mode !== 'bridge')
-    reader.notYet('network_mode', `"${mode}"`);
+  checkNetworkMode(reader, mode);
   if (mode !== undefined && reader.at('networks').exists)
     reader.refuse('network_mode', 'and "networks" exclude each other');
   for (const key of ['pid', 'ipc']) {
@@ -56,9 +56,11 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     ports: readPorts(reader.at('ports')),
     expose: reader.strings('expose'),
     volumes: readMounts(reader, context),
-    networks: readNetworks(reader),
+    networks: readAttachments(reader),
+    mac_address: readMacAddress(reader),
+    links: reader.strings('links'),
     network_mode: mode === 'bridge' ? undefined : mode,
-    depends_on: readDependencies(reader),
+    depends_on: withLinks(reader, readDependencies(reader)),
     healthcheck: readHealthCheck(reader.at('healthcheck')),
     deploy: readDeploy(reader.at('deploy')),
     restart: readRestart(reader),
@@ -142,27 +144,37 @@ function fromOutside(
   return Object.fromEntries(Object.entries(pairs).map(([key, value]) => [key, value ?? lookup(key) ?? null]));
 }
 
+/** What belongs to the container whose network is shared. */
+const OF_THE_OTHER = [
+  'ports',
+  'expose',
+  'hostname',
+  'domainname',
+  'dns',
+  'dns_search',
+  'dns_opt',
+  'extra_hosts',
+  'links',
+  'mac_address',
+];
+
+function checkNetworkMode(reader: Reader, mode: string | undefined): void {
+  if (mode === undefined || mode === 'host' || mode === 'none' || mode === 'bridge') return;
+  const [, kind, name = ''] = /^(service|container):(.*)$/.exec(mode) ?? [];
+  if (kind === undefined || name === '')
+    reader.refuse('network_mode', `is "${mode}", expected bridge, host, none, service:<name> or container:<name>`);
+  for (const key of OF_THE_OTHER) {
+    if (!reader.at(key).exists) continue;
+    reader.refuse(key, `and "network_mode: ${mode}" exclude each other`, `it belongs to the one whose network it is`);
+  }
+}
+
 const withoutNull = (pairs: Readonly<Record<string, string | null>>): Record<string, string> =>
   Object.fromEntries(Object.entries(pairs).filter((pair): pair is [string, string] => pair[1] !== null));
 
 /** `environment` over the env files. */
 function readEnvironment(reader: Reader, { lookup, envFiles }: ServiceContext): Record<string, string | null> {
   return { ...Object.fromEntries(envFiles), ...fromOutside(reader.pairs('environment') ?? {}, lookup) };
-}
-
-function readNetworks(reader: Reader): ComposeService['networks'] {
-  const networks = reader.at('networks');
-  if (reader.text('network_mode') !== undefined && reader.text('network_mode') !== 'bridge') return {};
-  if (!networks.exists || networks.keys().length === 0) return { default: null };
-  if (Array.isArray(networks.value))
-    return Object.fromEntries((networks.value as unknown[]).map((name) => [String(name), null]));
-  return Object.fromEntries(
-    networks.keys().map((name) => {
-      const attachment = networks.at(name);
-      if (!attachment.exists) return [name, null];
-      return [name, compact({ aliases: attachment.strings('aliases'), ipv4_address: attachment.text('ipv4_address') })];
-    }),
-  ) as ComposeService['networks'];
 }
 
 function readDependencies(reader: Reader): Record<string, ComposeDependency> {

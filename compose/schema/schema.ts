@@ -177,11 +177,26 @@ const service = object(
         listOf(string),
         {
           type: 'object',
-          additionalProperties: nullable(object({ aliases: listOf(string), ipv4_address: string }, 'attachment')),
+          additionalProperties: nullable(
+            object(
+              {
+                aliases: listOf(string),
+                ipv4_address: string,
+                ipv6_address: string,
+                mac_address: string,
+                interface_name: string,
+                priority: integer,
+                gw_priority: integer,
+              },
+              'attachment',
+            ),
+          ),
         },
       ],
     },
     network_mode: string,
+    links: listOf(string),
+    mac_address: string,
     depends_on: { anyOf: [listOf(string), { type: 'object', additionalProperties: dependency }] },
     healthcheck,
     deploy,
@@ -246,12 +261,16 @@ const network = nullable(
       driver_opts: valueMap,
       attachable: bool,
       internal: bool,
+      enable_ipv4: bool,
+      enable_ipv6: bool,
       external,
       labels: listOrMap,
       ipam: object({
         driver: string,
         options: valueMap,
-        config: listOf(object({ subnet: string, ip_range: string, gateway: string }, 'ipamConfig')),
+        config: listOf(
+          object({ subnet: string, ip_range: string, gateway: string, aux_addresses: valueMap }, 'ipamConfig'),
+        ),
       }),
     },
     'network',
@@ -260,7 +279,14 @@ const network = nullable(
 
 const volume = nullable(object({ name: string, driver: string, driver_opts: valueMap, external, labels: listOrMap }));
 
-const fileKeys = { name: string, file: string, environment: string, labels: listOrMap, template_driver: string };
+const fileKeys = {
+  name: string,
+  file: string,
+  environment: string,
+  external,
+  labels: listOrMap,
+  template_driver: string,
+};
 const file = object(fileKeys, 'file');
 const config = object({ ...fileKeys, content: string }, 'file');
 

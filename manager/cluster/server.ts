@@ -12,6 +12,7 @@ import type { ExternalSigner } from '../ca/signer/signer.ts';
 import { rotateJoinToken } from '../ca/tokens.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { unlockKeyOf } from './autolock/settings.ts';
+import { emptyNode } from './emptying/loop.ts';
 import { findNode } from './find-node.ts';
 import type { ManagerGroup } from './group.ts';
 
@@ -99,8 +100,19 @@ export function createMembership(options: MembershipOptions): ServiceHandlers<ty
     },
     async leave({ nodeId, force }, signal) {
       const id = nodeId as NodeId;
-      await takeOut(id, `leaving the cluster with "${nodeId}"`, force, signal);
-      await forget(id);
+      const action = `leaving the cluster with "${nodeId}"`;
+      // What will be refused is refused before anything is stopped; who leads lets another one lead first.
+      const isMember = group.status().members.some((member) => member.id === id);
+      if (id === options.nodeId) await takeOut(id, action, force, signal);
+      else if (isMember && !force) group.demandWithout(id, action);
+      const restore = await emptyNode(options, id, signal);
+      try {
+        await takeOut(id, action, force, signal);
+        await forget(id);
+      } catch (error) {
+        await restore().catch(() => undefined);
+        throw error;
+      }
       logger.info('node left', { nodeId });
       return {};
     },

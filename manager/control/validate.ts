@@ -1,3 +1,4 @@
+import { interfaceFault } from '../../base/address-plan.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { containerNameFault } from '../../base/template/index.ts';
 import type {
@@ -11,7 +12,9 @@ import type {
 } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { sharedNetworkFault } from '../model/shared-network.ts';
 import { serviceTemplateFault } from '../model/templates.ts';
+import { validateNetwork } from './networks.ts';
 import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
@@ -49,10 +52,11 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
   for (const spec of project.configs) validateFile('config', spec);
   const names = {
     networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
-    secrets: new Set(project.secrets.map(({ name }) => name)),
-    configs: new Set(project.configs.map(({ name }) => name)),
-    services: new Set(project.services.map(({ composeName }) => composeName)),
+    secrets: new Set([...project.secrets.map(({ name }) => name), ...project.externalSecrets]),
+    configs: new Set([...project.configs.map(({ name }) => name), ...project.externalConfigs]),
+    services: new Map(project.services.map((service) => [service.composeName, service])),
   };
+  for (const spec of project.networks) validateNetwork(`making network "${spec.name}"`, spec);
   for (const service of project.services) checkService(service, names, tx);
   refuseCycles(project.services);
   refusePortClashes(project.services, project.name, tx);
@@ -66,6 +70,17 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       },
     );
   }
+  demandFiles(project.name, 'secret', project.externalSecrets, tx);
+  demandFiles(project.name, 'config', project.externalConfigs, tx);
+}
+
+/** @throws NOT_FOUND naming the first that nobody has made */
+function demandFiles(project: string, kind: FileKind, names: readonly string[], tx: ReadTransaction): void {
+  const missing = names.find((name) => tx.find(kind, 'name', name).length === 0);
+  if (missing === undefined) return;
+  throw new TsswarmError('NOT_FOUND', `applying project "${project}": external ${kind} "${missing}" does not exist`, {
+    hint: `make it first: tsswarm ${kind} create ${missing} <file>`,
+  });
 }
 
 /** Refuses a secret or config that cannot be stored. @throws INVALID_INPUT, TOO_LARGE */
@@ -99,7 +114,7 @@ export function validateService(tx: ReadTransaction, spec: ServiceSpec, known: S
     networks: namesOf('network'),
     secrets: namesOf('secret'),
     configs: namesOf('config'),
-    services: new Set(siblings.map((service) => service.spec.composeName)),
+    services: new Map([...siblings.map((service) => service.spec), spec].map((one) => [one.composeName, one])),
   };
   checkService(spec, names, tx);
   refusePortClashes([spec], known?.projectName ?? '', tx);
@@ -110,9 +125,35 @@ interface KnownNames {
   readonly networks: ReadonlySet<string>;
   readonly secrets: ReadonlySet<string>;
   readonly configs: ReadonlySet<string>;
-  /** Compose names of the project's services. */
-  readonly services: ReadonlySet<string>;
+  /** The project's services by compose name. */
+  readonly services: ReadonlyMap<string, ServiceSpec>;
 }
+
+/** What is given to one container only cannot be had by several, nor by an old and a new one at the same time. */
+function checkInterfaces({ task, replicas, mode, update }: ServiceSpec, refuse: (what: string) => never): void {
+  const names = new Set<string>();
+  for (const attachment of task.networks) {
+    const { network, ipv4Address, ipv6Address = '', macAddress = '', interfaceName } = attachment;
+    const fault = interfaceFault(attachment);
+    if (fault !== undefined) refuse(`its ${INTERFACE_WORDS[fault.field]} on network "${network}" ${fault.reason}`);
+    if (interfaceName !== undefined && names.size === names.add(interfaceName).size)
+      refuse(`two of its interfaces are called "${interfaceName}"`);
+    const fixed = [ipv4Address, ipv6Address, macAddress].find((text) => text !== '');
+    if (fixed === undefined) continue;
+    const has = `it has the address ${fixed} on network "${network}"`;
+    if (mode === 'global' || mode === 'global-job') refuse(`${has}, and one container on each node: one can have it`);
+    if (replicas > 1) refuse(`${has}, and ${replicas} replicas: one can have it`);
+    if (update.order === 'start-first')
+      refuse(`${has}: a new container cannot start before the old one gives it up (start-first)`);
+  }
+}
+
+const INTERFACE_WORDS = {
+  ipv4Address: 'IPv4 address',
+  ipv6Address: 'IPv6 address',
+  macAddress: 'hardware address',
+  interfaceName: 'interface name',
+} as const;
 
 function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransaction): void {
   const { task } = service;
@@ -139,6 +180,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   }
   for (const { network } of task.networks)
     if (!names.networks.has(network)) refuse(`network "${network}" is not defined`);
+  checkInterfaces(service, refuse);
   for (const { name } of task.container.secrets)
     if (!names.secrets.has(name)) refuse(`secret "${name}" is not defined`);
   for (const { name } of task.container.configs)
@@ -151,7 +193,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
     refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
   }
-  const fault = placementFault(task) ?? serviceTemplateFault(service);
+  const fault = placementFault(task) ?? serviceTemplateFault(service) ?? sharedNetworkFault(service, names.services);
   if (fault !== undefined) refuse(fault);
 }
 

@@ -67,6 +67,7 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
       ? undefined
       : 'a supervisor that keeps no log cannot begin one, and the other way round',
   ),
+  links: replace(NOT_YET),
   constraints: replace('its node may not satisfy them'),
   forceUpdate: replace('it was asked for'),
   // Tells where to put a task, not what it is: those that run stay where they are.

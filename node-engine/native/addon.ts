@@ -51,6 +51,7 @@ interface Native {
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
   exit(code: number): void;
   bootTime(): number;
+  trimMemory(): number;
 }
 
 /** mount(2) flags. */
@@ -133,6 +134,9 @@ export async function syncfs(path: Path): Promise<void> {
 
 /** Milliseconds since the boot, those in which the machine was suspended included (CLOCK_BOOTTIME). */
 export const bootTime = (): number => native().bootTime();
+
+/** Gives memory back that the C library's allocator holds for later: whole free pages between what is in use (malloc_trim(3)). */
+export const trimMemory = (): boolean => native().trimMemory() === 1;
 
 const LOCK_EX = 2;
 

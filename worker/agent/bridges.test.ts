@@ -99,6 +99,18 @@ describe('the bridges of a node', () => {
     assert.deepEqual([...present.keys()], []);
   });
 
+  it('go, too, when an earlier life made them and their network is removed after that', async () => {
+    const { networks, present } = machine();
+    const clock = new VirtualClock();
+    await createBridges({ networks, clock, logger: silentLogger }).ensure(network('a'));
+    const bridges = createBridges({ networks, clock, logger: silentLogger });
+    await bridges.collect(ids('a'));
+    bridges.keep(ids('a'));
+    bridges.keep(ids());
+    await clock.advance(31_000);
+    assert.deepEqual([...present.keys()], []);
+  });
+
   it('leave their subnet to another network when they are idle', async () => {
     const { networks, present } = machine();
     const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });

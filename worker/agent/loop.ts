@@ -68,8 +68,19 @@ export interface Resolver {
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
     readonly dns: readonly string[];
+    readonly links?: readonly { readonly service: string; readonly alias: string }[];
   }): Promise<void>;
   detach(containerId: ContainerId): Promise<void>;
+}
+
+/** The way to other nodes on overlay networks: worker/overlay/tunnels in production. */
+export interface Overlay {
+  /** @param isCertain a manager has said so since the daemon started */
+  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers'>, isCertain: boolean): void;
+  /** The bridge is there: resolves when everybody on the network is reached. */
+  connect(id: NetworkId): Promise<void>;
+  /** The bridge is about to go. */
+  disconnect(id: NetworkId): Promise<void>;
 }
 
 /** The virtual addresses that containers reach: worker/overlay/balance in production. */
@@ -91,6 +102,8 @@ export interface AgentOptions {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   readonly engine: Engine;
   readonly resolver: Resolver;
+  /** Absent: networks end at this node. */
+  readonly overlay?: Overlay;
   readonly balancer: Balancer;
   /** Path of a container's network namespace. */
   readonly netnsPath: (id: ContainerId) => string;
@@ -122,7 +135,20 @@ export function startAgent(options: AgentOptions): Agent {
   const life = new AbortController();
   const starting = new Semaphore(STARTING_AT_ONCE);
   const controllers = new Map<string, TaskController>();
-  const bridges = createBridges({ networks: engine.networks, clock, logger });
+  const { overlay } = options;
+  const bridges = createBridges({
+    networks: {
+      ensureBridge: (request) => engine.networks.ensureBridge(request),
+      listBridges: () => engine.networks.listBridges(),
+      async removeBridge(id) {
+        await overlay?.disconnect(id);
+        await engine.networks.removeBridge(id);
+      },
+    },
+    underlay: () => options.describe().overlay?.address ?? '',
+    clock,
+    logger,
+  });
   const pending = new Map<string, TaskStatus>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
   const onlookers = new Map<string, Set<() => void>>();
@@ -287,11 +313,24 @@ export function startAgent(options: AgentOptions): Agent {
     balanced = now;
     options.balancer.setAddresses(now);
   };
+  /** Own tasks that served when their addresses were looked at last. */
+  const balancedTasks = new Set<string>();
+  /** The same after news of one own task: most of them, on the way to its start, change nothing for others. */
+  const balanceOne = (taskId: string): void => {
+    const controller = controllers.get(taskId);
+    const isServing = controller?.running === true && serves(controller.status);
+    if (isServing === balancedTasks.has(taskId)) return;
+    if (isServing) balancedTasks.add(taskId);
+    else balancedTasks.delete(taskId);
+    balance();
+  };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
       const network = assignments.networks.get(networkId);
-      if (network !== undefined) await bridges.ensure(network);
+      if (network === undefined) continue;
+      await bridges.ensure(network);
+      if (network.spec.driver === 'overlay') await overlay?.connect(network.id);
     }
   };
 
@@ -318,7 +357,11 @@ export function startAgent(options: AgentOptions): Agent {
             networks: wanted.addresses.map(({ networkId }) => networkId),
           };
           await Promise.all([
-            options.resolver.attach({ ...place, dns: wanted.spec.container.dns }),
+            options.resolver.attach({
+              ...place,
+              dns: wanted.spec.container.dns,
+              ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
+            }),
             options.balancer.attach(place),
           ]);
         },
@@ -336,7 +379,7 @@ export function startAgent(options: AgentOptions): Agent {
             else soon();
             tell(taskId);
           };
-          balance();
+          balanceOne(taskId);
           // Nobody hears that a task serves before its ports and virtual addresses lead to it.
           if (!serves(next)) return say();
           const ready = [
@@ -351,7 +394,7 @@ export function startAgent(options: AgentOptions): Agent {
         },
         runningChanged: () => {
           tell(task.id);
-          balance();
+          balanceOne(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
@@ -418,6 +461,11 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.services !== before.services
     )
       changeNames(change);
+    const isElsewhere =
+      assignments.locations !== before.locations ||
+      assignments.peers !== before.peers ||
+      assignments.networks !== before.networks;
+    if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
@@ -432,6 +480,7 @@ export function startAgent(options: AgentOptions): Agent {
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
+      balancedTasks.delete(taskId);
       controller.close();
       pending.delete(taskId);
       await dropContainer(containerIdOf(taskId));
@@ -503,6 +552,7 @@ export function startAgent(options: AgentOptions): Agent {
     const remembered = { kind: 'complete', sequence: 0, update: kept.assignments, remove: NO_REMOVALS } as const;
     assignments = applyChange(NO_ASSIGNMENTS, remembered);
     changeNames(remembered);
+    overlay?.update(assignments, false);
     for (const task of assignments.tasks.values()) {
       // What never ran waits for the manager: without its secrets it could only fail, and it may have been given up already, though
       // the file is from before that.
