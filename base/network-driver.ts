@@ -13,10 +13,11 @@ export const MTU_OPTION = 'com.docker.network.driver.mtu';
 
 const DRIVERS: Readonly<Record<string, NetworkDriver>> = {
   bridge: { options: [MTU_OPTION], scope: 'local' },
+  overlay: { options: [MTU_OPTION], scope: 'swarm' },
 };
 
 /** Of a network for which none is asked. */
-export const DEFAULT_NETWORK_DRIVER = 'bridge';
+export const DEFAULT_NETWORK_DRIVER = 'overlay';
 
 /** "local": each node has a network of its own of that name; "swarm": one over all nodes. */
 export const driverScope = (driver: string): 'local' | 'swarm' => DRIVERS[driver]?.scope ?? 'local';

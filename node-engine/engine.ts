@@ -138,6 +138,7 @@ async function openEngine(
     expectStart: parts.moveAhead,
     inspection: createInspection({ containers, launcherPath, cgroups, cgroupParent }),
     networks: network.networks,
+    tunnels: network.tunnels,
     volumes,
     lease: openNodeLease(parts.leasePath, native.bootTime),
     isLocalPath,

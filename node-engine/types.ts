@@ -35,8 +35,13 @@ export interface SandboxInterface {
 }
 
 export interface SandboxRequest {
-  /** "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's. */
-  readonly mode: 'networks' | 'none' | 'host';
+  /**
+   * "networks": a namespace of its own with the interfaces; "none": only loopback; "host": the node's; "container": that of another
+   * one, which has the interfaces already.
+   */
+  readonly mode: 'networks' | 'none' | 'host' | 'container';
+  /** Whose namespace it is; with the mode "container" only. */
+  readonly container?: ContainerId;
   readonly interfaces: readonly SandboxInterface[];
 }
 
@@ -391,8 +396,13 @@ export interface BridgeRequest {
   readonly subnet: string;
   readonly gateway: string;
   readonly internal: boolean;
-  /** 0: 1500. */
+  /** 0: 1500, or with `underlay` what the way to other nodes leaves. */
   readonly mtu: number;
+  /**
+   * Of an overlay network: the address that this node's packets to other nodes come from; empty: the node has none. Absent: the
+   * network is this node's alone.
+   */
+  readonly underlay?: string;
   /** Absent: the network has no IPv6. */
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
@@ -424,6 +434,54 @@ export interface Networks {
   setPorts(
     forwards: readonly PortForward[],
   ): Promise<readonly { readonly forward: PortForward; readonly reason: string }[]>;
+}
+
+/** The tunnel of an overlay network to other nodes, or the one of the mesh that leads published ports from node to node. */
+export type TunnelId = NetworkId | 'mesh';
+
+export interface TunnelRequest {
+  readonly id: TunnelId;
+  /** For messages: "shop_default". */
+  readonly name: string;
+  /** VXLAN network identifier. */
+  readonly vni: number;
+  /** UDP port, here and on the other nodes. */
+  readonly port: number;
+  /** Address that packets come from; one that is not this node's own is left to the route. */
+  readonly local: string;
+  /** Of the mesh: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
+  readonly address?: string;
+}
+
+/** Where an address is that is on another node. */
+export interface TunnelEntry {
+  readonly ipv4: string;
+  readonly ipv6?: string;
+  readonly mac: string;
+  /** Address of that node for packets from others. */
+  readonly peer: string;
+}
+
+export interface TunnelChange {
+  readonly remove: readonly TunnelEntry[];
+  /** New ones and those that lead elsewhere now. */
+  readonly put: readonly TunnelEntry[];
+}
+
+/** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */
+export interface Tunnels {
+  /** What is there, also of an earlier life; what is there of an entry by half has no peer. */
+  list(): Promise<readonly { readonly id: TunnelId; readonly entries: readonly TunnelEntry[] }[]>;
+  /**
+   * Makes the tunnel, or mends it, without interruption where the kernel allows it. A bridge must be there before.
+   * @returns whether it is a new one, without entries
+   * @throws NETWORK_FAILED, also when somebody else has the identifier on that port
+   */
+  ensure(request: TunnelRequest): Promise<{ readonly isNew: boolean }>;
+  /** @throws NETWORK_FAILED: parts of the change may hold then */
+  change(id: TunnelId, change: TunnelChange): Promise<void>;
+  /** Not existing is success. */
+  remove(id: TunnelId): Promise<void>;
 }
 
 /** Network namespaces of containers; used by the engine itself. */
@@ -496,6 +554,8 @@ export interface Engine {
   readonly images: Images;
   readonly builder: Builder;
   readonly networks: Networks;
+  /** Absent: networks end at this node. */
+  readonly tunnels?: Tunnels;
   readonly volumes: Volumes;
   /** Absent: fenced containers are not made. */
   readonly lease?: NodeLease;

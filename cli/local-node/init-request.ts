@@ -10,6 +10,8 @@ export interface InitRequest {
   readonly settings: ClusterSettings;
   /** Of this node. */
   readonly availability?: NodeAvailability;
+  /** UDP port of overlay networks. */
+  readonly dataPathPort?: number;
   /** Who signs in place of the managers, from the first certificate on. */
   readonly externalCas?: readonly FoundingCa[];
 }

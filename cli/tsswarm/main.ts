@@ -32,7 +32,12 @@ addClusterSettings(program.command('init'))
     repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
   )
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
+  .option(
+    '--data-path-addr <address>',
+    'where packets of overlay networks go: <address|interface> (default: the advertised address)',
+  )
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
+  .option('--data-path-port <port>', 'UDP port of overlay networks on all nodes of the cluster, 1024 to 49151 (4789)')
   .option(
     '--store <url>',
     "keep the cluster's state in an external etcd: etcd://<host>:2379,…[/prefix]; etcds:// for TLS",
@@ -63,6 +68,10 @@ program
   .argument('<address>', "a manager's <host>[:<port>]")
   .requiredOption('--token <token>', 'as "tsswarm join-token" prints it')
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
+  .option(
+    '--data-path-addr <address>',
+    'where packets of overlay networks go: <address|interface> (default: the advertised address)',
+  )
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--availability <availability>', 'active, pause or drain', 'active')
   .option('--node-name <name>', "name of the node (default: the machine's host name)")

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { TsswarmError } from '../../base/errors.ts';
 
@@ -6,7 +7,7 @@ import { TsswarmError } from '../../base/errors.ts';
 export const DEFAULT_PORT = 2377;
 export const DEFAULT_LISTEN = `0.0.0.0:${DEFAULT_PORT}`;
 /** Interfaces that containers are behind, not other machines. */
-const INNER = /^(lo|docker|br-|veth|ts-|tsv|virbr|cni|flannel|cali)/;
+const INNER = /^(lo|docker|br-|veth|ts-|tsv|tsx-|virbr|cni|flannel|cali)/;
 
 /**
  * "host:port" of "host", "host:port", "[v6]:port" or the name of an interface.
@@ -39,6 +40,29 @@ export function ownAddress(listenAddr: string): string {
   const main = defaultInterface();
   const chosen = candidates.find(({ name }) => name === main) ?? candidates[0];
   return join(chosen?.address ?? '127.0.0.1', port);
+}
+
+/**
+ * The address that an address or the name of an interface stands for now.
+ * @throws INVALID_INPUT
+ */
+export function dataPathAddress(text: string): string {
+  if (isIP(text) !== 0) return text;
+  const addresses = networkInterfaces()[text] ?? [];
+  const own =
+    addresses.find(({ family }) => family === 'IPv4') ?? addresses.find(({ address }) => !address.startsWith('fe80:'));
+  if (own !== undefined) return own.address;
+  throw new TsswarmError(
+    'INVALID_INPUT',
+    `using --data-path-addr "${text}": it is neither an IP address nor a network interface with one`,
+    { hint: 'see "ip -brief address"' },
+  );
+}
+
+/** Where others may reach this machine: the host itself, or for a name this machine's main address; undefined: nowhere. */
+export function reachableAddress(host: string): string | undefined {
+  const address = isIP(host) === 0 ? split(ownAddress(DEFAULT_LISTEN)).host : host;
+  return address.startsWith('127.') || address === '::1' ? undefined : address;
 }
 
 export function split(address: string): { readonly host: string; readonly port: number } {

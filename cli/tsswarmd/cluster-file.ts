@@ -7,12 +7,14 @@ export interface ClusterPlace {
   /** Empty: nobody has said yet. */
   readonly listenAddr: string;
   readonly advertiseAddr: string;
+  /** Address or interface of the overlay networks' packets. */
+  readonly dataPathAddr: string;
   /** "host:port" of every manager that it knows. */
   readonly managers: readonly string[];
 }
 
 export const CLUSTER_FILE = 'cluster.json';
-export const NO_PLACE: ClusterPlace = { listenAddr: '', advertiseAddr: '', managers: [] };
+export const NO_PLACE: ClusterPlace = { listenAddr: '', advertiseAddr: '', dataPathAddr: '', managers: [] };
 
 /** @throws CORRUPT */
 export function loadClusterPlace(stateDir: string): ClusterPlace {

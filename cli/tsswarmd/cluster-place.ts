@@ -1,4 +1,13 @@
-import { DEFAULT_LISTEN, DEFAULT_PORT, completeAddress, ownAddress, split } from './addresses.ts';
+import type { NodeOverlay } from '../../proto/types/index.ts';
+import {
+  DEFAULT_LISTEN,
+  DEFAULT_PORT,
+  completeAddress,
+  dataPathAddress,
+  ownAddress,
+  reachableAddress,
+  split,
+} from './addresses.ts';
 import { loadClusterPlace, saveClusterPlace } from './cluster-file.ts';
 import type { DaemonFlags } from './flags.ts';
 
@@ -6,6 +15,8 @@ import type { DaemonFlags } from './flags.ts';
 export interface Place {
   readonly listenAddr: string;
   readonly advertiseAddr: string;
+  /** How other nodes reach the overlay networks here, as it is now; undefined: they do not. */
+  readonly overlay: () => NodeOverlay | undefined;
   /** Nobody chose the address: a node that is alone can do without it. */
   readonly mayGoUnheard: boolean;
   readonly managers: () => readonly string[];
@@ -14,7 +25,7 @@ export interface Place {
 }
 
 /** What the flags say, else what was kept, else what fits this machine. @throws INVALID_INPUT, CORRUPT */
-export function clusterPlace({ stateDir, listenAddr, advertiseAddr }: DaemonFlags): Place {
+export function clusterPlace({ stateDir, listenAddr, advertiseAddr, dataPathAddr }: DaemonFlags): Place {
   let kept = loadClusterPlace(stateDir);
   const chosen = {
     ...kept,
@@ -25,13 +36,21 @@ export function clusterPlace({ stateDir, listenAddr, advertiseAddr }: DaemonFlag
     advertiseAddr === ''
       ? chosen.advertiseAddr
       : completeAddress(advertiseAddr, split(listen).port, '--advertise-addr');
-  const next = { ...chosen, advertiseAddr: wanted };
+  if (dataPathAddr !== '') dataPathAddress(dataPathAddr);
+  const next = { ...chosen, advertiseAddr: wanted, ...(dataPathAddr === '' ? {} : { dataPathAddr }) };
   if (JSON.stringify(next) !== JSON.stringify(kept)) saveClusterPlace(stateDir, next);
   kept = next;
   return {
     listenAddr: listen,
     advertiseAddr: wanted === '' ? ownAddress(listen) : wanted,
     mayGoUnheard: chosen.listenAddr === '' && wanted === '' && kept.managers.length <= 1,
+    overlay() {
+      const address =
+        kept.dataPathAddr === ''
+          ? reachableAddress(split(wanted === '' ? ownAddress(listen) : wanted).host)
+          : dataPathAddress(kept.dataPathAddr);
+      return address === undefined ? undefined : { address, port: 0 };
+    },
     managers: () => kept.managers,
     learn(addresses) {
       if (addresses.length === 0 || addresses.join() === kept.managers.join()) return;

@@ -31,6 +31,8 @@ export interface DaemonFlags {
   readonly listenAddr: string;
   /** What others are told to connect to, "host[:port]"; empty: as before, else found out. */
   readonly advertiseAddr: string;
+  /** Where overlay networks' packets go, address or interface; empty: as before, else the advertised address. */
+  readonly dataPathAddr: string;
   /** An external store; undefined: as before, else the managers themselves. */
   readonly store: EtcdAccess | undefined;
 }
@@ -57,6 +59,7 @@ The daemon of a node. "tsswarm init" starts it.
   --socket PATH         where the node is spoken to (default <run-dir>/tsswarm.sock)
   --listen-addr ADDR    where other nodes are listened to (default 0.0.0.0:2377)
   --advertise-addr ADDR what they are told to connect to (default: this machine's address)
+  --data-path-addr ADDR where packets of overlay networks go: address or interface (default: the advertised address)
   --store URL           keep the cluster's state in an external etcd: etcd://host:2379,…[/prefix], etcds:// for TLS
                         (default: as before, else on the managers; one that joins is told)
   --store-cacert FILE   who signed etcd's certificates; --store-cert and --store-key: what it is shown
@@ -83,6 +86,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         socket: { type: 'string', default: '' },
         'listen-addr': { type: 'string', default: '' },
         'advertise-addr': { type: 'string', default: '' },
+        'data-path-addr': { type: 'string', default: '' },
         store: { type: 'string' },
         'store-cacert': { type: 'string' },
         'store-cert': { type: 'string' },
@@ -119,6 +123,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     readyFd: Number(values['ready-fd']),
     listenAddr: values['listen-addr'],
     advertiseAddr: values['advertise-addr'],
+    dataPathAddr: values['data-path-addr'],
     store: readStoreAccess(
       {
         store: values.store,

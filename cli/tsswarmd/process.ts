@@ -9,6 +9,7 @@ import { systemRandom } from '../../base/random.ts';
 import { caInProcess } from '../../manager/ca/server.ts';
 import { dekFile } from '../../manager/store/index.ts';
 import { createEngine } from '../../node-engine/index.ts';
+import { trimMemory } from '../../node-engine/native/addon.ts';
 import { identityOf } from '../../proto/rpc/certificate.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -30,6 +31,7 @@ import { doorAt } from './door.ts';
 import type { DaemonFlags } from './flags.ts';
 import { forceNewCluster } from './force-new-cluster.ts';
 import { nodeIdentity } from './identity.ts';
+import { trimAtRest } from './idle-memory.ts';
 import { joinAsRequested, takeBackJoin } from './join-request.ts';
 import { nodeLock } from './lock.ts';
 import { startManager } from './manager.ts';
@@ -68,6 +70,13 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   const stopping = Promise.withResolvers<void>();
   let cleanUp: () => void = () => undefined;
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, () => stopping.resolve());
+
+  const cpuTime = (): number => {
+    const { user, system } = process.cpuUsage();
+    return user + system;
+  };
+  const stopTrimming = trimAtRest(clock, { cpuTime, trim: trimMemory });
+  life.signal.addEventListener('abort', stopTrimming);
 
   // The engine's lock keeps a second daemon away from the same state before anything of it is read.
   const engine = await createEngine({ ...flags, logger, clock, version });

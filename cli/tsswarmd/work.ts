@@ -16,8 +16,10 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { hostSubnets } from '../../node-engine/network/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
+import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
 import type { Place } from './cluster-place.ts';
 import type { DaemonFlags } from './flags.ts';
 
@@ -73,12 +75,30 @@ export function startWork(options: WorkOptions): Work {
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
   });
+  const { engine, nodeId } = options;
+  const overlay =
+    engine.tunnels === undefined
+      ? undefined
+      : createOverlay({
+          nodeId,
+          tunnels: engine.tunnels,
+          listBridges: () => engine.networks.listBridges(),
+          overlay: place.overlay,
+          clock,
+          logger,
+        });
+  const describe = (): NodeDescription => {
+    const reached = place.overlay();
+    const routes = hostSubnets();
+    return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
+  };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
-    nodeId: options.nodeId,
-    describe: () => options.description,
+    nodeId,
+    describe,
+    ...(overlay === undefined ? {} : { overlay }),
     dispatcher: sessionsAfter(options.ready, managers.dispatcher),
-    engine: options.engine,
+    engine,
     resolver,
     balancer,
     netnsPath: (id) => join(flags.runDir, 'engine', 'netns', id),
@@ -93,6 +113,7 @@ export function startWork(options: WorkOptions): Work {
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
     close() {
       stopListening();
+      void overlay?.close();
       managers.close();
       connection.close();
       resolver.close();

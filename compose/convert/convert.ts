@@ -7,6 +7,7 @@ import type {
   FileReference,
   HealthCheck,
   Mount,
+  NetworkMode,
   NetworkSpec,
   PublishedPort,
   ResourceLimits,
@@ -74,7 +75,7 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       .filter((object) => object.external === true)
       .map(({ name }) => name);
   const content = (kind: 'secrets' | 'configs'): SecretSpec[] =>
-    Object.entries(project[kind]).map(([key, file]) => {
+    owned(project[kind]).map(([key, file]) => {
       const data = files.get(`${kind}/${key}`) ?? new Uint8Array();
       if (file.template_driver !== undefined) checkContent(`${kind}.${key}`, file, data);
       return {
@@ -102,6 +103,8 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       configs: content('configs'),
       externalNetworks: external(project.networks),
       externalVolumes: external(project.volumes).filter((name) => !hasTemplate(name)),
+      externalSecrets: external(project.secrets),
+      externalConfigs: external(project.configs),
     },
     builds: Object.entries(project.services).flatMap(([name, service]) => imageBuild(project, name, service)),
     warnings,
@@ -145,7 +148,6 @@ function convertService(
       hint: 'choose its nodes with "deploy.placement.constraints"',
     });
   }
-  const isIsolated = service.network_mode === 'host' || service.network_mode === 'none';
   return {
     name: `${project.name}_${name}`,
     composeName: name,
@@ -160,7 +162,7 @@ function convertService(
         generic: convertGeneric(deploy?.resources?.reservations),
       }),
       restart: convertRestart(service),
-      networkMode: isIsolated ? (service.network_mode as 'host' | 'none') : 'networks',
+      networkMode: (service.network_mode ?? 'networks') as NetworkMode,
       networks: Object.entries(service.networks).map(([key, attachment]) => ({
         network: project.networks[key]?.name ?? key,
         aliases: attachment?.aliases ?? [],
@@ -406,7 +408,7 @@ function convertNetwork(projectName: string, key: string, network: ComposeProjec
   return {
     name: network.name,
     composeName: key,
-    driver: network.driver ?? 'bridge',
+    driver: network.driver ?? 'overlay',
     labels: { ...network.labels, 'com.docker.compose.project': projectName, 'com.docker.compose.network': key },
     internal: network.internal ?? false,
     attachable: network.attachable ?? false,

@@ -5,6 +5,7 @@ import type { TreeNode } from '../types/node.ts';
 import { absolute } from './mounts.ts';
 import type { PathContext } from './mounts.ts';
 import { Reader, compact } from './reader.ts';
+import { withSharedNetworks } from './shared-network.ts';
 import { readService } from './service.ts';
 import { checkVolumeTemplates } from './templates.ts';
 
@@ -61,8 +62,9 @@ export function readProject(root: TreeNode, context: ProjectContext): ComposePro
     secrets: readFileObjects(reader.at('secrets'), context, fullName, ['file', 'environment']),
     configs: readFileObjects(reader.at('configs'), context, fullName, ['file', 'environment', 'content']),
   };
-  checkConsistency(project, all, reader);
-  return dropUnused(project);
+  const shared = withSharedNetworks(project, reader);
+  checkConsistency(shared, all, reader);
+  return dropUnused(shared);
 }
 
 function readNetworks(root: Reader, fullName: (key: string) => string): Record<string, ComposeNetwork> {
@@ -71,7 +73,8 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
     list.keys().map((key) => {
       const item = list.at(key);
       const driver = item.text('driver');
-      if (driver !== undefined && driver !== 'bridge' && driver !== 'default') item.notYet('driver', `"${driver}"`);
+      if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
+        item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
       const ipam = item.at('ipam');
       if (ipam.text('driver') !== undefined && ipam.text('driver') !== 'default')
@@ -156,6 +159,12 @@ function readFileObjects(
     list.keys().map((key) => {
       const item = list.at(key);
       const given = sources.filter((source) => item.raw(source) !== undefined);
+      const isExternal = readExternal(item);
+      if (isExternal.external) {
+        const more = [...given, 'template_driver', 'labels'].find((name) => item.raw(name) !== undefined);
+        if (more !== undefined) item.refuse('external', `and "${more}" exclude each other`);
+        return [key, { name: isExternal.name ?? item.text('name') ?? key, external: true }];
+      }
       if (given.length !== 1)
         item.refuse(
           undefined,

@@ -33,8 +33,7 @@ export interface ServiceContext extends PathContext {
 export function readService(reader: Reader, context: ServiceContext): ComposeService {
   if (!reader.exists) reader.refuse(undefined, 'is empty', 'a service has at least "image:" or "build:"');
   const mode = reader.text('network_mode');
-  if (mode !== undefined && mode !== 'host' && mode !== 'none' && mode !== 'bridge')
-    reader.notYet('network_mode', `"${mode}"`);
+  checkNetworkMode(reader, mode);
   if (mode !== undefined && reader.at('networks').exists)
     reader.refuse('network_mode', 'and "networks" exclude each other');
   for (const key of ['pid', 'ipc']) {
@@ -140,6 +139,31 @@ function fromOutside(
   lookup: (name: string) => string | undefined,
 ): Record<string, string | null> {
   return Object.fromEntries(Object.entries(pairs).map(([key, value]) => [key, value ?? lookup(key) ?? null]));
+}
+
+/** What belongs to the container whose network is shared. */
+const OF_THE_OTHER = [
+  'ports',
+  'expose',
+  'hostname',
+  'domainname',
+  'dns',
+  'dns_search',
+  'dns_opt',
+  'extra_hosts',
+  'links',
+  'mac_address',
+];
+
+function checkNetworkMode(reader: Reader, mode: string | undefined): void {
+  if (mode === undefined || mode === 'host' || mode === 'none' || mode === 'bridge') return;
+  const [, kind, name = ''] = /^(service|container):(.*)$/.exec(mode) ?? [];
+  if (kind === undefined || name === '')
+    reader.refuse('network_mode', `is "${mode}", expected bridge, host, none, service:<name> or container:<name>`);
+  for (const key of OF_THE_OTHER) {
+    if (!reader.at(key).exists) continue;
+    reader.refuse(key, `and "network_mode: ${mode}" exclude each other`, `it belongs to the one whose network it is`);
+  }
 }
 
 const withoutNull = (pairs: Readonly<Record<string, string | null>>): Record<string, string> =>

@@ -1,18 +1,12 @@
 import { messageOf } from '../../base/errors.ts';
-import type { Cluster, Network, Service, Task, TaskAddress, VirtualIp } from '../../proto/types/index.ts';
+import { readIp } from '../../base/ip-address.ts';
+import type { Cluster, Network, Node, Service, Task, TaskAddress, VirtualIp } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { Subnet } from './ipv4.ts';
-import {
-  contains,
-  cutSubnet,
-  formatAddress,
-  formatSubnet,
-  nextAddress,
-  overlaps,
-  parseAddress,
-  parseSubnet,
-} from './ipv4.ts';
+import { contains, formatAddress, formatSubnet, nextAddress, parseAddress, parseSubnet } from './ipv4.ts';
+import { Ipv6Book } from './ipv6.ts';
 import { allocatePorts, portsInUse, portsMatch } from './ports.ts';
+import { allocateSubnets } from './subnets.ts';
 import { allocateVirtualIps } from './virtual-ips.ts';
 
 /** What the allocator sees of the store. */
@@ -21,6 +15,8 @@ export interface AllocatorView {
   readonly networks: readonly Network[];
   readonly services: readonly Service[];
   readonly tasks: readonly Task[];
+  /** Their own routes are left alone. */
+  readonly nodes?: readonly Node[];
 }
 
 export interface Allocation {
@@ -28,10 +24,6 @@ export interface Allocation {
   readonly services: readonly Service[];
   readonly tasks: readonly Task[];
 }
-
-/** Subnets of Docker's own default pools are left alone: people run both. */
-const DEFAULT_POOLS = ['10.210.0.0/16', '10.211.0.0/16'];
-const DEFAULT_PREFIX = 24;
 
 /**
  * Gives subnets to networks, ports to services, addresses to tasks; a task with all it needs becomes `pending`. What
@@ -41,9 +33,10 @@ export function allocate(view: AllocatorView, now: number): Allocation {
   const networks = new Map(view.networks.map((network) => [network.spec.name, network]));
   const changedNetworks: Network[] = [];
   for (const network of view.networks) {
-    if (network.subnet !== '' || network.pendingDelete) continue;
-    const allocated = allocateSubnet(network, view.cluster, [...networks.values()]);
-    if (allocated === undefined) continue;
+    if (network.pendingDelete || hasSubnets(network)) continue;
+    const subnets = allocateSubnets(network, view.cluster, [...networks.values()], view.nodes ?? []);
+    if (subnets === undefined) continue;
+    const allocated = { ...network, ...subnets };
     networks.set(network.spec.name, allocated);
     changedNetworks.push(allocated);
   }
@@ -55,8 +48,9 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     if (ports !== undefined) changedServices.push({ ...service, ports });
   }
   const waitingForPorts = new Set(changedServices.map(({ id }) => id));
-  const virtualIps = allocateVirtualIps({ ...view, networks: [...networks.values()] });
-  const addresses = new AddressBook(view.tasks, networks, view.services, virtualIps);
+  const ipv6 = new Ipv6Book(networks.values(), view.tasks, view.services);
+  const virtualIps = withIpv6(allocateVirtualIps({ ...view, networks: [...networks.values()] }), view.services, ipv6);
+  const addresses = new AddressBook(view.tasks, networks, ipv6, view.services, virtualIps);
   const changedTasks: Task[] = [];
   for (const task of view.tasks) {
     if (
@@ -90,16 +84,23 @@ function withVirtualIps(
   return [...byId.values()];
 }
 
-function allocateSubnet(network: Network, cluster: Cluster | undefined, all: readonly Network[]): Network | undefined {
-  const taken = all.filter(({ subnet }) => subnet !== '').map(({ subnet }) => parseSubnet(subnet));
-  const pools = cluster?.spec.addressPools.length ? cluster.spec.addressPools : DEFAULT_POOLS;
-  const prefix = cluster?.spec.addressPoolPrefix || DEFAULT_PREFIX;
-  const wanted =
-    network.spec.subnet === '' ? cutSubnet(pools.map(parseSubnet), prefix, taken) : parseSubnet(network.spec.subnet);
-  if (wanted === undefined) return undefined;
-  if (network.spec.subnet !== '' && taken.some((other) => overlaps(other, wanted))) return undefined;
-  const gateway = network.spec.gateway === '' ? formatAddress(wanted.base + 1) : network.spec.gateway;
-  return { ...network, subnet: formatSubnet(wanted), gateway };
+/** Gives virtual addresses one of IPv6 where their network has it. @param changed those of services that do not keep what they have */
+function withIpv6(
+  changed: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
+  services: readonly Service[],
+  book: Ipv6Book,
+): ReadonlyMap<Service['id'], readonly VirtualIp[]> {
+  const result = new Map(changed);
+  for (const { id, pendingDelete, virtualIps } of services) {
+    const addresses = changed.get(id) ?? virtualIps;
+    if (pendingDelete || addresses.every(({ ipv6 }) => ipv6 !== undefined)) continue;
+    const completed = addresses.map((address) => {
+      const found = address.ipv6 === undefined ? book.take(address.networkId, address.ipv4, undefined) : {};
+      return 'ipv6' in found ? { ...address, ...found } : address;
+    });
+    if (completed.some((address, i) => address !== addresses[i])) result.set(id, completed);
+  }
+  return result;
 }
 
 /** Who has which address on which network. */
@@ -107,17 +108,21 @@ class AddressBook {
   readonly #networks: ReadonlyMap<string, Network>;
   readonly #used = new Map<string, Map<number, Task | undefined>>();
   readonly #last = new Map<string, number>();
+  readonly #ipv6: Ipv6Book;
 
   /** @param virtualIps of the services that do not keep those they have */
   constructor(
     tasks: readonly Task[],
     networks: ReadonlyMap<string, Network>,
+    ipv6: Ipv6Book,
     services: readonly Service[],
     virtualIps: ReadonlyMap<Service['id'], readonly VirtualIp[]>,
   ) {
     this.#networks = networks;
+    this.#ipv6 = ipv6;
     for (const network of networks.values()) {
-      this.#used.set(network.id, new Map(network.gateway === '' ? [] : [[parseAddress(network.gateway), undefined]]));
+      const reserved = [network.gateway, ...Object.values(network.spec.auxiliaryAddresses)].filter(isIpv4);
+      this.#used.set(network.id, new Map(reserved.map((address) => [parseAddress(address), undefined])));
     }
     for (const service of services)
       for (const { networkId, ipv4 } of virtualIps.get(service.id) ?? service.virtualIps)
@@ -135,10 +140,11 @@ class AddressBook {
   take(task: Task, attachment: Task['spec']['networks'][number]): TaskAddress | string {
     const network = this.#networks.get(attachment.network);
     if (network === undefined || network.pendingDelete) return `network "${attachment.network}" does not exist`;
-    if (network.subnet === '') {
-      return network.spec.subnet === ''
+    if (!hasSubnets(network)) {
+      const named = [network.spec.subnet, network.spec.ipv6?.subnet ?? ''].filter((subnet) => subnet !== '');
+      return named.length === 0
         ? `network "${attachment.network}" has no subnet: the address pools are used up`
-        : `network "${attachment.network}" cannot have subnet ${network.spec.subnet}: another network overlaps it`;
+        : `network "${attachment.network}" cannot have subnet ${named.join(' and ')}: another network overlaps it`;
     }
     const used = this.#used.get(network.id) ?? new Map<number, Task | undefined>();
     const subnet = parseSubnet(network.subnet);
@@ -147,9 +153,12 @@ class AddressBook {
         ? this.#free(network, subnet, used)
         : fixed(attachment.ipv4Address, subnet, used, task);
     if (typeof address === 'string') return address;
+    const ipv4 = formatAddress(address);
+    const ipv6 = this.#ipv6.take(network.id, ipv4, { task, attachment });
+    if ('trouble' in ipv6) return ipv6.trouble;
     used.set(address, task);
     this.#last.set(network.id, address);
-    return { networkId: network.id, ipv4: formatAddress(address) };
+    return { networkId: network.id, ipv4, ...ipv6 };
   }
 
   #free(network: Network, subnet: Subnet, used: ReadonlyMap<number, unknown>): number | string {
@@ -159,13 +168,18 @@ class AddressBook {
   }
 }
 
+const hasSubnets = ({ subnet, spec, ipv6 }: Network): boolean =>
+  subnet !== '' && (spec.ipv6 === undefined || ipv6 !== undefined);
+
+const isIpv4 = (text: string): boolean => readIp(text)?.family === 4;
+
 /** An address that the user fixed may pass from a task to its successor in the same slot. */
 function fixed(text: string, subnet: Subnet, used: ReadonlyMap<number, Task | undefined>, task: Task): number | string {
   const address = parseAddress(text);
   if (!contains(subnet, address)) return `address ${text} is not in the network's subnet ${formatSubnet(subnet)}`;
   const holder = used.get(address);
   const free = !used.has(address) || (holder?.serviceId === task.serviceId && holder.slot === task.slot);
-  return free ? address : `address ${text} is taken by ${holder?.name ?? 'the gateway'}`;
+  return free ? address : `address ${text} is taken by ${holder?.name ?? 'the gateway or as an auxiliary address'}`;
 }
 
 function allocateTask(task: Task, book: AddressBook, used: Set<string>, now: number): Task | undefined {

@@ -40,26 +40,8 @@ export function parseSubnet(text: string): Subnet {
 
 export const formatSubnet = ({ base, prefix }: Subnet): string => `${formatAddress(base)}/${prefix}`;
 
-export const overlaps = (a: Subnet, b: Subnet): boolean => a.base < b.base + b.size && b.base < a.base + a.size;
-
 export const contains = (subnet: Subnet, address: number): boolean =>
   address >= subnet.base && address < subnet.base + subnet.size;
-
-/** The first subnet of length `prefix` inside `pools` that overlaps none of `taken`; undefined when they are used up. */
-export function cutSubnet(pools: readonly Subnet[], prefix: number, taken: readonly Subnet[]): Subnet | undefined {
-  const size = 2 ** (32 - prefix);
-  for (const pool of pools) {
-    let base = pool.base;
-    while (base + size <= pool.base + pool.size) {
-      const candidate = { base, prefix, size };
-      const obstacle = taken.find((other) => overlaps(other, candidate));
-      if (obstacle === undefined) return candidate;
-      // Continue behind the obstacle, on the next boundary of our own size.
-      base = Math.ceil((obstacle.base + obstacle.size) / size) * size;
-    }
-  }
-  return undefined;
-}
 
 /**
  * A free host address of `subnet`, looked for from `after` on and round: an address that was given up is reused as late

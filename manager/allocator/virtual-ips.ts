@@ -1,4 +1,5 @@
 import type { NetworkId, ServiceId } from '../../base/ids.ts';
+import { readIp } from '../../base/ip-address.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import { contains, formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
@@ -91,8 +92,8 @@ class Range {
     tasksOf: ReadonlyMap<string, readonly Task[]>,
   ) {
     this.#range = parseSubnet(network.spec.ipRange === '' ? network.subnet : network.spec.ipRange);
-    const take = (ipv4: string): void => {
-      if (ipv4 !== '') this.#foreign.add(parseAddress(ipv4));
+    const take = (address: string): void => {
+      if (readIp(address)?.family === 4) this.#foreign.add(parseAddress(address));
     };
     take(network.gateway);
     Object.values(network.spec.auxiliaryAddresses ?? {}).forEach(take);

@@ -28,6 +28,8 @@ export interface BootstrapOptions {
   readonly settings?: ClusterSettings;
   /** Of the first manager; absent: active. */
   readonly availability?: NodeAvailability;
+  /** UDP port of overlay networks; absent: the usual one. */
+  readonly dataPathPort?: number;
 }
 
 /**
@@ -60,7 +62,7 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
  * @throws INVALID_INPUT for settings that are not possible
  */
 export async function newCluster(
-  options: Pick<BootstrapOptions, 'clock' | 'random' | 'addressPools' | 'root' | 'settings'>,
+  options: Pick<BootstrapOptions, 'clock' | 'random' | 'addressPools' | 'root' | 'settings' | 'dataPathPort'>,
 ): Promise<Cluster> {
   const { clock, random, settings = {} } = options;
   const now = clock.now();
@@ -71,6 +73,7 @@ export async function newCluster(
     taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
     addressPools: options.addressPools,
     addressPoolPrefix: 24,
+    ...(options.dataPathPort === undefined ? {} : { dataPathPort: options.dataPathPort }),
   };
   const bare: Cluster = {
     id,

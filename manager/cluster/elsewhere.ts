@@ -17,6 +17,11 @@ export function couldRunElsewhere(
   matches: ConstraintMatch,
 ): boolean {
   if (task.boundNode !== undefined) return false;
+  // Where it was put because of another one it needs to be only as long as that one is there.
+  const constraints =
+    task.networkTask === undefined
+      ? task.spec.constraints
+      : task.spec.constraints.filter((constraint) => constraint !== `node.id==${task.nodeId}`);
   const holders = localVolumesOf(task).map(
     (name) => tx.find('volume', 'name', name)[0]?.nodeIds?.filter((id) => tx.get('node', id) !== undefined) ?? [],
   );
@@ -28,7 +33,7 @@ export function couldRunElsewhere(
         !lost.has(node.id) &&
         node.status.state === 'ready' &&
         node.spec.availability === 'active' &&
-        task.spec.constraints.every((constraint) => matches(constraint, node)) &&
+        constraints.every((constraint) => matches(constraint, node)) &&
         holders.every((ids) => ids.length === 0 || ids.includes(node.id)),
     );
 }

@@ -142,8 +142,9 @@ function applyNetworks(
     const hard = fields.find((field) => field !== 'labels');
     if (used && hard !== undefined) refuseNetworkChange(known, hard);
     note('network', spec.name, 'update', fields);
-    const subnetChanges = fields.some((field) => ['subnet', 'gateway', 'ipRange'].includes(field));
-    write(() => tx.update('network', { ...known, spec, ...(subnetChanges ? { subnet: '', gateway: '' } : {}) }));
+    const subnetChanges = fields.some((field) => ['subnet', 'gateway', 'ipRange', 'ipv6'].includes(field));
+    const { ipv6: _allocated, ...rest } = known;
+    write(() => tx.update('network', subnetChanges ? { ...rest, spec, subnet: '', gateway: '' } : { ...known, spec }));
   }
 }
 

@@ -17,6 +17,7 @@ import type {
 } from '../../proto/types/index.ts';
 import { withoutKeys } from '../ca/cluster.ts';
 import { taskLabels } from '../model/names.ts';
+import { networkServiceOf, networkTaskAt, sharing } from '../model/shared-network.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
 import { isLive } from '../model/task-state.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
@@ -93,7 +94,8 @@ export function createControl({ store, clock, random }: ControlOptions): Control
           throw new TsswarmError('NOT_FOUND', `running service "${request.service}": no such service`);
         const id = newId<TaskId>(random);
         const name = request.name || `${project.name}-${request.service}-run-${hex(random.bytes(6))}`;
-        tx.create('task', oneOffTask(id, project, service, { ...request, name }, clock.now()));
+        const task = oneOffTask(id, project, service, { ...request, name }, clock.now());
+        tx.create('task', withSharedNetwork(tx, project, task));
         return { taskId: id };
       });
     },
@@ -264,6 +266,19 @@ function oneOffTask(
     ...annotations(service, spec.container),
   };
   return expandVolumes(task, service);
+}
+
+/** A container of no slot shares the network of any container of the service that it names. @throws CONTAINER_NOT_RUNNING */
+function withSharedNetwork(tx: ReadTransaction, project: Project, task: Task): Task {
+  const name = networkServiceOf(task.spec);
+  if (name === undefined) return task;
+  const service = tx.find('service', 'project', project.id).find(({ spec }) => spec.composeName === name);
+  const host = service && networkTaskAt(tx.find('task', 'service', service.id), undefined);
+  if (host !== undefined) return { ...task, ...sharing(task, host) };
+  throw new TsswarmError(
+    'CONTAINER_NOT_RUNNING',
+    `running "${task.name}": it shares the network of service "${name}", of which no container runs`,
+  );
 }
 
 /** Resolves when none of the named services is on its way out. */

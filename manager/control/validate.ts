@@ -11,6 +11,7 @@ import type {
 } from '../../proto/types/index.ts';
 import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { sharedNetworkFault } from '../model/shared-network.ts';
 import { serviceTemplateFault } from '../model/templates.ts';
 import { placementFault } from './placement.ts';
 
@@ -49,9 +50,9 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
   for (const spec of project.configs) validateFile('config', spec);
   const names = {
     networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
-    secrets: new Set(project.secrets.map(({ name }) => name)),
-    configs: new Set(project.configs.map(({ name }) => name)),
-    services: new Set(project.services.map(({ composeName }) => composeName)),
+    secrets: new Set([...project.secrets.map(({ name }) => name), ...project.externalSecrets]),
+    configs: new Set([...project.configs.map(({ name }) => name), ...project.externalConfigs]),
+    services: new Map(project.services.map((service) => [service.composeName, service])),
   };
   for (const service of project.services) checkService(service, names, tx);
   refuseCycles(project.services);
@@ -66,6 +67,17 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       },
     );
   }
+  demandFiles(project.name, 'secret', project.externalSecrets, tx);
+  demandFiles(project.name, 'config', project.externalConfigs, tx);
+}
+
+/** @throws NOT_FOUND naming the first that nobody has made */
+function demandFiles(project: string, kind: FileKind, names: readonly string[], tx: ReadTransaction): void {
+  const missing = names.find((name) => tx.find(kind, 'name', name).length === 0);
+  if (missing === undefined) return;
+  throw new TsswarmError('NOT_FOUND', `applying project "${project}": external ${kind} "${missing}" does not exist`, {
+    hint: `make it first: tsswarm ${kind} create ${missing} <file>`,
+  });
 }
 
 /** Refuses a secret or config that cannot be stored. @throws INVALID_INPUT, TOO_LARGE */
@@ -99,7 +111,7 @@ export function validateService(tx: ReadTransaction, spec: ServiceSpec, known: S
     networks: namesOf('network'),
     secrets: namesOf('secret'),
     configs: namesOf('config'),
-    services: new Set(siblings.map((service) => service.spec.composeName)),
+    services: new Map([...siblings.map((service) => service.spec), spec].map((one) => [one.composeName, one])),
   };
   checkService(spec, names, tx);
   refusePortClashes([spec], known?.projectName ?? '', tx);
@@ -110,8 +122,8 @@ interface KnownNames {
   readonly networks: ReadonlySet<string>;
   readonly secrets: ReadonlySet<string>;
   readonly configs: ReadonlySet<string>;
-  /** Compose names of the project's services. */
-  readonly services: ReadonlySet<string>;
+  /** The project's services by compose name. */
+  readonly services: ReadonlyMap<string, ServiceSpec>;
 }
 
 function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransaction): void {
@@ -151,7 +163,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
     refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
   }
-  const fault = placementFault(task) ?? serviceTemplateFault(service);
+  const fault = placementFault(task) ?? serviceTemplateFault(service) ?? sharedNetworkFault(service, names.services);
   if (fault !== undefined) refuse(fault);
 }
 

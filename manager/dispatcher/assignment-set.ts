@@ -36,8 +36,6 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     secrets: tx.list('secret').filter(({ spec }) => secrets.has(spec.name)),
     configs: tx.list('config').filter(({ spec }) => configs.has(spec.name)),
     ...shared.of(tx, nodeId, networks),
-    peers: [],
-    locations: [],
   };
 }
 
@@ -68,7 +66,7 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
   for (const task of tx.list('task')) {
     if (task.nodeId === '' || task.desiredState !== 'running' || !isServing(task) || !reachable(task)) continue;
     const service = tx.get('service', task.serviceId);
-    for (const { networkId, ipv4 } of task.addresses) {
+    for (const { networkId, ipv4, ipv6 } of task.addresses) {
       const network = byId.get(networkId);
       if (network === undefined) continue;
       const attachment = task.spec.networks.find((candidate) => candidate.network === network.spec.name);
@@ -80,6 +78,7 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
         aliases: [...new Set([...endpointNames(task, service), ...(attachment?.aliases ?? [])])],
         ipv4,
         nodeId: task.nodeId,
+        ...(ipv6 === undefined ? {} : { ipv6 }),
       });
     }
   }
@@ -144,7 +143,7 @@ export function serviceAddresses(tx: ReadTransaction, networks: readonly Network
             {
               serviceId: service.id,
               networkId,
-              names: [...new Set([service.spec.composeName, ...commonAliases(tx, service, network)])],
+              names: [...new Set([...serviceNames(service), ...commonAliases(tx, service, network)])],
               ipv4,
               ...(ipv6 === undefined ? {} : { ipv6 }),
               ...(service.spec.affinity === undefined ? {} : { affinity: service.spec.affinity }),

@@ -3,7 +3,7 @@ import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import { seededRandom } from '../../base/random.ts';
 import type { AssignmentSet, PublishedPort, Task } from '../../proto/types/index.ts';
 import { network, node, service, task } from '../../test/builders/objects.ts';
-import { serviceSpec, taskSpec } from '../../test/builders/specs.ts';
+import { networkSpec, serviceSpec, taskSpec } from '../../test/builders/specs.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { memoryStore } from '../store/memory.ts';
 import type { Store, StoreCommit, WriteTransaction } from '../store/types.ts';
@@ -27,7 +27,9 @@ describe('who is told of a commit', () => {
       const pick = <T>(of: readonly T[]): T => of[Math.floor(random.next() * of.length)] as T;
       await store.update((tx) => {
         for (const id of NODES) tx.create('node', node(id));
-        for (const name of ['a', 'b']) tx.create('network', network(name));
+        for (const name of ['a', 'b'])
+          tx.create('network', network(name, { spec: { ...networkSpec(name), driver: 'overlay' }, vni: 4096 }));
+        tx.create('network', network('local'));
         tx.create('service', service('web', { ports: [PORT] }));
         tx.create('service', service('db', {}, { ...serviceSpec('db') }));
       });
@@ -121,10 +123,11 @@ function change(tx: WriteTransaction, pick: <T>(of: readonly T[]) => T, number: 
     'service',
     'network',
     'message',
+    'node',
   ] as const);
   const known = tasks.length === 0 ? undefined : pick(tasks);
   if (kind === 'create' || known === undefined) {
-    const name = pick(['a', 'b', 'none']);
+    const name = pick(['a', 'b', 'local', 'none']);
     const attached = name === 'none' ? [] : [{ network: `app_${name}`, aliases: pick([[], ['x']]), ipv4Address: '' }];
     const addresses = name === 'none' ? [] : [{ networkId: `network-${name}` as NetworkId, ipv4: `10.0.0.${number}` }];
     const of = pick(tx.list('service'));
@@ -140,7 +143,12 @@ function change(tx: WriteTransaction, pick: <T>(of: readonly T[]) => T, number: 
   else if (kind === 'message') status({ message: `message ${number}` });
   else if (kind === 'desired') tx.update('task', { ...known, desiredState: pick(DESIRED) });
   else if (kind === 'remove') tx.remove('task', known.id);
-  else if (kind === 'service') {
+  else if (kind === 'node') {
+    const of = pick(tx.list('node'));
+    const overlay = pick([undefined, { address: `192.0.2.${number % 200}`, port: 4789 }]);
+    const { overlay: _, ...rest } = of.description;
+    tx.update('node', { ...of, description: { ...rest, ...(overlay === undefined ? {} : { overlay }) } });
+  } else if (kind === 'service') {
     const of = pick(tx.list('service'));
     tx.update(
       'service',

@@ -1,7 +1,8 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
-import type { PublishedPort, Service, Task } from '../../proto/types/index.ts';
+import type { Node, PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { isServing } from '../model/task-state.ts';
 import type { ReadTransaction, Store, StoreChange, StoreWatch } from '../store/types.ts';
+import { isLocated } from './overlays.ts';
 
 /** Whom a commit can mean something to: what these nodes are assigned may be different after it. */
 export interface Reach {
@@ -25,8 +26,10 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
       const { before, after } = change;
       for (const task of [before, after])
         if (task !== undefined && task.nodeId !== '') nodes.add(task.nodeId as NodeId);
-      if (!isSeenByOthers(before, after)) continue;
+      const isSeen = isSeenByOthers(before, after);
+      if (!isSeen && !isElsewhere(before, after)) continue;
       for (const task of [before, after]) for (const { networkId } of task?.addresses ?? []) networks.add(networkId);
+      if (!isSeen) continue;
       const serviceId = (after ?? before)?.serviceId;
       everybody ||= serviceId !== undefined && hasIngress(tx.get('service', serviceId)?.ports);
     } else if (change.table === 'service') {
@@ -36,6 +39,11 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
       if (virtualKey(before) !== virtualKey(after))
         for (const service of [before, after])
           for (const { networkId } of service?.virtualIps ?? []) networks.add(networkId);
+    } else if (change.table === 'node') {
+      if (!isReachedElsewhere(change.before, change.after)) continue;
+      for (const task of tx.find('task', 'node', change.id))
+        for (const { networkId } of task.addresses) networks.add(networkId);
+      everybody ||= tx.list('service').some(({ ports }) => hasIngress(ports));
     } else if (change.table === 'volume') {
       everybody ||= change.before?.pendingDelete === true || change.after?.pendingDelete === true;
     } else if (change.table === 'network' || change.table === 'secret' || change.table === 'config') {
@@ -71,6 +79,21 @@ function isSeenByOthers(before: Task | undefined, after: Task | undefined): bool
   return (
     found && (before.addresses !== after.addresses || before.nodeId !== after.nodeId || before.name !== after.name)
   );
+}
+
+/** Whether the task's addresses are in another place, or nowhere any more, or somebody else's. */
+function isElsewhere(before: Task | undefined, after: Task | undefined): boolean {
+  if (isLocated(before) !== isLocated(after)) return true;
+  if (!isLocated(before) || !isLocated(after)) return false;
+  return (
+    before.nodeId !== after.nodeId || before.addresses !== after.addresses || before.desiredState !== after.desiredState
+  );
+}
+
+/** Whether other nodes reach it in another way than before. */
+function isReachedElsewhere(before: Node | undefined, after: Node | undefined): boolean {
+  if (before?.meshAddress !== after?.meshAddress) return true;
+  return JSON.stringify(before?.description.overlay) !== JSON.stringify(after?.description.overlay);
 }
 
 /** One who wants to know when what its node is assigned may have changed. */

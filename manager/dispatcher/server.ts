@@ -23,6 +23,7 @@ import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts
 import { assignmentSet, withDraining } from './assignment-set.ts';
 import { Audience } from './audience.ts';
 import { completeChange, difference, withdraws } from './difference.ts';
+import { DEFAULT_DATA_PATH_PORT } from './overlays.ts';
 import { SharedSets } from './shared.ts';
 import { withStatus } from './status.ts';
 import { Withdrawals } from './withdrawals.ts';
@@ -384,8 +385,13 @@ function setLease(tx: WriteTransaction, id: NodeId, lease: number): void {
 }
 
 function registerNode(tx: WriteTransaction, request: SessionRequest, lease: number, now: number): void {
-  const { nodeId, description } = request;
+  const { nodeId } = request;
   const known = tx.get('node', nodeId as NodeId);
+  const port = tx.list('cluster')[0]?.spec.dataPathPort ?? DEFAULT_DATA_PATH_PORT;
+  const { overlay } = request.description;
+  // Which port its overlay networks use is the cluster's business.
+  const description =
+    overlay === undefined ? request.description : { ...request.description, overlay: { ...overlay, port } };
   const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '', leaseMs: lease };
   if (known !== undefined) {
     const images = request.images === undefined ? (known.images ?? []) : bounded(request.images.keys);

@@ -3,6 +3,8 @@ import type { IngressPort, Network, NetworkEndpoint, ServiceAddress } from '../.
 import type { ReadTransaction } from '../store/types.ts';
 import { endpoints, ingress, serviceAddresses } from './assignment-set.ts';
 import type { Reachable } from './assignment-set.ts';
+import { kept } from './kept.ts';
+import { Overlays } from './overlays.ts';
 
 /**
  * What many nodes are told alike: the names and virtual addresses on a network, the published ports. Put together once for each version of the store, and
@@ -12,6 +14,7 @@ export class SharedSets {
   #version = -1;
   #ingress: readonly IngressPort[] | undefined;
   #lastIngress: readonly IngressPort[] = [];
+  readonly #overlays = new Overlays();
   readonly #endpoints = new Map<NetworkId, readonly NetworkEndpoint[]>();
   readonly #lastEndpoints = new Map<NetworkId, readonly NetworkEndpoint[]>();
   readonly #services = new Map<NetworkId, readonly ServiceAddress[]>();
@@ -22,10 +25,12 @@ export class SharedSets {
     const isDown = (id: string): boolean => tx.get('node', id as NodeId)?.status.state === 'down';
     if (isDown(nodeId)) {
       const reachable: Reachable = (task) => task.nodeId === nodeId || (task.nodeId !== '' && !isDown(task.nodeId));
+      const ports = ingress(tx, reachable);
       return {
-        endpoints: endpoints(tx, networks, reachable),
-        ingress: ingress(tx, reachable),
+        endpoints: onlyOwn(networks, nodeId, endpoints(tx, networks, reachable)),
+        ingress: ports,
         services: serviceAddresses(tx, networks),
+        ...this.#overlays.of(tx, networks, ports.length > 0),
       };
     }
     if (tx.version !== this.#version) {
@@ -39,9 +44,10 @@ export class SharedSets {
     if (missing.length > 0) this.#collect(tx, missing, reachable);
     this.#ingress ??= this.#lastIngress = kept(this.#lastIngress, ingress(tx, reachable), ingressKey);
     return {
-      endpoints: joined(networks, this.#endpoints),
+      endpoints: onlyOwn(networks, nodeId, joined(networks, this.#endpoints)),
       ingress: this.#ingress,
       services: joined(networks, this.#services),
+      ...this.#overlays.of(tx, networks, this.#ingress.length > 0),
     };
   }
 
@@ -56,6 +62,18 @@ export class SharedSets {
 }
 
 const ingressKey = ({ port }: IngressPort): string => `${port.protocol}/${port.hostIp}/${port.published}`;
+
+/** A bridge is its node's own: nobody else reaches what is on it, even if it has the same name everywhere. */
+function onlyOwn(
+  networks: readonly Network[],
+  nodeId: NodeId,
+  list: readonly NetworkEndpoint[],
+): readonly NetworkEndpoint[] {
+  const local = new Set(networks.filter(({ spec }) => spec.driver === 'bridge').map(({ id }) => id));
+  return local.size === 0
+    ? list
+    : list.filter((endpoint) => endpoint.nodeId === nodeId || !local.has(endpoint.networkId));
+}
 
 /** The lists of several networks as one; the very list where only one has any. */
 function joined<T>(networks: readonly Network[], lists: ReadonlyMap<NetworkId, readonly T[]>): readonly T[] {
@@ -74,14 +92,4 @@ function keep<T>(
   lists.set(id, now);
   if (now.length > 0) last.set(id, now);
   else last.delete(id);
-}
-
-/** `after` with the objects of `before` where they say the same; `before` itself where all do. */
-function kept<T>(before: readonly T[], after: readonly T[], key: (item: T) => string): readonly T[] {
-  const known = new Map(before.map((item) => [key(item), item]));
-  const result = after.map((item) => {
-    const old = known.get(key(item));
-    return old !== undefined && JSON.stringify(old) === JSON.stringify(item) ? old : item;
-  });
-  return result.length === before.length && result.every((item, index) => item === before[index]) ? before : result;
 }

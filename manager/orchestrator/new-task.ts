@@ -1,6 +1,7 @@
 import type { NodeId, TaskId } from '../../base/ids.ts';
 import type { Service, Task, TaskSpec, TaskStatus } from '../../proto/types/index.ts';
 import { containerName, taskLabels } from '../model/names.ts';
+import { sharing } from '../model/shared-network.ts';
 import { annotations, expandVolumes } from '../model/templates.ts';
 
 /** What differs between tasks of one service. */
@@ -19,6 +20,8 @@ export interface TaskSeed {
   readonly instead?: string;
   /** The one node that it may run on. */
   readonly node?: NodeId;
+  /** The task whose network it shares. */
+  readonly network?: Task;
 }
 
 /** Status of a task that nobody has touched. */
@@ -70,7 +73,8 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     ...(seed.instead === undefined || seed.instead === '' ? {} : { instead: seed.instead }),
     ...annotations(service, spec.container),
   };
-  return expandVolumes(task, service);
+  const shared = seed.network === undefined ? task : { ...task, ...sharing(task, seed.network) };
+  return expandVolumes(shared, service);
 }
 
 /** A task spec whose container carries `labels` too. */

@@ -12,6 +12,7 @@ import { freshStatus, newTask } from './new-task.ts';
 import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
 import type { ClusterView, LeaderTime, Plan } from './plan.ts';
+import { holdsNetwork, networkServiceOf, networkTaskAt, sharing } from '../model/shared-network.ts';
 import { DEPENDENCY_FAILED, nextAttempt, nextRestarts, restartDelayMs, willRestart } from '../model/restart.ts';
 import { slotTargets } from './targets.ts';
 import type { ConstraintMatch, SlotTarget } from './targets.ts';
@@ -100,14 +101,16 @@ function tend(
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
   const mayRestart = (): boolean => !restartWaits(service, siblings);
+  const shared = networkServiceOf(service.spec.task);
+  const hosts = shared === undefined ? undefined : { name: shared, tasks: siblings.get(shared)?.tasks ?? [] };
   const member = { service: advanced.service, tasks };
-  fillSlots(member, targets, { verdict, mayRestart }, view.nodes, plan, time.now, newTaskId);
+  fillSlots(member, targets, { verdict, mayRestart, hosts }, view.nodes, plan, time.now, newTaskId);
 }
 
 function fillSlots(
   { service, tasks }: Member,
   targets: readonly SlotTarget[],
-  { verdict, mayRestart }: Dependencies,
+  { verdict: common, mayRestart, hosts }: Dependencies,
   nodes: readonly Node[],
   plan: PlanBuilder,
   now: number,
@@ -119,12 +122,16 @@ function fillSlots(
     if (wanted.has(number)) continue;
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
-  const heldFor = verdict.kind === 'met' ? undefined : verdict.kind === 'waiting' ? verdict.for : 'a dependency';
   const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
   const budget = { left: updatesAllowed(service, slots, lost, now) };
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);
+    const host = hosts && networkTaskAt(hosts.tasks, { slot: number, ...(node === undefined ? {} : { node }) });
+    const lacksHost = hosts !== undefined && host === undefined;
+    const verdict: DependencyVerdict =
+      lacksHost && common.kind === 'met' ? { kind: 'waiting', for: `${hosts.name} to be started` } : common;
+    const heldFor = verdict.kind === 'met' ? undefined : verdict.kind === 'waiting' ? verdict.for : 'a dependency';
     const make = (seed: Partial<TaskSeed>): void => {
       if (!open || plan.isFull) return;
       plan.create(
@@ -135,7 +142,8 @@ function fillSlots(
           desiredState: 'running',
           ...(node === undefined ? {} : { node }),
           // What has run already is started again without waiting, unless somebody asks for it: that is in order.
-          ...(heldFor === undefined || seed.attempt !== undefined ? {} : { heldFor }),
+          ...(heldFor === undefined || (seed.attempt !== undefined && !lacksHost) ? {} : { heldFor }),
+          ...(host === undefined ? {} : { network: host }),
           ...seed,
         }),
       );
@@ -150,7 +158,7 @@ function fillSlots(
     } else if (current.specVersion !== service.specVersion) {
       const node = nodes.find(({ id }) => id === current.nodeId);
       changeOutdated(current, service, node, budget, isLeaving, plan, make);
-    } else keep(current, slot, service, { verdict, mayRestart }, plan, now, make);
+    } else keep(current, slot, service, { verdict, mayRestart, hosts, host }, plan, now, make);
   }
 }
 
@@ -161,6 +169,10 @@ interface Dependencies {
   readonly verdict: DependencyVerdict;
   /** None of them is on its way to be restarted first. */
   readonly mayRestart: () => boolean;
+  /** Compose name and tasks of the service whose networks its tasks share; undefined: they share none. */
+  readonly hosts: { readonly name: string; readonly tasks: readonly Task[] } | undefined;
+  /** The task of it that a slot can share the network of now. */
+  readonly host?: Task | undefined;
 }
 
 /**
@@ -203,7 +215,7 @@ function keep(
   current: Task,
   slot: Slot,
   service: Service,
-  { verdict, mayRestart }: Dependencies,
+  { verdict, mayRestart, hosts, host }: Dependencies,
   plan: PlanBuilder,
   now: number,
   make: Make,
@@ -233,7 +245,12 @@ function keep(
     if (current.desiredState !== 'shutdown') plan.update(current, { desiredState: 'shutdown' });
     return;
   }
-  if (current.held) release(current, verdict, plan, now);
+  if (current.held) release(current, verdict, host, plan, now);
+  else if (hosts !== undefined && hasLostNetwork(current, hosts.tasks)) {
+    // Another container comes in its place as soon as there is a network again.
+    if (current.desiredState !== 'shutdown') plan.update(current, { desiredState: 'shutdown' });
+    return;
+  }
   if (current.restartCount < service.restartCount && mayRestart())
     plan.update(current, { restartCount: service.restartCount });
   const stillUp = older.filter(mayRun);
@@ -254,10 +271,17 @@ function keep(
 const returnDelayMs = ({ boundNode, status, spec }: Task): number =>
   boundNode !== undefined && status.state === 'orphaned' ? spec.container.stopGraceMs : 0;
 
+/** Whether the container whose network a task shares is no longer there. */
+function hasLostNetwork({ networkTask }: Task, tasks: readonly Task[]): boolean {
+  const host = tasks.find(({ id }) => id === networkTask);
+  return host === undefined || !holdsNetwork(host);
+}
+
 /** A held task starts when its dependencies are met and ends when one of them failed for good. */
-function release(task: Task, verdict: DependencyVerdict, plan: PlanBuilder, now: number): void {
+function release(task: Task, verdict: DependencyVerdict, host: Task | undefined, plan: PlanBuilder, now: number): void {
   if (verdict.kind === 'met') {
-    plan.update(task, { held: false, status: freshStatus(now, 'created') });
+    const shared = host === undefined || task.networkTask !== undefined ? {} : sharing(task, host);
+    plan.update(task, { held: false, status: freshStatus(now, 'created'), ...shared });
   } else if (verdict.kind === 'failed') {
     const status = { ...freshStatus(now, DEPENDENCY_FAILED), state: 'rejected' as const, error: verdict.reason };
     plan.update(task, { held: false, status });

@@ -1,5 +1,6 @@
 import type { NodeId } from '../../base/ids.ts';
 import type { Node, Service, Task } from '../../proto/types/index.ts';
+import { networkServiceOf } from '../model/shared-network.ts';
 import { currentOf, isGlobal, isJob, slotsOf } from '../model/slots.ts';
 import { isServing } from '../model/task-state.ts';
 import { isPaused, isUpdating } from '../model/update.ts';
@@ -64,6 +65,8 @@ export function planRebalance(tx: ReadTransaction, service: Service, now: number
 /** Why a service is left alone; undefined: it need not be. */
 function refusalOf(service: Service, tasks: readonly Task[]): string | undefined {
   if (isGlobal(service)) return 'it runs once on each node';
+  const shared = networkServiceOf(service.spec.task);
+  if (shared !== undefined) return `it shares the network of "${shared}" and goes where that goes`;
   if (isJob(service.spec)) return 'a job is not moved';
   if (service.stopped || service.pendingDelete) return 'it is stopped';
   if (isUpdating(service)) return 'an update of it is under way';

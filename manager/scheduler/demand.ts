@@ -29,7 +29,9 @@ export interface Demand {
 /** Tasks with the same key ask for the same: they are placed together. */
 export function demandKey(task: Task): string {
   const own = task.oneOff ? `/${task.id}` : '';
-  const node = task.boundNode === undefined ? '' : `@${task.boundNode}`;
+  // Tasks that share the network of others go where these are.
+  const bound = task.boundNode ?? task.networkTask;
+  const node = bound === undefined ? '' : `@${bound}`;
   const ports = task.ports.map(({ hostIp, published, protocol }) => `;${hostIp}:${published}/${protocol}`).join('');
   // Names of volumes may be templates: other slots, other volumes.
   return `${peersKey(task)}${own}${node}${ports}|${localVolumesOf(task).join('|')}`;

@@ -2,6 +2,8 @@ import { TABLES, TABLE_NAMES } from './tables.ts';
 import type { ReadTransaction, StoreChange, TableName, Tables } from './types.ts';
 
 type AnyObject = Tables[TableName];
+type Keys = string | readonly string[];
+const NO_KEYS: readonly string[] = [];
 
 /** One table: objects by id in order of creation, and for each index the ids by key. */
 interface Table {
@@ -66,19 +68,24 @@ export class Database implements ReadTransaction {
       if (after === undefined) store.objects.delete(id);
       else store.objects.set(id, after);
       for (const [index, keys] of store.indexes) {
-        const keyOf = (TABLES[table].indexes as Record<string, (object: AnyObject) => string>)[index];
-        const oldKey = before === undefined ? undefined : keyOf?.(before);
-        const newKey = after === undefined ? undefined : keyOf?.(after);
-        if (oldKey === newKey) continue;
-        if (oldKey !== undefined) {
-          const ids = keys.get(oldKey);
+        const keysOf = (TABLES[table].indexes as unknown as Record<string, (object: AnyObject) => Keys>)[index];
+        const old = before === undefined ? NO_KEYS : (keysOf?.(before) ?? NO_KEYS);
+        const now = after === undefined ? NO_KEYS : (keysOf?.(after) ?? NO_KEYS);
+        if (old === now) continue;
+        const left = typeof now === 'string' ? [now] : now;
+        const had = typeof old === 'string' ? [old] : old;
+        for (const key of had) {
+          if (left.includes(key)) continue;
+          const ids = keys.get(key);
           ids?.delete(id);
-          if (ids?.size === 0) keys.delete(oldKey);
+          if (ids?.size === 0) keys.delete(key);
         }
-        if (newKey === undefined) continue;
-        const ids = keys.get(newKey);
-        if (ids === undefined) keys.set(newKey, new Set([id]));
-        else ids.add(id);
+        for (const key of left) {
+          if (had.includes(key)) continue;
+          const ids = keys.get(key);
+          if (ids === undefined) keys.set(key, new Set([id]));
+          else ids.add(id);
+        }
       }
     }
   }

@@ -1,8 +1,11 @@
 import type { Indexes, TableName, Tables } from './types.ts';
 
+/** Key or keys of an object in an index. */
+export type KeysOf<T extends TableName> = (object: Tables[T]) => string | readonly string[];
+
 /** The key of an object in each index of its table, and the name that must be unique among its kind. */
 interface TableDefinition<T extends TableName> {
-  readonly indexes: { readonly [I in Indexes[T] & string]: (object: Tables[T]) => string };
+  readonly indexes: { readonly [I in Indexes[T] & string]: KeysOf<T> };
   readonly uniqueName?: (object: Tables[T]) => string;
 }
 
@@ -20,6 +23,7 @@ export const TABLES: { readonly [T in TableName]: TableDefinition<T> } = {
       service: ({ serviceId }) => serviceId,
       node: ({ nodeId }) => nodeId,
       project: ({ projectId }) => projectId,
+      network: ({ addresses }) => addresses.map(({ networkId }) => networkId),
     },
   },
   network: owned(),

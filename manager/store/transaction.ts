@@ -1,5 +1,6 @@
 import { TsswarmError } from '../../base/errors.ts';
 import { TABLES } from './tables.ts';
+import type { KeysOf } from './tables.ts';
 import type { Indexes, ReadTransaction, StoreChange, TableName, Tables, WriteTransaction } from './types.ts';
 
 type AnyObject = Tables[TableName];
@@ -33,8 +34,11 @@ export class Overlay implements WriteTransaction {
   }
 
   find<T extends TableName>(table: T, index: Indexes[T], key: string): readonly Tables[T][] {
-    const keyOf = (TABLES[table].indexes as Record<string, (object: Tables[T]) => string>)[index];
-    return this.#merge(table, this.#base.find(table, index, key), (object) => keyOf?.(object) === key);
+    const keysOf = (TABLES[table].indexes as Record<string, KeysOf<T>>)[index];
+    return this.#merge(table, this.#base.find(table, index, key), (object) => {
+      const keys = keysOf?.(object);
+      return typeof keys === 'string' ? keys === key : (keys?.includes(key) ?? false);
+    });
   }
 
   create<T extends TableName>(table: T, object: Tables[T]): void {

@@ -33,7 +33,8 @@ export interface Indexes {
   readonly node: never;
   readonly project: 'name';
   readonly service: 'project' | 'name';
-  readonly task: 'service' | 'node' | 'project';
+  /** `network`: those that have an address on it. */
+  readonly task: 'service' | 'node' | 'project' | 'network';
   readonly network: 'project' | 'name';
   readonly volume: 'project' | 'name';
   readonly secret: 'project' | 'name';

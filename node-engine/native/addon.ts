@@ -42,6 +42,7 @@ interface Native {
   ): Promise<ProgramReply | number>;
   exit(code: number): void;
   bootTime(): number;
+  trimMemory(): number;
 }
 
 /** mount(2) flags. */
@@ -124,6 +125,9 @@ export async function syncfs(path: Path): Promise<void> {
 
 /** Milliseconds since the boot, those in which the machine was suspended included (CLOCK_BOOTTIME). */
 export const bootTime = (): number => native().bootTime();
+
+/** Gives memory back that the C library's allocator holds for later: whole free pages between what is in use (malloc_trim(3)). */
+export const trimMemory = (): boolean => native().trimMemory() === 1;
 
 const LOCK_EX = 2;
 

@@ -6,6 +6,7 @@ import { formatIp, formatIpSubnet, readIp, readIpSubnet, subnetsOverlap } from '
 import type { BridgeRequest } from '../types.ts';
 import { formatSubnet, macOf, parseSubnet } from './address.ts';
 import type { Firewall } from './firewall.ts';
+import { hostRoutes, routeWithin } from './host-routes.ts';
 import type { RulesetBridge } from './ruleset.ts';
 import { kernel } from './kernel.ts';
 import type { BridgeAlias } from './names.ts';
@@ -13,6 +14,7 @@ import { bridgeName, formatAlias, parseAlias } from './names.ts';
 import { turnIpv6On } from './ipv6.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
+import { tunnelMtu } from './underlay.ts';
 import {
   addAddress,
   addressesOf,
@@ -92,10 +94,10 @@ export async function findBridge(id: NetworkId): Promise<Link | undefined> {
 export async function ensureBridge(instance: string, request: BridgeRequest, firewall: Firewall): Promise<void> {
   const subject = `network "${request.name}"`;
   const name = bridgeName(request.id);
-  const mtu = request.mtu || DEFAULT_MTU;
   const subnet = parseSubnet(request.subnet);
   const alias: BridgeAlias = { instance, networkId: request.id, internal: request.internal };
   const { links, addresses, ipv6Addresses } = await surveyBridges(instance);
+  const mtu = request.mtu || (request.underlay === undefined ? DEFAULT_MTU : tunnelMtu(request.underlay, links));
 
   let link = links.find((link) => link.name === name);
   refuseForeign(subject, link, alias);
@@ -103,6 +105,8 @@ export async function ensureBridge(instance: string, request: BridgeRequest, fir
     ...addresses.map(({ linkIndex, ipv4, prefix }) => ({ linkIndex, cidr: `${ipv4}/${prefix}` })),
     ...ipv6Addresses.map(({ linkIndex, ipv6, prefix }) => ({ linkIndex, cidr: `${ipv6}/${prefix}` })),
   ]);
+
+  if (!link) refuseRoutes(request);
 
   const changes: NetlinkMessage[] = link ? [] : [createBridge(name, macOf(request.gateway), mtu)];
   if (!link?.up || link.mtu !== mtu || link.alias !== formatAlias(alias))
@@ -187,6 +191,20 @@ function refuseOverlap(
         { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
       );
     }
+  }
+}
+
+/** A route to the subnet or to a part of it would take the packets to containers there. */
+function refuseRoutes({ name, subnet, ipv6 }: BridgeRequest): void {
+  for (const cidr of ipv6 ? [subnet, ipv6.subnet] : [subnet]) {
+    const wanted = readIpSubnet(cidr);
+    const route = wanted && routeWithin(wanted, hostRoutes());
+    if (!route) continue;
+    throw new TsswarmError(
+      'NETWORK_FAILED',
+      `cannot set up network "${name}": its subnet ${cidr} is where this node has a route to ${formatIpSubnet(route.subnet)} by "${route.device}"`,
+      { hint: 'give the network another subnet (networks: ipam: config: - subnet: …)' },
+    );
   }
 }
 

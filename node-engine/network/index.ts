@@ -5,7 +5,7 @@
 import { KeyedQueue } from '../../base/async.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
-import type { Networks, PortForward, Sandboxes } from '../types.ts';
+import type { Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
 import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
@@ -14,7 +14,10 @@ import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
+import { createTunnels } from './tunnels.ts';
 
+export { macOf } from './address.ts';
+export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
@@ -32,6 +35,7 @@ export interface NetworkOptions {
 export interface NodeNetwork {
   readonly networks: Networks;
   readonly sandboxes: Sandboxes;
+  readonly tunnels: Tunnels;
   /** Lets go of the held ports and handles. Networks, sandboxes and rules stay. */
   close(): void;
 }
@@ -42,6 +46,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
   const reservations = new PortReservations();
   const sandboxes = createSandboxes(netnsDirectory);
   const queue = new KeyedQueue();
+  const tunnels = createTunnels(instance, `tsswarm_${instance}`, queue);
   let adopted: Promise<void> | undefined;
   let forwarded: readonly PortForward[] = [];
 
@@ -83,6 +88,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     },
     async removeBridge(id) {
       await ready();
+      await tunnels.remove(id);
       await queue.run(id, async () => {
         // The rules first: after a crash in between the bridge is still there to be found.
         firewall.deleteBridge(bridgeName(id));
@@ -111,6 +117,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
   return {
     networks,
     sandboxes,
+    tunnels,
     close() {
       reservations.close();
       sandboxes.close();

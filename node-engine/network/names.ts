@@ -10,6 +10,14 @@ export function bridgeName(id: NetworkId): string {
   return `ts-${id.slice(0, 10)}`;
 }
 
+/** "tsx-4mk3v9q2x1": the tunnel of an overlay network, a port of its bridge. */
+export function tunnelName(id: NetworkId): string {
+  return `tsx-${id.slice(0, 10)}`;
+}
+
+/** The tunnel that leads published ports from node to node. */
+export const MESH_NAME = 'ts-mesh';
+
 /** The node's end of a container's interface eth`ordinal`. */
 export function vethName(id: ContainerId, ordinal: number): string {
   const hash = BigInt(`0x${createHash('sha256').update(id).digest('hex').slice(0, 15)}`);
@@ -32,4 +40,18 @@ export function parseAlias(alias: string): BridgeAlias | undefined {
   const [, instance, networkId, kind] = /^tsswarm (\S+) (\S+) (internal|outgoing)$/.exec(alias) ?? [];
   if (instance === undefined || networkId === undefined) return undefined;
   return { instance, networkId: networkId as NetworkId, internal: kind === 'internal' };
+}
+
+/** What a tunnel is, written on it: whose, and of which network; of none: the mesh. */
+export function formatTunnelAlias(instance: string, id: NetworkId | undefined): string {
+  return `tsswarm ${instance} ${id ?? 'mesh'} tunnel`;
+}
+
+/** Undefined if the link is no tunnel of ours. */
+export function parseTunnelAlias(
+  alias: string,
+): { readonly instance: string; readonly networkId?: NetworkId } | undefined {
+  const [, instance, id] = /^tsswarm (\S+) (\S+) tunnel$/.exec(alias) ?? [];
+  if (instance === undefined || id === undefined) return undefined;
+  return id === 'mesh' ? { instance } : { instance, networkId: id as NetworkId };
 }

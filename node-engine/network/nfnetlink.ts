@@ -27,6 +27,8 @@ const BATCH_END = 0x11;
 const NFPROTO_UNSPEC = 0;
 export const NFPROTO_IPV4 = 2;
 export const NFPROTO_IPV6 = 10;
+const NFPROTO_BRIDGE = 7;
+const FAMILIES = { ip: NFPROTO_IPV4, ip6: NFPROTO_IPV6, bridge: NFPROTO_BRIDGE } as const;
 const HEADER_BYTES = 4;
 
 /** Verdict registers are 128 bits wide and numbered from 1; 32-bit parts are not needed here. */
@@ -62,10 +64,10 @@ export function generationOf(replies: readonly NetlinkReply[]): number | undefin
 }
 
 /** Asks for a table; that there is none is a failure (ENOENT). */
-export function getTable(name: string, family: 'ip' | 'ip6' = 'ip'): NetlinkMessage {
+export function getTable(name: string, family: keyof typeof FAMILIES = 'ip'): NetlinkMessage {
   return {
     what: `find the table "${name}"`,
-    ...nft(MSG.GETTABLE, 0, family === 'ip' ? NFPROTO_IPV4 : NFPROTO_IPV6, [attribute(TABLE.NAME, text(name))]),
+    ...nft(MSG.GETTABLE, 0, FAMILIES[family], [attribute(TABLE.NAME, text(name))]),
   };
 }
 

@@ -3,14 +3,22 @@ import { formatIpv4, parseIpv4 } from './address.ts';
 import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, readText, readU32, text, u16, u32 } from './netlink.ts';
 
-const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWADDR: 20, DELADDR: 21, GETADDR: 22, NEWROUTE: 24 } as const;
+export const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  NEWADDR: 20,
+  DELADDR: 21,
+  GETADDR: 22,
+  NEWROUTE: 24,
+} as const;
 const AF_UNSPEC = 0;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
 const IN6_ADDR_GEN_MODE_NONE = 1;
 const IFF_UP = 1;
-const IFLA = {
+export const IFLA = {
   ADDRESS: 1,
   IFNAME: 3,
   MTU: 4,
@@ -23,7 +31,7 @@ const IFLA = {
   NET_NS_FD: 28,
   EXT_MASK: 29,
 } as const;
-const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
+export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as const;
 const VETH_INFO_PEER = 1;
 const IFLA_BRPORT_MODE = 4;
 const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const;
@@ -32,7 +40,7 @@ const RT_TABLE_MAIN = 254;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
 const RTN_UNICAST = 1;
-const LINK_HEADER_BYTES = 16;
+export const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
 
 export interface Link {
@@ -316,7 +324,7 @@ export function addressesOf(replies: readonly NetlinkReply[]): readonly Address[
 }
 
 /** struct ifinfomsg. @param change which flags are to be set as in `flags`: all that we use, or none */
-function linkHeader(index: number, flags: number, change: number = IFF_UP): Buffer {
+export function linkHeader(index: number, flags: number, change: number = IFF_UP): Buffer {
   return Buffer.concat([Buffer.from([AF_UNSPEC, 0]), u16(0), u32(index), u32(flags), u32(change)]);
 }
 
@@ -325,7 +333,7 @@ function addressHeader(prefix: number, linkIndex: number): Buffer {
   return Buffer.concat([Buffer.from([AF_INET, prefix, 0, 0]), u32(linkIndex)]);
 }
 
-function macBytes(mac: string): Buffer {
+export function macBytes(mac: string): Buffer {
   return Buffer.from(mac.replaceAll(':', ''), 'hex');
 }
 

@@ -71,6 +71,7 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
   return {
     async create(id, request) {
       if (request.mode === 'host') return '';
+      if (request.mode === 'container') return shared(id, request, pathOf);
       return queue.run(id, () => ensure(id, pathOf(id), request, node));
     },
     path: (id) => (isNamespace(pathOf(id)) ? pathOf(id) : ''),
@@ -82,6 +83,16 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
     },
     close: () => closeSync(node),
   };
+}
+
+/** @throws NETWORK_FAILED while the other container has no namespace */
+function shared(id: ContainerId, { container }: SandboxRequest, pathOf: (id: ContainerId) => string): string {
+  const path = container === undefined ? '' : pathOf(container);
+  if (path !== '' && isNamespace(path)) return path;
+  throw new TsswarmError(
+    'NETWORK_FAILED',
+    `cannot set up ${subjectOf(id)}: the container "${container?.slice(0, 12) ?? ''}", whose network it shares, has none`,
+  );
 }
 
 async function ensure(id: ContainerId, path: string, request: SandboxRequest, node: number): Promise<string> {

@@ -91,7 +91,7 @@ export function parseResolverConfig(text: string): ResolverConfig {
 export function resolvFile(spec: ContainerSpec, mode: SandboxRequest['mode'], host: string): string {
   const node = parseResolverConfig(host);
   const search = spec.dnsSearch.length > 0 ? spec.dnsSearch.filter((domain) => domain !== '.') : node.search;
-  if (mode === 'networks') {
+  if (mode === 'networks' || mode === 'container') {
     const options = spec.dnsOptions.some((option) => option.startsWith('ndots:'))
       ? spec.dnsOptions
       : ['ndots:0', ...spec.dnsOptions];

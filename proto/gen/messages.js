@@ -222,12 +222,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Meta.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Meta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Meta";
-            };
-
             return Meta;
         })();
 
@@ -355,12 +349,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StringList.prototype.toJSON = function() {
                 return StringList.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StringList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StringList";
             };
 
             return StringList;
@@ -843,12 +831,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Mount.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Mount.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Mount";
-            };
-
             return Mount;
         })();
 
@@ -1052,12 +1034,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FileReference.prototype.toJSON = function() {
                 return FileReference.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FileReference.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileReference";
             };
 
             return FileReference;
@@ -1349,12 +1325,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HealthCheck.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HealthCheck.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HealthCheck";
-            };
-
             return HealthCheck;
         })();
 
@@ -1550,12 +1520,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Ulimit.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Ulimit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Ulimit";
-            };
-
             return Ulimit;
         })();
 
@@ -1717,12 +1681,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DeviceMapping.prototype.toJSON = function() {
                 return DeviceMapping.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DeviceMapping.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DeviceMapping";
             };
 
             return DeviceMapping;
@@ -1909,12 +1867,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LogConfig.prototype.toJSON = function() {
                 return LogConfig.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LogConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogConfig";
             };
 
             return LogConfig;
@@ -3087,12 +3039,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSpec";
-            };
-
             return ContainerSpec;
         })();
 
@@ -3314,12 +3260,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Hook.prototype.toJSON = function() {
                 return Hook.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Hook.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Hook";
             };
 
             return Hook;
@@ -3614,12 +3554,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceLimits.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceLimits.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceLimits";
-            };
-
             return ResourceLimits;
         })();
 
@@ -3821,12 +3755,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ResourceReservations.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ResourceReservations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ResourceReservations";
-            };
-
             return ResourceReservations;
         })();
 
@@ -4016,12 +3944,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GenericResource.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GenericResource.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GenericResource";
-            };
-
             return GenericResource;
         })();
 
@@ -4048,6 +3970,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ClusterSpec.prototype.removeDeadManagersMs = null;
             ClusterSpec.prototype.externalCas = $util.emptyArray;
             ClusterSpec.prototype.revisionLimit = null;
+            ClusterSpec.prototype.dataPathPort = null;
 
             let $oneOfFields;
 
@@ -4093,6 +4016,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ClusterSpec.prototype, "_dataPathPort", {
+                get: $util.oneOfGetter($oneOfFields = ["dataPathPort"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ClusterSpec.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -4128,6 +4057,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit"))
                     w.uint32(216).int32(m.revisionLimit);
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort"))
+                    w.uint32(800).uint32(m.dataPathPort);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -4253,6 +4184,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._revisionLimit = "revisionLimit";
                             continue;
                         }
+                    case 100: {
+                            if (u !== 0)
+                                break;
+                            m.dataPathPort = r.uint32();
+                            m._dataPathPort = "dataPathPort";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -4355,6 +4293,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.revisionLimit != null) {
                     m.revisionLimit = d.revisionLimit | 0;
                 }
+                if (d.dataPathPort != null) {
+                    m.dataPathPort = d.dataPathPort >>> 0;
+                }
                 return m;
             };
 
@@ -4432,17 +4373,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.revisionLimit != null && $Object.hasOwnProperty.call(m, "revisionLimit")) {
                     d.revisionLimit = m.revisionLimit;
                 }
+                if (m.dataPathPort != null && $Object.hasOwnProperty.call(m, "dataPathPort")) {
+                    d.dataPathPort = m.dataPathPort;
+                }
                 return d;
             };
 
             ClusterSpec.prototype.toJSON = function() {
                 return ClusterSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ClusterSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ClusterSpec";
             };
 
             return ClusterSpec;
@@ -4608,12 +4546,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCa.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCa.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCa";
-            };
-
             return ExternalCa;
         })();
 
@@ -4754,12 +4686,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinTokens.prototype.toJSON = function() {
                 return JoinTokens.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinTokens.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinTokens";
             };
 
             return JoinTokens;
@@ -5118,12 +5044,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Cluster.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Cluster.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Cluster";
-            };
-
             return Cluster;
         })();
 
@@ -5324,12 +5244,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotation";
-            };
-
             return CaRotation;
         })();
 
@@ -5486,12 +5400,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemovedNode.prototype.toJSON = function() {
                 return RemovedNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemovedNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemovedNode";
             };
 
             return RemovedNode;
@@ -5701,12 +5609,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeSpec";
-            };
-
             return NodeSpec;
         })();
 
@@ -5847,12 +5749,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Platform.prototype.toJSON = function() {
                 return Platform.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Platform.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Platform";
             };
 
             return Platform;
@@ -6062,12 +5958,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NodeResources.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NodeResources.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeResources";
-            };
-
             return NodeResources;
         })();
 
@@ -6254,18 +6144,13 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EngineDescription.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EngineDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EngineDescription";
-            };
-
             return EngineDescription;
         })();
 
         v1.NodeDescription = (function() {
 
             const NodeDescription = function (p) {
+                this.routes = [];
                 this.live = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
@@ -6278,6 +6163,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.resources = null;
             NodeDescription.prototype.engine = null;
             NodeDescription.prototype.overlay = null;
+            NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
 
             let $oneOfFields;
@@ -6305,6 +6191,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.EngineDescription.encode(m.engine, w.uint32(34).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(562).fork(), q + 1).ldelim();
+                if (m.routes != null && m.routes.length) {
+                    for (var i = 0; i < m.routes.length; ++i)
+                        w.uint32(962).string(m.routes[i]);
+                }
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
@@ -6376,6 +6266,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 120: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.routes && m.routes.length))
+                                m.routes = [];
+                            m.routes.push(r.stringVerify());
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -6436,6 +6334,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.NodeDescription.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.routes) {
+                    if (!$Array.isArray(d.routes))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.routes: array expected");
+                    m.routes = $Array(d.routes.length);
+                    for (var i = 0; i < d.routes.length; ++i) {
+                        m.routes[i] = $String(d.routes[i]);
+                    }
+                }
                 if (d.live) {
                     if (!$Array.isArray(d.live))
                         throw $TypeError(".tsswarm.v1.NodeDescription.live: array expected");
@@ -6456,6 +6362,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 var d = {};
                 if (o.arrays || o.defaults) {
+                    d.routes = [];
                     d.live = [];
                 }
                 if (o.defaults) {
@@ -6479,6 +6386,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
                 }
+                if (m.routes && m.routes.length) {
+                    d.routes = $Array(m.routes.length);
+                    for (var j = 0; j < m.routes.length; ++j) {
+                        d.routes[j] = m.routes[j];
+                    }
+                }
                 if (m.live && m.live.length) {
                     d.live = $Array(m.live.length);
                     for (var j = 0; j < m.live.length; ++j) {
@@ -6490,12 +6403,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeDescription.prototype.toJSON = function() {
                 return NodeDescription.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeDescription.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeDescription";
             };
 
             return NodeDescription;
@@ -6662,12 +6569,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeOverlay.prototype.toJSON = function() {
                 return NodeOverlay.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeOverlay.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeOverlay";
             };
 
             return NodeOverlay;
@@ -6867,12 +6768,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeStatus.prototype.toJSON = function() {
                 return NodeStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeStatus";
             };
 
             return NodeStatus;
@@ -7147,12 +7042,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Node.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Node.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Node";
-            };
-
             return Node;
         })();
 
@@ -7419,12 +7308,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeCertificate.prototype.toJSON = function() {
                 return NodeCertificate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeCertificate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeCertificate";
             };
 
             return NodeCertificate;
@@ -7697,12 +7580,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Project.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Project.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Project";
-            };
-
             return Project;
         })();
 
@@ -7956,12 +7833,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RestartPolicy.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RestartPolicy.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RestartPolicy";
-            };
-
             return RestartPolicy;
         })();
 
@@ -8165,12 +8036,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PublishedPort.prototype.toJSON = function() {
                 return PublishedPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PublishedPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PublishedPort";
             };
 
             return PublishedPort;
@@ -8456,12 +8321,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkAttachment.prototype.toJSON = function() {
                 return NetworkAttachment.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkAttachment.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkAttachment";
             };
 
             return NetworkAttachment;
@@ -8822,12 +8681,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskSpec";
-            };
-
             return TaskSpec;
         })();
 
@@ -8978,12 +8831,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Placement.prototype.toJSON = function() {
                 return Placement.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Placement.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Placement";
             };
 
             return Placement;
@@ -9168,12 +9015,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceDependency.prototype.toJSON = function() {
                 return ServiceDependency.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceDependency.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceDependency";
             };
 
             return ServiceDependency;
@@ -9435,12 +9276,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateConfig.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateConfig.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateConfig";
-            };
-
             return UpdateConfig;
         })();
 
@@ -9639,12 +9474,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdatedSlot.prototype.toJSON = function() {
                 return UpdatedSlot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdatedSlot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdatedSlot";
             };
 
             return UpdatedSlot;
@@ -10057,12 +9886,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateStatus";
-            };
-
             return UpdateStatus;
         })();
 
@@ -10216,12 +10039,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PreviousSpec.prototype.toJSON = function() {
                 return PreviousSpec.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PreviousSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PreviousSpec";
             };
 
             return PreviousSpec;
@@ -10687,12 +10504,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceSpec";
-            };
-
             return ServiceSpec;
         })();
 
@@ -10857,12 +10668,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             VirtualIp.prototype.toJSON = function() {
                 return VirtualIp.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            VirtualIp.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VirtualIp";
             };
 
             return VirtualIp;
@@ -11387,12 +11192,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Service.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Service.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Service";
-            };
-
             return Service;
         })();
 
@@ -11572,12 +11371,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AppliedSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AppliedSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AppliedSpec";
-            };
-
             return AppliedSpec;
         })();
 
@@ -11734,12 +11527,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RefusedChange.prototype.toJSON = function() {
                 return RefusedChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RefusedChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RefusedChange";
             };
 
             return RefusedChange;
@@ -12224,12 +12011,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatus";
-            };
-
             return TaskStatus;
         })();
 
@@ -12383,12 +12164,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskChange.prototype.toJSON = function() {
                 return TaskChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskChange";
             };
 
             return TaskChange;
@@ -12557,12 +12332,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TaskAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TaskAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskAddress";
-            };
-
             return TaskAddress;
         })();
 
@@ -12606,6 +12375,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.generic = $util.emptyArray;
             Task.prototype.service = null;
             Task.prototype.draining = null;
+            Task.prototype.networkTask = null;
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
@@ -12627,6 +12397,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_draining", {
                 get: $util.oneOfGetter($oneOfFields = ["draining"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_networkTask", {
+                get: $util.oneOfGetter($oneOfFields = ["networkTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -12716,6 +12492,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceAnnotations.encode(m.service, w.uint32(410).fork(), q + 1).ldelim();
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining"))
                     w.uint32(416).bool(m.draining);
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask"))
+                    w.uint32(1042).string(m.networkTask);
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing"))
                     $root.tsswarm.v1.TaskChange.encode(m.changing, w.uint32(1122).fork(), q + 1).ldelim();
                 if (m.refused != null && $Object.hasOwnProperty.call(m, "refused"))
@@ -12985,6 +12763,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._draining = "draining";
                             continue;
                         }
+                    case 130: {
+                            if (u !== 2)
+                                break;
+                            m.networkTask = r.stringVerify();
+                            m._networkTask = "networkTask";
+                            continue;
+                        }
                     case 140: {
                             if (u !== 2)
                                 break;
@@ -13224,6 +13009,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.draining != null) {
                     m.draining = $Boolean(d.draining);
                 }
+                if (d.networkTask != null) {
+                    m.networkTask = $String(d.networkTask);
+                }
                 if (d.changing != null) {
                     if (!$util.isObject(d.changing))
                         throw $TypeError(".tsswarm.v1.Task.changing: object expected");
@@ -13419,6 +13207,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.draining != null && $Object.hasOwnProperty.call(m, "draining")) {
                     d.draining = m.draining;
                 }
+                if (m.networkTask != null && $Object.hasOwnProperty.call(m, "networkTask")) {
+                    d.networkTask = m.networkTask;
+                }
                 if (m.changing != null && $Object.hasOwnProperty.call(m, "changing")) {
                     d.changing = $root.tsswarm.v1.TaskChange.toObject(m.changing, o, q + 1);
                 }
@@ -13433,12 +13224,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Task.prototype.toJSON = function() {
                 return Task.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Task.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Task";
             };
 
             return Task;
@@ -13625,12 +13410,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServiceAnnotations.prototype.toJSON = function() {
                 return ServiceAnnotations.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServiceAnnotations.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAnnotations";
             };
 
             return ServiceAnnotations;
@@ -14116,12 +13895,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkSpec";
-            };
-
             return NetworkSpec;
         })();
 
@@ -14285,12 +14058,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkIpv6Spec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkIpv6Spec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6Spec";
-            };
-
             return NetworkIpv6Spec;
         })();
 
@@ -14431,12 +14198,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NetworkIpv6.prototype.toJSON = function() {
                 return NetworkIpv6.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NetworkIpv6.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkIpv6";
             };
 
             return NetworkIpv6;
@@ -14726,12 +14487,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Network.prototype.toJSON = function() {
                 return Network.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Network.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Network";
             };
 
             return Network;
@@ -15024,12 +14779,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return VolumeSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            VolumeSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.VolumeSpec";
-            };
-
             return VolumeSpec;
         })();
 
@@ -15258,12 +15007,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Volume.prototype.toJSON = function() {
                 return Volume.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Volume.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Volume";
             };
 
             return Volume;
@@ -15527,12 +15270,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SecretSpec.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SecretSpec.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SecretSpec";
-            };
-
             return SecretSpec;
         })();
 
@@ -15709,12 +15446,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Secret.prototype.toJSON = function() {
                 return Secret.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Secret.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Secret";
             };
 
             return Secret;
@@ -15895,12 +15626,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Config.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Config.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Config";
-            };
-
             return Config;
         })();
 
@@ -15915,6 +15640,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.externalNetworks = [];
                 this.externalVolumes = [];
+                this.externalSecrets = [];
+                this.externalConfigs = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15931,6 +15658,8 @@ export const tsswarm = $root.tsswarm = (() => {
             DesiredProject.prototype.configs = $util.emptyArray;
             DesiredProject.prototype.externalNetworks = $util.emptyArray;
             DesiredProject.prototype.externalVolumes = $util.emptyArray;
+            DesiredProject.prototype.externalSecrets = $util.emptyArray;
+            DesiredProject.prototype.externalConfigs = $util.emptyArray;
 
             DesiredProject.encode = function (m, w, q) {
                 if (!w)
@@ -15974,6 +15703,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.externalVolumes != null && m.externalVolumes.length) {
                     for (var i = 0; i < m.externalVolumes.length; ++i)
                         w.uint32(82).string(m.externalVolumes[i]);
+                }
+                if (m.externalSecrets != null && m.externalSecrets.length) {
+                    for (var i = 0; i < m.externalSecrets.length; ++i)
+                        w.uint32(1202).string(m.externalSecrets[i]);
+                }
+                if (m.externalConfigs != null && m.externalConfigs.length) {
+                    for (var i = 0; i < m.externalConfigs.length; ++i)
+                        w.uint32(1210).string(m.externalConfigs[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -16090,6 +15827,22 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalVolumes.push(r.stringVerify());
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalSecrets && m.externalSecrets.length))
+                                m.externalSecrets = [];
+                            m.externalSecrets.push(r.stringVerify());
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalConfigs && m.externalConfigs.length))
+                                m.externalConfigs = [];
+                            m.externalConfigs.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -16201,6 +15954,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalVolumes[i] = $String(d.externalVolumes[i]);
                     }
                 }
+                if (d.externalSecrets) {
+                    if (!$Array.isArray(d.externalSecrets))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalSecrets: array expected");
+                    m.externalSecrets = $Array(d.externalSecrets.length);
+                    for (var i = 0; i < d.externalSecrets.length; ++i) {
+                        m.externalSecrets[i] = $String(d.externalSecrets[i]);
+                    }
+                }
+                if (d.externalConfigs) {
+                    if (!$Array.isArray(d.externalConfigs))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalConfigs: array expected");
+                    m.externalConfigs = $Array(d.externalConfigs.length);
+                    for (var i = 0; i < d.externalConfigs.length; ++i) {
+                        m.externalConfigs[i] = $String(d.externalConfigs[i]);
+                    }
+                }
                 return m;
             };
 
@@ -16221,6 +15990,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.externalNetworks = [];
                     d.externalVolumes = [];
+                    d.externalSecrets = [];
+                    d.externalConfigs = [];
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -16280,17 +16051,23 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.externalVolumes[j] = m.externalVolumes[j];
                     }
                 }
+                if (m.externalSecrets && m.externalSecrets.length) {
+                    d.externalSecrets = $Array(m.externalSecrets.length);
+                    for (var j = 0; j < m.externalSecrets.length; ++j) {
+                        d.externalSecrets[j] = m.externalSecrets[j];
+                    }
+                }
+                if (m.externalConfigs && m.externalConfigs.length) {
+                    d.externalConfigs = $Array(m.externalConfigs.length);
+                    for (var j = 0; j < m.externalConfigs.length; ++j) {
+                        d.externalConfigs[j] = m.externalConfigs[j];
+                    }
+                }
                 return d;
             };
 
             DesiredProject.prototype.toJSON = function() {
                 return DesiredProject.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DesiredProject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DesiredProject";
             };
 
             return DesiredProject;
@@ -16433,12 +16210,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             Author.prototype.toJSON = function() {
                 return Author.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            Author.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Author";
             };
 
             return Author;
@@ -16757,12 +16528,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return Revision.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            Revision.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.Revision";
-            };
-
             return Revision;
         })();
 
@@ -16988,12 +16753,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectChange";
-            };
-
             return ProjectChange;
         })();
 
@@ -17155,12 +16914,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FieldEffect.prototype.toJSON = function() {
                 return FieldEffect.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FieldEffect.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FieldEffect";
             };
 
             return FieldEffect;
@@ -17468,12 +17221,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoredObject.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoredObject.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoredObject";
-            };
-
             return StoredObject;
         })();
 
@@ -17663,12 +17410,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntryChange.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntryChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntryChange";
-            };
-
             return StoreEntryChange;
         })();
 
@@ -17839,12 +17580,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreEntry";
-            };
-
             return StoreEntry;
         })();
 
@@ -18013,12 +17748,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreSnapshot.prototype.toJSON = function() {
                 return StoreSnapshot.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreSnapshot.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreSnapshot";
             };
 
             return StoreSnapshot;
@@ -18302,12 +18031,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return NetworkEndpoint.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            NetworkEndpoint.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NetworkEndpoint";
-            };
-
             return NetworkEndpoint;
         })();
 
@@ -18548,12 +18271,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServiceAddress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServiceAddress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServiceAddress";
-            };
-
             return ServiceAddress;
         })();
 
@@ -18715,12 +18432,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             OverlayPeer.prototype.toJSON = function() {
                 return OverlayPeer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            OverlayPeer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayPeer";
             };
 
             return OverlayPeer;
@@ -18953,12 +18664,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return OverlayLocation.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            OverlayLocation.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.OverlayLocation";
-            };
-
             return OverlayLocation;
         })();
 
@@ -19123,12 +18828,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressBackend.prototype.toJSON = function() {
                 return IngressBackend.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressBackend.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressBackend";
             };
 
             return IngressBackend;
@@ -19325,12 +19024,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IngressPort.prototype.toJSON = function() {
                 return IngressPort.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IngressPort.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IngressPort";
             };
 
             return IngressPort;
@@ -19743,12 +19436,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentSet.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentSet.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentSet";
-            };
-
             return AssignmentSet;
         })();
 
@@ -20139,12 +19826,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AssignmentRemoval.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AssignmentRemoval.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentRemoval";
-            };
-
             return AssignmentRemoval;
         })();
 
@@ -20361,12 +20042,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentChange.prototype.toJSON = function() {
                 return AssignmentChange.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentChange.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentChange";
             };
 
             return AssignmentChange;
@@ -20590,12 +20265,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionRequest";
-            };
-
             return SessionRequest;
         })();
 
@@ -20723,12 +20392,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeImages.prototype.toJSON = function() {
                 return NodeImages.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            NodeImages.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.NodeImages";
             };
 
             return NodeImages;
@@ -20956,12 +20619,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return SessionMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            SessionMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.SessionMessage";
-            };
-
             return SessionMessage;
         })();
 
@@ -21102,12 +20759,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AssignmentsRequest.prototype.toJSON = function() {
                 return AssignmentsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AssignmentsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AssignmentsRequest";
             };
 
             return AssignmentsRequest;
@@ -21289,12 +20940,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return AcknowledgeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            AcknowledgeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeRequest";
-            };
-
             return AcknowledgeRequest;
         })();
 
@@ -21379,12 +21024,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AcknowledgeResponse.prototype.toJSON = function() {
                 return AcknowledgeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AcknowledgeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AcknowledgeResponse";
             };
 
             return AcknowledgeResponse;
@@ -21611,12 +21250,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatRequest";
-            };
-
             return HeartbeatRequest;
         })();
 
@@ -21790,12 +21423,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return HeartbeatResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            HeartbeatResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.HeartbeatResponse";
-            };
-
             return HeartbeatResponse;
         })();
 
@@ -21933,12 +21560,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskStatusUpdate.prototype.toJSON = function() {
                 return TaskStatusUpdate.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TaskStatusUpdate.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TaskStatusUpdate";
             };
 
             return TaskStatusUpdate;
@@ -22174,12 +21795,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateTaskStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateTaskStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusRequest";
-            };
-
             return UpdateTaskStatusRequest;
         })();
 
@@ -22264,12 +21879,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateTaskStatusResponse.prototype.toJSON = function() {
                 return UpdateTaskStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateTaskStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateTaskStatusResponse";
             };
 
             return UpdateTaskStatusResponse;
@@ -22560,12 +22169,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ApplyProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ApplyProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectRequest";
-            };
-
             return ApplyProjectRequest;
         })();
 
@@ -22784,12 +22387,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ApplyProjectResponse.prototype.toJSON = function() {
                 return ApplyProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ApplyProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ApplyProjectResponse";
             };
 
             return ApplyProjectResponse;
@@ -23028,12 +22625,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectRequest";
-            };
-
             return RemoveProjectRequest;
         })();
 
@@ -23215,12 +22806,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveProjectResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveProjectResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveProjectResponse";
-            };
-
             return RemoveProjectResponse;
         })();
 
@@ -23342,12 +22927,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProjectRequest";
-            };
-
             return ProjectRequest;
         })();
 
@@ -23432,12 +23011,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetClusterRequest.prototype.toJSON = function() {
                 return GetClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterRequest";
             };
 
             return GetClusterRequest;
@@ -23558,12 +23131,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetClusterResponse";
-            };
-
             return GetClusterResponse;
         })();
 
@@ -23648,12 +23215,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListNodesRequest.prototype.toJSON = function() {
                 return ListNodesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListNodesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesRequest";
             };
 
             return ListNodesRequest;
@@ -23787,12 +23348,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListNodesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListNodesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListNodesResponse";
-            };
-
             return ListNodesResponse;
         })();
 
@@ -23877,12 +23432,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsRequest.prototype.toJSON = function() {
                 return ListProjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsRequest";
             };
 
             return ListProjectsRequest;
@@ -24014,12 +23563,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListProjectsResponse.prototype.toJSON = function() {
                 return ListProjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListProjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListProjectsResponse";
             };
 
             return ListProjectsResponse;
@@ -24165,12 +23708,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.toJSON = function() {
                 return ListObjectsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListObjectsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsRequest";
             };
 
             return ListObjectsRequest;
@@ -24428,12 +23965,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListObjectsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListObjectsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListObjectsResponse";
-            };
-
             return ListObjectsResponse;
         })();
 
@@ -24577,12 +24108,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchProjectRequest.prototype.toJSON = function() {
                 return WatchProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectRequest";
             };
 
             return WatchProjectRequest;
@@ -24985,12 +24510,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchProjectEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchProjectEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchProjectEvent";
-            };
-
             return WatchProjectEvent;
         })();
 
@@ -25180,12 +24699,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ServicesRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ServicesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesRequest";
-            };
-
             return ServicesRequest;
         })();
 
@@ -25313,12 +24826,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ServicesResponse.prototype.toJSON = function() {
                 return ServicesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ServicesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ServicesResponse";
             };
 
             return ServicesResponse;
@@ -25582,12 +25089,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RunTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RunTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskRequest";
-            };
-
             return RunTaskRequest;
         })();
 
@@ -25707,12 +25208,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RunTaskResponse.prototype.toJSON = function() {
                 return RunTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RunTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RunTaskResponse";
             };
 
             return RunTaskResponse;
@@ -25865,12 +25360,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceRequest.prototype.toJSON = function() {
                 return RebalanceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceRequest";
             };
 
             return RebalanceRequest;
@@ -26078,12 +25567,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RebalanceMove.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RebalanceMove.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceMove";
-            };
-
             return RebalanceMove;
         })();
 
@@ -26224,12 +25707,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceSkip.prototype.toJSON = function() {
                 return RebalanceSkip.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceSkip.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceSkip";
             };
 
             return RebalanceSkip;
@@ -26392,12 +25869,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RebalanceResponse.prototype.toJSON = function() {
                 return RebalanceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RebalanceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RebalanceResponse";
             };
 
             return RebalanceResponse;
@@ -26579,12 +26050,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StopTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StopTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskRequest";
-            };
-
             return StopTaskRequest;
         })();
 
@@ -26669,12 +26134,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StopTaskResponse.prototype.toJSON = function() {
                 return StopTaskResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StopTaskResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StopTaskResponse";
             };
 
             return StopTaskResponse;
@@ -26796,12 +26255,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             WatchTaskRequest.prototype.toJSON = function() {
                 return WatchTaskRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            WatchTaskRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskRequest";
             };
 
             return WatchTaskRequest;
@@ -26951,12 +26404,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchTaskEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchTaskEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchTaskEvent";
-            };
-
             return WatchTaskEvent;
         })();
 
@@ -27099,12 +26546,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceRequest.prototype.toJSON = function() {
                 return CreateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceRequest";
             };
 
             return CreateServiceRequest;
@@ -27257,12 +26698,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateServiceResponse.prototype.toJSON = function() {
                 return CreateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateServiceResponse";
             };
 
             return CreateServiceResponse;
@@ -27467,12 +26902,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceRequest";
-            };
-
             return UpdateServiceRequest;
         })();
 
@@ -27652,12 +27081,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateServiceResponse.prototype.toJSON = function() {
                 return UpdateServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateServiceResponse";
             };
 
             return UpdateServiceResponse;
@@ -27844,12 +27267,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackServiceRequest";
-            };
-
             return RollbackServiceRequest;
         })();
 
@@ -27997,12 +27414,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveServiceRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveServiceRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceRequest";
-            };
-
             return RemoveServiceRequest;
         })();
 
@@ -28087,12 +27498,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveServiceResponse.prototype.toJSON = function() {
                 return RemoveServiceResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveServiceResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveServiceResponse";
             };
 
             return RemoveServiceResponse;
@@ -28235,12 +27640,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListRevisionsRequest.prototype.toJSON = function() {
                 return ListRevisionsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListRevisionsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsRequest";
             };
 
             return ListRevisionsRequest;
@@ -28403,12 +27802,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListRevisionsResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListRevisionsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListRevisionsResponse";
-            };
-
             return ListRevisionsResponse;
         })();
 
@@ -28548,12 +27941,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileRequest";
-            };
-
             return CreateFileRequest;
         })();
 
@@ -28675,12 +28062,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateFileResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateFileResponse";
-            };
-
             return CreateFileResponse;
         })();
 
@@ -28800,12 +28181,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesRequest.prototype.toJSON = function() {
                 return ListFilesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesRequest";
             };
 
             return ListFilesRequest;
@@ -28937,12 +28312,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListFilesResponse.prototype.toJSON = function() {
                 return ListFilesResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListFilesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListFilesResponse";
             };
 
             return ListFilesResponse;
@@ -29087,12 +28456,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveFileRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveFileRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileRequest";
-            };
-
             return RemoveFileRequest;
         })();
 
@@ -29177,12 +28540,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveFileResponse.prototype.toJSON = function() {
                 return RemoveFileResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveFileResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveFileResponse";
             };
 
             return RemoveFileResponse;
@@ -29301,12 +28658,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CreateNetworkRequest.prototype.toJSON = function() {
                 return CreateNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CreateNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkRequest";
             };
 
             return CreateNetworkRequest;
@@ -29430,12 +28781,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CreateNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CreateNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CreateNetworkResponse";
-            };
-
             return CreateNetworkResponse;
         })();
 
@@ -29557,12 +28902,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNetworkRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNetworkRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkRequest";
-            };
-
             return RemoveNetworkRequest;
         })();
 
@@ -29647,12 +28986,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNetworkResponse.prototype.toJSON = function() {
                 return RemoveNetworkResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNetworkResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNetworkResponse";
             };
 
             return RemoveNetworkResponse;
@@ -29860,12 +29193,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RollbackProjectRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RollbackProjectRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RollbackProjectRequest";
-            };
-
             return RollbackProjectRequest;
         })();
 
@@ -29950,12 +29277,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DaemonStatusRequest.prototype.toJSON = function() {
                 return DaemonStatusRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            DaemonStatusRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusRequest";
             };
 
             return DaemonStatusRequest;
@@ -30550,12 +29871,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return DaemonStatusResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            DaemonStatusResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.DaemonStatusResponse";
-            };
-
             return DaemonStatusResponse;
         })();
 
@@ -30733,12 +30048,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             IdentityStatus.prototype.toJSON = function() {
                 return IdentityStatus.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            IdentityStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityStatus";
             };
 
             return IdentityStatus;
@@ -30937,12 +30246,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreStatus";
-            };
-
             return StoreStatus;
         })();
 
@@ -31127,12 +30430,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StoreMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StoreMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreMember";
-            };
-
             return StoreMember;
         })();
 
@@ -31252,12 +30549,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveRequest.prototype.toJSON = function() {
                 return LeaveRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveRequest";
             };
 
             return LeaveRequest;
@@ -31382,12 +30673,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveResponse";
-            };
-
             return LeaveResponse;
         })();
 
@@ -31509,12 +30794,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockRequest";
-            };
-
             return UnlockRequest;
         })();
 
@@ -31601,12 +30880,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UnlockResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UnlockResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnlockResponse";
-            };
-
             return UnlockResponse;
         })();
 
@@ -31691,12 +30964,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterRequest.prototype.toJSON = function() {
                 return ForceNewClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterRequest";
             };
 
             return ForceNewClusterRequest;
@@ -31841,12 +31108,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GivenUpManager.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GivenUpManager.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GivenUpManager";
-            };
-
             return GivenUpManager;
         })();
 
@@ -31976,12 +31237,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ForceNewClusterResponse.prototype.toJSON = function() {
                 return ForceNewClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ForceNewClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ForceNewClusterResponse";
             };
 
             return ForceNewClusterResponse;
@@ -32237,12 +31492,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogsRequest";
-            };
-
             return LogsRequest;
         })();
 
@@ -32448,12 +31697,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LogEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LogEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LogEntry";
-            };
-
             return LogEntry;
         })();
 
@@ -32594,12 +31837,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TerminalSize.prototype.toJSON = function() {
                 return TerminalSize.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TerminalSize.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TerminalSize";
             };
 
             return TerminalSize;
@@ -32935,12 +32172,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExecStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExecStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExecStart";
-            };
-
             return ExecStart;
         })();
 
@@ -33128,12 +32359,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             AttachStart.prototype.toJSON = function() {
                 return AttachStart.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            AttachStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.AttachStart";
             };
 
             return AttachStart;
@@ -33358,12 +32583,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessInput";
-            };
-
             return ProcessInput;
         })();
 
@@ -33504,12 +32723,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ProcessExit.prototype.toJSON = function() {
                 return ProcessExit.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ProcessExit.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessExit";
             };
 
             return ProcessExit;
@@ -33679,12 +32892,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ProcessOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ProcessOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ProcessOutput";
-            };
-
             return ProcessOutput;
         })();
 
@@ -33812,12 +33019,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListContainersRequest.prototype.toJSON = function() {
                 return ListContainersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListContainersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersRequest";
             };
 
             return ListContainersRequest;
@@ -34104,12 +33305,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ContainerSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ContainerSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ContainerSummary";
-            };
-
             return ContainerSummary;
         })();
 
@@ -34250,12 +33445,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UnreachableNode.prototype.toJSON = function() {
                 return UnreachableNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UnreachableNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UnreachableNode";
             };
 
             return UnreachableNode;
@@ -34420,12 +33609,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListContainersResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListContainersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListContainersResponse";
-            };
-
             return ListContainersResponse;
         })();
 
@@ -34545,12 +33728,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopRequest.prototype.toJSON = function() {
                 return TopRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopRequest";
             };
 
             return TopRequest;
@@ -34680,12 +33857,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TopProcess.prototype.toJSON = function() {
                 return TopProcess.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            TopProcess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopProcess";
             };
 
             return TopProcess;
@@ -34848,12 +34019,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return TopResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            TopResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.TopResponse";
-            };
-
             return TopResponse;
         })();
 
@@ -34994,12 +34159,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatsRequest.prototype.toJSON = function() {
                 return StatsRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsRequest";
             };
 
             return StatsRequest;
@@ -35403,12 +34562,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatsSample.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatsSample.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatsSample";
-            };
-
             return StatsSample;
         })();
 
@@ -35646,12 +34799,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FileStat.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FileStat.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FileStat";
-            };
-
             return FileStat;
         })();
 
@@ -35815,12 +34962,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return StatPathRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            StatPathRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathRequest";
-            };
-
             return StatPathRequest;
         })();
 
@@ -35943,12 +35084,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StatPathResponse.prototype.toJSON = function() {
                 return StatPathResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StatPathResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StatPathResponse";
             };
 
             return StatPathResponse;
@@ -36135,12 +35270,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyFromRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyFromRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromRequest";
-            };
-
             return CopyFromRequest;
         })();
 
@@ -36269,12 +35398,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyFromChunk.prototype.toJSON = function() {
                 return CopyFromChunk.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyFromChunk.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyFromChunk";
             };
 
             return CopyFromChunk;
@@ -36440,12 +35563,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToStart.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToStart.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToStart";
-            };
-
             return CopyToStart;
         })();
 
@@ -36592,12 +35709,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CopyToInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CopyToInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToInput";
-            };
-
             return CopyToInput;
         })();
 
@@ -36733,12 +35844,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CopyToResult.prototype.toJSON = function() {
                 return CopyToResult.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CopyToResult.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CopyToResult";
             };
 
             return CopyToResult;
@@ -37009,12 +36114,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageSummary.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageSummary.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageSummary";
-            };
-
             return ImageSummary;
         })();
 
@@ -37252,12 +36351,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageProgress.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageProgress.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageProgress";
-            };
-
             return ImageProgress;
         })();
 
@@ -37415,12 +36508,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ImageEvent.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ImageEvent.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ImageEvent";
-            };
-
             return ImageEvent;
         })();
 
@@ -37505,12 +36592,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListImagesRequest.prototype.toJSON = function() {
                 return ListImagesRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListImagesRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesRequest";
             };
 
             return ListImagesRequest;
@@ -37644,12 +36725,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ListImagesResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ListImagesResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListImagesResponse";
-            };
-
             return ListImagesResponse;
         })();
 
@@ -37769,12 +36844,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             FindImageRequest.prototype.toJSON = function() {
                 return FindImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            FindImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageRequest";
             };
 
             return FindImageRequest;
@@ -37901,12 +36970,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return FindImageResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            FindImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.FindImageResponse";
-            };
-
             return FindImageResponse;
         })();
 
@@ -38026,12 +37089,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             PullImageRequest.prototype.toJSON = function() {
                 return PullImageRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            PullImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.PullImageRequest";
             };
 
             return PullImageRequest;
@@ -38164,12 +37221,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LoadImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LoadImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LoadImageRequest";
-            };
-
             return LoadImageRequest;
         })();
 
@@ -38291,12 +37342,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageRequest";
-            };
-
             return RemoveImageRequest;
         })();
 
@@ -38381,12 +37426,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveImageResponse.prototype.toJSON = function() {
                 return RemoveImageResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveImageResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveImageResponse";
             };
 
             return RemoveImageResponse;
@@ -38773,12 +37812,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return BuildImageRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            BuildImageRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.BuildImageRequest";
-            };
-
             return BuildImageRequest;
         })();
 
@@ -38863,12 +37896,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateRequest.prototype.toJSON = function() {
                 return GetRootCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateRequest";
             };
 
             return GetRootCertificateRequest;
@@ -39058,12 +38085,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetRootCertificateResponse.prototype.toJSON = function() {
                 return GetRootCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetRootCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetRootCertificateResponse";
             };
 
             return GetRootCertificateResponse;
@@ -39313,12 +38334,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateRequest";
-            };
-
             return IssueCertificateRequest;
         })();
 
@@ -39503,12 +38518,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IssueCertificateResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IssueCertificateResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IssueCertificateResponse";
-            };
-
             return IssueCertificateResponse;
         })();
 
@@ -39682,12 +38691,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return WatchIdentityRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            WatchIdentityRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.WatchIdentityRequest";
-            };
-
             return WatchIdentityRequest;
         })();
 
@@ -39851,12 +38854,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return IdentityNotice.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            IdentityNotice.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.IdentityNotice";
-            };
-
             return IdentityNotice;
         })();
 
@@ -40018,12 +39015,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftServer.prototype.toJSON = function() {
                 return RaftServer.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftServer.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftServer";
             };
 
             return RaftServer;
@@ -40194,12 +39185,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftConfiguration.prototype.toJSON = function() {
                 return RaftConfiguration.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftConfiguration.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftConfiguration";
             };
 
             return RaftConfiguration;
@@ -40427,12 +39412,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftEntry.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftEntry.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftEntry";
-            };
-
             return RaftEntry;
         })();
 
@@ -40623,12 +39602,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftSnapshotMeta.prototype.toJSON = function() {
                 return RaftSnapshotMeta.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftSnapshotMeta.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftSnapshotMeta";
             };
 
             return RaftSnapshotMeta;
@@ -41398,12 +40371,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftMessage.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftMessage.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftMessage";
-            };
-
             return RaftMessage;
         })();
 
@@ -41558,12 +40525,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftBatch.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftBatch.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftBatch";
-            };
-
             return RaftBatch;
         })();
 
@@ -41650,12 +40611,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RaftReceipt.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RaftReceipt.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftReceipt";
-            };
-
             return RaftReceipt;
         })();
 
@@ -41740,12 +40695,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingRequest.prototype.toJSON = function() {
                 return RaftPingRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingRequest";
             };
 
             return RaftPingRequest;
@@ -41867,12 +40816,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RaftPingResponse.prototype.toJSON = function() {
                 return RaftPingResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RaftPingResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RaftPingResponse";
             };
 
             return RaftPingResponse;
@@ -42080,12 +41023,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ManagerMember.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ManagerMember.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ManagerMember";
-            };
-
             return ManagerMember;
         })();
 
@@ -42170,12 +41107,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersRequest.prototype.toJSON = function() {
                 return ListManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersRequest";
             };
 
             return ListManagersRequest;
@@ -42307,12 +41238,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListManagersResponse.prototype.toJSON = function() {
                 return ListManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            ListManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ListManagersResponse";
             };
 
             return ListManagersResponse;
@@ -42457,12 +41382,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return JoinManagersRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            JoinManagersRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersRequest";
-            };
-
             return JoinManagersRequest;
         })();
 
@@ -42590,12 +41509,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             JoinManagersResponse.prototype.toJSON = function() {
                 return JoinManagersResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            JoinManagersResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.JoinManagersResponse";
             };
 
             return JoinManagersResponse;
@@ -42740,12 +41653,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return LeaveClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            LeaveClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterRequest";
-            };
-
             return LeaveClusterRequest;
         })();
 
@@ -42830,12 +41737,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             LeaveClusterResponse.prototype.toJSON = function() {
                 return LeaveClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            LeaveClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.LeaveClusterResponse";
             };
 
             return LeaveClusterResponse;
@@ -43101,12 +42002,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeRequest";
-            };
-
             return UpdateNodeRequest;
         })();
 
@@ -43247,12 +42142,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             UpdateNodeResponse.prototype.toJSON = function() {
                 return UpdateNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            UpdateNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateNodeResponse";
             };
 
             return UpdateNodeResponse;
@@ -43397,12 +42286,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RemoveNodeRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RemoveNodeRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeRequest";
-            };
-
             return RemoveNodeRequest;
         })();
 
@@ -43522,12 +42405,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RemoveNodeResponse.prototype.toJSON = function() {
                 return RemoveNodeResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RemoveNodeResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RemoveNodeResponse";
             };
 
             return RemoveNodeResponse;
@@ -43651,12 +42528,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateJoinTokenRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateJoinTokenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenRequest";
-            };
-
             return RotateJoinTokenRequest;
         })();
 
@@ -43776,12 +42647,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RotateJoinTokenResponse.prototype.toJSON = function() {
                 return RotateJoinTokenResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RotateJoinTokenResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateJoinTokenResponse";
             };
 
             return RotateJoinTokenResponse;
@@ -44062,12 +42927,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return EtcdAccess.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            EtcdAccess.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.EtcdAccess";
-            };
-
             return EtcdAccess;
         })();
 
@@ -44152,12 +43011,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessRequest.prototype.toJSON = function() {
                 return StoreAccessRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessRequest";
             };
 
             return StoreAccessRequest;
@@ -44282,12 +43135,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             StoreAccessResponse.prototype.toJSON = function() {
                 return StoreAccessResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            StoreAccessResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.StoreAccessResponse";
             };
 
             return StoreAccessResponse;
@@ -44648,12 +43495,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterRequest";
-            };
-
             return UpdateClusterRequest;
         })();
 
@@ -44785,12 +43626,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return ExternalCaList.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            ExternalCaList.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.ExternalCaList";
-            };
-
             return ExternalCaList;
         })();
 
@@ -44912,12 +43747,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return UpdateClusterResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            UpdateClusterResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.UpdateClusterResponse";
-            };
-
             return UpdateClusterResponse;
         })();
 
@@ -45002,12 +43831,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyRequest.prototype.toJSON = function() {
                 return GetUnlockKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyRequest";
             };
 
             return GetUnlockKeyRequest;
@@ -45129,12 +43952,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetUnlockKeyResponse.prototype.toJSON = function() {
                 return GetUnlockKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetUnlockKeyResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetUnlockKeyResponse";
             };
 
             return GetUnlockKeyResponse;
@@ -45348,12 +44165,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaRequest";
-            };
-
             return RotateCaRequest;
         })();
 
@@ -45475,12 +44286,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RotateCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RotateCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RotateCaResponse";
-            };
-
             return RotateCaResponse;
         })();
 
@@ -45565,12 +44370,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             GetCaRequest.prototype.toJSON = function() {
                 return GetCaRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            GetCaRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaRequest";
             };
 
             return GetCaRequest;
@@ -45755,12 +44554,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             CaRotationNode.prototype.toJSON = function() {
                 return CaRotationNode.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            CaRotationNode.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationNode";
             };
 
             return CaRotationNode;
@@ -45954,12 +44747,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return CaRotationStatus.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            CaRotationStatus.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.CaRotationStatus";
-            };
-
             return CaRotationStatus;
         })();
 
@@ -46107,12 +44894,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return GetCaResponse.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            GetCaResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.GetCaResponse";
-            };
-
             return GetCaResponse;
         })();
 
@@ -46232,12 +45013,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayListenRequest.prototype.toJSON = function() {
                 return RelayListenRequest.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayListenRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayListenRequest";
             };
 
             return RelayListenRequest;
@@ -46410,12 +45185,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayCall.prototype.toJSON = function() {
                 return RelayCall.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayCall.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayCall";
             };
 
             return RelayCall;
@@ -46633,12 +45402,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayOutput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayOutput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayOutput";
-            };
-
             return RelayOutput;
         })();
 
@@ -46787,12 +45550,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayInput.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayInput.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayInput";
-            };
-
             return RelayInput;
         })();
 
@@ -46922,12 +45679,6 @@ export const tsswarm = $root.tsswarm = (() => {
                 return RelayHoldsRequest.toObject(this, $protobuf.util.toJSONOptions);
             };
 
-            RelayHoldsRequest.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsRequest";
-            };
-
             return RelayHoldsRequest;
         })();
 
@@ -47055,12 +45806,6 @@ export const tsswarm = $root.tsswarm = (() => {
 
             RelayHoldsResponse.prototype.toJSON = function() {
                 return RelayHoldsResponse.toObject(this, $protobuf.util.toJSONOptions);
-            };
-
-            RelayHoldsResponse.getTypeUrl = function(prefix) {
-                if (prefix === $undefined)
-                    prefix = "type.googleapis.com";
-                return prefix + "/tsswarm.v1.RelayHoldsResponse";
             };
 
             return RelayHoldsResponse;

@@ -26,7 +26,7 @@ export interface ServiceAddress {
   readonly affinity?: 'client';
 }
 
-/** Another node that has tasks on one of this node's overlay networks, or ports to hand on. */
+/** A node that has tasks on one of this node's overlay networks, or ports to hand on; the one that is told may be among them. */
 export interface OverlayPeer {
   readonly nodeId: NodeId;
   readonly overlay: NodeOverlay;
@@ -66,7 +66,7 @@ export interface AssignmentSet {
   readonly ingress: readonly IngressPort[];
   readonly services: readonly ServiceAddress[];
   readonly peers: readonly OverlayPeer[];
-  /** Of tasks on other nodes, on the overlay networks this node has tasks on. */
+  /** Of every task on the overlay networks this node has tasks on, its own among them. */
   readonly locations: readonly OverlayLocation[];
 }
 

@@ -92,6 +92,8 @@ export interface ClusterSpec {
   readonly externalCas?: readonly ExternalCa[];
   /** Revisions kept of each project and of each service of no project, the newest included; absent: 10. */
   readonly revisionLimit?: number;
+  /** UDP port of VXLAN on every node, for the cluster's lifetime; absent: 4789. */
+  readonly dataPathPort?: number;
 }
 
 export interface ExternalCa {
@@ -152,6 +154,8 @@ export interface NodeDescription {
   readonly engine: { readonly version: string; readonly labels: Labels };
   /** How other nodes reach its containers; absent: it has no overlay networks. */
   readonly overlay?: NodeOverlay;
+  /** Subnets that the node has routes to, but for those of its own networks and the default route: "192.168.1.0/24". */
+  readonly routes?: readonly string[];
   /** What it can change in containers that run; absent: nothing. */
   readonly live?: readonly LiveFeature[];
 }
@@ -167,7 +171,7 @@ export type LiveFeature = 'limits' | 'resources' | 'settings' | 'files' | 'mount
 export interface NodeOverlay {
   /** "192.0.2.7" or an IPv6 address: encapsulated packets go there. */
   readonly address: string;
-  /** UDP port of VXLAN, the same on all nodes of a cluster. */
+  /** UDP port of VXLAN, the cluster's: managers write it in; 0: the node has not been told yet. */
   readonly port: number;
   /** WireGuard's public key of this run, base64; absent: it has no encrypted networks. */
   readonly publicKey?: string;
@@ -231,8 +235,8 @@ export interface NetworkAttachment {
   readonly interfaceName?: string;
 }
 
-/** "bridge networks" | host's namespace | none. */
-export type NetworkMode = 'networks' | 'host' | 'none';
+/** "bridge networks" | host's namespace | none | that of the container in the same slot of another service of the project. */
+export type NetworkMode = 'networks' | 'host' | 'none' | `service:${string}`;
 
 export interface TaskSpec {
   readonly container: ContainerSpec;
@@ -531,6 +535,8 @@ export interface Task {
   readonly generic?: readonly GenericResource[];
   /** For templates in secrets and configs; absent: the task has none of these. */
   readonly service?: { readonly name: string; readonly labels: Labels };
+  /** Whose network it shares: a task on the same node; absent: nobody's, or none is there yet. */
+  readonly networkTask?: TaskId;
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
   /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */

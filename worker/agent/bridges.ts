@@ -11,6 +11,8 @@ const IDLE_MS = 30_000;
 
 export interface BridgesOptions {
   readonly networks: Pick<Engine['networks'], 'ensureBridge' | 'removeBridge' | 'listBridges'>;
+  /** Address of this node in the network below the overlay networks; absent or empty: it has none. */
+  readonly underlay?: () => string;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -29,7 +31,7 @@ export interface Bridges {
   close(): void;
 }
 
-export function createBridges({ networks, clock, logger }: BridgesOptions): Bridges {
+export function createBridges({ networks, underlay, clock, logger }: BridgesOptions): Bridges {
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
@@ -66,7 +68,9 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
   return {
     remove,
     async ensure(network) {
-      const key = `${network.subnet} ${network.gateway} ${network.spec.internal}`;
+      const below = network.spec.driver === 'overlay' ? { underlay: underlay?.() ?? '' } : {};
+      const { subnet, gateway, spec, ipv6 } = network;
+      const key = [subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay].join(' ');
       const request = {
         id: network.id,
         name: network.spec.name,
@@ -74,6 +78,8 @@ export function createBridges({ networks, clock, logger }: BridgesOptions): Brid
         gateway: network.gateway,
         internal: network.spec.internal,
         mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+        ...below,
+        ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
       };
       use(network.id);
       await queue.run(network.id, async () => {

@@ -72,6 +72,16 @@ export interface Resolver {
   detach(containerId: ContainerId): Promise<void>;
 }
 
+/** The way to other nodes on overlay networks: worker/overlay/tunnels in production. */
+export interface Overlay {
+  /** @param isCertain a manager has said so since the daemon started */
+  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers'>, isCertain: boolean): void;
+  /** The bridge is there: resolves when everybody on the network is reached. */
+  connect(id: NetworkId): Promise<void>;
+  /** The bridge is about to go. */
+  disconnect(id: NetworkId): Promise<void>;
+}
+
 /** The virtual addresses that containers reach: worker/overlay/balance in production. */
 export interface Balancer {
   setAddresses(addresses: readonly BalancedAddress[]): void;
@@ -91,6 +101,8 @@ export interface AgentOptions {
   readonly dispatcher: ServiceClient<typeof dispatcherService>;
   readonly engine: Engine;
   readonly resolver: Resolver;
+  /** Absent: networks end at this node. */
+  readonly overlay?: Overlay;
   readonly balancer: Balancer;
   /** Path of a container's network namespace. */
   readonly netnsPath: (id: ContainerId) => string;
@@ -122,7 +134,20 @@ export function startAgent(options: AgentOptions): Agent {
   const life = new AbortController();
   const starting = new Semaphore(STARTING_AT_ONCE);
   const controllers = new Map<string, TaskController>();
-  const bridges = createBridges({ networks: engine.networks, clock, logger });
+  const { overlay } = options;
+  const bridges = createBridges({
+    networks: {
+      ensureBridge: (request) => engine.networks.ensureBridge(request),
+      listBridges: () => engine.networks.listBridges(),
+      async removeBridge(id) {
+        await overlay?.disconnect(id);
+        await engine.networks.removeBridge(id);
+      },
+    },
+    underlay: () => options.describe().overlay?.address ?? '',
+    clock,
+    logger,
+  });
   const pending = new Map<string, TaskStatus>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
   const onlookers = new Map<string, Set<() => void>>();
@@ -296,7 +321,9 @@ export function startAgent(options: AgentOptions): Agent {
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
       const network = assignments.networks.get(networkId);
-      if (network !== undefined) await bridges.ensure(network);
+      if (network === undefined) continue;
+      await bridges.ensure(network);
+      if (network.spec.driver === 'overlay') await overlay?.connect(network.id);
     }
   };
 
@@ -423,6 +450,11 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.services !== before.services
     )
       changeNames(change);
+    const isElsewhere =
+      assignments.locations !== before.locations ||
+      assignments.peers !== before.peers ||
+      assignments.networks !== before.networks;
+    if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || assignments.peers !== before.peers || change.kind === 'complete')
       await portTable.run();
@@ -509,6 +541,7 @@ export function startAgent(options: AgentOptions): Agent {
     const remembered = { kind: 'complete', sequence: 0, update: kept.assignments, remove: NO_REMOVALS } as const;
     assignments = applyChange(NO_ASSIGNMENTS, remembered);
     changeNames(remembered);
+    overlay?.update(assignments, false);
     for (const task of assignments.tasks.values()) {
       // What never ran waits for the manager: without its secrets it could only fail, and it may have been given up already, though
       // the file is from before that.

@@ -25,6 +25,7 @@ export interface StartNodeOptions {
   readonly genericResource?: readonly string[];
   readonly logLevel?: string;
   readonly advertiseAddr?: string;
+  readonly dataPathAddr?: string;
   readonly listenAddr?: string;
   readonly systemd: boolean;
 }
@@ -33,6 +34,7 @@ export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
   readonly externalCa?: readonly string[];
   readonly autolock?: boolean;
+  readonly dataPathPort?: string;
   readonly forceNewCluster?: boolean;
   readonly store?: string;
   readonly storeCacert?: string;
@@ -180,6 +182,7 @@ async function requestOf(options: InitOptions): Promise<InitRequest | undefined>
   const { availability } = options;
   if (availability !== undefined && !['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
+  const dataPathPort = options.dataPathPort === undefined ? undefined : readDataPathPort(options.dataPathPort);
   const externalCas = await readFoundingCas(options.externalCa);
   if (externalCas.length > 0 && settings.nodeCertExpiryMs !== undefined) {
     const { refuseExpiry } = await import('../../../manager/ca/external.ts');
@@ -188,15 +191,23 @@ async function requestOf(options: InitOptions): Promise<InitRequest | undefined>
   const request: InitRequest = {
     settings,
     ...(availability === undefined ? {} : { availability: availability as NodeAvailability }),
+    ...(dataPathPort === undefined ? {} : { dataPathPort }),
     ...(externalCas.length === 0 ? {} : { externalCas }),
   };
   return Object.keys(settings).length === 0 && Object.keys(request).length === 1 ? undefined : request;
 }
 
+/** Docker's limits. @throws INVALID_INPUT */
+function readDataPathPort(text: string): number {
+  const port = Number(text);
+  if (/^\d{1,5}$/.test(text) && port >= 1024 && port <= 49151) return port;
+  throw new TsswarmError('INVALID_INPUT', `using --data-path-port "${text}": expected 1024 to 49151`);
+}
+
 /** A node that is started again has its cluster: what would be ignored is refused. */
 function refuseForMember(options: InitOptions): void {
   const { certExpiry, taskHistoryLimit, dispatcherHeartbeat, snapshotInterval, maxSnapshots, availability } = options;
-  const { removeDeadManagers } = options;
+  const { removeDeadManagers, dataPathPort } = options;
   const given = namesOf({
     certExpiry,
     taskHistoryLimit,
@@ -204,6 +215,7 @@ function refuseForMember(options: InitOptions): void {
     snapshotInterval,
     maxSnapshots,
     removeDeadManagers,
+    dataPathPort,
   });
   const all = [
     ...given,
@@ -233,6 +245,7 @@ export function daemonFlags(options: StartNodeOptions): readonly string[] {
   for (const pool of options.addressPool ?? []) flags.push('--address-pool', pool);
   if (options.listenAddr !== undefined) flags.push('--listen-addr', options.listenAddr);
   if (options.advertiseAddr !== undefined) flags.push('--advertise-addr', options.advertiseAddr);
+  if (options.dataPathAddr !== undefined) flags.push('--data-path-addr', options.dataPathAddr);
   if (options.logLevel !== undefined) flags.push('--log-level', options.logLevel);
   return flags;
 }

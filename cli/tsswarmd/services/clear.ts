@@ -17,6 +17,7 @@ export async function clearNode(engine: Engine, graceMs: (taskId: string) => num
     }),
   ).catch(failed('removing containers'));
   await engine.networks.setPorts([]).catch(failed('removing port rules'));
+  await engine.tunnels?.remove('mesh').catch(failed('removing the mesh'));
   for (const id of await engine.networks.listBridges())
     await engine.networks.removeBridge(id).catch(failed('removing a bridge'));
 }

@@ -72,7 +72,7 @@ export class RaftLog {
     for (const entry of entries) {
       if (entry.index !== this.#lastIndex + 1) throw new Error(`raft: entry ${entry.index} after ${this.#lastIndex}`);
       if (this.#runs.at(-1)?.term !== entry.term) this.#runs.push({ index: entry.index, term: entry.term });
-      this.#recent.push(entry);
+      this.#recent.push(alone(entry));
       this.#recentBytes += entry.payload.length;
       this.#lastIndex = entry.index;
     }
@@ -157,3 +157,12 @@ export class RaftLog {
 }
 
 const MAX_CACHED_ENTRIES = 16_384;
+
+/**
+ * The entry with a payload in memory of its own. As it came it is a small part of a larger piece (a message of the network, Node's
+ * pool of 64 KiB), all of which would stay as long as the entry.
+ */
+function alone(entry: Entry): Entry {
+  const { payload } = entry;
+  return payload.buffer.byteLength <= 2 * payload.byteLength ? entry : { ...entry, payload: new Uint8Array(payload) };
+}

@@ -2,7 +2,7 @@ import { TsswarmError } from '../../../base/errors.ts';
 import { TemplateFault, expandText } from '../../../base/template/index.ts';
 import type { TaskContext } from '../../../base/template/index.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
-import type { ContainerCreate, FileContent, SandboxInterface } from '../../../node-engine/types.ts';
+import type { ContainerCreate, FileContent, SandboxInterface, SandboxRequest } from '../../../node-engine/types.ts';
 import type {
   ContainerSpec,
   FileReference,
@@ -42,7 +42,7 @@ export function containerRequest(
     imageId,
     limits: spec.limits,
     log: spec.log,
-    sandbox: { mode: spec.networkMode, interfaces: interfaces(task, assignments) },
+    sandbox: sandboxOf(task, assignments),
     secrets: files(spec.container.secrets, assignments.secrets, 'secret', expand),
     configs: files(spec.container.configs, assignments.configs, 'config', expand),
     labels: { [TASK_ID_LABEL]: task.id },
@@ -67,20 +67,72 @@ function withResources(container: ContainerSpec, generic: readonly GenericResour
   return { ...container, env: [...container.env, ...env], devices: [...container.devices, ...devices] };
 }
 
+function sandboxOf(task: Task, assignments: Assignments): SandboxRequest {
+  const { networkMode } = task.spec;
+  if (networkMode === 'networks' || networkMode === 'host' || networkMode === 'none')
+    return { mode: networkMode, interfaces: interfaces(task, assignments) };
+  const other = task.networkTask === undefined ? undefined : assignments.tasks.get(task.networkTask);
+  if (other === undefined) {
+    throw new TsswarmError(
+      'NOT_FOUND',
+      `giving "${task.name}" the network of "${networkMode.slice('service:'.length)}": its container is not on this node`,
+    );
+  }
+  return {
+    mode: 'container',
+    container: containerIdOf(other.id as TaskId),
+    interfaces: interfaces(other, assignments),
+  };
+}
+
+/**
+ * In the order in which the task has its networks. The default route goes through the one with the highest gateway priority that leads
+ * out, the first of equals; that of IPv6 likewise, for itself.
+ */
 function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
   if (task.spec.networkMode !== 'networks') return [];
-  return task.addresses.map(({ networkId, ipv4 }) => {
-    const network = assignments.networks.get(networkId);
+  const attached = task.addresses.map((address) => {
+    const network = assignments.networks.get(address.networkId);
     if (network === undefined) {
       throw new TsswarmError(
         'NOT_FOUND',
-        `attaching "${task.name}" to network "${networkId}": the manager did not send it`,
+        `attaching "${task.name}" to network "${address.networkId}": the manager did not send it`,
       );
     }
-    const prefix = Number(network.subnet.split('/')[1]);
-    return { networkId, ipv4, prefix, gateway: network.spec.internal ? '' : network.gateway };
+    return {
+      ...address,
+      network,
+      attachment: task.spec.networks.find(({ network: name }) => name === network.spec.name),
+    };
+  });
+  const leadsOut = attached
+    .filter(({ network }) => !network.spec.internal)
+    .sort((a, b) => (b.attachment?.gatewayPriority ?? 0) - (a.attachment?.gatewayPriority ?? 0));
+  const [outward] = leadsOut;
+  const outwardIpv6 = leadsOut.find(({ ipv6, network }) => ipv6 !== undefined && network.ipv6 !== undefined);
+  return attached.map((one) => {
+    const { networkId, ipv4, ipv6, network, attachment } = one;
+    return {
+      networkId,
+      ipv4,
+      prefix: prefixOf(network.subnet),
+      gateway: one === outward ? network.gateway : '',
+      ...(ipv6 === undefined || network.ipv6 === undefined
+        ? {}
+        : {
+            ipv6: {
+              address: ipv6,
+              prefix: prefixOf(network.ipv6.subnet),
+              gateway: one === outwardIpv6 ? network.ipv6.gateway : '',
+            },
+          }),
+      ...(attachment?.macAddress === undefined ? {} : { macAddress: attachment.macAddress }),
+      ...(attachment?.interfaceName === undefined ? {} : { name: attachment.interfaceName }),
+    };
   });
 }
+
+const prefixOf = (subnet: string): number => Number(subnet.split('/')[1]);
 
 type Files = ReadonlyMap<string, { readonly spec: SecretSpec }>;
 

@@ -1,0 +1,130 @@
+/** Requests of rtnetlink for VXLAN devices (linux/if_link.h; RFC 7348) that are ports of bridges. Pure. */
+import { isIPv6 } from 'node:net';
+import { formatIpBytes, ipBytes } from '../../base/ip-address.ts';
+import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
+import { NLM_F, attribute, attributes, nested, readText, readU32, text, u32 } from './netlink.ts';
+import { IFLA, IFLA_INFO, LINK_HEADER_BYTES, RTM, linkHeader, macBytes } from './route.ts';
+
+const VXLAN = { ID: 1, LOCAL: 4, TTL: 5, LEARNING: 7, PORT: 15, LOCAL6: 17, UDP_CSUM: 18 } as const;
+const BRPORT = {
+  LEARNING: 8,
+  UNICAST_FLOOD: 9,
+  MCAST_FLOOD: 27,
+  BCAST_FLOOD: 30,
+  NEIGH_SUPPRESS: 32,
+} as const;
+const TTL = 64;
+
+/** A VXLAN device as it is, or shall be. */
+export interface VxlanDevice {
+  readonly name: string;
+  readonly vni: number;
+  /** UDP. */
+  readonly port: number;
+  /** Where its packets come from; empty: whatever the route says. */
+  readonly local: string;
+  readonly mtu: number;
+  /** Absent: the kernel's choice. */
+  readonly mac?: string;
+}
+
+/** A device that learns nothing: it sends only where it was told to. UDP checksums are kept, so that segments stay whole across it. */
+export function createVxlan({ name, vni, port, local, mtu, mac }: VxlanDevice): NetlinkMessage {
+  return {
+    what: `make the tunnel "${name}" (VXLAN ${vni}, UDP port ${port})`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
+    body: Buffer.concat([
+      linkHeader(0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      ...(mac === undefined ? [] : [attribute(IFLA.ADDRESS, macBytes(mac))]),
+      attribute(IFLA.MTU, u32(mtu)),
+      nested(
+        IFLA.LINKINFO,
+        attribute(IFLA_INFO.KIND, text('vxlan')),
+        nested(
+          IFLA_INFO.DATA,
+          attribute(VXLAN.ID, u32(vni)),
+          ...localAttribute(local),
+          attribute(VXLAN.TTL, byte(TTL)),
+          attribute(VXLAN.LEARNING, byte(0)),
+          attribute(VXLAN.PORT, be16(port)),
+          attribute(VXLAN.UDP_CSUM, byte(1)),
+        ),
+      ),
+    ]),
+  };
+}
+
+/** Changes where packets come from; what is under way goes on. Only from an IPv4 address to another. */
+export function setVxlanLocal(name: string, local: string): NetlinkMessage {
+  return {
+    what: `change the address of the tunnel "${name}" to ${local}`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('vxlan')), nested(IFLA_INFO.DATA, ...localAttribute(local))),
+    ]),
+  };
+}
+
+/** As a port of a bridge: nothing is learned from it or flooded into it, and who asks for a known address is answered here. */
+export function setTunnelPort(name: string): NetlinkMessage {
+  return {
+    what: `set up the tunnel "${name}" as a port of its bridge`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      nested(
+        IFLA.LINKINFO,
+        attribute(IFLA_INFO.SLAVE_KIND, text('bridge')),
+        nested(
+          IFLA_INFO.SLAVE_DATA,
+          attribute(BRPORT.LEARNING, byte(0)),
+          attribute(BRPORT.UNICAST_FLOOD, byte(0)),
+          attribute(BRPORT.MCAST_FLOOD, byte(0)),
+          attribute(BRPORT.BCAST_FLOOD, byte(0)),
+          attribute(BRPORT.NEIGH_SUPPRESS, byte(1)),
+        ),
+      ),
+    ]),
+  };
+}
+
+/** What is particular to the VXLAN devices among the replies, by the link's index. */
+export function vxlansOf(
+  replies: readonly NetlinkReply[],
+): ReadonlyMap<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'>> {
+  const found = new Map<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'>>();
+  for (const { type, body } of replies) {
+    if (type !== RTM.NEWLINK) continue;
+    const info = attributes(attributes(body, LINK_HEADER_BYTES).get(IFLA.LINKINFO) ?? Buffer.alloc(0), 0);
+    if (readText(info.get(IFLA_INFO.KIND)) !== 'vxlan') continue;
+    const data = attributes(info.get(IFLA_INFO.DATA) ?? Buffer.alloc(0), 0);
+    const id = data.get(VXLAN.ID);
+    const local = data.get(VXLAN.LOCAL) ?? data.get(VXLAN.LOCAL6);
+    found.set(readU32(body, 4), {
+      vni: id === undefined ? 0 : readU32(id, 0),
+      port: data.get(VXLAN.PORT)?.readUInt16BE(0) ?? 0,
+      local: local === undefined || local.every((part) => part === 0) ? '' : formatIpBytes(local),
+    });
+  }
+  return found;
+}
+
+function localAttribute(local: string): readonly Buffer[] {
+  if (local === '') return [];
+  return [attribute(isIPv6(local) ? VXLAN.LOCAL6 : VXLAN.LOCAL, ipBytes(local))];
+}
+
+const byte = (value: number): Buffer => Buffer.from([value]);
+
+function be16(value: number): Buffer {
+  const buffer = Buffer.alloc(2);
+  buffer.writeUInt16BE(value);
+  return buffer;
+}

@@ -1,0 +1,149 @@
+/** Which tunnels a node shall have and what in them, and the way there from what it has. Pure. */
+import type { NetworkId, NodeId } from '../../../base/ids.ts';
+import { macOf } from '../../../node-engine/network/index.ts';
+import type { TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
+import type { Network, NodeOverlay, OverlayLocation, OverlayPeer } from '../../../proto/types/index.ts';
+
+/** Below those of networks. */
+const MESH_VNI = 4095;
+const MESH_PREFIX = 18;
+
+/** What a node was told that tunnels are made of. */
+export interface OverlayView {
+  readonly networks: ReadonlyMap<string, Network>;
+  readonly locations: ReadonlyMap<string, OverlayLocation>;
+  readonly peers: ReadonlyMap<string, OverlayPeer>;
+}
+
+export interface OverlaySelf {
+  readonly nodeId: NodeId;
+  /** Undefined: others do not reach this node. */
+  readonly overlay: NodeOverlay | undefined;
+  /** Networks whose bridge is there. */
+  readonly bridges: ReadonlySet<NetworkId>;
+}
+
+/** By the IPv4 address. */
+export type Entries = ReadonlyMap<string, TunnelEntry>;
+
+export interface WantedTunnel {
+  readonly request: TunnelRequest;
+  readonly entries: Entries;
+}
+
+/** A tunnel as it is in the kernel; without a request: of an earlier life, not looked at yet. */
+export interface KnownTunnel {
+  readonly request?: TunnelRequest;
+  readonly entries: Entries;
+}
+
+export type Step =
+  | { readonly kind: 'remove'; readonly id: TunnelId }
+  | { readonly kind: 'ensure'; readonly id: TunnelId; readonly wanted: WantedTunnel }
+  | {
+      readonly kind: 'change';
+      readonly id: TunnelId;
+      readonly wanted: WantedTunnel;
+      readonly remove: readonly TunnelEntry[];
+      readonly put: readonly TunnelEntry[];
+    };
+
+/**
+ * A network has a tunnel as soon as anything on it is on another node, and keeps it as long as its bridge: nothing is interrupted
+ * when the last one leaves and the next one comes.
+ * @param known tunnels that are there already
+ */
+export function wantedTunnels(
+  view: OverlayView,
+  self: OverlaySelf,
+  known: ReadonlyMap<TunnelId, unknown>,
+): ReadonlyMap<TunnelId, WantedTunnel> {
+  const wanted = new Map<TunnelId, WantedTunnel>();
+  const others = [...view.peers.values()].filter(({ nodeId }) => nodeId !== self.nodeId);
+  const port = others[0]?.overlay.port ?? view.peers.get(self.nodeId)?.overlay.port ?? 0;
+  if (self.overlay === undefined || port === 0) return wanted;
+  const local = self.overlay.address;
+  const byNetwork = new Map<NetworkId, Map<string, TunnelEntry>>();
+  for (const location of view.locations.values()) {
+    const peer = location.nodeId === self.nodeId ? undefined : view.peers.get(location.nodeId);
+    if (peer === undefined || !self.bridges.has(location.networkId)) continue;
+    let entries = byNetwork.get(location.networkId);
+    if (entries === undefined) byNetwork.set(location.networkId, (entries = new Map()));
+    entries.set(location.ipv4, entryOf(location, peer.overlay.address));
+  }
+  for (const id of self.bridges) {
+    const network = view.networks.get(id);
+    if (network?.vni === undefined || network.pendingDelete) continue;
+    const entries = byNetwork.get(id) ?? new Map<string, TunnelEntry>();
+    if (entries.size === 0 && !known.has(id)) continue;
+    wanted.set(id, { request: { id, name: network.spec.name, vni: network.vni, port, local }, entries });
+  }
+  const meshAddress = view.peers.get(self.nodeId)?.meshAddress;
+  const neighbours = others.flatMap(({ overlay, meshAddress: ipv4 }): [string, TunnelEntry][] =>
+    ipv4 === undefined ? [] : [[ipv4, { ipv4, mac: macOf(ipv4), peer: overlay.address }]],
+  );
+  if (meshAddress !== undefined && neighbours.length > 0) {
+    const address = `${meshAddress}/${MESH_PREFIX}`;
+    const request = { id: 'mesh' as const, name: 'mesh', vni: MESH_VNI, port, local, address };
+    wanted.set('mesh', { request, entries: new Map(neighbours) });
+  }
+  return wanted;
+}
+
+/** Steps that make what is wanted of what is known, in their order. Nothing that stays is touched. */
+export function planTunnels(
+  known: ReadonlyMap<TunnelId, KnownTunnel>,
+  wanted: ReadonlyMap<TunnelId, WantedTunnel>,
+): readonly Step[] {
+  const steps: Step[] = [];
+  for (const id of known.keys()) if (!wanted.has(id)) steps.push({ kind: 'remove', id });
+  for (const [id, tunnel] of wanted) {
+    const is = known.get(id);
+    if (is?.request === undefined || !sameRequest(is.request, tunnel.request))
+      steps.push({ kind: 'ensure', id, wanted: tunnel });
+    else {
+      const change = changeOf(is.entries, tunnel.entries);
+      if (change.remove.length + change.put.length > 0) steps.push({ kind: 'change', id, wanted: tunnel, ...change });
+    }
+  }
+  return steps;
+}
+
+/** What is gone, and what is new or leads elsewhere. */
+export function changeOf(
+  before: Entries,
+  after: Entries,
+): { readonly remove: readonly TunnelEntry[]; readonly put: readonly TunnelEntry[] } {
+  const remove = [...before].flatMap(([ip, entry]) => {
+    const next = after.get(ip);
+    // Only a change of the peer is made in place: of the rest something would be left.
+    return next !== undefined && next.mac === entry.mac && next.ipv6 === entry.ipv6 ? [] : [entry];
+  });
+  const put = [...after].flatMap(([ip, entry]) => {
+    const old = before.get(ip);
+    const isSame = old?.mac === entry.mac && old.peer === entry.peer && old.ipv6 === entry.ipv6;
+    return isSame ? [] : [entry];
+  });
+  return { remove, put };
+}
+
+/** What is new altogether. */
+export function additionTo(before: Entries, after: Entries): ReturnType<typeof changeOf> {
+  return { remove: [], put: [...after].flatMap(([ip, entry]) => (before.has(ip) ? [] : [entry])) };
+}
+
+/** The same entry for the same location, so that nothing is made of thousands that have not changed. */
+const made = new WeakMap<OverlayLocation, TunnelEntry>();
+
+function entryOf(location: OverlayLocation, peer: string): TunnelEntry {
+  const known = made.get(location);
+  if (known?.peer === peer) return known;
+  const { ipv4, ipv6, macAddress } = location;
+  const entry = { ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac: macAddress ?? macOf(ipv4), peer };
+  made.set(location, entry);
+  return entry;
+}
+
+function sameRequest(one: TunnelRequest, other: TunnelRequest): boolean {
+  return one.vni === other.vni && one.port === other.port && one.local === other.local && one.address === other.address;
+}
