@@ -2,9 +2,6 @@
 import { createHash } from 'node:crypto';
 import type { ContainerId, NetworkId } from '../../base/ids.ts';
 
-/** The tunnel that leads published ports from node to node. */
-export const MESH_NAME = 'ts-mesh';
-
 /** "ts-4mk3v9q2x1": the bridge of a network. */
 export function bridgeName(id: NetworkId): string {
   return `ts-${id.slice(0, 10)}`;
