@@ -3,7 +3,7 @@
  * anybody has changed rules meanwhile (`nft flush ruleset`, a firewall's restart) everything is applied again. Changes that
  * come while a transaction runs share the next one.
  */
-import type { PortForward } from '../types.ts';
+import type { GuardedPort, PortForward } from '../types.ts';
 import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
@@ -18,6 +18,7 @@ export class Firewall {
   readonly #bridges = new Map<string, RulesetBridge>();
   #hardware: readonly string[] = [];
   #ipv6Hardware: readonly string[] = [];
+  #guarded: readonly GuardedPort[] = [];
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
   /** What was applied, and the kernel's count of changes then. */
@@ -47,6 +48,10 @@ export class Firewall {
     this.#hardware = names;
   }
 
+  setGuarded(ports: readonly GuardedPort[]): void {
+    this.#guarded = ports;
+  }
+
   setIpv6Hardware(names: readonly string[]): void {
     this.#ipv6Hardware = names;
   }
@@ -70,6 +75,7 @@ export class Firewall {
       bridges: [...this.#bridges.values()],
       hardware: this.#hardware,
       ipv6Hardware: this.#ipv6Hardware,
+      guarded: this.#guarded,
     };
     const ports = this.#forwards ?? [];
     const isUnused = wanted.bridges.length === 0 && portsKnown && ports.every(isEmpty);

@@ -4,10 +4,12 @@
  * Kept in sets and maps, so that a packet costs the same for one network or port as for many:
  *   bridges, internal   names of our bridges, and of those without a way out
  *   hardware            network cards that do not forward to each other
+ *   guarded             ports of the node that containers do not reach
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
  *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
+import type { GuardedPort } from '../types.ts';
 import { MESH_NAME } from './names.ts';
 
 export interface RulesetBridge {
@@ -29,9 +31,11 @@ export interface Ruleset {
   readonly hardware: readonly string[];
   /** The same of IPv6. */
   readonly ipv6Hardware: readonly string[];
+  /** Ports of the node that nothing in a container reaches. */
+  readonly guarded: readonly GuardedPort[];
 }
 
-export const EMPTY_RULESET: Ruleset = { bridges: [], hardware: [], ipv6Hardware: [] };
+export const EMPTY_RULESET: Ruleset = { bridges: [], hardware: [], ipv6Hardware: [], guarded: [] };
 
 /** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
 export function createRules(table: string, wanted: Ruleset): string {
@@ -52,7 +56,7 @@ export function repairRules(table: string, wanted: Ruleset): string {
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
-    ...['bridges', 'internal', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...['bridges', 'internal', 'guarded', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
     changeRules(table, EMPTY_RULESET, wanted),
   ].join('\n');
 }
@@ -75,6 +79,7 @@ function baseRules(table: string): string {
     add('set', 'bridges', '{ type ifname; }'),
     add('set', 'internal', '{ type ifname; }'),
     add('set', 'hardware', '{ type ifname; }'),
+    add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
@@ -105,8 +110,11 @@ function baseRules(table: string): string {
       `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
     ]),
 
+    ...chain('protect', '{ type filter hook input priority 0; }', INPUT_RULES),
+
     ...chain('forward', '{ type filter hook forward priority 0; }', [
       'iifname . oifname @same accept',
+      FORGED_RULE,
       'iifname @hardware oifname @hardware drop',
       'iifname @internal drop',
       'oifname @internal drop',
@@ -133,19 +141,32 @@ function baseRules(table: string): string {
   ].join('\n');
 }
 
+/** What comes from containers for the node itself: not for its control plane; from an internal network for nothing. */
+export const INPUT_RULES: readonly string[] = [
+  'iifname != @bridges accept',
+  'ct state established,related accept',
+  'meta l4proto tcp meta l4proto . th dport @guarded reject with tcp reset',
+  'meta l4proto . th dport @guarded drop',
+  'iifname @internal drop',
+];
+
+/** Other nodes would take it for this node's own, whose address it gets on its way out. */
+export const FORGED_RULE = 'iifname @bridges meta l4proto udp meta l4proto . th dport @guarded drop';
+
 interface Element {
   readonly set: string;
   readonly key: string;
 }
 
 /** By set and key. */
-function elementsOf({ bridges, hardware }: Ruleset): ReadonlyMap<string, Element> {
+function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string, Element> {
   const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
     { set: 'bridges', key: quoted(name) },
     { set: 'same', key: `${quoted(name)} . ${quoted(name)}` },
     { set: 'subnets', key: subnet },
     internal ? { set: 'internal', key: quoted(name) } : { set: 'outgoing', key: subnet },
   ]);
+  for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
 }
