@@ -419,7 +419,12 @@ export interface PortForward {
   /** Empty: every address of the node. */
   readonly hostIp: string;
   readonly port: number;
+  /** In turn by chance; one that stands there twice gets twice as much. */
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+  /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
+  readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** A caller is led to the same backend again, by its address; absent: to any. */
+  readonly affinity?: 'client';
 }
 
 export interface Networks {
