@@ -409,13 +409,24 @@ export interface BridgeRequest {
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
 
+/** A port of the node that containers do not reach: of its control plane, or of what travels between nodes. */
+export interface GuardedPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
 /** One port of the node that is handed to backends in turn. */
 export interface PortForward {
   readonly protocol: 'tcp' | 'udp' | 'sctp';
   /** Empty: every address of the node. */
   readonly hostIp: string;
   readonly port: number;
+  /** In turn by chance; one that stands there twice gets twice as much. */
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+  /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
+  readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** A caller is led to the same backend again, by its address; absent: to any. */
+  readonly affinity?: 'client';
 }
 
 export interface Networks {
@@ -423,6 +434,11 @@ export interface Networks {
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
   listBridges(): Promise<readonly NetworkId[]>;
+  /**
+   * Says which ports of the node its containers do not reach. Those of UDP they reach on no other machine either: what comes from
+   * the node's address there is believed. @throws NETWORK_FAILED
+   */
+  guardPorts(ports: readonly GuardedPort[]): Promise<void>;
   /**
    * Makes the node's port table exactly this, in one nftables transaction. Ports that another process holds on the node
    * are reported, not taken.

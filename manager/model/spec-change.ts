@@ -51,6 +51,7 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   restart: live('settings'),
   networkMode: replace('a process keeps its network namespace'),
   networks: replace(NOT_YET),
+  links: replace(NOT_YET),
   log: replace(NOT_YET),
   constraints: replace('its node may not satisfy them'),
   forceUpdate: replace('it was asked for'),

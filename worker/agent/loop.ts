@@ -68,6 +68,7 @@ export interface Resolver {
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
     readonly dns: readonly string[];
+    readonly links?: readonly { readonly service: string; readonly alias: string }[];
   }): Promise<void>;
   detach(containerId: ContainerId): Promise<void>;
 }
@@ -261,7 +262,12 @@ export function startAgent(options: AgentOptions): Agent {
   /** Brings the node's port table up to date; changes that come meanwhile are taken together. */
   const portTable = new Coalesced(async () => {
     if (life.signal.aborted) return;
-    const forwards = portForwards(assignments.ingress.values(), controllers.values());
+    const forwards = portForwards({
+      nodeId: options.nodeId,
+      ingress: assignments.ingress.values(),
+      tasks: controllers.values(),
+      peers: assignments.peers,
+    });
     try {
       const failures = await engine.networks.setPorts(forwards);
       portsHold = true;
@@ -312,6 +318,17 @@ export function startAgent(options: AgentOptions): Agent {
     balanced = now;
     options.balancer.setAddresses(now);
   };
+  /** Own tasks that served when their addresses were looked at last. */
+  const balancedTasks = new Set<string>();
+  /** The same after news of one own task: most of them, on the way to its start, change nothing for others. */
+  const balanceOne = (taskId: string): void => {
+    const controller = controllers.get(taskId);
+    const isServing = controller?.running === true && serves(controller.status);
+    if (isServing === balancedTasks.has(taskId)) return;
+    if (isServing) balancedTasks.add(taskId);
+    else balancedTasks.delete(taskId);
+    balance();
+  };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
@@ -345,7 +362,11 @@ export function startAgent(options: AgentOptions): Agent {
             networks: wanted.addresses.map(({ networkId }) => networkId),
           };
           await Promise.all([
-            options.resolver.attach({ ...place, dns: wanted.spec.container.dns }),
+            options.resolver.attach({
+              ...place,
+              dns: wanted.spec.container.dns,
+              ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
+            }),
             options.balancer.attach(place),
           ]);
         },
@@ -363,7 +384,7 @@ export function startAgent(options: AgentOptions): Agent {
             else soon();
             tell(taskId);
           };
-          balance();
+          balanceOne(taskId);
           // Nobody hears that a task serves before its ports and virtual addresses lead to it.
           if (!serves(next)) return say();
           const ready = [
@@ -378,7 +399,7 @@ export function startAgent(options: AgentOptions): Agent {
         },
         runningChanged: () => {
           tell(task.id);
-          balance();
+          balanceOne(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
@@ -451,7 +472,8 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.networks !== before.networks;
     if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
-    if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
+    if (assignments.ingress !== before.ingress || assignments.peers !== before.peers || change.kind === 'complete')
+      await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
     const balanceHolds = await options.balancer.settled();
@@ -464,6 +486,7 @@ export function startAgent(options: AgentOptions): Agent {
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
+      balancedTasks.delete(taskId);
       controller.close();
       pending.delete(taskId);
       await dropContainer(containerIdOf(taskId));
