@@ -263,6 +263,8 @@ export interface FileStat {
 
 /** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
 export interface FileTree {
+  /** The folder by which a launcher on this machine finds the root of a running container; absent: of anything else. */
+  readonly runDir?: string;
   /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
   stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
   /**

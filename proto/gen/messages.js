@@ -35148,12 +35148,19 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             StatPathResponse.prototype.stat = null;
+            StatPathResponse.prototype.runDir = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(StatPathResponse.prototype, "_stat", {
                 get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_runDir", {
+                get: $util.oneOfGetter($oneOfFields = ["runDir"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -35166,6 +35173,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
                     $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir"))
+                    w.uint32(1202).string(m.runDir);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -35206,6 +35215,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._stat = "stat";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.runDir = r.stringVerify();
+                            m._runDir = "runDir";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -35238,6 +35254,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
                     m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
                 }
+                if (d.runDir != null) {
+                    m.runDir = $String(d.runDir);
+                }
                 return m;
             };
 
@@ -35251,6 +35270,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
                     d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir")) {
+                    d.runDir = m.runDir;
                 }
                 return d;
             };
