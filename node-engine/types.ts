@@ -407,6 +407,12 @@ export interface BridgeRequest {
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
 
+/** A port of the node that containers do not reach: of its control plane, or of what travels between nodes. */
+export interface GuardedPort {
+  readonly protocol: 'tcp' | 'udp';
+  readonly port: number;
+}
+
 /** One port of the node that is handed to backends in turn. */
 export interface PortForward {
   readonly protocol: 'tcp' | 'udp' | 'sctp';
@@ -421,6 +427,11 @@ export interface Networks {
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
   listBridges(): Promise<readonly NetworkId[]>;
+  /**
+   * Says which ports of the node its containers do not reach. Those of UDP they reach on no other machine either: what comes from
+   * the node's address there is believed. @throws NETWORK_FAILED
+   */
+  guardPorts(ports: readonly GuardedPort[]): Promise<void>;
   /**
    * Makes the node's port table exactly this, in one nftables transaction. Ports that another process holds on the node
    * are reported, not taken.

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import type { GuardedPort } from '../../node-engine/types.ts';
 import { TsswarmError } from '../../base/errors.ts';
 
 /** Docker's port for managers. */
@@ -73,6 +74,11 @@ export function split(address: string): { readonly host: string; readonly port: 
 function join(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** Ports of a node that its containers have no business at: they get at a service by the ports that it publishes. */
+export const guardedPorts = (listenAddr: string): readonly GuardedPort[] => [
+  { protocol: 'tcp', port: split(listenAddr).port },
+];
 
 /** The interface of the default route, proc(5) /proc/net/route. */
 function defaultInterface(): string | undefined {

@@ -31,6 +31,7 @@ import { doorAt } from './door.ts';
 import type { DaemonFlags } from './flags.ts';
 import { forceNewCluster } from './force-new-cluster.ts';
 import { nodeIdentity } from './identity.ts';
+import { guardedPorts } from './addresses.ts';
 import { trimAtRest } from './idle-memory.ts';
 import { joinAsRequested, takeBackJoin } from './join-request.ts';
 import { nodeLock } from './lock.ts';
@@ -155,7 +156,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   };
 
   // Containers are taken up while the manager gets ready.
-  const recovering = engine.recover();
+  const recovering = engine.recover().then(() => engine.networks.guardPorts(guardedPorts(place.listenAddr)));
   recovering.catch(() => undefined);
   const own = await disk.peek();
   const isLocked = own !== undefined && lock.isLocked() && (own.node.role === 'manager' || own.sealed);

@@ -75,7 +75,7 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       .filter((object) => object.external === true)
       .map(({ name }) => name);
   const content = (kind: 'secrets' | 'configs'): SecretSpec[] =>
-    Object.entries(project[kind]).map(([key, file]) => {
+    owned(project[kind]).map(([key, file]) => {
       const data = files.get(`${kind}/${key}`) ?? new Uint8Array();
       if (file.template_driver !== undefined) checkContent(`${kind}.${key}`, file, data);
       return {
@@ -103,6 +103,8 @@ export function convertProject(project: ComposeProject, { files, scale }: Conver
       configs: content('configs'),
       externalNetworks: external(project.networks),
       externalVolumes: external(project.volumes).filter((name) => !hasTemplate(name)),
+      externalSecrets: external(project.secrets),
+      externalConfigs: external(project.configs),
     },
     builds: Object.entries(project.services).flatMap(([name, service]) => imageBuild(project, name, service)),
     warnings,

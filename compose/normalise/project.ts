@@ -159,6 +159,12 @@ function readFileObjects(
     list.keys().map((key) => {
       const item = list.at(key);
       const given = sources.filter((source) => item.raw(source) !== undefined);
+      const isExternal = readExternal(item);
+      if (isExternal.external) {
+        const more = [...given, 'template_driver', 'labels'].find((name) => item.raw(name) !== undefined);
+        if (more !== undefined) item.refuse('external', `and "${more}" exclude each other`);
+        return [key, { name: isExternal.name ?? item.text('name') ?? key, external: true }];
+      }
       if (given.length !== 1)
         item.refuse(
           undefined,

@@ -206,13 +206,21 @@ describe('loadProject()', () => {
       resources: {limits: {memory: 1.5g, cpus: 0.25}}
       update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
       rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
-    secrets: [{source: s, mode: 0440}]
+    secrets: [{source: s, mode: 0440}, given]
+    configs: [old]
     stop_grace_period: 1h
     networks: {back: {aliases: [w]}}
 networks: {back: {ipam: {config: [{subnet: 172.30.0.0/24}]}}}
-secrets: {s: {file: ./s.txt}}
+secrets: {s: {file: ./s.txt}, given: {external: true, name: vault}}
+configs: {old: {external: {name: settings-2}}}
 `;
     const first = await one(yaml);
+    assert.deepEqual(first.secrets['given'], { name: 'vault', external: true });
+    assert.deepEqual(first.configs['old'], { name: 'settings-2', external: true });
+    const { desired } = convertProject(first, { files: new Map(), scale: {} });
+    assert.deepEqual([desired.externalSecrets, desired.externalConfigs], [['vault'], ['settings-2']]);
+    assert.deepEqual([desired.secrets.map(({ name }) => name), desired.configs], [['shop_s'], []]);
+    assert.equal(desired.services[0]?.task.container.secrets[1]?.name, 'vault');
     const again = await one(renderConfig(first, 'yaml'), { projectName: 'shop' });
     assert.deepEqual(again.services, first.services);
     assert.equal(renderConfig(again, 'json'), renderConfig(first, 'json'));
@@ -283,6 +291,11 @@ secrets: {s: {file: ./s.txt}}
       'services:\n  a: {image: x}\nsecrets:\n  s: {}\n',
       'compose.yaml:4:3',
       '"secrets.s" has none of file, environment, expected exactly one',
+    ],
+    [
+      'services:\n  a: {image: x}\nsecrets:\n  s: {external: true, file: ./a}\n',
+      'compose.yaml:4:17',
+      '"secrets.s.external" and "file" exclude each other',
     ],
     [
       'services:\n  a:\n    image: x\n    deploy: {mode: global, replicas: 2}\n',

@@ -66,5 +66,5 @@ export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } =
   ],
   network: ['enable_ipv4', 'enable_ipv6'],
   ipamConfig: ['aux_addresses'],
-  file: ['driver', 'driver_opts', 'external'],
+  file: ['driver', 'driver_opts'],
 };

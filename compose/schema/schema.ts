@@ -260,7 +260,14 @@ const network = nullable(
 
 const volume = nullable(object({ name: string, driver: string, driver_opts: valueMap, external, labels: listOrMap }));
 
-const fileKeys = { name: string, file: string, environment: string, labels: listOrMap, template_driver: string };
+const fileKeys = {
+  name: string,
+  file: string,
+  environment: string,
+  external,
+  labels: listOrMap,
+  template_driver: string,
+};
 const file = object(fileKeys, 'file');
 const config = object({ ...fileKeys, content: string }, 'file');
 

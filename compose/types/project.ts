@@ -226,13 +226,15 @@ export interface ComposeVolume {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** A secret or config. Exactly one of file, environment, content. */
+/** A secret or config. Exactly one of file, environment, content, external. */
 export interface ComposeFile {
   readonly name: string;
   /** Absolute. */
   readonly file?: string;
   readonly environment?: string;
   readonly content?: string;
+  /** Somebody else has made it: `name` is its name in the cluster. */
+  readonly external?: boolean;
   /** The content is a template. */
   readonly template_driver?: 'golang';
   readonly labels?: Readonly<Record<string, string>>;

@@ -220,8 +220,21 @@ function presentOf(
       configs: withoutContents ? configs.map(withoutBytes) : configs,
       externalNetworks: [...new Set(attached.filter((name) => !names.has(name)))],
       externalVolumes: [...new Set(foreign)],
+      externalSecrets: foreignFiles(services, 'secrets', tx.find('secret', 'project', project.id)),
+      externalConfigs: foreignFiles(services, 'configs', tx.find('config', 'project', project.id)),
     },
   };
+}
+
+/** Names of the secrets or configs that services have and the project does not. */
+function foreignFiles(
+  services: readonly ServiceSpec[],
+  kind: 'secrets' | 'configs',
+  owned: readonly { readonly spec: SecretSpec }[],
+): readonly string[] {
+  const own = new Set(owned.map(({ spec }) => spec.name));
+  const used = services.flatMap(({ task }) => task.container[kind].map(({ name }) => name));
+  return [...new Set(used.filter((name) => !own.has(name)))];
 }
 
 const EMPTY: DesiredProject = {
@@ -235,4 +248,6 @@ const EMPTY: DesiredProject = {
   configs: [],
   externalNetworks: [],
   externalVolumes: [],
+  externalSecrets: [],
+  externalConfigs: [],
 };

@@ -50,8 +50,8 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
   for (const spec of project.configs) validateFile('config', spec);
   const names = {
     networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
-    secrets: new Set(project.secrets.map(({ name }) => name)),
-    configs: new Set(project.configs.map(({ name }) => name)),
+    secrets: new Set([...project.secrets.map(({ name }) => name), ...project.externalSecrets]),
+    configs: new Set([...project.configs.map(({ name }) => name), ...project.externalConfigs]),
     services: new Map(project.services.map((service) => [service.composeName, service])),
   };
   for (const service of project.services) checkService(service, names, tx);
@@ -67,6 +67,17 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
       },
     );
   }
+  demandFiles(project.name, 'secret', project.externalSecrets, tx);
+  demandFiles(project.name, 'config', project.externalConfigs, tx);
+}
+
+/** @throws NOT_FOUND naming the first that nobody has made */
+function demandFiles(project: string, kind: FileKind, names: readonly string[], tx: ReadTransaction): void {
+  const missing = names.find((name) => tx.find(kind, 'name', name).length === 0);
+  if (missing === undefined) return;
+  throw new TsswarmError('NOT_FOUND', `applying project "${project}": external ${kind} "${missing}" does not exist`, {
+    hint: `make it first: tsswarm ${kind} create ${missing} <file>`,
+  });
 }
 
 /** Refuses a secret or config that cannot be stored. @throws INVALID_INPUT, TOO_LARGE */

@@ -1,3 +1,4 @@
+import { CONTAINER_DEFAULTS } from '../../base/container-defaults.ts';
 import { newContainerId } from '../../base/ids.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
@@ -67,38 +68,10 @@ export async function runStep(
 
 /** Everything else is the image's. */
 const STEP_SPEC: ContainerSpec = {
+  ...CONTAINER_DEFAULTS,
   image: 'build',
-  env: [],
-  workingDir: '',
-  user: '',
-  groups: [],
   hostname: 'build',
-  domainname: '',
-  labels: {},
-  mounts: [],
-  secrets: [],
-  configs: [],
   healthCheck: { test: ['NONE'] },
-  stopSignal: '',
   stopGraceMs: 1000,
-  tty: false,
-  openStdin: false,
-  readOnly: false,
-  privileged: false,
-  init: false,
-  capAdd: [],
-  capDrop: [],
-  securityOpt: [],
-  sysctls: {},
-  ulimits: [],
-  devices: [],
-  extraHosts: [],
-  dns: [],
-  dnsSearch: [],
-  dnsOptions: [],
-  shmBytes: 0,
-  oomScoreAdj: 0,
   pullPolicy: 'never',
-  pidMode: '',
-  ipcMode: '',
 };

@@ -3,7 +3,7 @@
  * anybody has changed rules meanwhile (`nft flush ruleset`, a firewall's restart) everything is applied again. Changes that
  * come while a transaction runs share the next one.
  */
-import type { PortForward } from '../types.ts';
+import type { GuardedPort, PortForward } from '../types.ts';
 import { tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
@@ -17,6 +17,7 @@ export class Firewall {
   readonly #bridges = new Map<string, RulesetBridge>();
   #hardware: readonly string[] = [];
   #ipv6Hardware: readonly string[] = [];
+  #guarded: readonly GuardedPort[] = [];
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
   /** What was applied, and the kernel's count of changes then. */
@@ -45,6 +46,10 @@ export class Firewall {
     this.#hardware = names;
   }
 
+  setGuarded(ports: readonly GuardedPort[]): void {
+    this.#guarded = ports;
+  }
+
   setIpv6Hardware(names: readonly string[]): void {
     this.#ipv6Hardware = names;
   }
@@ -69,6 +74,7 @@ export class Firewall {
       forwards: this.#forwards ?? [],
       hardware: this.#hardware,
       ipv6Hardware: this.#ipv6Hardware,
+      guarded: this.#guarded,
     };
     const script = this.#script(before, wanted, portsKnown);
     if (script === '') return;

@@ -99,6 +99,11 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async listBridges() {
       return (await surveyBridges(instance)).bridges.map(({ id }) => id);
     },
+    async guardPorts(ports) {
+      await ready();
+      firewall.setGuarded(ports);
+      await firewall.commit();
+    },
     async setPorts(forwards) {
       await ready();
       return queue.run('ports', async () => {

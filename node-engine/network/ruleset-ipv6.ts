@@ -3,6 +3,7 @@
  * ruleset.ts, with the same names. Pure.
  */
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
+import { FORGED_RULE, INPUT_RULES } from './ruleset.ts';
 
 type Ipv6Bridge = RulesetBridge & { readonly ipv6Subnet: string };
 
@@ -37,7 +38,9 @@ export function removeIpv6Rules(table: string): string {
   return `delete table ip6 ${table}`;
 }
 
-const SETS = ['bridges', 'internal', 'hardware', 'same', 'outgoing'] as const;
+const NEIGHBOUR_RULE = 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
+
+const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'outgoing'] as const;
 
 /** Table, sets, hooks and fixed rules, made where they are missing. */
 function baseRules(table: string): string {
@@ -52,11 +55,16 @@ function baseRules(table: string): string {
     add('set', 'bridges', '{ type ifname; }'),
     add('set', 'internal', '{ type ifname; }'),
     add('set', 'hardware', '{ type ifname; }'),
+    add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
     add('set', 'outgoing', '{ type ipv6_addr; flags interval; }'),
 
+    // Without neighbour discovery nothing would reach the gateway, nor the gateway anything.
+    ...chain('protect', '{ type filter hook input priority 0; }', [NEIGHBOUR_RULE, ...INPUT_RULES]),
+
     ...chain('forward', '{ type filter hook forward priority 0; }', [
       'iifname . oifname @same accept',
+      FORGED_RULE,
       'iifname @hardware oifname @hardware drop',
       'iifname != @bridges oifname != @bridges accept',
       'iifname @internal drop',
@@ -88,6 +96,7 @@ function elementsOf(rules: Ruleset): readonly Element[] {
       { set: 'same', key: `"${name}" . "${name}"` },
       internal ? { set: 'internal', key: `"${name}"` } : { set: 'outgoing', key: ipv6Subnet },
     ]),
+    ...rules.guarded.map(({ protocol, port }): Element => ({ set: 'guarded', key: `${protocol} . ${port}` })),
     ...rules.ipv6Hardware.map((name): Element => ({ set: 'hardware', key: `"${name}"` })),
   ];
 }

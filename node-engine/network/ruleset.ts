@@ -4,12 +4,13 @@
  * Kept in sets and maps, so that a packet costs the same for one network or port as for many:
  *   bridges, internal   names of our bridges, and of those without a way out
  *   hardware            network cards that do not forward to each other
+ *   guarded             ports of the node that containers do not reach
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
  *   exact, any          (protocol, [address,] port) → backend, for ports with one backend
  * Ports with several backends are rules of the chain `balanced`; only the first packet of a connection comes there.
  */
-import type { PortForward } from '../types.ts';
+import type { GuardedPort, PortForward } from '../types.ts';
 
 export interface RulesetBridge {
   /** Of the interface. */
@@ -32,9 +33,11 @@ export interface Ruleset {
   readonly hardware: readonly string[];
   /** The same of IPv6. */
   readonly ipv6Hardware: readonly string[];
+  /** Ports of the node that nothing in a container reaches. */
+  readonly guarded: readonly GuardedPort[];
 }
 
-export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [], ipv6Hardware: [] };
+export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [], ipv6Hardware: [], guarded: [] };
 
 /** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
 export function createRules(table: string, wanted: Ruleset): string {
@@ -62,7 +65,7 @@ export function repairRules(table: string, wanted: Ruleset, portsKnown: boolean)
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
-    ...['bridges', 'internal', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...['bridges', 'internal', 'guarded', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
     ...(portsKnown ? [flush('map', 'any'), flush('map', 'exact'), flush('chain', 'balanced')] : []),
     changeRules(table, EMPTY_RULESET, portsKnown ? wanted : { ...wanted, forwards: [] }),
   ].join('\n');
@@ -86,6 +89,7 @@ function baseRules(table: string): string {
     add('set', 'bridges', '{ type ifname; }'),
     add('set', 'internal', '{ type ifname; }'),
     add('set', 'hardware', '{ type ifname; }'),
+    add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
@@ -104,8 +108,11 @@ function baseRules(table: string): string {
     // route_localnet is on for our bridges; nothing that comes from a container may reach the node's loopback by it.
     ...chain('guard', '{ type filter hook prerouting priority -300; }', ['iifname @bridges ip daddr 127.0.0.0/8 drop']),
 
+    ...chain('protect', '{ type filter hook input priority 0; }', INPUT_RULES),
+
     ...chain('forward', '{ type filter hook forward priority 0; }', [
       'iifname . oifname @same accept',
+      FORGED_RULE,
       'iifname @hardware oifname @hardware drop',
       'iifname != @bridges oifname != @bridges accept',
       'iifname @internal drop',
@@ -126,6 +133,18 @@ function baseRules(table: string): string {
   ].join('\n');
 }
 
+/** What comes from containers for the node itself: not for its control plane; from an internal network for nothing. */
+export const INPUT_RULES: readonly string[] = [
+  'iifname != @bridges accept',
+  'ct state established,related accept',
+  'meta l4proto tcp meta l4proto . th dport @guarded reject with tcp reset',
+  'meta l4proto . th dport @guarded drop',
+  'iifname @internal drop',
+];
+
+/** Other nodes would take it for this node's own, whose address it gets on its way out. */
+export const FORGED_RULE = 'iifname @bridges meta l4proto udp meta l4proto . th dport @guarded drop';
+
 interface Element {
   readonly set: string;
   readonly key: string;
@@ -134,13 +153,14 @@ interface Element {
 }
 
 /** By set and key. */
-function elementsOf({ bridges, forwards, hardware }: Ruleset): ReadonlyMap<string, Element> {
+function elementsOf({ bridges, forwards, hardware, guarded }: Ruleset): ReadonlyMap<string, Element> {
   const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
     { set: 'bridges', key: quoted(name), value: '' },
     { set: 'same', key: `${quoted(name)} . ${quoted(name)}`, value: '' },
     { set: 'subnets', key: subnet, value: '' },
     internal ? { set: 'internal', key: quoted(name), value: '' } : { set: 'outgoing', key: subnet, value: '' },
   ]);
+  for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}`, value: '' });
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name), value: '' });
   for (const { protocol, hostIp, port, backends } of forwards) {
     const [backend, ...more] = backends;

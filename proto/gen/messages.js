@@ -15640,6 +15640,8 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.configs = [];
                 this.externalNetworks = [];
                 this.externalVolumes = [];
+                this.externalSecrets = [];
+                this.externalConfigs = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15656,6 +15658,8 @@ export const tsswarm = $root.tsswarm = (() => {
             DesiredProject.prototype.configs = $util.emptyArray;
             DesiredProject.prototype.externalNetworks = $util.emptyArray;
             DesiredProject.prototype.externalVolumes = $util.emptyArray;
+            DesiredProject.prototype.externalSecrets = $util.emptyArray;
+            DesiredProject.prototype.externalConfigs = $util.emptyArray;
 
             DesiredProject.encode = function (m, w, q) {
                 if (!w)
@@ -15699,6 +15703,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.externalVolumes != null && m.externalVolumes.length) {
                     for (var i = 0; i < m.externalVolumes.length; ++i)
                         w.uint32(82).string(m.externalVolumes[i]);
+                }
+                if (m.externalSecrets != null && m.externalSecrets.length) {
+                    for (var i = 0; i < m.externalSecrets.length; ++i)
+                        w.uint32(1202).string(m.externalSecrets[i]);
+                }
+                if (m.externalConfigs != null && m.externalConfigs.length) {
+                    for (var i = 0; i < m.externalConfigs.length; ++i)
+                        w.uint32(1210).string(m.externalConfigs[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -15815,6 +15827,22 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.externalVolumes.push(r.stringVerify());
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalSecrets && m.externalSecrets.length))
+                                m.externalSecrets = [];
+                            m.externalSecrets.push(r.stringVerify());
+                            continue;
+                        }
+                    case 151: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.externalConfigs && m.externalConfigs.length))
+                                m.externalConfigs = [];
+                            m.externalConfigs.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15926,6 +15954,22 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.externalVolumes[i] = $String(d.externalVolumes[i]);
                     }
                 }
+                if (d.externalSecrets) {
+                    if (!$Array.isArray(d.externalSecrets))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalSecrets: array expected");
+                    m.externalSecrets = $Array(d.externalSecrets.length);
+                    for (var i = 0; i < d.externalSecrets.length; ++i) {
+                        m.externalSecrets[i] = $String(d.externalSecrets[i]);
+                    }
+                }
+                if (d.externalConfigs) {
+                    if (!$Array.isArray(d.externalConfigs))
+                        throw $TypeError(".tsswarm.v1.DesiredProject.externalConfigs: array expected");
+                    m.externalConfigs = $Array(d.externalConfigs.length);
+                    for (var i = 0; i < d.externalConfigs.length; ++i) {
+                        m.externalConfigs[i] = $String(d.externalConfigs[i]);
+                    }
+                }
                 return m;
             };
 
@@ -15946,6 +15990,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.configs = [];
                     d.externalNetworks = [];
                     d.externalVolumes = [];
+                    d.externalSecrets = [];
+                    d.externalConfigs = [];
                 }
                 if (o.defaults) {
                     d.name = "";
@@ -16003,6 +16049,18 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.externalVolumes = $Array(m.externalVolumes.length);
                     for (var j = 0; j < m.externalVolumes.length; ++j) {
                         d.externalVolumes[j] = m.externalVolumes[j];
+                    }
+                }
+                if (m.externalSecrets && m.externalSecrets.length) {
+                    d.externalSecrets = $Array(m.externalSecrets.length);
+                    for (var j = 0; j < m.externalSecrets.length; ++j) {
+                        d.externalSecrets[j] = m.externalSecrets[j];
+                    }
+                }
+                if (m.externalConfigs && m.externalConfigs.length) {
+                    d.externalConfigs = $Array(m.externalConfigs.length);
+                    for (var j = 0; j < m.externalConfigs.length; ++j) {
+                        d.externalConfigs[j] = m.externalConfigs[j];
                     }
                 }
                 return d;

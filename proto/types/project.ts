@@ -17,6 +17,9 @@ export interface DesiredProject {
   /** Names of networks and volumes that must exist already and belong to nobody here. */
   readonly externalNetworks: readonly string[];
   readonly externalVolumes: readonly string[];
+  /** Names of secrets and configs that somebody else has made: "tsswarm secret create". */
+  readonly externalSecrets: readonly string[];
+  readonly externalConfigs: readonly string[];
 }
 
 /** The compose file's own key and the full name of every kind of thing that can change. */

@@ -63,6 +63,8 @@ export function project(services: readonly ServiceSpec[], change: Partial<Desire
     configs: [],
     externalNetworks: [],
     externalVolumes: [],
+    externalSecrets: [],
+    externalConfigs: [],
     ...change,
   };
 }

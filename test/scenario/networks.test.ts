@@ -41,7 +41,7 @@ describe('networks of no project', () => {
   it('get a subnet, or the one that was asked for', async () => {
     await create('lan');
     assert.match(find('lan')?.subnet ?? '', /^10\.210\.\d+\.0\/24$/);
-    assert.equal(find('lan')?.spec.driver, 'bridge');
+    assert.equal(find('lan')?.spec.driver, 'overlay');
     await create('own', { subnet: '10.9.0.0/24', gateway: '10.9.0.254', ipRange: '10.9.0.128/26' });
     assert.equal(find('own')?.gateway, '10.9.0.254');
   });

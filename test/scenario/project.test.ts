@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../base/errors.ts';
 import type { ServiceSpec } from '../../proto/types/index.ts';
+import { containerSpec } from '../builders/container-spec.ts';
 import { project, serviceSpec, taskSpec } from '../builders/specs.ts';
 import { fakeCluster } from '../fakes/cluster.ts';
 import type { FakeCluster, Script } from '../fakes/cluster.ts';
@@ -384,5 +385,35 @@ describe('a project on the managers with one worker', () => {
     await start();
     await cluster.apply(project([serviceSpec('web', { task: taskSpec({ reservations: { memoryBytes: 2 ** 40 } }) })]));
     assert.equal(cluster.tasks('web')[0]?.status.message, 'no suitable node: 1 of 1 lacks 1 TB of memory');
+  });
+
+  it('takes secrets and configs that are there already, and neither changes nor removes them', async () => {
+    cluster = await fakeCluster();
+    const file = (name: string) => ({ name, target: name, uid: 0, gid: 0, mode: 0o444 });
+    const container = containerSpec({ secrets: [file('vault')], configs: [file('settings')] });
+    const web = serviceSpec('web', { task: taskSpec({ container }) });
+    const wanted = project([web], { externalSecrets: ['vault'], externalConfigs: ['settings'] });
+    const make = (kind: 'secret' | 'config', name: string) =>
+      cluster.control.createFile(
+        { kind, spec: { name, composeName: name, labels: {}, data: Buffer.from(`${name}!`) } },
+        new AbortController().signal,
+      );
+    await assert.rejects(cluster.apply(wanted), /external secret "vault" does not exist/);
+    await make('secret', 'vault');
+    await assert.rejects(cluster.apply(wanted), /external config "settings" does not exist/);
+    assert.equal(cluster.tasks('web').length, 0, 'nothing was made');
+    await make('config', 'settings');
+    await cluster.apply(wanted);
+    assert.equal(cluster.tasks('web')[0]?.status.state, 'running');
+    const given = [...cluster.node.assignments.secrets.values()].map(({ spec }) => Buffer.from(spec.data).toString());
+    assert.deepEqual(given, ['vault!']);
+    const request = { name: 'app', services: [], removeVolumes: true, graceOverrideMs: -1 };
+    await cluster.control.removeProject(request, new AbortController().signal);
+    await cluster.clock.advance(1000);
+    const left = cluster.store.view((tx) => [...tx.list('secret'), ...tx.list('config'), ...tx.list('service')]);
+    assert.deepEqual(
+      left.map(({ spec }) => spec.name),
+      ['vault', 'settings'],
+    );
   });
 });

@@ -109,8 +109,6 @@ export function advance(objects: Map<string, string>, { changes }: StoreCommit):
   return undefined;
 }
 
-const isEmpty = (field: unknown): boolean => Array.isArray(field) && field.length === 0;
-
 /** Tables one after another, each in order of creation. */
 export function textOf(objects: Objects): string {
   return TABLE_NAMES.flatMap((table) => [...objects].filter(([key]) => key.startsWith(`${table}/`)))
@@ -123,11 +121,16 @@ export function textOf(objects: Objects): string {
  * who proposed an object may have it without, and everybody else with.
  */
 function canonical(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const fields = Object.entries(value).filter(([, field]) => field !== undefined && !isEmpty(field));
-  return `{${fields
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, field]) => `${name}:${canonical(field)}`)
-    .join()}}`;
+  let text = '';
+  if (Array.isArray(value)) {
+    for (const element of value) text += `${text === '' ? '' : ','}${canonical(element)}`;
+    return `[${text}]`;
+  }
+  for (const name of Object.keys(value).sort()) {
+    const field = (value as Readonly<Record<string, unknown>>)[name];
+    if (field === undefined || (Array.isArray(field) && field.length === 0)) continue;
+    text += `${text === '' ? '' : ','}${name}:${canonical(field)}`;
+  }
+  return `{${text}}`;
 }

@@ -3,6 +3,7 @@ import { isFinal, reached } from '../../../manager/model/task-state.ts';
 import { splitWords } from '../../../compose/index.ts';
 import type { ComposeProject } from '../../../compose/index.ts';
 import type { ApplyProjectRequest, PublishedPort, Task } from '../../../proto/types/index.ts';
+import { authorOf } from '../../local-node/author.ts';
 import type { NodeClient } from '../../local-node/index.ts';
 import { watchInterrupts } from '../../terminal/interrupts.ts';
 import { ExitCode } from '../../terminal/program.ts';
@@ -83,6 +84,7 @@ export async function run(
       onlyServices: [serviceName],
       noRecreate: true,
       noStart: true,
+      author: authorOf(context.command ?? 'tscompose run'),
     };
     const dependencies = options.deps ? Object.keys(project.services[serviceName]?.depends_on ?? {}) : [];
     if (dependencies.length > 0)

@@ -4,7 +4,7 @@ import { systemClock } from '../../../base/clock.ts';
 import { jsonLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { createNetworks } from '../../../node-engine/network/index.ts';
-import type { BridgeRequest, ContainerId, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
+import type { BridgeRequest, ContainerId, GuardedPort, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
 import type { NameChange, ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
 import { createResolver } from '../../../worker/overlay/dns/index.ts';
 
@@ -31,6 +31,7 @@ export const METHODS = {
   },
   removeBridge: (id: NetworkId) => networks.removeBridge(id),
   listBridges: () => networks.listBridges(),
+  guardPorts: (ports: readonly GuardedPort[]) => networks.guardPorts(ports),
   setPorts: (forwards: readonly PortForward[]) => networks.setPorts(forwards),
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),
   removeSandbox: (id: ContainerId) => sandboxes.remove(id),

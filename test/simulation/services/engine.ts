@@ -85,6 +85,7 @@ export function simulatedEngine(world: World, kernel: Kernel, life: Life): Engin
       ensureBridge: ({ id }) => work(NETWORK_MS, () => void kernel.bridges.add(id)),
       removeBridge: (id) => work(NETWORK_MS, () => void kernel.bridges.delete(id)),
       listBridges: () => work(NETWORK_MS, () => [...kernel.bridges]),
+      guardPorts: () => Promise.resolve(),
       setPorts: () => work(NETWORK_MS, () => []),
     },
     volumes: {

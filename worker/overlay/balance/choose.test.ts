@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
-import { addressesOf } from './choose.ts';
+import { addressesOf, isUrgent } from './choose.ts';
 
 const [ONE, TWO] = ['one', 'two'] as NetworkId[];
 const VIP = '10.1.0.254';
@@ -53,5 +53,22 @@ describe('the virtual addresses of a container', () => {
     }
     assert.equal(counts.size, 4);
     for (const [endpoint, count] of counts) assert.ok(count > 60, `${endpoint}: ${count} of 400`);
+  });
+});
+
+describe('a change of virtual addresses', () => {
+  const urgent = (before: readonly BalancedAddress[], now: readonly BalancedAddress[]): boolean => isUrgent(before, now);
+
+  it('can wait while endpoints come to others', () => {
+    assert.equal(urgent([balanced(ONE, ['10.1.0.1'])], [balanced(ONE, FOUR)]), false);
+    assert.equal(urgent([balanced(ONE, FOUR)], [balanced(ONE, FOUR)]), false);
+  });
+
+  it('cannot when an endpoint is gone, the first one comes, or the address is new or gone', () => {
+    assert.equal(urgent([balanced(ONE, FOUR)], [balanced(ONE, [...FOUR.slice(1), '10.1.0.5'])]), true);
+    assert.equal(urgent([balanced(ONE, [])], [balanced(ONE, FOUR)]), true);
+    assert.equal(urgent([], [balanced(ONE, [])]), true);
+    assert.equal(urgent([balanced(ONE, [])], []), true);
+    assert.equal(urgent([balanced(ONE, FOUR)], [balanced(ONE, FOUR, true)]), true);
   });
 });

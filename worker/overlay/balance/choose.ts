@@ -31,6 +31,21 @@ export function addressesOf(
   return wanted;
 }
 
+/** Whether something is wrong until containers know it: an address that they have not, one without endpoints, an endpoint that is gone. */
+export function isUrgent(before: readonly BalancedAddress[], now: readonly BalancedAddress[]): boolean {
+  const known = new Map(before.map((one) => [one.address, one]));
+  return (
+    now.length < before.length ||
+    now.some(({ address, endpoints, affinity }) => {
+      const had = known.get(address);
+      if (had === undefined || had.affinity !== affinity) return true;
+      if (had.endpoints === endpoints) return false;
+      const here = new Set(endpoints);
+      return had.endpoints.length === 0 || had.endpoints.some((endpoint) => !here.has(endpoint));
+    })
+  );
+}
+
 function heaviest(container: ContainerId, endpoints: readonly string[]): string {
   const weigh = (endpoint: string): string => createHash('sha256').update(`${container} ${endpoint}`).digest('hex');
   return endpoints

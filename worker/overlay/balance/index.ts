@@ -7,12 +7,17 @@ import type { Logger } from '../../../base/log.ts';
 import { balanceNamespace } from '../../../node-engine/network/index.ts';
 import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
-import { addressesOf } from './choose.ts';
+import { addressesOf, isUrgent } from './choose.ts';
 
 /** Namespaces that are changed at the same moment: more only wait for the kernel's lock on rules. */
 const AT_ONCE = 8;
 /** A change that failed is tried again. */
 const RETRY_MS = 1000;
+/**
+ * More endpoints for an address that has some already are no hurry. Each is a change in every container: of a hundred containers of
+ * one service that start together it would be ten thousand. So they are gathered, this long for each container that is attached.
+ */
+const GATHER_MS = 5;
 
 export interface BalancerOptions {
   readonly clock: Clock;
@@ -22,7 +27,10 @@ export interface BalancerOptions {
 export interface Balancer {
   /** Replaces all virtual addresses, in every container that is attached. */
   setAddresses(addresses: readonly BalancedAddress[]): void;
-  /** Resolves when what was said before is true in every container: false where it could not be made so; it is tried again. */
+  /**
+   * Resolves when what was said before is true in every container, but for endpoints beside others, which follow within half a
+   * second or so: false where it could not be made so; it is tried again.
+   */
   settled(): Promise<boolean>;
   /**
    * Begins with a container, or anew: its namespace may hold what an earlier daemon made, which is taken over without a gap.
@@ -50,6 +58,7 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
   const turns = new Semaphore(AT_ONCE);
   let balanced: readonly BalancedAddress[] = [];
   let retry: Timer | undefined;
+  let gathering: Timer | undefined;
 
   const bring = async (id: ContainerId, one: Attached): Promise<void> => {
     one.addresses = addressesOf(id, one.networks, balanced, one.addresses);
@@ -71,6 +80,8 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
     }
   };
   const spread = (): void => {
+    gathering?.cancel();
+    gathering = undefined;
     for (const [id, one] of attached) {
       const run = bringLater(id, one).finally(() => running.delete(run));
       running.add(run);
@@ -78,8 +89,10 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
   };
   return {
     setAddresses(addresses) {
+      const urgent = isUrgent(balanced, addresses);
       balanced = addresses;
-      spread();
+      if (urgent) spread();
+      else gathering ??= clock.startTimer(GATHER_MS * attached.size, spread);
     },
     async settled() {
       return (await Promise.all(running)).every((isTrue) => isTrue);
@@ -96,6 +109,7 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
     },
     close() {
       retry?.cancel();
+      gathering?.cancel();
       attached.clear();
     },
   };

@@ -1,3 +1,4 @@
+import { CONTAINER_DEFAULTS } from '../../../../base/container-defaults.ts';
 import { TsswarmError } from '../../../../base/errors.ts';
 import type { NetworkAttachment, ServiceMode, ServiceSpec } from '../../../../proto/types/index.ts';
 import { withLists } from './lists.ts';
@@ -9,7 +10,6 @@ const MODES: readonly ServiceMode[] = ['replicated', 'global', 'replicated-job',
 /** As Docker Swarm. */
 const RESTART_DELAY_MS = 5000;
 const LONGEST_RESTART_DELAY_MS = 60_000;
-const STOP_GRACE_MS = 10_000;
 /** Where a service is that names no network. */
 const DEFAULT_NETWORK: NetworkAttachment = { network: 'bridge', aliases: [], ipv4Address: '' };
 
@@ -69,40 +69,9 @@ function baseSpec(name: string, image: string, argv: readonly string[], mode: Se
     replicas: 1,
     task: {
       container: {
+        ...CONTAINER_DEFAULTS,
         image,
         ...(argv.length === 0 ? {} : { command: { args: argv } }),
-        env: [],
-        workingDir: '',
-        user: '',
-        groups: [],
-        hostname: '',
-        domainname: '',
-        labels: {},
-        mounts: [],
-        secrets: [],
-        configs: [],
-        stopSignal: '',
-        stopGraceMs: STOP_GRACE_MS,
-        tty: false,
-        openStdin: false,
-        readOnly: false,
-        privileged: false,
-        init: false,
-        capAdd: [],
-        capDrop: [],
-        securityOpt: [],
-        sysctls: {},
-        ulimits: [],
-        devices: [],
-        extraHosts: [],
-        dns: [],
-        dnsSearch: [],
-        dnsOptions: [],
-        shmBytes: 0,
-        oomScoreAdj: 0,
-        pullPolicy: 'missing',
-        pidMode: '',
-        ipcMode: '',
       },
       limits: {},
       reservations: {},
