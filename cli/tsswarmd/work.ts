@@ -10,7 +10,7 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
-import type { NodeDescription } from '../../proto/types/index.ts';
+import type { NodeDescription, NodeOverlay } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
@@ -76,6 +76,11 @@ export function startWork(options: WorkOptions): Work {
     resolvConf: '/etc/resolv.conf',
   });
   const { engine, nodeId } = options;
+  const reached = (): NodeOverlay | undefined => {
+    const overlay = place.overlay();
+    const publicKey = engine.tunnels?.secure.publicKey();
+    return overlay === undefined || publicKey === undefined ? overlay : { ...overlay, publicKey };
+  };
   const overlay =
     engine.tunnels === undefined
       ? undefined
@@ -83,14 +88,14 @@ export function startWork(options: WorkOptions): Work {
           nodeId,
           tunnels: engine.tunnels,
           listBridges: () => engine.networks.listBridges(),
-          overlay: place.overlay,
+          overlay: reached,
           clock,
           logger,
         });
   const describe = (): NodeDescription => {
-    const reached = place.overlay();
-    const routes = hostSubnets();
-    return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
+    const overlay = reached();
+    const described = { ...options.description, routes: hostSubnets() };
+    return overlay === undefined ? described : { ...described, overlay };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({

@@ -104,12 +104,12 @@ describe('overlay networks', function () {
     const there = lab.machine(Number(to.node.slice(1)));
     const gateway = to.address.replace(/\d+$/, '1');
     const hex = gateway.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
-    // Behind the UDP and VXLAN headers: type and source of the inner frame.
+    // Behind the UDP and VXLAN headers: type, destination and source of the inner frame.
     const rules = `table netdev lab {
       chain wire {
         type filter hook ingress device "wire" priority 0
         udp dport 4789 @th,224,16 0x0800 counter comment "packets"
-        udp dport 4789 @th,224,16 0x0806 counter comment "questions"
+        udp dport 4789 @th,128,48 0xffffffffffff counter comment "broadcasts"
         udp dport 4789 @th,176,48 0x0242${hex.join('')} counter comment "gateway"
       }
     }
@@ -127,7 +127,7 @@ describe('overlay networks', function () {
       const counters = there.inside(['nft', 'list', 'table', 'netdev', 'lab']);
       const count = (what: string): number => Number(new RegExp(`packets (\\d+) .*"${what}"`).exec(counters)?.[1]);
       assert.ok(count('packets') >= 2, counters);
-      assert.deepEqual([count('questions'), count('gateway')], [0, 0], counters);
+      assert.deepEqual([count('broadcasts'), count('gateway')], [0, 0], counters);
     } finally {
       there.run('nft', 'delete', 'table', 'netdev', 'lab');
     }
@@ -158,7 +158,8 @@ describe('overlay networks', function () {
     await lab.kill(4);
     there.inside(['ip', 'link', 'delete', device]);
     const stale = ['type', 'vxlan', 'id', '77', 'dstport', '4789', 'nolearning'];
-    there.inside(['ip', 'link', 'add', 'tsx-stale', 'alias', `tsswarm ${instance} stale tunnel`, ...stale]);
+    there.inside(['ip', 'link', 'add', 'tsx-stale', ...stale]);
+    there.inside(['ip', 'link', 'set', 'tsx-stale', 'alias', `tsswarm ${instance} stale tunnel`]);
     lab.start(4);
     await eventually(() => (tunnels(4).join() === before.join() ? true : undefined), 'everything as it was');
     await eventually(() => (there.run('ip', 'link', 'show', 'tsx-stale').code === 0 ? undefined : true), 'only ours');
@@ -168,8 +169,8 @@ describe('overlay networks', function () {
   it('follow a machine to another address', async () => {
     await lab.kill(3);
     const moved = '10.77.0.34';
-    lab.machine(3).inside(['ip', 'address', 'add', `${moved}/24`, 'dev', 'wire']);
     lab.machine(3).inside(['ip', 'address', 'delete', `${lab.address(3)}/24`, 'dev', 'wire']);
+    lab.machine(3).inside(['ip', 'address', 'add', `${moved}/24`, 'dev', 'wire']);
     lab.machine(3).ok('tsswarm', 'init', '--no-systemd', '--data-path-addr', 'wire');
     await eventually(
       () => (tunnels(0).some((line) => line.includes(`dst ${lab.address(3)} `)) ? undefined : true),

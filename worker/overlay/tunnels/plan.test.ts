@@ -30,6 +30,7 @@ const view = (locations: readonly OverlayLocation[], peers: readonly OverlayPeer
   networks: new Map([[NET, network('a', { spec: { ...networkSpec('a'), driver: 'overlay' }, vni: 5000 })]]),
   locations: new Map(locations.map((location) => [location.taskId, location])),
   peers: new Map(peers.map((one) => [one.nodeId, one])),
+  ingress: new Map(),
 });
 const TWO = [peer('n1', '192.0.2.1'), peer('n2', '192.0.2.2')];
 
@@ -56,7 +57,8 @@ describe('the tunnels of a node', () => {
 
   it('lead to everybody in the mesh while ports are published', () => {
     const peers = [peer('n1', '192.0.2.1', '169.254.192.1'), peer('n2', '192.0.2.2', '169.254.192.2')];
-    const mesh = wantedTunnels(view([], peers), self, new Map()).get('mesh');
+    assert.equal(wantedTunnels(view([], peers), self, new Map()).size, 0);
+    const mesh = wantedTunnels({ ...view([], peers), ingress: { size: 1 } }, self, new Map()).get('mesh');
     assert.equal(mesh?.request.address, '169.254.192.1/18');
     assert.deepEqual(
       [...mesh.entries.values()],
