@@ -1,3 +1,4 @@
+import { DEFAULT_NETWORK_DRIVER, driverFault } from '../../base/network-driver.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
@@ -80,8 +81,12 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
       if (ipam.text('driver') !== undefined && ipam.text('driver') !== 'default')
         ipam.notYet('driver', `"${ipam.text('driver') ?? ''}"`);
       if (Object.keys(ipam.labels('options') ?? {}).length > 0) ipam.notYet('options', 'of the address manager');
-      for (const option of Object.keys(item.labels('driver_opts') ?? {})) {
-        if (option !== 'com.docker.network.driver.mtu') item.at('driver_opts').notYet(option, '(a driver option)');
+      const kind = driver === undefined || driver === 'default' ? DEFAULT_NETWORK_DRIVER : driver;
+      for (const [option, value] of Object.entries(item.labels('driver_opts') ?? {})) {
+        const fault = driverFault(kind, { [option]: value });
+        if (fault === undefined) continue;
+        if (fault.reason === 'is not supported') item.at('driver_opts').notYet(option, '(a driver option)');
+        else item.at('driver_opts').refuse(option, fault.reason);
       }
       const configs = ipam.at('config').items();
       if (configs.length > 1) ipam.notYet('config', 'with more than one subnet');

@@ -60,7 +60,8 @@ export function createSecureLink(instance: string): SecureLink {
         });
       const isNew = !(await this.isThere());
       if (isNew) await make(name);
-      await run('wg', ['syncconf', name, '/dev/stdin'], configuration(own.privateKey, request));
+      // wg opens its file by name, which it cannot do with the socket that is a child's standard input here.
+      await run('sh', ['-c', 'cat | wg syncconf "$0" /dev/stdin', name], configuration(own.privateKey, request));
       await bringUp(name, request);
       return { isNew };
     },
