@@ -76,10 +76,16 @@ export function startWork(options: WorkOptions): Work {
     resolvConf: '/etc/resolv.conf',
   });
   const { engine, nodeId } = options;
+  let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
   const reached = (): NodeOverlay | undefined => {
-    const overlay = place.overlay();
-    const publicKey = engine.tunnels?.secure.publicKey();
-    return overlay === undefined || publicKey === undefined ? overlay : { ...overlay, publicKey };
+    const now = clock.monotonic();
+    if (overlayAsked === undefined || now - overlayAsked.at > ROUTES_KEPT_MS) {
+      const overlay = place.overlay();
+      const publicKey = engine.tunnels?.secure.publicKey();
+      const isSecure = overlay !== undefined && publicKey !== undefined;
+      overlayAsked = { at: now, overlay: isSecure ? { ...overlay, publicKey } : overlay };
+    }
+    return overlayAsked.overlay;
   };
   const overlay =
     engine.tunnels === undefined
@@ -92,9 +98,16 @@ export function startWork(options: WorkOptions): Work {
           clock,
           logger,
         });
+  // Asked for by every container that starts, too: a hundred at once need not read the routes a hundred times.
+  let routes: readonly string[] = [];
+  let routesReadAt = -Infinity;
   const describe = (): NodeDescription => {
+    if (clock.monotonic() - routesReadAt > ROUTES_KEPT_MS) {
+      routes = hostSubnets();
+      routesReadAt = clock.monotonic();
+    }
     const overlay = reached();
-    const described = { ...options.description, routes: hostSubnets() };
+    const described = { ...options.description, routes };
     return overlay === undefined ? described : { ...described, overlay };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
@@ -126,6 +139,9 @@ export function startWork(options: WorkOptions): Work {
     },
   };
 }
+
+/** How old the routes may be that a node reports, ms. */
+const ROUTES_KEPT_MS = 1000;
 
 /** A dispatcher whose sessions begin after `ready`. */
 function sessionsAfter(
