@@ -312,6 +312,17 @@ export function startAgent(options: AgentOptions): Agent {
     balanced = now;
     options.balancer.setAddresses(now);
   };
+  /** Own tasks that served when their addresses were looked at last. */
+  const balancedTasks = new Set<string>();
+  /** The same after news of one own task: most of them, on the way to its start, change nothing for others. */
+  const balanceOne = (taskId: string): void => {
+    const controller = controllers.get(taskId);
+    const isServing = controller?.running === true && serves(controller.status);
+    if (isServing === balancedTasks.has(taskId)) return;
+    if (isServing) balancedTasks.add(taskId);
+    else balancedTasks.delete(taskId);
+    balance();
+  };
 
   const prepareNetworks = async (task: Task): Promise<void> => {
     for (const { networkId } of task.addresses) {
@@ -363,7 +374,7 @@ export function startAgent(options: AgentOptions): Agent {
             else soon();
             tell(taskId);
           };
-          balance();
+          balanceOne(taskId);
           // Nobody hears that a task serves before its ports and virtual addresses lead to it.
           if (!serves(next)) return say();
           const ready = [
@@ -378,7 +389,7 @@ export function startAgent(options: AgentOptions): Agent {
         },
         runningChanged: () => {
           tell(task.id);
-          balance();
+          balanceOne(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
         },
         withdraw: async (wanted) => {
@@ -464,6 +475,7 @@ export function startAgent(options: AgentOptions): Agent {
     for (const [taskId, controller] of controllers) {
       if (assignments.tasks.has(taskId)) continue;
       controllers.delete(taskId);
+      balancedTasks.delete(taskId);
       controller.close();
       pending.delete(taskId);
       await dropContainer(containerIdOf(taskId));
