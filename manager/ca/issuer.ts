@@ -7,6 +7,7 @@ import { ROLE_UNITS, certificatesOf, identityOf, verifyChain } from '../../proto
 import type { Cluster, ExternalCa, NodeRole } from '../../proto/types/index.ts';
 import { hostsOf, issueCertificate, issuerOf } from './issue.ts';
 import type { CheckedRequest, IssuedCertificate } from './issue.ts';
+import type { Mint } from './mint.ts';
 import type { ExternalSigner } from './signer/signer.ts';
 
 /** A node's certificate has to be good for both ends of a connection (RFC 5280, 4.2.1.12). */
@@ -17,6 +18,8 @@ export interface IssuerOptions {
   readonly clock: Pick<Clock, 'now'>;
   /** Absent: there is no way to external CAs from here. */
   readonly sign?: ExternalSigner;
+  /** Absent: certificates are X.509 by WebCrypto. */
+  readonly mint?: Mint;
 }
 
 export interface NodeNames {
@@ -37,7 +40,7 @@ export function externalCasOf(cluster: Cluster): readonly ExternalCa[] {
  * @throws UNAVAILABLE when no external CA can be used
  */
 export async function issue(
-  { clock, sign }: IssuerOptions,
+  { clock, sign, mint }: IssuerOptions,
   cluster: Cluster,
   csr: string,
   request: CheckedRequest,
@@ -46,7 +49,8 @@ export async function issue(
 ): Promise<IssuedCertificate> {
   const cas = externalCasOf(cluster);
   if (cas.length === 0) {
-    if (issuerOf(cluster).key !== '') return issueCertificate(cluster, request, node, clock.now());
+    if (issuerOf(cluster).key !== '')
+      return (mint?.issueCertificate ?? issueCertificate)(cluster, request, node, clock.now());
     throw new TsswarmError(
       'UNAVAILABLE',
       'issuing a certificate: the key of the root is not here, and no external CA is',

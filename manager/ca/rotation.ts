@@ -46,7 +46,7 @@ export interface RotationOptions extends IssuerOptions {
  * @throws IN_USE while a rotation is under way; INVALID_INPUT for a root that is the present one
  */
 export async function startCaRotation(
-  { store, clock, sign }: RotationOptions,
+  { store, clock, sign, mint }: RotationOptions,
   root?: RootCa,
   settings: ClusterSettings = {},
   externalCas: readonly ExternalCa[] = [],
@@ -54,12 +54,12 @@ export async function startCaRotation(
   checkClusterSettings(settings);
   const cluster = store.view((tx) => notRotating(tx));
   const now = clock.now();
-  const next = root ?? (await createRootCa(cluster.id, now));
+  const next = root ?? (await (mint?.createRootCa ?? createRootCa)(cluster.id, now));
   const rotation: CaRotation = {
     startedAt: now,
     rootCertificate: next.certificate,
     rootKey: next.key,
-    crossCertificate: await crossSign(cluster, next, now, sign),
+    crossCertificate: await (mint?.crossSign ?? crossSign)(cluster, next, now, sign),
   };
   await store.update((tx) => {
     const now = notRotating(tx);

@@ -73,7 +73,7 @@ export async function renewCertificate(
   signal?: AbortSignal,
 ): Promise<IssueCertificateResponse> {
   const { store } = options;
-  const request = await readRequest(csr);
+  const request = await (options.mint?.readRequest ?? readRequest)(csr);
   const { cluster, node } = store.view((tx) => ({ cluster: clusterOf(tx), node: member(tx, nodeId) }));
   const { role } = node.spec;
   const issued = await issue(options, cluster, csr, request, { nodeId, role }, signal);
@@ -94,7 +94,7 @@ async function join(
   signal: AbortSignal,
 ): Promise<IssueCertificateResponse> {
   const { store, clock, random } = options;
-  const request = await readRequest(csr);
+  const request = await (options.mint?.readRequest ?? readRequest)(csr);
   if (description === undefined)
     throw new TsswarmError('INVALID_INPUT', 'joining the cluster: the node does not describe itself');
   if (!['active', 'pause', 'drain'].includes(availability))

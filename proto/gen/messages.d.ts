@@ -42,6 +42,7 @@ export type MessageName =
   | 'RestartPolicy'
   | 'PublishedPort'
   | 'NetworkAttachment'
+  | 'ServiceLink'
   | 'TaskSpec'
   | 'Placement'
   | 'ServiceDependency'

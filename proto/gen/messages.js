@@ -8326,11 +8326,154 @@ export const tsswarm = $root.tsswarm = (() => {
             return NetworkAttachment;
         })();
 
+        v1.ServiceLink = (function() {
+
+            const ServiceLink = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            ServiceLink.prototype.service = "";
+            ServiceLink.prototype.alias = "";
+
+            ServiceLink.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service") && m.service !== "")
+                    w.uint32(10).string(m.service);
+                if (m.alias != null && $Object.hasOwnProperty.call(m, "alias") && m.alias !== "")
+                    w.uint32(18).string(m.alias);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            ServiceLink.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.ServiceLink();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.service = v;
+                            else
+                                delete m.service;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.alias = v;
+                            else
+                                delete m.alias;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            ServiceLink.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.ServiceLink)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.ServiceLink: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.ServiceLink();
+                if (d.service != null) {
+                    if (typeof d.service !== "string" || d.service.length) {
+                        m.service = $String(d.service);
+                    }
+                }
+                if (d.alias != null) {
+                    if (typeof d.alias !== "string" || d.alias.length) {
+                        m.alias = $String(d.alias);
+                    }
+                }
+                return m;
+            };
+
+            ServiceLink.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.service = "";
+                    d.alias = "";
+                }
+                if (m.service != null && $Object.hasOwnProperty.call(m, "service")) {
+                    d.service = m.service;
+                }
+                if (m.alias != null && $Object.hasOwnProperty.call(m, "alias")) {
+                    d.alias = m.alias;
+                }
+                return d;
+            };
+
+            ServiceLink.prototype.toJSON = function() {
+                return ServiceLink.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return ServiceLink;
+        })();
+
         v1.TaskSpec = (function() {
 
             const TaskSpec = function (p) {
                 this.networks = [];
                 this.constraints = [];
+                this.links = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -8348,6 +8491,7 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.forceUpdate = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             TaskSpec.prototype.placement = null;
             TaskSpec.prototype.fencing = null;
+            TaskSpec.prototype.links = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -8396,6 +8540,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.Placement.encode(m.placement, w.uint32(162).fork(), q + 1).ldelim();
                 if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing"))
                     w.uint32(482).string(m.fencing);
+                if (m.links != null && m.links.length) {
+                    for (var i = 0; i < m.links.length; ++i)
+                        $root.tsswarm.v1.ServiceLink.encode(m.links[i], w.uint32(970).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8507,6 +8655,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._fencing = "fencing";
                             continue;
                         }
+                    case 121: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.links && m.links.length))
+                                m.links = [];
+                            m.links.push($root.tsswarm.v1.ServiceLink.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8602,6 +8758,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.fencing != null) {
                     m.fencing = $String(d.fencing);
                 }
+                if (d.links) {
+                    if (!$Array.isArray(d.links))
+                        throw $TypeError(".tsswarm.v1.TaskSpec.links: array expected");
+                    m.links = $Array(d.links.length);
+                    for (var i = 0; i < d.links.length; ++i) {
+                        if (!$util.isObject(d.links[i]))
+                            throw $TypeError(".tsswarm.v1.TaskSpec.links: object expected");
+                        m.links[i] = $root.tsswarm.v1.ServiceLink.fromObject(d.links[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -8616,6 +8782,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.networks = [];
                     d.constraints = [];
+                    d.links = [];
                 }
                 if (o.defaults) {
                     d.container = null;
@@ -8673,6 +8840,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.fencing != null && $Object.hasOwnProperty.call(m, "fencing")) {
                     d.fencing = m.fencing;
+                }
+                if (m.links && m.links.length) {
+                    d.links = $Array(m.links.length);
+                    for (var j = 0; j < m.links.length; ++j) {
+                        d.links[j] = $root.tsswarm.v1.ServiceLink.toObject(m.links[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -18846,6 +19019,15 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressPort.prototype.port = null;
             IngressPort.prototype.serviceId = "";
             IngressPort.prototype.backends = $util.emptyArray;
+            IngressPort.prototype.affinity = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressPort.prototype, "_affinity", {
+                get: $util.oneOfGetter($oneOfFields = ["affinity"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             IngressPort.encode = function (m, w, q) {
                 if (!w)
@@ -18862,6 +19044,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.backends.length; ++i)
                         $root.tsswarm.v1.IngressBackend.encode(m.backends[i], w.uint32(26).fork(), q + 1).ldelim();
                 }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity"))
+                    w.uint32(882).string(m.affinity);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18918,6 +19102,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.backends.push($root.tsswarm.v1.IngressBackend.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 110: {
+                            if (u !== 2)
+                                break;
+                            m.affinity = r.stringVerify();
+                            m._affinity = "affinity";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18965,6 +19156,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.backends[i] = $root.tsswarm.v1.IngressBackend.fromObject(d.backends[i], q + 1);
                     }
                 }
+                if (d.affinity != null) {
+                    m.affinity = $String(d.affinity);
+                }
                 return m;
             };
 
@@ -18994,6 +19188,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.backends.length; ++j) {
                         d.backends[j] = $root.tsswarm.v1.IngressBackend.toObject(m.backends[j], o, q + 1);
                     }
+                }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity")) {
+                    d.affinity = m.affinity;
                 }
                 return d;
             };
@@ -35429,12 +35626,19 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             StatPathResponse.prototype.stat = null;
+            StatPathResponse.prototype.runDir = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(StatPathResponse.prototype, "_stat", {
                 get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_runDir", {
+                get: $util.oneOfGetter($oneOfFields = ["runDir"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -35447,6 +35651,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
                     $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir"))
+                    w.uint32(1202).string(m.runDir);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -35487,6 +35693,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._stat = "stat";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.runDir = r.stringVerify();
+                            m._runDir = "runDir";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -35519,6 +35732,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
                     m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
                 }
+                if (d.runDir != null) {
+                    m.runDir = $String(d.runDir);
+                }
                 return m;
             };
 
@@ -35532,6 +35748,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
                     d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir")) {
+                    d.runDir = m.runDir;
                 }
                 return d;
             };

@@ -14,6 +14,8 @@ import type { Life, World } from './world.ts';
 
 /** What happened in a run: a simulation that never truncates a log proves nothing about truncation. */
 export interface Coverage {
+  certificates: number;
+  caRotations: number;
   elections: number;
   truncations: number;
   snapshots: number;
@@ -51,6 +53,8 @@ export interface Coverage {
 }
 
 export const NO_COVERAGE: Coverage = {
+  certificates: 0,
+  caRotations: 0,
   elections: 0,
   truncations: 0,
   snapshots: 0,

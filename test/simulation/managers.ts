@@ -2,6 +2,7 @@ import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Clock } from '../../base/clock.ts';
 import { silentLogger } from '../../base/log.ts';
 import { keepPlace } from '../../cli/tsswarmd/keep-place.ts';
+import { clusterOf } from '../../manager/ca/cluster.ts';
 import { runRoleLoop } from '../../manager/cluster/loop.ts';
 import { raftGroup } from '../../manager/cluster/raft-group.ts';
 import { runUpkeepLoop } from '../../manager/cluster/upkeep/loop.ts';
@@ -100,18 +101,27 @@ export class Managers {
       const { leader, store } = this.#leader();
       if (leader === undefined || store === undefined || !leader.life.alive) continue;
       if (store.view((tx) => tx.list('cluster').length) > 0) return;
+      const dispatcherHeartbeatMs = this.#services?.heartbeatMs;
+      const spec = { ...CLUSTER.spec, ...(dispatcherHeartbeatMs === undefined ? {} : { dispatcherHeartbeatMs }) };
+      const bare = { ...CLUSTER, spec };
+      const cluster = (await this.#services?.identities.found(bare)) ?? bare;
+      const workers = (this.#services ?? this.#workload)?.nodes(WORKER) ?? [];
+      const nodes: Node[] = [];
+      for (const one of [...founders.map(({ id }) => node(id)), ...workers])
+        nodes.push(await this.#certified(cluster, one));
       const founding = store.update((tx) => {
         if (tx.list('cluster').length > 0) return;
-        const dispatcherHeartbeatMs = this.#services?.heartbeatMs;
-        const spec = { ...CLUSTER.spec, ...(dispatcherHeartbeatMs === undefined ? {} : { dispatcherHeartbeatMs }) };
-        tx.create('cluster', { ...CLUSTER, spec });
-        for (const { id } of founders) tx.create('node', node(id));
-        const workers = this.#services ?? this.#workload;
-        for (const worker of workers?.nodes(WORKER) ?? []) tx.create('node', worker);
+        tx.create('cluster', cluster);
+        for (const one of nodes) tx.create('node', one);
       });
       // A leader that dies never answers.
       await Promise.race([founding.catch(() => undefined), world.sleep(500)]);
     }
+  }
+
+  async #certified(cluster: ClusterObject, one: Node): Promise<Node> {
+    const certificate = await this.#services?.identities.certify(cluster, one.id, one.spec.role);
+    return certificate === undefined ? one : { ...one, certificate };
   }
 
   async #joining(joiner: Member): Promise<void> {
@@ -119,7 +129,8 @@ export class Managers {
     if (leader === undefined || store === undefined) return;
     // Nobody can be let in before it is written down who lets in.
     if (store.view((tx) => tx.list('cluster').length) === 0) return;
-    await this.#at(leader, () => store.update((tx) => tx.create('node', node(joiner.id))));
+    const joined = await this.#certified(store.view(clusterOf), node(joiner.id));
+    await this.#at(leader, () => store.update((tx) => tx.create('node', joined)));
     await this.#admit(joiner, new AbortController().signal);
   }
 

@@ -71,7 +71,7 @@ async function run(seed: number, profileName: ProfileName): Promise<Outcome> {
   // Not always: it fills the log, and what comes of few entries is worth a look too.
   const workload = watches && world.chance(0.3) ? new Workload(world, cluster) : undefined;
   workload?.run(faultsMs);
-  const services = profile.services === undefined ? undefined : new Services(world, cluster, shape.delayMs);
+  const services = profile.services === undefined ? undefined : new Services(world, cluster, shape.delayMs, faultsMs);
   const managers = profile.store === true ? new Managers(world, cluster, workload, services) : undefined;
   services?.run(faultsMs);
   void runNemesis(world, cluster, managers, shape, faultsMs);
@@ -157,6 +157,11 @@ async function settle({
     await world.runUntil(world.now + SERVICES_MS, () => services.settled());
     if (world.violation !== undefined) return;
     if (!services.settled()) return world.fail(`liveness: not what the services say runs: ${services.describe()}`);
+    if (services.untilMs > world.now) {
+      await world.runUntil(services.untilMs);
+      services.look();
+    }
+    if (world.violation !== undefined) return;
   }
   // With a window of one entry whoever lags needs a round for each.
   const entries = cluster.leader()?.raft?.status().lastIndex ?? 0;

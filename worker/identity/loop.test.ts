@@ -9,7 +9,7 @@ import type { CaCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaClient } from './client.ts';
 import { keepIdentity } from './loop.ts';
 import type { IdentityKeeper } from './loop.ts';
-import { renewalDelayMs } from './renewal.ts';
+import { renewalDelayMs, retryDelayMs } from './renewal.ts';
 
 const DAY = 24 * 3600_000;
 
@@ -63,6 +63,23 @@ describe('keeping an identity', () => {
       assert.ok(Math.abs(delay - days * DAY) < 3600_000, String(delay / DAY));
     }
     assert.equal(renewalDelayMs(certificate, now + 89 * DAY, seededRandom(1)), 0);
+  });
+
+  it('tries more often the nearer the end is: a manager that comes back shortly before is asked', () => {
+    const { certificate } = worker.current;
+    const ends = cluster.clock.now() + 90 * DAY;
+    // An hour, as usual, and far less near the end.
+    assert.equal(retryDelayMs(certificate, ends - 20 * DAY, 12), 3600_000);
+    const delay = retryDelayMs(certificate, ends - 600_000, 12);
+    assert.ok(delay > 140_000 && delay < 160_000, String(delay));
+    assert.equal(retryDelayMs(certificate, ends - 600_000, 1), 5_000);
+    assert.equal(retryDelayMs(certificate, ends - 8_000, 12), 5_000);
+    // Nobody lets it in any more: now and then is enough.
+    assert.equal(retryDelayMs(certificate, ends + DAY, 12), 3600_000);
+    // However the managers were away for a day before the end, they are asked in the last minutes.
+    let at = ends - DAY;
+    for (let failures = 1; ends - at > 60_000; failures++) at += retryDelayMs(certificate, at, failures);
+    assert.ok(ends - at > 20_000, `asked ${ends - at} ms before the end`);
   });
 
   it('renews in time, on disk first, and again after that', async () => {

@@ -7,11 +7,8 @@ import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { renewIdentity } from './client.ts';
 import type { CaClient } from './client.ts';
 import type { IdentityDisk } from './disk.ts';
-import { obey, renewalDelayMs, usage } from './renewal.ts';
+import { obey, renewalDelayMs, retryDelayMs, usage } from './renewal.ts';
 
-/** swarmkit's retries of a renewal: 5 s, doubled up to an hour. */
-const RETRY_MS = 5_000;
-const MAX_RETRY_MS = 3600 * 1000;
 /** Word of a rotation must not wait an hour. */
 const WATCH_RETRY_MS = 1_000;
 const MAX_WATCH_RETRY_MS = 60_000;
@@ -23,6 +20,8 @@ export interface KeepIdentityOptions {
   readonly disk: Pick<IdentityDisk, 'save'>;
   /** Asked anew at each attempt, as managers come and go. */
   readonly ca: () => CaClient;
+  /** Gets another certificate for a new key; absent: {@link renewIdentity}. */
+  readonly renew?: typeof renewIdentity;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -51,7 +50,7 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
 
   const renew = async (): Promise<void> => {
     const before = identity.node.role;
-    const next = await renewIdentity(ca(), identity.current, clock, signal);
+    const next = await (options.renew ?? renewIdentity)(ca(), identity.current, clock, signal);
     await disk.save(next);
     identity.replace(next);
     logger.info('certificate renewed', { from: before, to: identity.node.role });
@@ -76,7 +75,7 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
       const delay =
         attempt === 0
           ? renewalDelayMs(identity.current.certificate, clock.now(), random)
-          : backoffMs(attempt - 1, RETRY_MS, MAX_RETRY_MS);
+          : retryDelayMs(identity.current.certificate, clock.now(), attempt);
       const slept = await sleep(clock, delay, AbortSignal.any([signal, replaced.signal])).then(
         () => true,
         () => false,

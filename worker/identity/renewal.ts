@@ -1,3 +1,4 @@
+import { backoffMs } from '../../base/async.ts';
 import type { Random } from '../../base/random.ts';
 import { rootDigest } from '../../base/join-token.ts';
 import { certificatesOf, identityOf, verifyChain } from '../../proto/rpc/certificate.ts';
@@ -18,6 +19,24 @@ export function renewalDelayMs(certificate: string, now: number, random: Random)
   const [from, to] = [own.validFromDate.getTime(), own.validToDate.getTime()];
   const share = EARLIEST + (LATEST - EARLIEST) * random.next();
   return Math.max(0, from + (to - from) * share - now);
+}
+
+/** swarmkit's retries of a renewal: 5 s, doubled up to an hour. */
+const RETRY_MS = 5_000;
+const MAX_RETRY_MS = 3600 * 1000;
+/** Share of what is left of a certificate's life that may pass without an attempt. */
+const LONGEST_SHARE = 0.25;
+
+/**
+ * How long to wait when the renewal has failed, ms. A manager that comes back shortly before the certificate ends must be asked
+ * before that: afterwards nobody would let the node in.
+ * @param now wall time, ms
+ * @param failures in a row, from 1 on
+ */
+export function retryDelayMs(certificate: string, now: number, failures: number): number {
+  const usual = backoffMs(failures - 1, RETRY_MS, MAX_RETRY_MS);
+  const left = (certificatesOf(certificate)[0]?.validToDate.getTime() ?? 0) - now;
+  return left <= 0 ? usual : Math.max(RETRY_MS, Math.min(usual, left * LONGEST_SHARE));
 }
 
 /** What a notice asks of the node. */

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../base/clock.ts';
 import { silentLogger } from '../../../base/log.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import type { NodeDescription } from '../../../proto/types/index.ts';
@@ -10,7 +11,7 @@ import { machineClock } from './clock.ts';
 import { simulatedEngine } from './engine.ts';
 import { Kernel } from './kernel.ts';
 import type { Onlooker } from './kernel.ts';
-import type { Wires } from './wires.ts';
+import type { End, Wires } from './wires.ts';
 
 /** Probability that the agent's file is not there after a crash. */
 const FILE_LOST = 0.3;
@@ -23,6 +24,8 @@ export class Machine {
   agent: Agent | undefined;
   /** It is taken out for good. */
   gone = false;
+  /** Told of every start of its process. */
+  onStart: (end: End, clock: Clock) => void = () => undefined;
   readonly description: NodeDescription;
   readonly #world: World;
   readonly #wires: Wires;
@@ -59,6 +62,7 @@ export class Machine {
     this.life = life;
     const clock = machineClock(world, life, this.#rate, this.#skewMs);
     const end = { address: this.id as string, life };
+    this.onStart(end, clock);
     const managers = createManagers({
       identity: () => {
         throw new Error('nobody connects by gRPC here');

@@ -1,3 +1,4 @@
+import type { Clock } from '../../../base/clock.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { followLeadership } from '../../../cli/tsswarmd/leadership.ts';
@@ -10,7 +11,7 @@ import type { Raft } from '../../../manager/raft/types.ts';
 import type { UpkeepPolicy } from '../../../manager/raft/upkeep.ts';
 import type { ResumableStore } from '../../../manager/store/types.ts';
 import { forwarding } from '../../../proto/rpc/forward.ts';
-import { dispatcherService } from '../../../proto/rpc/services.ts';
+import { caService, dispatcherService } from '../../../proto/rpc/services.ts';
 import type { Node } from '../../../proto/types/index.ts';
 import type { Cluster, Coverage, Member } from '../cluster.ts';
 import { Stored } from '../stored.ts';
@@ -18,6 +19,7 @@ import type { Life, World } from '../world.ts';
 import { machineClock } from './clock.ts';
 import { change, drawWishes, isGlobal, isJob, makeGood, projectOf } from './draw.ts';
 import type { Wish } from './draw.ts';
+import { Identities } from './identities.ts';
 import { Machine } from './machine.ts';
 import { Rules, text } from './rules.ts';
 import { watched } from './sessions.ts';
@@ -34,6 +36,10 @@ const APPLY = {
 };
 /** How often it is looked whether all has come right, ms. */
 const LOOK_EVERY_MS = 100;
+/** Share of the seeds that wait for certificates to end. */
+const PATIENT = 0.05;
+/** In which all have their first certificate. */
+const ISSUED_WITHIN_MS = 5_000;
 
 /**
  * Services on workers: everything that the product's leader runs, its dispatcher on every manager, its agents on every worker; the
@@ -42,12 +48,14 @@ const LOOK_EVERY_MS = 100;
 export class Services {
   readonly machines: readonly Machine[];
   readonly truth = new Truth();
+  readonly identities: Identities;
   readonly rules: Rules;
   readonly #world: World;
   readonly #cluster: Cluster;
   readonly #wires: Wires;
   readonly #wishes: readonly Wish[];
   readonly #heartbeatMs: number;
+  readonly #patient: boolean;
   #joined = false;
   #good = false;
   /** At the end the project is taken down, with its volumes. */
@@ -55,7 +63,7 @@ export class Services {
   #lookedAt = 0;
   #isSettled = false;
 
-  constructor(world: World, cluster: Cluster, delayMs: number) {
+  constructor(world: World, cluster: Cluster, delayMs: number, faultsMs: number) {
     this.#world = world;
     this.#cluster = cluster;
     this.#wires = new Wires(world, cluster.network, delayMs);
@@ -63,13 +71,17 @@ export class Services {
     const { maxSkewMs = 0 } = cluster.profile;
     const skew = (): number => world.integer(-maxSkewMs, maxSkewMs);
     this.#heartbeatMs = world.pick([500, 500, 1000, 1500]);
+    this.#patient = world.chance(PATIENT);
     this.#wishes = drawWishes(world);
+    const everywhere = (): readonly string[] => cluster.members.map((member) => cluster.server(member).address);
+    this.identities = new Identities(world, this.#wires, everywhere, faultsMs, maxSkewMs);
     this.#endsDown = world.chance(0.15);
     const managers = cluster.members.map((member) => cluster.server(member).address);
     this.machines = Array.from(
       { length: world.integer(2, 4) },
       (_, index) => new Machine(world, this.#wires, `w${index + 1}`, skew(), managers, this.rules),
     );
+    for (const machine of this.machines) machine.onStart = (end, clock) => this.identities.keep(machine.id, end, clock);
     cluster.onCommit = (entry) => this.rules.committed(this.truth.take(entry));
     cluster.onCrash = ({ life }) => this.#wires.died(life);
   }
@@ -132,10 +144,12 @@ export class Services {
         ]);
       },
     });
-    this.#wires.serve(
-      end,
-      forwarding(dispatcherService, watched(dispatcher.handlers, world), (signal) => leadership.leader(signal), clock),
-    );
+    const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
+    this.#wires.serve(end, {
+      ...forwarding(dispatcherService, watched(dispatcher.handlers, world), toLeader, clock),
+      ...forwarding(caService, this.identities.handlers(store, clock), toLeader, clock),
+    });
+    this.identities.keep(member.id as NodeId, end, clock);
   }
 
   /** Starts the workers; faults and operators until `end`. */
@@ -167,13 +181,31 @@ export class Services {
   settled(): boolean {
     if (this.#isSettled || this.#world.now < this.#lookedAt + LOOK_EVERY_MS) return this.#isSettled;
     this.#lookedAt = this.#world.now;
-    return (this.#isSettled = this.#good && this.#difference() === '');
+    this.look();
+    return (this.#isSettled = this.#good && this.#difference() === '' && this.#identityProblem() === '');
+  }
+
+  /** When the run may end, ms: seldom only after certificates that nobody renewed would have ended, as that takes its time. */
+  get untilMs(): number {
+    return this.#patient && this.identities.areShort ? this.identities.lifetimes.lifeMs + ISSUED_WITHIN_MS : 0;
+  }
+
+  /** No node that was there is left with a certificate that has ended. */
+  look(): void {
+    const store = this.#leader()?.store;
+    const left = store === undefined ? undefined : this.identities.expired(store);
+    if (left !== undefined) this.#world.fail(`identity: the certificate of ${left} has expired`);
+  }
+
+  #identityProblem(): string {
+    const store = this.#leader()?.store;
+    return store === undefined ? 'nobody leads' : this.identities.difference(store);
   }
 
   /** What happened, for the coverage. */
   covered(): Partial<Coverage> {
     const { starts, ...rest } = this.rules.counts;
-    return { ...rest, containers: starts };
+    return { ...rest, ...this.identities.counts, containers: starts };
   }
 
   describe(): string {
@@ -196,7 +228,7 @@ export class Services {
     const going = [...this.truth.networks.values()].map(
       ({ spec, pendingDelete }) => `${spec.name}${pendingDelete ? ' goes' : ''}`,
     );
-    return `${going.join()} ${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
+    return `${going.join()} ${this.#good ? '' : 'the last wish was not taken; '}${this.#difference()} ${this.#identityProblem()}\n${nodes}\n${services}\n${tasks}\n${kernels}`;
   }
 
   #difference(): string {
@@ -258,7 +290,9 @@ export class Services {
   }
 
   /** Does something at the leader; false when it was refused or nobody answers. */
-  #ask(act: (control: ReturnType<typeof createControl>, store: ResumableStore) => Promise<unknown>): Promise<boolean> {
+  #ask(
+    act: (control: ReturnType<typeof createControl>, store: ResumableStore, clock: Clock) => Promise<unknown>,
+  ): Promise<boolean> {
     const found = this.#leader();
     if (found === undefined) return Promise.resolve(false);
     const { leader, store } = found;
@@ -267,7 +301,7 @@ export class Services {
     const control = createControl({ store, clock, random: world.random });
     const answer = new Promise<boolean>((resolve) => {
       world.enter(leader.life, () => {
-        act(control, store).then(
+        act(control, store, clock).then(
           () => resolve(true),
           () => resolve(false),
         );
@@ -322,6 +356,8 @@ export class Services {
       if (dice < 0.55) {
         change(world, this.#wishes);
         if (await this.#apply()) this.#cluster.coverage.rollouts++;
+      } else if (dice < 0.58) {
+        await this.#ask((_, store, clock) => this.identities.rotate(store, clock));
       } else if (dice < 0.85) {
         const { id } = world.pick(this.machines);
         await this.#setAvailability(id, world.pick(['active', 'active', 'drain', 'pause'] as const));
