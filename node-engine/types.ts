@@ -263,6 +263,8 @@ export interface FileStat {
 
 /** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
 export interface FileTree {
+  /** The folder by which a launcher on this machine finds the root of a running container; absent: of anything else. */
+  readonly runDir?: string;
   /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
   stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
   /**
@@ -419,7 +421,12 @@ export interface PortForward {
   /** Empty: every address of the node. */
   readonly hostIp: string;
   readonly port: number;
+  /** In turn by chance; one that stands there twice gets twice as much. */
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+  /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
+  readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** A caller is led to the same backend again, by its address; absent: to any. */
+  readonly affinity?: 'client';
 }
 
 export interface Networks {

@@ -87,9 +87,15 @@ export function startWork(options: WorkOptions): Work {
           clock,
           logger,
         });
+  // Asked for by every container that starts, too: a hundred at once need not read the routes a hundred times.
+  let routes: readonly string[] = [];
+  let routesReadAt = -Infinity;
   const describe = (): NodeDescription => {
     const reached = place.overlay();
-    const routes = hostSubnets();
+    if (clock.monotonic() - routesReadAt > ROUTES_KEPT_MS) {
+      routes = hostSubnets();
+      routesReadAt = clock.monotonic();
+    }
     return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
@@ -121,6 +127,9 @@ export function startWork(options: WorkOptions): Work {
     },
   };
 }
+
+/** How old the routes may be that a node reports, ms. */
+const ROUTES_KEPT_MS = 1000;
 
 /** A dispatcher whose sessions begin after `ready`. */
 function sessionsAfter(

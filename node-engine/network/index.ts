@@ -6,7 +6,7 @@ import { KeyedQueue } from '../../base/async.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
 import type { Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
-import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
@@ -108,6 +108,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       await ready();
       return queue.run('ports', async () => {
         const { held, refused } = await reservations.hold(forwards);
+        if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
         firewall.setForwards(held);
         await firewall.commit();
         const changed = changedUdpPorts(forwarded, held);

@@ -19019,6 +19019,15 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressPort.prototype.port = null;
             IngressPort.prototype.serviceId = "";
             IngressPort.prototype.backends = $util.emptyArray;
+            IngressPort.prototype.affinity = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressPort.prototype, "_affinity", {
+                get: $util.oneOfGetter($oneOfFields = ["affinity"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             IngressPort.encode = function (m, w, q) {
                 if (!w)
@@ -19035,6 +19044,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.backends.length; ++i)
                         $root.tsswarm.v1.IngressBackend.encode(m.backends[i], w.uint32(26).fork(), q + 1).ldelim();
                 }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity"))
+                    w.uint32(882).string(m.affinity);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19091,6 +19102,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.backends.push($root.tsswarm.v1.IngressBackend.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 110: {
+                            if (u !== 2)
+                                break;
+                            m.affinity = r.stringVerify();
+                            m._affinity = "affinity";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19138,6 +19156,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.backends[i] = $root.tsswarm.v1.IngressBackend.fromObject(d.backends[i], q + 1);
                     }
                 }
+                if (d.affinity != null) {
+                    m.affinity = $String(d.affinity);
+                }
                 return m;
             };
 
@@ -19167,6 +19188,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.backends.length; ++j) {
                         d.backends[j] = $root.tsswarm.v1.IngressBackend.toObject(m.backends[j], o, q + 1);
                     }
+                }
+                if (m.affinity != null && $Object.hasOwnProperty.call(m, "affinity")) {
+                    d.affinity = m.affinity;
                 }
                 return d;
             };
@@ -35124,12 +35148,19 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             StatPathResponse.prototype.stat = null;
+            StatPathResponse.prototype.runDir = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(StatPathResponse.prototype, "_stat", {
                 get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_runDir", {
+                get: $util.oneOfGetter($oneOfFields = ["runDir"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -35142,6 +35173,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
                     $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir"))
+                    w.uint32(1202).string(m.runDir);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -35182,6 +35215,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._stat = "stat";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.runDir = r.stringVerify();
+                            m._runDir = "runDir";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -35214,6 +35254,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
                     m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
                 }
+                if (d.runDir != null) {
+                    m.runDir = $String(d.runDir);
+                }
                 return m;
             };
 
@@ -35227,6 +35270,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
                     d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir")) {
+                    d.runDir = m.runDir;
                 }
                 return d;
             };

@@ -391,6 +391,8 @@ export interface PathRequest {
 export interface StatPathResponse {
   /** Absent: there is no such file. */
   readonly stat?: FileStat;
+  /** Folder of the running container on its node, for a launcher there; absent: it does not run. */
+  readonly runDir?: string;
 }
 export interface CopyFromRequest extends PathRequest {
   /** What it is called in the archive, "." for a folder's content alone; empty: the last part of the path. */

@@ -262,7 +262,12 @@ export function startAgent(options: AgentOptions): Agent {
   /** Brings the node's port table up to date; changes that come meanwhile are taken together. */
   const portTable = new Coalesced(async () => {
     if (life.signal.aborted) return;
-    const forwards = portForwards(assignments.ingress.values(), controllers.values());
+    const forwards = portForwards({
+      nodeId: options.nodeId,
+      ingress: assignments.ingress.values(),
+      tasks: controllers.values(),
+      peers: assignments.peers,
+    });
     try {
       const failures = await engine.networks.setPorts(forwards);
       portsHold = true;
@@ -469,7 +474,8 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.networks !== before.networks;
     if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
-    if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
+    if (assignments.ingress !== before.ingress || assignments.peers !== before.peers || change.kind === 'complete')
+      await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
     const balanceHolds = await options.balancer.settled();
