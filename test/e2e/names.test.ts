@@ -4,14 +4,14 @@ import { Machine, eventually } from './machine.ts';
 const SERVER = `require("http").createServer((request, reply) => reply.end(require("os").hostname())).listen(80, "::")`;
 const PROJECT = `services:
   web:
-    image: node
+    image: node:24-slim
     command: ["node", "-e", ${JSON.stringify(SERVER.replaceAll('$', '$$'))}]
     init: true
     stop_grace_period: 1s
     deploy: {replicas: 2}
     networks: {front: {aliases: [shop]}}
   alone:
-    image: node
+    image: node:24-slim
     command: sleep 1000
     init: true
     stop_grace_period: 1s
@@ -80,11 +80,14 @@ describe('names and addresses of a project', function () {
   });
 
   it('are unknown at once where there is nobody, and known by what containers call themselves', () => {
-    assert.equal(lookup('nobody', 4), 'ENOTFOUND');
+    // As it stands: no name server of the search domain can be asked here.
+    assert.equal(lookup('nobody.', 4), 'ENOTFOUND');
     const self = inside('node', '-p', 'require("os").hostname()');
-    assert.equal(lookup(self, 4), '10.88.0.77');
+    assert.match(lookup(self, 4), /^10\.88\.0\.77 10\.99\.0\.\d+$/);
     assert.equal(lookup(self, 6), 'fd00:88::77');
-    assert.equal(lookup('shop-web-1', 6).split(' ').length, 1);
+    const other = inside('node', '-e', GET, 'http://shop-web-1');
+    assert.match(lookup(other, 6), /^fd00:88::[0-9a-f]+$/);
+    assert.equal(lookup(other, 6), lookup('shop-web-1', 6));
   });
 
   it('are configured as the service says', () => {
