@@ -263,6 +263,8 @@ export interface FileStat {
 
 /** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
 export interface FileTree {
+  /** The folder by which a launcher on this machine finds the root of a running container; absent: of anything else. */
+  readonly runDir?: string;
   /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
   stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
   /**
@@ -419,7 +421,43 @@ export interface PortForward {
   /** Empty: every address of the node. */
   readonly hostIp: string;
   readonly port: number;
+  /** In turn by chance; one that stands there twice gets twice as much. */
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+  /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
+  readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** A caller is led to the same backend again, by its address; absent: to any. */
+  readonly affinity?: 'client';
+}
+
+/** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
+export interface ForwardDrop {
+  /** "ip filter FORWARD" */
+  readonly chain: string;
+  readonly out: boolean;
+  readonly into: boolean;
+}
+
+/** What a node's network is like. */
+export interface NetworkSurvey {
+  /** The kernel forwards IPv4. */
+  readonly forwarding: boolean;
+  readonly bridges: readonly {
+    readonly id: NetworkId;
+    readonly name: string;
+    readonly up: boolean;
+    readonly mtu: number;
+    /** "10.128.0.1/24" */
+    readonly addresses: readonly string[];
+  }[];
+  /** Names of the bridges that our rules know; undefined: our rules are gone. */
+  readonly ruled: readonly string[] | undefined;
+  /** Of the tunnel that leads published ports from node to node; absent: there is none. */
+  readonly meshMtu?: number;
+  readonly drops: readonly ForwardDrop[];
+  /** IPv4 addresses of everything but our bridges. */
+  readonly addresses: readonly { readonly device: string; readonly address: string }[];
+  /** Subnets that the node has routes to, those of our networks left out. */
+  readonly routes: readonly string[];
 }
 
 export interface Networks {
@@ -427,6 +465,8 @@ export interface Networks {
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */
+  survey?(): Promise<NetworkSurvey>;
   /**
    * Says which ports of the node its containers do not reach. Those of UDP they reach on no other machine either: what comes from
    * the node's address there is believed. @throws NETWORK_FAILED

@@ -8,7 +8,6 @@ import type {
   HealthCheck,
   Mount,
   NetworkMode,
-  NetworkSpec,
   PublishedPort,
   ResourceLimits,
   RestartPolicy,
@@ -22,6 +21,7 @@ import { platformConstraints } from '../normalise/platform.ts';
 import { checkContent } from './content.ts';
 import { convertGeneric } from './generic.ts';
 import { convertHook } from './hook.ts';
+import { convertAttachments, convertLinks, convertNetwork } from './networks.ts';
 
 const DEFAULT_STOP_GRACE_MS = 10_000;
 /** Docker's restart manager: 100 ms, doubled up to a minute. */
@@ -163,11 +163,8 @@ function convertService(
       }),
       restart: convertRestart(service),
       networkMode: (service.network_mode ?? 'networks') as NetworkMode,
-      networks: Object.entries(service.networks).map(([key, attachment]) => ({
-        network: project.networks[key]?.name ?? key,
-        aliases: attachment?.aliases ?? [],
-        ipv4Address: attachment?.ipv4_address ?? '',
-      })),
+      networks: convertAttachments(project, service),
+      ...convertLinks(service),
       log: { driver: service.logging?.driver ?? 'json-file', options: service.logging?.options ?? {} },
       constraints: [...(deploy?.placement?.constraints ?? []), ...platformConstraints(service.platform)],
       forceUpdate: 0,
@@ -400,23 +397,6 @@ function convertPort(port: ComposeService['ports'][number]): PublishedPort {
     protocol: port.protocol,
     mode: port.mode,
     hostIp: port.host_ip ?? '',
-  };
-}
-
-function convertNetwork(projectName: string, key: string, network: ComposeProject['networks'][string]): NetworkSpec {
-  const ipam = network.ipam?.config?.[0];
-  return {
-    name: network.name,
-    composeName: key,
-    driver: network.driver ?? 'overlay',
-    labels: { ...network.labels, 'com.docker.compose.project': projectName, 'com.docker.compose.network': key },
-    internal: network.internal ?? false,
-    attachable: network.attachable ?? false,
-    options: network.driver_opts ?? {},
-    subnet: ipam?.subnet ?? '',
-    gateway: ipam?.gateway ?? '',
-    ipRange: ipam?.ip_range ?? '',
-    auxiliaryAddresses: {},
   };
 }
 

@@ -2,6 +2,7 @@ import { TsswarmError } from '../../base/errors.ts';
 import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
 import type { TreeNode } from '../types/node.ts';
+import { readAddresses } from './ipam.ts';
 import { absolute } from './mounts.ts';
 import type { PathContext } from './mounts.ts';
 import { Reader, compact } from './reader.ts';
@@ -76,15 +77,9 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
       if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
         item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
-      const ipam = item.at('ipam');
-      if (ipam.text('driver') !== undefined && ipam.text('driver') !== 'default')
-        ipam.notYet('driver', `"${ipam.text('driver') ?? ''}"`);
-      if (Object.keys(ipam.labels('options') ?? {}).length > 0) ipam.notYet('options', 'of the address manager');
       for (const option of Object.keys(item.labels('driver_opts') ?? {})) {
         if (option !== 'com.docker.network.driver.mtu') item.at('driver_opts').notYet(option, '(a driver option)');
       }
-      const configs = ipam.at('config').items();
-      if (configs.length > 1) ipam.notYet('config', 'with more than one subnet');
       return [
         key,
         compact({
@@ -95,18 +90,7 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
           attachable: item.bool('attachable'),
           external: isExternal.external ? true : undefined,
           labels: item.labels('labels'),
-          ipam:
-            configs.length === 0
-              ? undefined
-              : {
-                  config: configs.map((config) =>
-                    compact({
-                      subnet: config.text('subnet'),
-                      ip_range: config.text('ip_range'),
-                      gateway: config.text('gateway'),
-                    }),
-                  ),
-                },
+          ...readAddresses(item),
         }) as ComposeNetwork,
       ];
     }),

@@ -8,6 +8,7 @@ import type {
   ComposeHealthCheck,
   ComposeService,
 } from '../types/project.ts';
+import { readAttachments, readMacAddress, withLinks } from './attachments.ts';
 import { readHooks } from './hooks.ts';
 import { LOG_OPTIONS } from './log-options.ts';
 import type { PathContext } from './mounts.ts';
@@ -55,9 +56,11 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     ports: readPorts(reader.at('ports')),
     expose: reader.strings('expose'),
     volumes: readMounts(reader, context),
-    networks: readNetworks(reader),
+    networks: readAttachments(reader),
+    mac_address: readMacAddress(reader),
+    links: reader.strings('links'),
     network_mode: mode === 'bridge' ? undefined : mode,
-    depends_on: readDependencies(reader),
+    depends_on: withLinks(reader, readDependencies(reader)),
     healthcheck: readHealthCheck(reader.at('healthcheck')),
     deploy: readDeploy(reader.at('deploy')),
     restart: readRestart(reader),
@@ -172,21 +175,6 @@ const withoutNull = (pairs: Readonly<Record<string, string | null>>): Record<str
 /** `environment` over the env files. */
 function readEnvironment(reader: Reader, { lookup, envFiles }: ServiceContext): Record<string, string | null> {
   return { ...Object.fromEntries(envFiles), ...fromOutside(reader.pairs('environment') ?? {}, lookup) };
-}
-
-function readNetworks(reader: Reader): ComposeService['networks'] {
-  const networks = reader.at('networks');
-  if (reader.text('network_mode') !== undefined && reader.text('network_mode') !== 'bridge') return {};
-  if (!networks.exists || networks.keys().length === 0) return { default: null };
-  if (Array.isArray(networks.value))
-    return Object.fromEntries((networks.value as unknown[]).map((name) => [String(name), null]));
-  return Object.fromEntries(
-    networks.keys().map((name) => {
-      const attachment = networks.at(name);
-      if (!attachment.exists) return [name, null];
-      return [name, compact({ aliases: attachment.strings('aliases'), ipv4_address: attachment.text('ipv4_address') })];
-    }),
-  ) as ComposeService['networks'];
 }
 
 function readDependencies(reader: Reader): Record<string, ComposeDependency> {

@@ -150,9 +150,11 @@ export interface ComposeService {
   readonly ports: readonly ComposePort[];
   readonly expose?: readonly string[];
   readonly volumes: readonly ComposeMount[];
-  readonly networks: Readonly<
-    Record<string, { readonly aliases?: readonly string[]; readonly ipv4_address?: string } | null>
-  >;
+  readonly networks: Readonly<Record<string, ComposeAttachment | null>>;
+  /** Of the interface on the first network. */
+  readonly mac_address?: string;
+  /** "db" or "db:database". */
+  readonly links?: readonly string[];
   readonly network_mode?: string;
   readonly depends_on: Readonly<Record<string, ComposeDependency>>;
   readonly healthcheck?: ComposeHealthCheck;
@@ -204,6 +206,16 @@ export interface ComposeService {
   readonly pre_stop?: readonly ComposeHook[];
 }
 
+export interface ComposeAttachment {
+  readonly aliases?: readonly string[];
+  readonly ipv4_address?: string;
+  readonly ipv6_address?: string;
+  readonly mac_address?: string;
+  readonly interface_name?: string;
+  readonly priority?: number;
+  readonly gw_priority?: number;
+}
+
 export interface ComposeNetwork {
   /** Full name. */
   readonly name: string;
@@ -213,9 +225,17 @@ export interface ComposeNetwork {
   readonly attachable?: boolean;
   readonly external?: boolean;
   readonly labels?: Readonly<Record<string, string>>;
-  readonly ipam?: {
-    readonly config?: readonly { readonly subnet?: string; readonly ip_range?: string; readonly gateway?: string }[];
-  };
+  readonly enable_ipv4?: boolean;
+  readonly enable_ipv6?: boolean;
+  /** One entry for each family at most. */
+  readonly ipam?: { readonly config?: readonly ComposeIpamConfig[] };
+}
+
+export interface ComposeIpamConfig {
+  readonly subnet?: string;
+  readonly ip_range?: string;
+  readonly gateway?: string;
+  readonly aux_addresses?: Readonly<Record<string, string>>;
 }
 
 export interface ComposeVolume {

@@ -3,7 +3,9 @@ import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { NetworkId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
-import { encloses, isWithin, parseRange, rangesOverlap } from '../../base/subnet.ts';
+import { planFault } from '../../base/address-plan.ts';
+import { readIp, readIpSubnet, subnetsOverlap } from '../../base/ip-address.ts';
+import type { IpFamily } from '../../base/ip-address.ts';
 import type {
   CreateNetworkRequest,
   CreateNetworkResponse,
@@ -90,48 +92,46 @@ const names = (attachments: readonly { readonly network: string }[], { spec }: N
 const isOn = (task: { readonly addresses: readonly { readonly networkId: string }[] }, { id }: Network): boolean =>
   task.addresses.some(({ networkId }) => networkId === id);
 
-/** Refuses what cannot be. @param action what is being done, for the message @throws INVALID_INPUT, NOT_SUPPORTED */
-function validateNetwork(action: string, spec: NetworkSpec): void {
-  const fault = driverFault(spec.driver, spec.options);
-  if (fault !== undefined) {
-    const what = fault.field === 'driver' ? 'driver' : 'option';
-    throw new TsswarmError('NOT_SUPPORTED', `${action}: the ${what} "${fault.key}" ${fault.reason}`);
+/** Refuses a network that cannot be. @param action what is being done, for the message @throws INVALID_INPUT, NOT_SUPPORTED */
+export function validateNetwork(action: string, spec: NetworkSpec): void {
+  const unknown = driverFault(spec.driver, spec.options);
+  if (unknown !== undefined) {
+    const what = unknown.field === 'driver' ? 'driver' : 'option';
+    throw new TsswarmError('NOT_SUPPORTED', `${action}: the ${what} "${unknown.key}" ${unknown.reason}`);
   }
-  if (spec.ipv6 !== undefined) throw new TsswarmError('NOT_SUPPORTED', `${action}: IPv6 is not supported yet`);
-  const auxiliary = Object.entries(spec.auxiliaryAddresses);
-  if (auxiliary.length > 0)
-    throw new TsswarmError('NOT_SUPPORTED', `${action}: auxiliary addresses are not supported yet`);
-  checkRange(action, spec);
+  const { subnet, gateway, ipRange, auxiliaryAddresses, ipv6 } = spec;
+  const ofFamily = (family: IpFamily): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      Object.entries(auxiliaryAddresses).filter(([, address]) => (readIp(address)?.family ?? 4) === family),
+    );
+  const fault =
+    planFault({ subnet, gateway, ipRange, auxiliary: ofFamily(4) }, 4) ??
+    planFault({ ...(ipv6 ?? { subnet: '', gateway: '', ipRange: '' }), auxiliary: ofFamily(6) }, 6);
+  if (fault === undefined) return;
+  const what = {
+    subnet: 'subnet',
+    gateway: 'gateway',
+    ipRange: 'range of addresses',
+    auxiliary: 'list of auxiliary addresses',
+  };
+  throw invalid(`${action}: the ${what[fault.field]} ${fault.reason}`);
 }
 
-/** What the smallest subnet has: a gateway and one container. */
-const LONGEST_PREFIX = 30;
-
-function checkRange(action: string, { subnet, gateway, ipRange }: NetworkSpec): void {
-  if (subnet === '') {
-    if (gateway !== '') throw invalid(`${action}: the gateway ${gateway} needs a subnet`);
-    if (ipRange !== '') throw invalid(`${action}: the range ${ipRange} needs a subnet`);
-    return;
-  }
-  const whole = parseRange(subnet);
-  if (whole?.family !== 4 || whole.prefix > LONGEST_PREFIX)
-    throw invalid(`${action}: the subnet is "${subnet}", expected one such as 10.1.2.0/24`);
-  if (gateway !== '' && !isWithin(whole, gateway))
-    throw invalid(`${action}: the gateway "${gateway}" is no address of the subnet ${subnet}`);
-  const range = ipRange === '' ? undefined : parseRange(ipRange);
-  if (ipRange !== '' && (range === undefined || !encloses(whole, range)))
-    throw invalid(`${action}: the range "${ipRange}" is no part of the subnet ${subnet}`);
-}
-
-function refuseOverlap(tx: ReadTransaction, action: string, { subnet }: NetworkSpec): void {
-  const wanted = parseRange(subnet);
-  if (wanted === undefined) return;
-  for (const other of tx.list('network')) {
-    const range = parseRange(other.subnet === '' ? other.spec.subnet : other.subnet);
-    if (range === undefined || !rangesOverlap(wanted, range)) continue;
-    throw new TsswarmError('IN_USE', `${action}: its subnet ${subnet} overlaps that of network "${other.spec.name}"`, {
-      hint: `choose another subnet, or none: "${other.spec.name}" has ${other.subnet || other.spec.subnet}`,
-    });
+function refuseOverlap(tx: ReadTransaction, action: string, { subnet, ipv6 }: NetworkSpec): void {
+  for (const text of [subnet, ipv6?.subnet ?? '']) {
+    const wanted = readIpSubnet(text);
+    if (wanted === undefined) continue;
+    for (const other of tx.list('network')) {
+      const has = [other.subnet || other.spec.subnet, other.ipv6?.subnet ?? other.spec.ipv6?.subnet ?? ''];
+      const clash = has.find((one) => {
+        const range = readIpSubnet(one);
+        return range !== undefined && subnetsOverlap(wanted, range);
+      });
+      if (clash === undefined) continue;
+      throw new TsswarmError('IN_USE', `${action}: its subnet ${text} overlaps that of network "${other.spec.name}"`, {
+        hint: `choose another subnet, or none: "${other.spec.name}" has ${clash}`,
+      });
+    }
   }
 }
 

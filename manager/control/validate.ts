@@ -1,3 +1,4 @@
+import { interfaceFault } from '../../base/address-plan.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { containerNameFault } from '../../base/template/index.ts';
 import type {
@@ -13,6 +14,7 @@ import { portsClash } from '../model/ports.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { sharedNetworkFault } from '../model/shared-network.ts';
 import { serviceTemplateFault } from '../model/templates.ts';
+import { validateNetwork } from './networks.ts';
 import { placementFault } from './placement.ts';
 
 const PROJECT_NAME = /^[a-z0-9][a-z0-9_-]*$/;
@@ -54,6 +56,7 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
     configs: new Set([...project.configs.map(({ name }) => name), ...project.externalConfigs]),
     services: new Map(project.services.map((service) => [service.composeName, service])),
   };
+  for (const spec of project.networks) validateNetwork(`making network "${spec.name}"`, spec);
   for (const service of project.services) checkService(service, names, tx);
   refuseCycles(project.services);
   refusePortClashes(project.services, project.name, tx);
@@ -126,6 +129,32 @@ interface KnownNames {
   readonly services: ReadonlyMap<string, ServiceSpec>;
 }
 
+/** What is given to one container only cannot be had by several, nor by an old and a new one at the same time. */
+function checkInterfaces({ task, replicas, mode, update }: ServiceSpec, refuse: (what: string) => never): void {
+  const names = new Set<string>();
+  for (const attachment of task.networks) {
+    const { network, ipv4Address, ipv6Address = '', macAddress = '', interfaceName } = attachment;
+    const fault = interfaceFault(attachment);
+    if (fault !== undefined) refuse(`its ${INTERFACE_WORDS[fault.field]} on network "${network}" ${fault.reason}`);
+    if (interfaceName !== undefined && names.size === names.add(interfaceName).size)
+      refuse(`two of its interfaces are called "${interfaceName}"`);
+    const fixed = [ipv4Address, ipv6Address, macAddress].find((text) => text !== '');
+    if (fixed === undefined) continue;
+    const has = `it has the address ${fixed} on network "${network}"`;
+    if (mode === 'global' || mode === 'global-job') refuse(`${has}, and one container on each node: one can have it`);
+    if (replicas > 1) refuse(`${has}, and ${replicas} replicas: one can have it`);
+    if (update.order === 'start-first')
+      refuse(`${has}: a new container cannot start before the old one gives it up (start-first)`);
+  }
+}
+
+const INTERFACE_WORDS = {
+  ipv4Address: 'IPv4 address',
+  ipv6Address: 'IPv6 address',
+  macAddress: 'hardware address',
+  interfaceName: 'interface name',
+} as const;
+
 function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransaction): void {
   const { task } = service;
   const refuse = (what: string): never => {
@@ -151,6 +180,7 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   }
   for (const { network } of task.networks)
     if (!names.networks.has(network)) refuse(`network "${network}" is not defined`);
+  checkInterfaces(service, refuse);
   for (const { name } of task.container.secrets)
     if (!names.secrets.has(name)) refuse(`secret "${name}" is not defined`);
   for (const { name } of task.container.configs)

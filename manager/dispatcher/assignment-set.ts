@@ -115,7 +115,9 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
       .flatMap((task) => (task.addresses[0] === undefined ? [] : [backendOf(task, task.addresses[0].ipv4)]));
     for (const port of service.ports) {
-      if (port.mode === 'ingress') ports.push({ port, serviceId: service.id, backends });
+      if (port.mode !== 'ingress') continue;
+      const { affinity } = service.spec;
+      ports.push({ port, serviceId: service.id, backends, ...(affinity === undefined ? {} : { affinity }) });
     }
   }
   return ports;

@@ -221,6 +221,13 @@ function sysctl(key: string, value: string, optional = false): readonly [string,
 /** Kinds of links that stand for a wire: the empty one is a card. */
 const WIRES: readonly string[] = ['', 'vlan', 'bond', 'team', 'macvlan'];
 
+/** Before the first packet is handed to another node: there may be no bridge that has turned forwarding on. */
+export async function ensureForwarding(firewall: Firewall): Promise<void> {
+  if (readFileSync(IP_FORWARD, 'utf8').trim() === '1') return;
+  const { links } = await surveyBridges('');
+  await kernel('the node', { sysctls: turnForwardingOn(firewall, links) });
+}
+
 /** Forwarding turned on for the containers must not make the node a router between its own cards. */
 function turnForwardingOn(firewall: Firewall, links: readonly Link[]): readonly (readonly [string, string])[] {
   if (readFileSync(IP_FORWARD, 'utf8').trim() === '1') return [];

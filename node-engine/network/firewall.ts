@@ -4,10 +4,11 @@
  * come while a transaction runs share the next one.
  */
 import type { GuardedPort, PortForward } from '../types.ts';
-import { tryKernel } from './kernel.ts';
+import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
+import { changePorts, inOrderOf, wholePorts } from './port-rules.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
 import { changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
 import { changeIpv6Rules, repairIpv6Rules } from './ruleset-ipv6.ts';
@@ -21,7 +22,8 @@ export class Firewall {
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
   /** What was applied, and the kernel's count of changes then. */
-  #applied: { readonly rules: Ruleset; readonly generation: number } | undefined;
+  #applied:
+    { readonly rules: Ruleset; readonly ports: readonly PortForward[]; readonly generation: number } | undefined;
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
@@ -39,7 +41,7 @@ export class Firewall {
   }
 
   setForwards(forwards: readonly PortForward[]): void {
-    this.#forwards = forwards;
+    this.#forwards = inOrderOf(this.#forwards ?? [], forwards);
   }
 
   setHardware(names: readonly string[]): void {
@@ -71,38 +73,49 @@ export class Firewall {
     const before = await inspect(this.#table);
     const wanted: Ruleset = {
       bridges: [...this.#bridges.values()],
-      forwards: this.#forwards ?? [],
       hardware: this.#hardware,
       ipv6Hardware: this.#ipv6Hardware,
       guarded: this.#guarded,
     };
-    const script = this.#script(before, wanted, portsKnown);
-    if (script === '') return;
+    const ports = this.#forwards ?? [];
+    const isUnused = wanted.bridges.length === 0 && portsKnown && ports.every(isEmpty);
+    const isAsApplied = this.#applied?.generation === before.generation ? this.#applied : undefined;
+    const script = this.#script(before, wanted, isUnused);
+    const changes =
+      isUnused || !portsKnown
+        ? []
+        : isAsApplied && before.exists
+          ? changePorts(this.#table, isAsApplied.ports, ports)
+          : wholePorts(this.#table, ports);
+    if (script === '' && changes.length === 0) return;
     this.#applied = undefined;
-    await runNft(script);
+    // What keeps networks apart comes first.
+    if (script !== '') await runNft(script);
+    if (changes.length > 0) await kernel('the published ports', { netfilter: changes });
     const { generation } = await inspect(this.#table);
-    // One more than before: nobody else's change came between.
-    const alone = generation === before.generation + 1;
+    // As many more than before as there were transactions: nobody else's change came between.
+    const alone = generation === before.generation + (script === '' ? 0 : 1) + (changes.length === 0 ? 0 : 1);
     // Ports of an earlier process that still stand are not known.
-    if (alone && (portsKnown || !before.exists)) this.#applied = { rules: wanted, generation };
+    if (alone && portsKnown && !isUnused) this.#applied = { rules: wanted, ports, generation };
   }
 
-  #script(kernel: Inspection, wanted: Ruleset, portsKnown: boolean): string {
+  #script(kernel: Inspection, wanted: Ruleset, isUnused: boolean): string {
     const asApplied = this.#applied?.generation === kernel.generation ? this.#applied.rules : undefined;
     const ipv6 = asApplied
       ? changeIpv6Rules(this.#table, asApplied, wanted)
       : repairIpv6Rules(this.#table, wanted, kernel.existsIpv6);
-    return [this.#ipv4Script(kernel, wanted, portsKnown), ipv6].filter((script) => script !== '').join('\n');
+    return [this.#ipv4Script(kernel, wanted, isUnused), ipv6].filter((script) => script !== '').join('\n');
   }
 
-  #ipv4Script(kernel: Inspection, wanted: Ruleset, portsKnown: boolean): string {
-    const unused = wanted.bridges.length === 0 && portsKnown && wanted.forwards.length === 0;
-    if (!kernel.exists) return unused ? '' : createRules(this.#table, wanted);
-    if (unused) return removeRules(this.#table);
+  #ipv4Script(kernel: Inspection, wanted: Ruleset, isUnused: boolean): string {
+    if (!kernel.exists) return isUnused ? '' : createRules(this.#table, wanted);
+    if (isUnused) return removeRules(this.#table);
     if (this.#applied?.generation === kernel.generation) return changeRules(this.#table, this.#applied.rules, wanted);
-    return repairRules(this.#table, wanted, portsKnown);
+    return repairRules(this.#table, wanted);
   }
 }
+
+const isEmpty = ({ backends, meshBackends = [] }: PortForward): boolean => backends.length + meshBackends.length === 0;
 
 interface Inspection {
   readonly generation: number;

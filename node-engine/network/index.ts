@@ -6,13 +6,14 @@ import { KeyedQueue } from '../../base/async.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
 import type { Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
-import { ensureBridge, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
+import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
@@ -99,6 +100,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async listBridges() {
       return (await surveyBridges(instance)).bridges.map(({ id }) => id);
     },
+    survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();
       firewall.setGuarded(ports);
@@ -108,6 +110,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       await ready();
       return queue.run('ports', async () => {
         const { held, refused } = await reservations.hold(forwards);
+        if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
         firewall.setForwards(held);
         await firewall.commit();
         const changed = changedUdpPorts(forwarded, held);

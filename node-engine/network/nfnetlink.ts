@@ -15,6 +15,7 @@ export const MSG = {
   GETCHAIN: 4,
   DELCHAIN: 5,
   NEWRULE: 6,
+  DELRULE: 8,
   NEWSET: 9,
   NEWSETELEM: 12,
   DELSETELEM: 14,
@@ -182,15 +183,15 @@ export function rewritePort(table: string, chain: string, rewrite: PortRewrite):
 export const NLM_F_APPEND = 0x800;
 
 /** Loads the number of the transport protocol into the first register. */
-export function loadProtocol(): Buffer {
-  return expression('meta', attribute(META.DREG, u32be(REGISTER)), attribute(META.KEY, u32be(META_L4PROTO)));
+export function loadProtocol(register = REGISTER): Buffer {
+  return expression('meta', attribute(META.DREG, u32be(register)), attribute(META.KEY, u32be(META_L4PROTO)));
 }
 
 /** Loads a part of the packet into the first register. @param base 1: network header, 2: transport header */
-export function load(base: number, offset: number, length: number): Buffer {
+export function load(base: number, offset: number, length: number, register = REGISTER): Buffer {
   return expression(
     'payload',
-    attribute(PAYLOAD.DREG, u32be(REGISTER)),
+    attribute(PAYLOAD.DREG, u32be(register)),
     attribute(PAYLOAD.BASE, u32be(base)),
     attribute(PAYLOAD.OFFSET, u32be(offset)),
     attribute(PAYLOAD.LENGTH, u32be(length)),

@@ -7,6 +7,6 @@ describe('guarded ports', () => {
     const rules = { ...EMPTY_RULESET, guarded };
     equal(changeRules('t', EMPTY_RULESET, rules), 'add element ip t guarded { tcp . 2377 }');
     equal(changeRules('t', rules, EMPTY_RULESET), 'delete element ip t guarded { tcp . 2377 }');
-    match(repairRules('t', rules, true), /flush set ip t guarded[^]*add element ip t guarded \{ tcp \. 2377 \}/);
+    match(repairRules('t', rules), /flush set ip t guarded[^]*add element ip t guarded \{ tcp \. 2377 \}/);
   });
 });

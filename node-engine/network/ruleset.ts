@@ -7,10 +7,10 @@
  *   guarded             ports of the node that containers do not reach
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
- *   exact, any          (protocol, [address,] port) → backend, for ports with one backend
- * Ports with several backends are rules of the chain `balanced`; only the first packet of a connection comes there.
+ *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
-import type { GuardedPort, PortForward } from '../types.ts';
+import type { GuardedPort } from '../types.ts';
+import { MESH_NAME } from './names.ts';
 
 export interface RulesetBridge {
   /** Of the interface. */
@@ -24,8 +24,6 @@ export interface RulesetBridge {
 /** What the rules say. */
 export interface Ruleset {
   readonly bridges: readonly RulesetBridge[];
-  /** Forwards without a backend have no rule: the node refuses the connection. */
-  readonly forwards: readonly PortForward[];
   /**
    * Network cards that stay apart, as they were before we turned forwarding on. (Docker sets the policy of FORWARD to DROP
    * for the same reason; that would also stop everybody else's virtual interfaces.)
@@ -37,7 +35,7 @@ export interface Ruleset {
   readonly guarded: readonly GuardedPort[];
 }
 
-export const EMPTY_RULESET: Ruleset = { bridges: [], forwards: [], hardware: [], ipv6Hardware: [], guarded: [] };
+export const EMPTY_RULESET: Ruleset = { bridges: [], hardware: [], ipv6Hardware: [], guarded: [] };
 
 /** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
 export function createRules(table: string, wanted: Ruleset): string {
@@ -48,26 +46,18 @@ export function createRules(table: string, wanted: Ruleset): string {
 export function changeRules(table: string, before: Ruleset, wanted: Ruleset): string {
   const old = elementsOf(before);
   const now = elementsOf(wanted);
-  const gone = [...old].filter(([key, { value }]) => now.get(key)?.value !== value).map(([, element]) => element);
-  const come = [...now].filter(([key, { value }]) => old.get(key)?.value !== value).map(([, element]) => element);
-  return [
-    ...elementLines('delete', table, gone),
-    ...elementLines('add', table, come),
-    ...changeBalanced(table, balancedRules(before), balancedRules(wanted)),
-  ].join('\n');
+  const gone = [...old].filter(([key]) => !now.has(key)).map(([, element]) => element);
+  const come = [...now].filter(([key]) => !old.has(key)).map(([, element]) => element);
+  return [...elementLines('delete', table, gone), ...elementLines('add', table, come)].join('\n');
 }
 
-/**
- * For a table of which nothing is known but that it is ours: makes everything as wanted.
- * @param portsKnown whether `wanted.forwards` counts; else the ports stay as they are
- */
-export function repairRules(table: string, wanted: Ruleset, portsKnown: boolean): string {
+/** For a table of which nothing is known but that it is ours: makes everything as wanted. Published ports stay as they are. */
+export function repairRules(table: string, wanted: Ruleset): string {
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
     ...['bridges', 'internal', 'guarded', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
-    ...(portsKnown ? [flush('map', 'any'), flush('map', 'exact'), flush('chain', 'balanced')] : []),
-    changeRules(table, EMPTY_RULESET, portsKnown ? wanted : { ...wanted, forwards: [] }),
+    changeRules(table, EMPTY_RULESET, wanted),
   ].join('\n');
 }
 
@@ -93,20 +83,32 @@ function baseRules(table: string): string {
     add('set', 'same', '{ type ifname . ifname; }'),
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
-    add('map', 'any', '{ type inet_proto . inet_service : ipv4_addr . inet_service; }'),
-    add('map', 'exact', '{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }'),
-    add('chain', 'balanced', ''),
+    add('map', 'exact_ports', '{ type ipv4_addr . inet_proto . inet_service : verdict; }'),
+    add('map', 'any_ports', '{ type inet_proto . inet_service : verdict; }'),
+    add('map', 'mesh_ports', '{ type inet_proto . inet_service : verdict; }'),
 
     ...chain('ports', '', [
-      'dnat ip to ip daddr . meta l4proto . th dport map @exact',
-      'dnat ip to meta l4proto . th dport map @any',
-      'goto balanced',
+      'ip daddr . meta l4proto . th dport vmap @exact_ports',
+      'meta l4proto . th dport vmap @any_ports',
     ]),
-    ...chain('prerouting', '{ type nat hook prerouting priority -100; }', ['fib daddr type local goto ports']),
+    ...chain('handed', '', ['meta l4proto . th dport vmap @mesh_ports']),
+    ...chain('prerouting', '{ type nat hook prerouting priority -100; }', [
+      // Another node has chosen this one: it goes no further.
+      `iifname "${MESH_NAME}" goto handed`,
+      'fib daddr type local goto ports',
+    ]),
     ...chain('output', '{ type nat hook output priority -100; }', ['fib daddr type local goto ports']),
 
     // route_localnet is on for our bridges; nothing that comes from a container may reach the node's loopback by it.
-    ...chain('guard', '{ type filter hook prerouting priority -300; }', ['iifname @bridges ip daddr 127.0.0.0/8 drop']),
+    ...chain('guard', '{ type filter hook prerouting priority -300; }', [
+      'iifname @bridges ip daddr 127.0.0.0/8 drop',
+      `iifname "${MESH_NAME}" ip daddr 127.0.0.0/8 drop`,
+    ]),
+
+    // The mesh carries published ports and what answers them, nothing else.
+    ...chain('input', '{ type filter hook input priority 0; }', [
+      `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
+    ]),
 
     ...chain('protect', '{ type filter hook input priority 0; }', INPUT_RULES),
 
@@ -114,9 +116,13 @@ function baseRules(table: string): string {
       'iifname . oifname @same accept',
       FORGED_RULE,
       'iifname @hardware oifname @hardware drop',
-      'iifname != @bridges oifname != @bridges accept',
       'iifname @internal drop',
       'oifname @internal drop',
+      `iifname "${MESH_NAME}" ct status dnat accept`,
+      `oifname "${MESH_NAME}" ct status dnat accept`,
+      `iifname "${MESH_NAME}" drop`,
+      `oifname "${MESH_NAME}" drop`,
+      'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct status dnat accept',
       // Into our networks only by published ports, be it from outside or from another network.
@@ -124,6 +130,8 @@ function baseRules(table: string): string {
     ]),
 
     ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      // Other nodes know how to answer this one, not its callers.
+      `ct status dnat oifname "${MESH_NAME}" masquerade`,
       // A container that calls a published port: the backend may reach it directly, and must answer by us.
       'ct status dnat ip saddr @subnets masquerade',
       // The node itself calls one, from 127.0.0.1 for instance.
@@ -148,27 +156,18 @@ export const FORGED_RULE = 'iifname @bridges meta l4proto udp meta l4proto . th 
 interface Element {
   readonly set: string;
   readonly key: string;
-  /** Of a map; empty for a set. */
-  readonly value: string;
 }
 
 /** By set and key. */
-function elementsOf({ bridges, forwards, hardware, guarded }: Ruleset): ReadonlyMap<string, Element> {
+function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string, Element> {
   const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
-    { set: 'bridges', key: quoted(name), value: '' },
-    { set: 'same', key: `${quoted(name)} . ${quoted(name)}`, value: '' },
-    { set: 'subnets', key: subnet, value: '' },
-    internal ? { set: 'internal', key: quoted(name), value: '' } : { set: 'outgoing', key: subnet, value: '' },
+    { set: 'bridges', key: quoted(name) },
+    { set: 'same', key: `${quoted(name)} . ${quoted(name)}` },
+    { set: 'subnets', key: subnet },
+    internal ? { set: 'internal', key: quoted(name) } : { set: 'outgoing', key: subnet },
   ]);
-  for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}`, value: '' });
-  for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name), value: '' });
-  for (const { protocol, hostIp, port, backends } of forwards) {
-    const [backend, ...more] = backends;
-    if (!backend || more.length > 0) continue;
-    const value = `${backend.ipv4} . ${backend.port}`;
-    if (hostIp === '') elements.push({ set: 'any', key: `${protocol} . ${port}`, value });
-    else elements.push({ set: 'exact', key: `${hostIp} . ${protocol} . ${port}`, value });
-  }
+  for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
+  for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
 }
 
@@ -176,26 +175,8 @@ function elementsOf({ bridges, forwards, hardware, guarded }: Ruleset): Readonly
 function elementLines(verb: 'add' | 'delete', table: string, elements: readonly Element[]): readonly string[] {
   const bySet = Map.groupBy(elements, ({ set }) => set);
   return [...bySet].map(([set, members]) => {
-    const texts = members.map(({ key, value }) => (verb === 'delete' || value === '' ? key : `${key} : ${value}`));
-    return `${verb} element ip ${table} ${set} { ${texts.join(', ')} }`;
+    return `${verb} element ip ${table} ${set} { ${members.map(({ key }) => key).join(', ')} }`;
   });
-}
-
-function balancedRules({ forwards }: Ruleset): readonly string[] {
-  return forwards
-    .filter(({ backends }) => backends.length > 1)
-    .map(({ protocol, hostIp, port, backends }) => {
-      const turns = backends.map((backend, index) => `${index} : ${backend.ipv4} . ${backend.port}`).join(', ');
-      const address = hostIp === '' ? '' : `ip daddr ${hostIp} `;
-      return `${address}${protocol} dport ${port} dnat ip to numgen inc mod ${backends.length} map { ${turns} }`;
-    });
-}
-
-/** New rules are appended; for any other change the chain is written anew. */
-function changeBalanced(table: string, before: readonly string[], wanted: readonly string[]): readonly string[] {
-  const rule = (text: string): string => `add rule ip ${table} balanced ${text}`;
-  if (before.every((text, index) => wanted[index] === text)) return wanted.slice(before.length).map(rule);
-  return [`flush chain ip ${table} balanced`, ...wanted.map(rule)];
 }
 
 /** Names of interfaces are quoted: nft would read some of them as keywords. */

@@ -151,6 +151,8 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
   if (request.address !== undefined) {
     link = linksOf((await kernel(subject, { outside: [getLink(name)] })).outside)[0];
     await setAddress(subject, link?.index ?? 0, request.address, outside);
+    // The node's own calls to published ports come from 127.0.0.1 until the source is translated.
+    await kernel(subject, { sysctls: [[`net/ipv4/conf/${name}/route_localnet`, '1']] });
   }
   return { isNew };
 }

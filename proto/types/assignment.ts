@@ -50,6 +50,8 @@ export interface IngressPort {
   readonly port: PublishedPort;
   readonly serviceId: ServiceId;
   readonly backends: readonly { readonly taskId: TaskId; readonly ipv4: string; readonly nodeId?: NodeId }[];
+  /** A caller is led to the same backend again; absent: to any. */
+  readonly affinity?: 'client';
 }
 
 /** All that one worker needs to know, no more. Keyed by id in each list; an incremental change replaces whole items. */

@@ -238,6 +238,14 @@ export interface NetworkAttachment {
 /** "bridge networks" | host's namespace | none | that of the container in the same slot of another service of the project. */
 export type NetworkMode = 'networks' | 'host' | 'none' | `service:${string}`;
 
+/** `links: ["db:database"]`: the service answers to a further name in this container alone. */
+export interface ServiceLink {
+  /** "db" */
+  readonly service: string;
+  /** "database" */
+  readonly alias: string;
+}
+
 export interface TaskSpec {
   readonly container: ContainerSpec;
   readonly limits: ResourceLimits;
@@ -254,6 +262,8 @@ export interface TaskSpec {
   readonly placement?: Placement;
   /** What becomes of it on a node that is cut off; absent: `auto`. */
   readonly fencing?: FencingPolicy;
+  /** Absent: none. */
+  readonly links?: readonly ServiceLink[];
 }
 
 /**

@@ -60,11 +60,44 @@ describe('networks of no project', () => {
     await refuses(
       create('b', { subnet: '10.9.1.0/24', gateway: '10.9.2.1' }),
       'INVALID_INPUT',
-      /the gateway "10\.9\.2\.1"/,
+      /the gateway is "10\.9\.2\.1", expected an address of the subnet/,
     );
     await refuses(create('b', { subnet: '10.9.1.0/24', ipRange: '10.9.0.0/23' }), 'INVALID_INPUT', /the range/);
-    await refuses(create('b', { ipRange: '10.9.0.0/23' }), 'INVALID_INPUT', /the range 10\.9\.0\.0\/23 needs a subnet/);
+    await refuses(create('b', { ipRange: '10.9.0.0/23' }), 'INVALID_INPUT', /the range of addresses needs a subnet/);
+    const six = (subnet: string) => ({ ipv6: { subnet, gateway: '', ipRange: '' } });
+    await refuses(create('b', six('10.3.0.0/24')), 'INVALID_INPUT', /expected one such as fd00/);
+    await create('six', six('fd00:9::/64'));
+    await refuses(create('b', six('fd00:9:0:0:1::/80')), 'IN_USE', /overlaps that of network "six"/);
+    const aux = { auxiliaryAddresses: { printer: '10.8.0.9' } };
+    await refuses(create('b', { subnet: '10.7.0.0/24', ...aux }), 'INVALID_INPUT', /has "10\.8\.0\.9" for "printer"/);
     assert.equal(find('b'), undefined);
+  });
+
+  it('with IPv6 give services and tasks addresses of both kinds', async () => {
+    await create('lan', { subnet: '10.9.0.0/24', ipv6: { subnet: 'fd00:9::/64', gateway: '', ipRange: '' } });
+    await cluster.apply(project([onLan], { networks: [], externalNetworks: ['lan'] }));
+    assert.deepEqual(find('lan')?.ipv6, { subnet: 'fd00:9::/64', gateway: 'fd00:9::1' });
+    const place = (address: string | undefined): number => parseInt(address?.split(/[.:]/).at(-1) ?? '', 10);
+    const [address] = cluster.tasks('web')[0]?.addresses ?? [];
+    assert.equal(address?.ipv6, `fd00:9::${place(address?.ipv4).toString(16)}`);
+    const virtual = cluster.store.view((tx) => tx.list('service')[0]?.virtualIps[0]);
+    assert.equal(virtual?.ipv6, `fd00:9::${place(virtual?.ipv4).toString(16)}`);
+  });
+
+  it('give an address that a user fixed to one container only', async () => {
+    await create('lan', { subnet: '10.9.0.0/24' });
+    const apply = (change: object, spec: object = {}): Promise<unknown> => {
+      const networks = [{ network: 'lan', aliases: [], ipv4Address: '10.9.0.7', ...change }];
+      const service = serviceSpec('web', { task: { ...taskSpec(), networks }, ...spec });
+      return cluster.apply(project([service], { networks: [], externalNetworks: ['lan'] }));
+    };
+    await refuses(apply({}, { replicas: 2 }), 'INVALID_INPUT', /10\.9\.0\.7 on network "lan", and 2 replicas: one can/);
+    await refuses(apply({}, { mode: 'global' }), 'INVALID_INPUT', /one container on each node: one can/);
+    const update = { parallelism: 1, delayMs: 0, order: 'start-first' };
+    await refuses(apply({}, { update }), 'INVALID_INPUT', /cannot start before the old one gives it up/);
+    await refuses(apply({ macAddress: 'x' }), 'INVALID_INPUT', /hardware address on network "lan" is "x", expected/);
+    await apply({});
+    assert.equal(cluster.tasks('web')[0]?.addresses[0]?.ipv4, '10.9.0.7');
   });
 
   it('are found by projects, and stay when these go', async () => {

@@ -68,6 +68,7 @@ export interface Resolver {
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
     readonly dns: readonly string[];
+    readonly links?: readonly { readonly service: string; readonly alias: string }[];
   }): Promise<void>;
   detach(containerId: ContainerId): Promise<void>;
 }
@@ -120,6 +121,8 @@ export interface Agent {
   find(taskId: string): Task | undefined;
   /** A network of the assignments. */
   network(id: NetworkId): Network | undefined;
+  /** What the node shall have now. */
+  assignments(): Assignments;
   /**
    * Resolves when the container of a task has been started, or the task has ended without; the task may not have come yet.
    * @throws the signal's reason
@@ -261,7 +264,12 @@ export function startAgent(options: AgentOptions): Agent {
   /** Brings the node's port table up to date; changes that come meanwhile are taken together. */
   const portTable = new Coalesced(async () => {
     if (life.signal.aborted) return;
-    const forwards = portForwards(assignments.ingress.values(), controllers.values());
+    const forwards = portForwards({
+      nodeId: options.nodeId,
+      ingress: assignments.ingress.values(),
+      tasks: controllers.values(),
+      peers: assignments.peers,
+    });
     try {
       const failures = await engine.networks.setPorts(forwards);
       portsHold = true;
@@ -356,7 +364,11 @@ export function startAgent(options: AgentOptions): Agent {
             networks: wanted.addresses.map(({ networkId }) => networkId),
           };
           await Promise.all([
-            options.resolver.attach({ ...place, dns: wanted.spec.container.dns }),
+            options.resolver.attach({
+              ...place,
+              dns: wanted.spec.container.dns,
+              ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
+            }),
             options.balancer.attach(place),
           ]);
         },
@@ -462,7 +474,8 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.networks !== before.networks;
     if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
-    if (assignments.ingress !== before.ingress || change.kind === 'complete') await portTable.run();
+    if (assignments.ingress !== before.ingress || assignments.peers !== before.peers || change.kind === 'complete')
+      await portTable.run();
     // The message before this one may have changed the ports, and wait for them still: its tasks' ports may be these tasks' too.
     else await portTable.settled();
     const balanceHolds = await options.balancer.settled();
@@ -574,6 +587,7 @@ export function startAgent(options: AgentOptions): Agent {
     },
     find: (taskId) => controllers.get(taskId)?.task,
     network: (id) => assignments.networks.get(id),
+    assignments: () => assignments,
     whenStarted,
   };
 }

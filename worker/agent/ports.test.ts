@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import type { IngressPort, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { PortForward } from '../../node-engine/types.ts';
+import type { IngressPort, OverlayPeer, Task, TaskStatus } from '../../proto/types/index.ts';
 import { portForwards } from './ports.ts';
 import type { LocalTask } from './ports.ts';
 
@@ -27,14 +29,68 @@ const local = (
   status: { state: 'running', health: 'none', ...change } as TaskStatus,
   running: change.running ?? true,
 });
+const HERE = 'here' as NodeId;
+const table = (
+  ports: readonly IngressPort[],
+  tasks: readonly LocalTask[],
+  peers: Readonly<Record<string, string>> = {},
+): readonly PortForward[] =>
+  portForwards({
+    nodeId: HERE,
+    ingress: ports,
+    tasks,
+    peers: new Map(
+      Object.entries(peers).map(([nodeId, meshAddress]) => [nodeId, { nodeId, meshAddress } as unknown as OverlayPeer]),
+    ),
+  });
 const addresses = (ports: readonly IngressPort[], tasks: readonly LocalTask[]): string[][] =>
-  portForwards(ports, tasks).map(({ backends }) => backends.map(({ ipv4 }) => ipv4));
+  table(ports, tasks).map(({ backends }) => backends.map(({ ipv4 }) => ipv4));
 
 describe('the port table of a node', () => {
-  it('takes endpoints of other nodes from the manager', () => {
-    assert.deepEqual(portForwards([ingress([['far', '10.0.0.9']])], []), [
+  it('takes endpoints from the manager', () => {
+    assert.deepEqual(table([ingress([['far', '10.0.0.9']])], []), [
       { protocol: 'tcp', hostIp: '', port: 80, backends: [{ ipv4: '10.0.0.9', port: 8080 }] },
     ]);
+  });
+
+  describe('with other nodes', () => {
+    const far = { taskId: 'far', ipv4: '10.0.0.9', nodeId: 'there' };
+    const backends = [far, { ...far, taskId: 'far2', ipv4: '10.0.0.8' }, { ...far, taskId: 'near', nodeId: HERE }];
+    const shared = (change: object = {}): IngressPort =>
+      ({ ...ingress([]), backends, ...change }) as unknown as IngressPort;
+    const mesh = { there: '169.254.192.2' };
+
+    it('hands over to them, as often as they have endpoints, and takes over for its own', () => {
+      const [found] = table([shared()], [local('near', '10.0.0.9')], mesh);
+      assert.deepEqual(found?.backends, [
+        { ipv4: '10.0.0.9', port: 8080 },
+        { ipv4: '169.254.192.2', port: 80 },
+        { ipv4: '169.254.192.2', port: 80 },
+      ]);
+      assert.deepEqual(found.meshBackends, [{ ipv4: '10.0.0.9', port: 8080 }]);
+    });
+
+    it('leads nobody to those that it cannot reach', () => {
+      assert.deepEqual(
+        table([shared()], [], {}).map((one) => [one.backends.length, one.meshBackends]),
+        [[1, undefined]],
+      );
+    });
+
+    it('hands over one of several ports of a number: the same for all nodes', () => {
+      const one = shared({ port: { ...port, hostIp: '127.0.0.1' } });
+      const other = shared({ port: { ...port, hostIp: '10.77.0.1' }, serviceId: 'other' });
+      for (const order of [
+        [one, other],
+        [other, one],
+      ]) {
+        const found = table(order, [], mesh).filter(({ meshBackends }) => meshBackends !== undefined);
+        assert.deepEqual(
+          found.map(({ hostIp }) => hostIp),
+          ['10.77.0.1'],
+        );
+      }
+    });
   });
 
   it('has an own task that serves before the manager knows, once', () => {

@@ -1,4 +1,5 @@
-import type { IngressPort, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { NodeId } from '../../base/ids.ts';
+import type { IngressPort, OverlayPeer, PublishedPort, Task, TaskStatus } from '../../proto/types/index.ts';
 import type { PortForward } from '../../node-engine/types.ts';
 
 /** Key of a published port of the node, in messages and maps. */
@@ -20,31 +21,52 @@ export interface LocalTask {
 export const serves = ({ state, health }: Pick<TaskStatus, 'state' | 'health'>): boolean =>
   state === 'running' && (health === 'none' || health === 'healthy');
 
+/** What a node knows when it makes its port table. */
+export interface PortView {
+  readonly nodeId: NodeId;
+  readonly ingress: Iterable<IngressPort>;
+  readonly tasks: Iterable<LocalTask>;
+  /** Other nodes: their ports are reached at their addresses in the mesh. */
+  readonly peers: ReadonlyMap<string, OverlayPeer>;
+}
+
+type Backend = PortForward['backends'][number];
+
 /**
  * The node's port table: ingress ports with the endpoints behind them, and the ports that a task publishes for itself
  * alone while it runs. Of its own tasks the node knows better than the manager, and earlier: one that serves is added before
- * the manager has heard of it (whoever reads "healthy" finds the port open), one that has ended is left out.
+ * the manager has heard of it (whoever reads "healthy" finds the port open), one that has ended is left out. What another node
+ * has is handed to it by the mesh, to the same port, as often as it has endpoints there; it leads that to its own.
  */
-export function portForwards(ingress: Iterable<IngressPort>, tasks: Iterable<LocalTask>): readonly PortForward[] {
+export function portForwards({ nodeId, ingress, tasks, peers }: PortView): readonly PortForward[] {
   const local = new Map<string, LocalTask>();
   for (const own of tasks) local.set(own.task.id, own);
   const forwards = new Map<string, PortForward>();
-  for (const { port, backends, serviceId } of ingress) {
-    const addresses = new Set<string>();
-    for (const { taskId, ipv4 } of backends) {
+  const ports = [...ingress];
+  const handed = handedOver(ports);
+  for (const { port, backends, serviceId, affinity } of ports) {
+    const here = new Set<string>();
+    const elsewhere: Backend[] = [];
+    for (const { taskId, ipv4, nodeId: at } of backends) {
       const own = local.get(taskId);
-      if (own === undefined || (own.running && serves(own.status))) addresses.add(ipv4);
+      if (own !== undefined ? own.running && serves(own.status) : at === nodeId || at === undefined) here.add(ipv4);
+      const mesh = own === undefined && at !== nodeId ? peers.get(at ?? '')?.meshAddress : undefined;
+      if (mesh !== undefined && handed.get(meshKey(port)) === port)
+        elsewhere.push({ ipv4: mesh, port: port.published });
     }
     for (const { task, status, running } of local.values()) {
       const isBackend = task.serviceId === serviceId && !task.oneOff && task.desiredState === 'running';
       const ipv4 = task.addresses[0]?.ipv4;
-      if (isBackend && running && serves(status) && ipv4 !== undefined) addresses.add(ipv4);
+      if (isBackend && running && serves(status) && ipv4 !== undefined) here.add(ipv4);
     }
+    const own = [...here].map((ipv4) => ({ ipv4, port: port.target }));
     forwards.set(portKey(port), {
       protocol: port.protocol,
       hostIp: port.hostIp,
       port: port.published,
-      backends: [...addresses].map((ipv4) => ({ ipv4, port: port.target })),
+      backends: [...own, ...elsewhere],
+      ...(handed.get(meshKey(port)) === port && peers.size > 0 ? { meshBackends: own } : {}),
+      ...(affinity === undefined ? {} : { affinity }),
     });
   }
   for (const { task, running } of local.values()) {
@@ -62,4 +84,19 @@ export function portForwards(ingress: Iterable<IngressPort>, tasks: Iterable<Loc
     }
   }
   return [...forwards.values()];
+}
+
+const meshKey = ({ protocol, published }: PublishedPort): string => `${protocol}/${published}`;
+
+/**
+ * The ports that nodes hand to each other: the mesh knows a port by its number alone, so of several on different addresses it is
+ * the same one for all nodes.
+ */
+function handedOver(ports: readonly IngressPort[]): ReadonlyMap<string, PublishedPort> {
+  const first = new Map<string, PublishedPort>();
+  for (const { port } of ports) {
+    const known = first.get(meshKey(port));
+    if (known === undefined || port.hostIp < known.hostIp) first.set(meshKey(port), port);
+  }
+  return first;
 }

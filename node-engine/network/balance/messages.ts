@@ -35,9 +35,8 @@ const FAMILIES = {
 } as const;
 
 /** nft(8) prints an index as it prints packet marks: both are numbers of the machine. */
-const TYPE_MARK = 19;
 const TYPE_BITS = 6;
-const VERDICT = 0xffffff00;
+export const VERDICT = 0xffffff00;
 const SET = { TABLE: 1, NAME: 2, FLAGS: 3, KEY_TYPE: 4, KEY_LENGTH: 5, DATA_TYPE: 6, DATA_LENGTH: 7, ID: 10 } as const;
 const FLAG_MAP = 8;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
@@ -48,14 +47,17 @@ const GOTO = -4;
 const LOOKUP = { SET: 1, SOURCE: 2, TARGET: 3 } as const;
 const NUMGEN = { TARGET: 1, MODULUS: 2, TYPE: 3 } as const;
 const RANDOM = 1;
-const NAT = { TYPE: 1, FAMILY: 2, ADDRESS: 3 } as const;
+const NAT = { TYPE: 1, FAMILY: 2, ADDRESS: 3, PORT: 5 } as const;
+const HASH = { SOURCE: 1, TARGET: 2, LENGTH: 3, MODULUS: 4 } as const;
+/** nft(8)'s numbers of types. */
+export const TYPE = { ADDRESS: 7, PROTOCOL: 12, PORT: 13, MARK: 19 } as const;
 const DNAT = 1;
 const REJECT = { TYPE: 1, CODE: 2 } as const;
 const ICMP_UNREACHABLE = 0;
 const TCP_RESET = 1;
 const TCP = 6;
-const FIRST_WIDE = 1;
-const FIRST_NARROW = 8;
+export const FIRST_WIDE = 1;
+export const FIRST_NARROW = 8;
 const VERDICT_REGISTER = 0;
 const BASE_NETWORK = 1;
 const PRIORITY_DNAT = -100;
@@ -77,16 +79,22 @@ export function addressToChain(family: Family, table: string, name: string): Net
 /** A map from an address and a number to an address. */
 export function indexToAddress(family: Family, table: string, name: string): NetlinkMessage {
   const { bytes, type } = FAMILIES[family];
-  const key = { type: (type << TYPE_BITS) | TYPE_MARK, length: bytes + 4 };
+  const key = { type: concatenation(type, TYPE.MARK), length: bytes + 4 };
   return makeMap(family, table, name, key, { type, length: bytes });
 }
 
-interface MapSide {
+/** The type of several parts one after another. */
+export function concatenation(...types: readonly number[]): number {
+  return types.reduce((sum, type) => (sum << TYPE_BITS) | type, 0);
+}
+
+export interface MapSide {
   readonly type: number;
   readonly length: number;
 }
 
-function makeMap(family: Family, table: string, name: string, key: MapSide, data: MapSide): NetlinkMessage {
+/** A map; one that is there and the same is no failure. */
+export function makeMap(family: Family, table: string, name: string, key: MapSide, data: MapSide): NetlinkMessage {
   return {
     what: `make the map "${name}"`,
     ...nft(MSG.NEWSET, NLM_F.CREATE, FAMILIES[family].number, [
@@ -126,6 +134,17 @@ export function changeMap(
       [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(map)), nested(LIST.ELEMENTS, ...part)],
     ),
   }));
+}
+
+/** Takes all entries away. */
+export function emptyMap(family: Family, table: string, map: string): NetlinkMessage {
+  return {
+    what: `empty the map "${map}"`,
+    ...nft(MSG.DELSETELEM, 0, FAMILIES[family].number, [
+      attribute(LIST.TABLE, text(table)),
+      attribute(LIST.SET, text(map)),
+    ]),
+  };
 }
 
 function chunks(texts: readonly Buffer[]): readonly (readonly Buffer[])[] {
@@ -184,6 +203,17 @@ export function makeChain(family: Family, table: string, name: string): NetlinkM
   };
 }
 
+/** Takes all rules of a chain away. */
+export function emptyChain(family: Family, table: string, name: string): NetlinkMessage {
+  return {
+    what: `empty the chain "${name}"`,
+    ...nft(MSG.DELRULE, 0, FAMILIES[family].number, [
+      attribute(RULE.TABLE, text(table)),
+      attribute(RULE.CHAIN, text(name)),
+    ]),
+  };
+}
+
 /** The chain goes with its rules; nothing may lead to it. */
 export function deleteChain(family: Family, table: string, name: string): NetlinkMessage {
   return {
@@ -225,12 +255,7 @@ export function leadToOneOf(
   const { bytes, destination, number } = FAMILIES[family];
   return rule(family, table, chain, [
     load(BASE_NETWORK, destination, bytes),
-    expression(
-      'numgen',
-      attribute(NUMGEN.TARGET, u32be(FIRST_NARROW + bytes / 4)),
-      attribute(NUMGEN.MODULUS, u32be(modulus)),
-      attribute(NUMGEN.TYPE, u32be(RANDOM)),
-    ),
+    drawNumber(FIRST_NARROW + bytes / 4, modulus),
     lookup(map, FIRST_WIDE),
     expression(
       'nat',
@@ -239,6 +264,38 @@ export function leadToOneOf(
       attribute(NAT.ADDRESS, u32be(FIRST_WIDE)),
     ),
   ]);
+}
+
+/** A number below `modulus`, by chance. */
+export function drawNumber(target: number, modulus: number): Buffer {
+  return expression(
+    'numgen',
+    attribute(NUMGEN.TARGET, u32be(target)),
+    attribute(NUMGEN.MODULUS, u32be(modulus)),
+    attribute(NUMGEN.TYPE, u32be(RANDOM)),
+  );
+}
+
+/** A number below `modulus` that is the same for the same 4 bytes (Jenkins' hash). */
+export function hashNumber(source: number, target: number, modulus: number): Buffer {
+  return expression(
+    'hash',
+    attribute(HASH.SOURCE, u32be(source)),
+    attribute(HASH.TARGET, u32be(target)),
+    attribute(HASH.LENGTH, u32be(4)),
+    attribute(HASH.MODULUS, u32be(modulus)),
+  );
+}
+
+/** Leads the connection to the IPv4 address and port in these registers. */
+export function translateTo(address: number, port: number): Buffer {
+  return expression(
+    'nat',
+    attribute(NAT.TYPE, u32be(DNAT)),
+    attribute(NAT.FAMILY, u32be(NFPROTO_IPV4)),
+    attribute(NAT.ADDRESS, u32be(address)),
+    attribute(NAT.PORT, u32be(port)),
+  );
 }
 
 /**
@@ -254,7 +311,8 @@ export function refuse(family: Family, table: string, chain: string): readonly N
   ];
 }
 
-function lookup(map: string, target: number): Buffer {
+/** What a map has for the key that begins in the first register. */
+export function lookup(map: string, target: number): Buffer {
   return expression(
     'lookup',
     attribute(LOOKUP.SET, text(map)),
@@ -263,7 +321,8 @@ function lookup(map: string, target: number): Buffer {
   );
 }
 
-function rule(family: Family, table: string, chain: string, expressions: readonly Buffer[]): NetlinkMessage {
+/** A rule at the end of a chain. */
+export function rule(family: Family, table: string, chain: string, expressions: readonly Buffer[]): NetlinkMessage {
   return {
     what: `make a rule of the chain "${chain}"`,
     ...nft(MSG.NEWRULE, NLM_F.CREATE | NLM_F_APPEND, FAMILIES[family].number, [

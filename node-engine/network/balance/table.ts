@@ -29,6 +29,7 @@ import {
   toAddress,
   toChain,
 } from './messages.ts';
+import { keepPlaces } from './places.ts';
 
 export const BALANCE_TABLE = 'tsswarm_balance';
 const NONE = 'none';
@@ -98,7 +99,7 @@ function between(
   for (const address of new Set([...before.keys(), ...wanted.keys()])) {
     const [was, now] = [before.get(address), wanted.get(address)];
     const key = addressBytes(address);
-    const next = now === undefined ? undefined : assign(was ?? [], now);
+    const next = now === undefined ? undefined : keepPlaces(was ?? [], now);
     if (next !== undefined && next === was) continue;
     for (let index = 0; index < Math.max(was?.length ?? 0, next?.length ?? 0); index++) {
       const [left, right] = [was?.[index], next?.[index]];
@@ -137,32 +138,4 @@ function counts(slots: Slots): ReadonlySet<number> {
   const found = new Set<number>([1]);
   for (const { length } of slots.values()) if (length > 0) found.add(length);
   return found;
-}
-
-/** Endpoints keep their numbers; the place of one that is gone is taken by one that comes, or by the last one. */
-function assign(before: readonly string[], wanted: readonly string[]): readonly string[] {
-  const left = new Set(wanted);
-  const next: (string | undefined)[] = before.map((endpoint) => (left.delete(endpoint) ? endpoint : undefined));
-  let isSame = next.every((endpoint) => endpoint !== undefined);
-  for (let index = 0; index < next.length && left.size > 0; index++) {
-    if (next[index] === undefined) next[index] = first(left);
-  }
-  for (const endpoint of left) {
-    next.push(endpoint);
-    isSame = false;
-  }
-  if (isSame) return before;
-  for (let index = 0; index < next.length; index++) {
-    while (next.length > 0 && next.at(-1) === undefined) next.pop();
-    if (index < next.length && next[index] === undefined) next[index] = next.pop();
-  }
-  return next as string[];
-}
-
-function first(set: Set<string>): string | undefined {
-  for (const value of set) {
-    set.delete(value);
-    return value;
-  }
-  return undefined;
 }

@@ -47,7 +47,8 @@ describe('networking whose daemon is killed at any moment', () => {
     await lab.serve(second, 'tcp', 80, 'second');
     equal(await answerOf(second, 'tcp', '10.128.2.10', 80), 'first');
     equal(await answerOf(lab.client, 'tcp', '192.168.77.1', 8080), 'first');
-    const answers = [await answerOf(lab.client, 'tcp', '192.168.77.1', 8081), await answerOf(lab.client, 'tcp', '192.168.77.1', 8081)]; // prettier-ignore
+    const calls = Array.from({ length: 20 }, () => answerOf(lab.client, 'tcp', '192.168.77.1', 8081));
+    const answers = [...new Set(await Promise.all(calls))];
     deepEqual(answers.sort(), ['first', 'second']);
 
     await removed();

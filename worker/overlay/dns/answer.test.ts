@@ -115,6 +115,11 @@ describe('questions to the resolver', () => {
     equal(answersOf(ask(query('A', 'db'), { networks: [FRONT] })), 'forward');
     equal(answersOf(ask(query('PTR', '4.0.2.10.in-addr.arpa'), { networks: [FRONT] })), 'forward');
   });
+  it('about a further name of a service are answered to the container that has the link', () => {
+    const links = new Map([['database', 'db']]);
+    deepEqual(answersOf(ask(query('A', 'DataBase'), { links })), ['10.2.0.4']);
+    equal(answersOf(ask(query('A', 'database'))), 'forward');
+  });
   it('come back under their id, with the question as it was asked', () => {
     const decision = ask(query('A', 'WeB'));
     ok(decision.kind === 'answer');

@@ -1,8 +1,7 @@
 /** What to do with a question: answer it from the records, pass it on, or turn it down. Pure. */
 import type { Random } from '../../../base/random.ts';
-import { readIp } from '../../../base/ip-address.ts';
+import { ipBytes, readIp } from '../../../base/ip-address.ts';
 import type { NetworkEndpoint } from '../../../proto/types/index.ts';
-import { ipBytes } from '../../../base/ip-address.ts';
 import type { AskedNetwork, KnownName, Records } from './records.ts';
 import type { WireAnswer, WireRecord } from './wire.ts';
 import {
@@ -27,6 +26,8 @@ export interface Question {
   readonly records: Records;
   /** Those of the container that asks, in its order. */
   readonly networks: readonly AskedNetwork[];
+  /** Further names of services for the container that asks, in lower case: alias → service; absent: none. */
+  readonly links?: ReadonlyMap<string, string>;
   readonly transport: 'udp' | 'tcp';
   readonly message: Buffer;
 }
@@ -41,7 +42,7 @@ const FORWARD: Decision = { kind: 'forward' };
 const IGNORE: Decision = { kind: 'ignore' };
 
 /** Decides; `random` shuffles the addresses of a name, so that clients that take the first spread over all. */
-export function decide({ records, networks, transport, message }: Question, random: Random): Decision {
+export function decide({ records, networks, links, transport, message }: Question, random: Random): Decision {
   if (!isQuery(message)) return IGNORE;
   if (opcodeOf(message) !== 0) return { kind: 'answer', message: writeRefusal(message, undefined, RCODE.NOTIMP) };
   const question = readQuestion(message);
@@ -52,7 +53,8 @@ export function decide({ records, networks, transport, message }: Question, rand
     kind: 'answer',
     message: writeAnswer(message, question, transport, { ...answer, ttl: TTL_SECONDS }),
   });
-  const { name, type } = question;
+  const { type } = question;
+  const name = links?.get(question.name) ?? question.name;
   const known = records.find(networks, name);
   if (known) {
     const { ipv4, ipv6 } = known.addresses();

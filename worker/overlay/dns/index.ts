@@ -37,6 +37,8 @@ export interface ResolverAttachment {
   readonly networks: readonly NetworkId[];
   /** Servers to ask instead of the node's; empty: the node's. */
   readonly dns: readonly string[];
+  /** Names that services have for this container alone; absent: none. */
+  readonly links?: readonly { readonly service: string; readonly alias: string }[];
 }
 
 export interface Resolver {
@@ -59,13 +61,14 @@ export function createResolver(options: ResolverOptions): Resolver {
   const nodeServers = nameserversOf(options.resolvConf);
   const records = new Records();
 
-  const answererFor = ({ networks, dns }: ResolverAttachment): Answerer => {
+  const answererFor = ({ networks, dns, links = [] }: ResolverAttachment): Answerer => {
     // Our own address would lead back to us.
     const own = dns.filter((server) => server !== RESOLVER_ADDRESS);
     const forward = forwarder(clock, () => (dns.length > 0 ? own : nodeServers()));
+    const linked = new Map(links.map(({ service, alias }) => [alias.toLowerCase(), service.toLowerCase()]));
     return (message, transport) => {
       const asked = networks.map((id) => ({ id, name: networkName(id) ?? '' }));
-      const decision = decide({ records, networks: asked, transport, message }, random);
+      const decision = decide({ records, networks: asked, links: linked, transport, message }, random);
       if (decision.kind === 'ignore') return undefined;
       return decision.kind === 'answer' ? decision.message : forward(message, transport);
     };
