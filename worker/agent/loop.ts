@@ -121,6 +121,8 @@ export interface Agent {
   find(taskId: string): Task | undefined;
   /** A network of the assignments. */
   network(id: NetworkId): Network | undefined;
+  /** What the node shall have now. */
+  assignments(): Assignments;
   /**
    * Resolves when the container of a task has been started, or the task has ended without; the task may not have come yet.
    * @throws the signal's reason
@@ -587,6 +589,7 @@ export function startAgent(options: AgentOptions): Agent {
     },
     find: (taskId) => controllers.get(taskId)?.task,
     network: (id) => assignments.networks.get(id),
+    assignments: () => assignments,
     whenStarted,
   };
 }
