@@ -13,6 +13,7 @@ import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
+import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
@@ -99,6 +100,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async listBridges() {
       return (await surveyBridges(instance)).bridges.map(({ id }) => id);
     },
+    survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();
       firewall.setGuarded(ports);
