@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Pair } from '../network/load.ts';
 import { memoryOf, middle, sum } from './memory.ts';
 import type { Peer } from './peer.ts';
 import { Wire } from './wire.ts';
@@ -82,6 +83,18 @@ export class DockerPeer implements Peer {
 
   async #running(): Promise<readonly SwarmTask[]> {
     return ((await this.#get('/tasks')) as readonly SwarmTask[]).filter(({ Status }) => Status.State === 'running');
+  }
+
+  /** Containers on the first two nodes that reach each other over an overlay network. */
+  overlayPair(): Pair {
+    this.#docker(0, 'network', 'create', '-d', 'overlay', '--attachable', 'bench');
+    const pids = [0, 1].map((node) => {
+      this.#docker(node, 'run', '-d', '--network', 'bench', '--name', `pair${node}`, 'busybox', 'sleep', '100000');
+      return this.#docker(node, 'inspect', '-f', '{{.State.Pid}}', `pair${node}`).trim();
+    });
+    const [client, server] = pids.map((pid) => [`--net=/proc/${pid}/ns/net`]);
+    const address = this.#docker(1, 'inspect', '-f', '{{.NetworkSettings.Networks.bench.IPAddress}}', 'pair1').trim();
+    return { client: client ?? [], server: server ?? [], address };
   }
 
   async remove(): Promise<void> {
