@@ -158,7 +158,15 @@ async function openEngine(
 }
 
 /** What this engine can change in running containers. */
-const LIVE_FEATURES: readonly LiveFeature[] = ['limits', 'settings'];
+const LIVE_FEATURES: readonly LiveFeature[] = [
+  'limits',
+  'resources',
+  'settings',
+  'files',
+  'mounts',
+  'names',
+  'sysctls',
+];
 
 /** Go's names, which OCI and Docker use, of Node's architectures. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm' };

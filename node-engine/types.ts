@@ -263,6 +263,8 @@ export interface FileStat {
 
 /** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
 export interface FileTree {
+  /** The folder by which a launcher on this machine finds the root of a running container; absent: of anything else. */
+  readonly runDir?: string;
   /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
   stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
   /**
@@ -427,11 +429,44 @@ export interface PortForward {
   readonly affinity?: 'client';
 }
 
+/** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
+export interface ForwardDrop {
+  /** "ip filter FORWARD" */
+  readonly chain: string;
+  readonly out: boolean;
+  readonly into: boolean;
+}
+
+/** What a node's network is like. */
+export interface NetworkSurvey {
+  /** The kernel forwards IPv4. */
+  readonly forwarding: boolean;
+  readonly bridges: readonly {
+    readonly id: NetworkId;
+    readonly name: string;
+    readonly up: boolean;
+    readonly mtu: number;
+    /** "10.128.0.1/24" */
+    readonly addresses: readonly string[];
+  }[];
+  /** Names of the bridges that our rules know; undefined: our rules are gone. */
+  readonly ruled: readonly string[] | undefined;
+  /** Of the tunnel that leads published ports from node to node; absent: there is none. */
+  readonly meshMtu?: number;
+  readonly drops: readonly ForwardDrop[];
+  /** IPv4 addresses of everything but our bridges. */
+  readonly addresses: readonly { readonly device: string; readonly address: string }[];
+  /** Subnets that the node has routes to, those of our networks left out. */
+  readonly routes: readonly string[];
+}
+
 export interface Networks {
   /** Makes or repairs the bridge with its address, forwarding and masquerading. Idempotent. @throws NETWORK_FAILED */
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */
+  survey?(): Promise<NetworkSurvey>;
   /**
    * Says which ports of the node its containers do not reach. Those of UDP they reach on no other machine either: what comes from
    * the node's address there is believed. @throws NETWORK_FAILED

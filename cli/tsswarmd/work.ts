@@ -10,13 +10,14 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
-import type { NodeDescription } from '../../proto/types/index.ts';
+import type { DoctorCheck, NodeDescription } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
 import { hostSubnets } from '../../node-engine/network/index.ts';
+import { examine } from '../../worker/doctor/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
@@ -47,6 +48,8 @@ export interface Work {
   readonly managers: Managers;
   /** What the container of a task is given to end by itself. */
   graceMs(taskId: string): number;
+  /** Looks for faults in the node's network. */
+  examine(probe: boolean, signal: AbortSignal): Promise<readonly DoctorCheck[]>;
   close(): void;
 }
 
@@ -87,9 +90,15 @@ export function startWork(options: WorkOptions): Work {
           clock,
           logger,
         });
+  // Asked for by every container that starts, too: a hundred at once need not read the routes a hundred times.
+  let routes: readonly string[] = [];
+  let routesReadAt = -Infinity;
   const describe = (): NodeDescription => {
     const reached = place.overlay();
-    const routes = hostSubnets();
+    if (clock.monotonic() - routesReadAt > ROUTES_KEPT_MS) {
+      routes = hostSubnets();
+      routesReadAt = clock.monotonic();
+    }
     return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
@@ -111,6 +120,19 @@ export function startWork(options: WorkOptions): Work {
     agent,
     managers,
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
+    examine: (probe, signal) =>
+      examine(
+        {
+          nodeId,
+          engine,
+          assignments: () => agent.assignments(),
+          overlay: place.overlay,
+          managers: place.managers,
+          resolvConf: '/etc/resolv.conf',
+        },
+        probe,
+        signal,
+      ),
     close() {
       stopListening();
       void overlay?.close();
@@ -121,6 +143,9 @@ export function startWork(options: WorkOptions): Work {
     },
   };
 }
+
+/** How old the routes may be that a node reports, ms. */
+const ROUTES_KEPT_MS = 1000;
 
 /** A dispatcher whose sessions begin after `ready`. */
 function sessionsAfter(

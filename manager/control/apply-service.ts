@@ -112,12 +112,12 @@ export function applyService(wanted: ServiceSpec, context: ServiceContext): void
   const tasks = tx.find('task', 'service', known.id);
   const features = featuresOf(tx, tasks);
   const { secrets, configs } = spec.task.container;
-  const freshFiles = [
+  const freshFiles = new Set([
     ...secrets.filter(({ name }) => context.changedFiles.has(`secret/${name}`)).map(({ name }) => `secret ${name}`),
     ...configs.filter(({ name }) => context.changedFiles.has(`config/${name}`)).map(({ name }) => `config ${name}`),
-  ];
+  ]);
   const compared = compareServiceSpecs(known.spec, spec, features);
-  const change = summary([...compared.effects, ...freshFiles.map((field) => contentEffect(field, features))]);
+  const change = summary([...compared.effects, ...[...freshFiles].map((field) => contentEffect(field, features))]);
   // A spec that running tasks do not have is a new version of it, reached slot by slot, whether they are changed or replaced.
   const advances = context.force || (change.touches && !context.keep);
   const replaces = context.force || (change.replaces && !context.keep);
@@ -150,7 +150,7 @@ export function applyService(wanted: ServiceSpec, context: ServiceContext): void
   } else if (isJob(spec)) {
     write(() => tx.update('service', { ...next, spec, specVersion: known.specVersion + 1 }));
   } else {
-    const sameFiles = !context.force && freshFiles.length === 0;
+    const sameFiles = !context.force && freshFiles.size === 0;
     const begun = superseding(known, next, spec, tasks, sameFiles, context.now);
     const anew = context.force || replacesUnseen(change) ? { recreateBelow: begun.service.specVersion } : {};
     const asked = { ...begun.service, ...anew };

@@ -3,6 +3,7 @@ import type {
   FieldEffect,
   Labels,
   LiveFeature,
+  LogConfig,
   ResourceLimits,
   ServiceSpec,
   TaskSpec,
@@ -15,11 +16,21 @@ import { isJob } from './slots.ts';
  */
 export type Rule =
   | { readonly effect: 'keep' }
-  | { readonly effect: 'live'; readonly needs: LiveFeature }
+  | {
+      readonly effect: 'live';
+      readonly needs: LiveFeature;
+      /** Why not, for these values; undefined: it is. */
+      readonly unless?: (before: unknown, after: unknown) => string | undefined;
+    }
   | { readonly effect: 'replace'; readonly because: string };
 
 const keep: Rule = { effect: 'keep' };
 const live = (needs: LiveFeature): Rule => ({ effect: 'live', needs });
+const liveUnless = <T>(needs: LiveFeature, unless: (before: T, after: T) => string | undefined): Rule => ({
+  effect: 'live',
+  needs,
+  unless: unless as (before: unknown, after: unknown) => string | undefined,
+});
 const replace = (because: string): Rule => ({ effect: 'replace', because });
 
 /** Of what could be changed, and is not yet. */
@@ -51,8 +62,12 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   restart: live('settings'),
   networkMode: replace('a process keeps its network namespace'),
   networks: replace(NOT_YET),
+  log: liveUnless<LogConfig>('settings', (a, b) =>
+    (a.driver === 'none') === (b.driver === 'none')
+      ? undefined
+      : 'a supervisor that keeps no log cannot begin one, and the other way round',
+  ),
   links: replace(NOT_YET),
-  log: replace(NOT_YET),
   constraints: replace('its node may not satisfy them'),
   forceUpdate: replace('it was asked for'),
   // Tells where to put a task, not what it is: those that run stay where they are.
@@ -77,12 +92,12 @@ const CONTAINER: Record<keyof ContainerSpec, Rule> = {
   workingDir: replace('a running process keeps its working directory'),
   user: replace('a running process keeps its user'),
   groups: replace('a running process keeps its groups'),
-  hostname: replace(NOT_YET),
-  domainname: replace(NOT_YET),
+  hostname: live('names'),
+  domainname: live('names'),
   labels: live('settings'),
-  mounts: replace(NOT_YET),
-  secrets: replace(NOT_YET),
-  configs: replace(NOT_YET),
+  mounts: live('mounts'),
+  secrets: live('files'),
+  configs: live('files'),
   healthCheck: live('settings'),
   stopSignal: live('settings'),
   stopGraceMs: live('settings'),
@@ -94,15 +109,18 @@ const CONTAINER: Record<keyof ContainerSpec, Rule> = {
   capAdd: replace('a running process keeps its capabilities'),
   capDrop: replace('a running process keeps its capabilities'),
   securityOpt: replace('a running process keeps its system call filter'),
-  sysctls: replace(NOT_YET),
-  ulimits: replace(NOT_YET),
+  sysctls: liveUnless<ContainerSpec['sysctls']>('sysctls', (a, b) => {
+    const lost = Object.keys(a).find((key) => b[key] === undefined);
+    return lost === undefined ? undefined : `what ${lost} was before it was set is not known`;
+  }),
+  ulimits: live('resources'),
   devices: replace(NOT_YET),
-  extraHosts: replace(NOT_YET),
-  dns: replace(NOT_YET),
-  dnsSearch: replace(NOT_YET),
-  dnsOptions: replace(NOT_YET),
-  shmBytes: replace(NOT_YET),
-  oomScoreAdj: replace(NOT_YET),
+  extraHosts: live('names'),
+  dns: live('names'),
+  dnsSearch: live('names'),
+  dnsOptions: live('names'),
+  shmBytes: live('mounts'),
+  oomScoreAdj: live('resources'),
   // Only decides how the image is fetched the next time.
   pullPolicy: keep,
   pidMode: replace('a running process keeps its process ids'),
@@ -113,7 +131,7 @@ const CONTAINER: Record<keyof ContainerSpec, Rule> = {
 };
 
 /** New bytes of a secret or config that a task has. */
-const CONTENT: Rule = replace(NOT_YET);
+const CONTENT: Rule = live('files');
 
 const NESTED: Readonly<Record<string, Readonly<Record<string, Rule | 'nested'>>>> = {
   'task.': TASK,
@@ -165,7 +183,7 @@ export function compareTaskSpecs(before: TaskSpec, after: TaskSpec, features: Re
 
 /** What new bytes in a secret or config do. @param field "secret shop_key" */
 export const contentEffect = (field: string, features: ReadonlySet<LiveFeature>): FieldEffect =>
-  effectOf(field, CONTENT, features);
+  effectOf(field, CONTENT, features, undefined, undefined);
 
 /** Whether tasks have to be replaced for something that their specs do not show: a name, bytes of a secret. */
 export const replacesUnseen = ({ effects }: SpecChange): boolean =>
@@ -195,11 +213,11 @@ function differences(
     const [left, right] = [before[name as keyof typeof before], after[name as keyof typeof after]] as unknown[];
     if (rule === 'nested')
       return differences(NESTED[`${field}.`] ?? {}, left as object, right as object, `${field}.`, can);
-    return meaning(field, left) === meaning(field, right) ? [] : [effectOf(field, rule, can)];
+    return meaning(field, left) === meaning(field, right) ? [] : [effectOf(field, rule, can, left, right)];
   });
 }
 
-function effectOf(field: string, rule: Rule, can: Ability): FieldEffect {
+function effectOf(field: string, rule: Rule, can: Ability, before: unknown, after: unknown): FieldEffect {
   switch (rule.effect) {
     case 'keep':
       return { field, effect: 'keep', reason: '' };
@@ -207,6 +225,8 @@ function effectOf(field: string, rule: Rule, can: Ability): FieldEffect {
       return { field, effect: 'replace', reason: rule.because };
     case 'live': {
       if (can === 'job') return { field, effect: 'replace', reason: 'a job that changes is run anew' };
+      const why = rule.unless?.(before, after);
+      if (why !== undefined) return { field, effect: 'replace', reason: why };
       if (can.has(rule.needs)) return { field, effect: 'live', reason: '' };
       return { field, effect: 'replace', reason: `its node cannot change the ${rule.needs} of running containers` };
     }

@@ -1,5 +1,5 @@
-import type { TaskId } from '../../base/ids.ts';
-import type { Node, Service, Task } from '../../proto/types/index.ts';
+import type { NodeId, TaskId } from '../../base/ids.ts';
+import type { Service, Task } from '../../proto/types/index.ts';
 import { currentOf, isGlobal, slotsOf } from '../model/slots.ts';
 import type { Slot } from '../model/slots.ts';
 import { isFinal, isLive, isServing, mayRun, reached } from '../model/task-state.ts';
@@ -8,6 +8,7 @@ import { collectGarbage } from './collect.ts';
 import { judgeDependencies, restartWaits } from './dependencies.ts';
 import type { DependencyVerdict, Siblings } from './dependencies.ts';
 import { wayToSpec } from './live.ts';
+import type { Way } from './live.ts';
 import { freshStatus, newTask } from './new-task.ts';
 import type { TaskSeed } from './new-task.ts';
 import { PlanBuilder } from './plan.ts';
@@ -104,14 +105,14 @@ function tend(
   const shared = networkServiceOf(service.spec.task);
   const hosts = shared === undefined ? undefined : { name: shared, tasks: siblings.get(shared)?.tasks ?? [] };
   const member = { service: advanced.service, tasks };
-  fillSlots(member, targets, { verdict, mayRestart, hosts }, view.nodes, plan, time.now, newTaskId);
+  fillSlots(member, targets, { verdict, mayRestart, hosts }, view, plan, time.now, newTaskId);
 }
 
 function fillSlots(
   { service, tasks }: Member,
   targets: readonly SlotTarget[],
   { verdict: common, mayRestart, hosts }: Dependencies,
-  nodes: readonly Node[],
+  { nodes, volumes }: ClusterView,
   plan: PlanBuilder,
   now: number,
   newTaskId: () => TaskId,
@@ -123,6 +124,7 @@ function fillSlots(
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
   const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
+  const homesOf = (name: string): readonly NodeId[] => volumes.find(({ spec }) => spec.name === name)?.nodeIds ?? [];
   const budget = { left: updatesAllowed(service, slots, lost, now) };
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
@@ -157,7 +159,8 @@ function fillSlots(
       if (!isLeaving) make({});
     } else if (current.specVersion !== service.specVersion) {
       const node = nodes.find(({ id }) => id === current.nodeId);
-      changeOutdated(current, service, node, budget, isLeaving, plan, make);
+      const way = (): Way => wayToSpec(current, service, node, homesOf);
+      changeOutdated(current, service, way, budget, isLeaving, plan, make);
     } else keep(current, slot, service, { verdict, mayRestart, hosts, host }, plan, now, make);
   }
 }
@@ -182,7 +185,7 @@ interface Dependencies {
 function changeOutdated(
   current: Task,
   service: Service,
-  node: Node | undefined,
+  wayTo: () => Way,
   budget: { left: number },
   isLeaving: boolean,
   plan: PlanBuilder,
@@ -194,7 +197,7 @@ function changeOutdated(
     if (isFinal(current) && !isLeaving && (willRestart(current) || state === 'shutdown')) make({});
     return;
   }
-  const way = wayToSpec(current, service, node);
+  const way = wayTo();
   if (way.kind === 'live') {
     // Of an update before: what is left of it goes first.
     if (isLeaving) return;

@@ -6,7 +6,7 @@ import { deferred } from '../../base/async.ts';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { ExitStatus, ProcessSession, TerminalSize } from '../types.ts';
 import { signalNumber } from './failure.ts';
-import { FrameDecoder, encodeFrame, encodeSize } from './frames.ts';
+import { FrameDecoder, encodeFrame, encodeRotation, encodeSize } from './frames.ts';
 import type { RequestType } from './frames.ts';
 import { OutputQueue } from './output-queue.ts';
 import { readExit } from './state.ts';
@@ -49,6 +49,28 @@ export async function reopenLog(runDir: string): Promise<void> {
     socket.once('close', () => resolve());
     socket.end(encodeFrame('L'));
   });
+}
+
+/**
+ * Has the log rotated at other sizes from now on.
+ * @throws CONTAINER_NOT_RUNNING, NOT_SUPPORTED by a supervisor of an older version
+ */
+export async function limitLog(runDir: string, maxBytes: number, maxFiles: number): Promise<void> {
+  const socket = await connectTo(runDir);
+  const decoder = new FrameDecoder();
+  const answered = deferred<boolean>();
+  socket.on('data', (chunk: Buffer) => {
+    if (decoder.push(chunk).some(({ type }) => type === 'done')) answered.resolve(true);
+  });
+  socket.once('close', () => answered.resolve(false));
+  socket.write(encodeFrame('O', encodeRotation(maxBytes, maxFiles)));
+  const isDone = await answered.promise;
+  socket.destroy();
+  if (isDone) return;
+  throw new TsswarmError(
+    'NOT_SUPPORTED',
+    'changing the log options of a running container: its supervisor is of an older version and does not take them',
+  );
 }
 
 /**
@@ -176,7 +198,7 @@ class AttachedSession implements ProcessSession {
       for (const said of this.#decoder.push(chunk)) {
         if (said.type === 'output') this.output.push({ stream: said.stream, data: said.data });
         // The last frame. What was not whole before it has not been lost by us.
-        else this.output.end();
+        else if (said.type === 'exit') this.output.end();
       }
     } catch (error) {
       this.#socket.destroy(error as Error);

@@ -4,7 +4,7 @@
  */
 
 /** What a client may say. */
-export type RequestType = 'A' | 'I' | 'C' | 'R' | 'K' | 'L';
+export type RequestType = 'A' | 'I' | 'C' | 'R' | 'K' | 'L' | 'O';
 
 const HEADER = 5;
 /** The supervisor sends at most one read of 64 KiB in a frame; anything far above that is not our protocol. */
@@ -27,9 +27,18 @@ export function encodeSize(columns: number, rows: number): Buffer {
   return payload;
 }
 
+/** The payload of an 'O' frame. */
+export function encodeRotation(maxBytes: number, maxFiles: number): Buffer {
+  const payload = Buffer.allocUnsafe(12);
+  payload.writeBigUInt64BE(BigInt(maxBytes), 0);
+  payload.writeUInt32BE(maxFiles, 8);
+  return payload;
+}
+
 /** What the supervisor says. */
 export type Announcement =
   | { readonly type: 'output'; readonly stream: 'stdout' | 'stderr'; readonly data: Uint8Array }
+  | { readonly type: 'done' }
   | { readonly type: 'exit'; readonly code: number; readonly oomKilled: boolean };
 
 /** Cuts the bytes of a control socket into frames, whatever pieces they come in. */
@@ -60,6 +69,8 @@ function read(type: number, payload: Buffer): Announcement {
       return { type: 'output', stream: 'stdout', data: payload };
     case '2':
       return { type: 'output', stream: 'stderr', data: payload };
+    case 'O':
+      return { type: 'done' };
     case 'X':
       if (payload.length !== 5) break;
       return { type: 'exit', code: payload.readInt32BE(0), oomKilled: payload[4] !== 0 };

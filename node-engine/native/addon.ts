@@ -17,6 +17,13 @@ interface NetnsReply {
   readonly replies: readonly Buffer[];
 }
 
+interface ChangeReply {
+  readonly error: number;
+  readonly at: number;
+  readonly stage: string;
+  readonly before: readonly string[];
+}
+
 interface ProgramReply extends ProgramEnd {
   readonly error: number;
 }
@@ -40,6 +47,8 @@ interface Native {
     envp: readonly string[],
     input: Buffer | undefined,
   ): Promise<ProgramReply | number>;
+  changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
+  setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
   watchOpen(): { readonly socket: number; readonly cancel: number } | number;
   watchWait(socket: number, cancel: number): Promise<RuleEvents & { readonly error: number }>;
   watchCancel(cancel: number): number;
@@ -262,6 +271,77 @@ export async function runProgram(
   if (typeof reply === 'number') throw systemError(reply, 'pthread_create');
   if (reply.error !== 0) throw systemError(reply.error, 'posix_spawn', program);
   return reply;
+}
+
+// ---------------------------------------------------------------------------------------------- running containers
+
+/** In the order of `enum kind` in addon/container.c. */
+const CONTAINER_CHANGES = [
+  'bind',
+  'tmpfs',
+  'detach',
+  'attributes',
+  'resize',
+  'sysctl',
+  'hostname',
+  'domainname',
+] as const;
+
+/** mount_setattr(2) attributes. */
+export const MOUNT_ATTR = { RDONLY: 1, NOSUID: 2, NODEV: 4, NOEXEC: 8 } as const;
+
+/** One change inside a container's namespaces. */
+export interface ContainerChange {
+  /**
+   * `bind`: what is at `value` on the node appears at `target`, in place of what is mounted there; `tmpfs`: a new one, with options
+   * `value`; `detach`: nothing is mounted at `target` any more; `attributes` of the mount at `target`; `resize` a tmpfs to `value`
+   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`.
+   */
+  readonly kind: (typeof CONTAINER_CHANGES)[number];
+  readonly target: string;
+  readonly value: string;
+  /** Of {@link MOUNT_ATTR}. */
+  readonly set?: number;
+  readonly clear?: number;
+  /** A propagation of {@link MS}; absent: as it is. */
+  readonly propagation?: number;
+  /** The propagation is that of all mounts below, too. */
+  readonly recursive?: boolean;
+}
+
+type NativeChange = Omit<ContainerChange, 'kind' | 'recursive'> & { readonly kind: number; readonly recursive: number };
+
+/** `change` is the one that failed; `before` is what sysctls were that were set before it. */
+export interface ContainerChangeError extends NodeJS.ErrnoException {
+  readonly change: ContainerChange;
+  readonly before: readonly string[];
+}
+
+/**
+ * Changes a running container from inside its namespaces, on a thread of its own.
+ * @param pid a process of it
+ * @returns what each sysctl was before; empty for other changes
+ * @throws ContainerChangeError
+ */
+export async function changeContainer(pid: number, changes: readonly ContainerChange[]): Promise<readonly string[]> {
+  const reply = await native().changeContainer(
+    pid,
+    changes.map((change) => ({
+      ...change,
+      kind: CONTAINER_CHANGES.indexOf(change.kind),
+      recursive: change.recursive === true ? 1 : 0,
+    })),
+  );
+  if (typeof reply === 'number') throw systemError(reply, 'pthread_create');
+  const { error, stage, at, before } = reply;
+  if (error === 0) return before.map((text) => text.trim());
+  const change = changes[at] ?? changes[0];
+  throw Object.assign(systemError(error, stage, change?.target), { change, before });
+}
+
+/** Limits one process (prlimit(2)). @param resource number of the limit in <bits/resource.h> @param soft -1: none */
+export function setProcessLimit(pid: number, resource: number, soft: number, hard: number): void {
+  check(native().setProcessLimit(pid, resource, soft, hard), 'prlimit', String(pid));
 }
 
 /** What was heard of changes to the rules. */

@@ -17,6 +17,7 @@ import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { createSandboxes } from './sandboxes.ts';
+import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
@@ -77,7 +78,9 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         await setTimeout(AFTER_REPAIR_MS, undefined, { ref: false });
       }
     } catch (error) {
-      logger.warn('changes of rules are not heard of: they are mended with the next change', { reason: messageOf(error) });
+      logger.warn('changes of rules are not heard of: they are mended with the next change', {
+        reason: messageOf(error),
+      });
     }
   };
   const ready = async (): Promise<void> => {
@@ -123,6 +126,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async listBridges() {
       return (await surveyBridges(instance)).bridges.map(({ id }) => id);
     },
+    survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();
       firewall.setGuarded(ports);

@@ -7,6 +7,7 @@ import type { ContainerPaths } from './container-disk.ts';
 import type { BoundSource } from './mounts.ts';
 import { cleanTarget } from './mounts.ts';
 import type { ContainerRecord } from './record.ts';
+import { keyOf } from './record.ts';
 import type { SecretFiles } from './secret-files.ts';
 
 /**
@@ -54,12 +55,14 @@ export interface BindSources {
 /**
  * Everything of the node that appears in the container: the user's binds and volumes, the engine's three files (unless the
  * user mounts something in their place), secrets and configs.
+ * @param isWanted of the user's mounts, secrets and configs: others are left out
  */
 export async function bindSources(
   record: ContainerRecord,
   paths: ContainerPaths,
   volumes: VolumeStore,
   secrets: SecretFiles,
+  isWanted: (place: { readonly target: string }) => boolean = () => true,
 ): Promise<BindSources> {
   const { spec } = record;
   const taken = new Set([...spec.mounts, ...record.volumes].map(({ target }) => cleanTarget(target)));
@@ -72,16 +75,19 @@ export async function bindSources(
     .filter(([target]) => !taken.has(target))
     .map(([target, source]) => ({ source, target, readOnly: false, propagation: '', options: [] }));
   for (const mount of spec.mounts) {
-    if (mount.type === 'bind') binds.push({ ...mount, options: [] });
+    if (mount.type === 'bind' && isWanted(mount)) binds.push({ ...mount, options: [] });
   }
-  record.files.forEach(({ target }, index) => {
-    const source = secrets.path(record.id, index);
+  record.files.forEach((file, index) => {
+    const { target } = file;
+    if (!isWanted(file)) return;
+    const source = secrets.path(record.id, keyOf(file, index));
     binds.push({ source, target, readOnly: true, propagation: '', options: ['nosuid', 'nodev', 'noexec'] });
   });
   const sources: VolumeSource[] = [];
   const release = (): void => sources.splice(0).forEach((source) => source.release());
   try {
     for (const [index, use] of record.volumes.entries()) {
+      if (!isWanted(use)) continue;
       const place = join(paths.runDir, `volume-${index}`);
       const source = await volumes.source(use.name, record.id, use.subpath, place);
       sources.push(source);

@@ -24,6 +24,7 @@ import {
   adoptContainer,
   clearContainer,
   furnishContainer,
+  furnishVolumes,
   generateConfiguration,
   planContainer,
   planUpdate,
@@ -124,11 +125,20 @@ export class ContainerService implements Containers {
   async update(request: ContainerUpdate): Promise<readonly string[]> {
     return this.#queue.run(request.id, async () => {
       const entry = this.#get(request.id, 'changing');
-      const after = planUpdate(this.#parts, request, entry.record);
-      const steps = await changeContainer(this.#parts, entry.record, after, entry.status.process.pid);
-      entry.record = after;
+      const { secrets } = this.#parts;
+      const files = secrets.stage(request.id, [...request.secrets, ...request.configs], entry.record.files);
+      let steps: readonly string[];
+      try {
+        const after = planUpdate(this.#parts, request, files, entry.record);
+        await furnishVolumes(this.#parts, after, entry.record);
+        steps = await changeContainer(this.#parts, entry.record, after, entry.status.process.pid);
+        entry.record = after;
+      } finally {
+        secrets.prune(request.id, entry.record.files);
+        this.#releaseVolumes(entry.record);
+      }
       if (steps.length > 0)
-        this.#logger.info('container changed', { id: after.id, name: after.name, steps: steps.join(', ') });
+        this.#logger.info('container changed', { id: request.id, name: request.name, steps: steps.join(', ') });
       return steps;
     });
   }
@@ -272,6 +282,11 @@ export class ContainerService implements Containers {
     for (const entry of this.#entries.values()) entry.supervision?.close();
   }
 
+  /** What a container has no more, others may have removed. */
+  #releaseVolumes({ id, volumes }: ContainerRecord): void {
+    this.#parts.volumes.release(id, new Set(volumes.map(({ name }) => name)));
+  }
+
   // ------------------------------------------------------------------------------------------ creation
 
   async #create(request: ContainerCreate, signal: AbortSignal | undefined): Promise<ContainerInfo> {
@@ -335,7 +350,7 @@ export class ContainerService implements Containers {
     const { disk, layers, volumes, secrets, launcher, clock } = this.#parts;
     const { id, name } = record;
     const paths = disk.paths(id);
-    if (!secrets.has(id, record.files.length)) {
+    if (!secrets.has(id, record.files)) {
       throw new TsswarmError(
         'RUNTIME_FAILED',
         `starting container "${name}": its secrets and configs are gone since the node was restarted`,

@@ -10,7 +10,8 @@ import { parseLogConfig } from './log-options.ts';
 import type { BoundSource } from './mounts.ts';
 import type { OciSpec } from './oci.ts';
 import type { ContainerParts } from './parts.ts';
-import type { ContainerRecord } from './record.ts';
+import type { ContainerPaths } from './container-disk.ts';
+import type { ContainerRecord, FilePlace } from './record.ts';
 import { parseSignal } from './signals.ts';
 import type { OverlayPaths } from './spec.ts';
 import { generateSpec, resolveHostname } from './spec.ts';
@@ -61,9 +62,15 @@ export function planContainer(
 
 /**
  * What a container becomes that is there already: what belongs to the image and to the run stays.
+ * @param files where its secrets and configs are
  * @throws INVALID_INPUT, NOT_SUPPORTED
  */
-export function planUpdate(parts: ContainerParts, request: ContainerUpdate, before: ContainerRecord): ContainerRecord {
+export function planUpdate(
+  parts: ContainerParts,
+  request: ContainerUpdate,
+  files: readonly FilePlace[],
+  before: ContainerRecord,
+): ContainerRecord {
   const { id, name, spec, limits, log, sandbox, labels, fenced, specVersion } = request;
   const { fenced: _, specVersion: _old, ...kept } = before;
   const record: ContainerRecord = {
@@ -76,7 +83,7 @@ export function planUpdate(parts: ContainerParts, request: ContainerUpdate, befo
     labels: { ...spec.labels, ...labels },
     hostname: resolveHostname(spec, id, parts.nodeHostname, sandbox.mode === 'host'),
     volumes: planVolumes(spec, before.image, before),
-    files: [...request.secrets, ...request.configs].map(({ target, uid, gid, mode }) => ({ target, uid, gid, mode })),
+    files,
     argv: resolveArgv(spec, before.image),
     healthCheck: resolveHealthCheck(spec.healthCheck, before.image.healthCheck),
     stopSignal: spec.stopSignal || before.image.stopSignal || 'SIGTERM',
@@ -136,12 +143,9 @@ export async function furnishContainer(
   adopted: ContainerRecord | undefined,
 ): Promise<void> {
   const { layers, sandboxes, secrets, disk } = parts;
-  const { id, spec, sandbox, hostname } = record;
+  const { id, sandbox } = record;
   const paths = disk.paths(id);
-  const hosts = hostsFile(spec, hostname, sandbox, readIfThere('/etc/hosts'));
-  writeFileSync(paths.hosts, hosts, { mode: 0o644 });
-  writeFileSync(paths.hostname, hostnameFile(hostname), { mode: 0o644 });
-  writeFileSync(paths.resolvConf, resolvFile(spec, sandbox.mode, readIfThere('/etc/resolv.conf')), { mode: 0o644 });
+  writeNameFiles(paths, record, (path, text) => writeFileSync(path, text, { mode: 0o644 }));
   secrets.write(id, [...request.secrets, ...request.configs]);
   // All settle before a failure is handled: clearing must not run beside something that is still being made.
   const results = await Promise.allSettled([
@@ -153,11 +157,26 @@ export async function furnishContainer(
   if (failed) throw failed.reason;
 }
 
+/** The files that tell a container its own name and those of others. */
+export function writeNameFiles(
+  paths: ContainerPaths,
+  { spec, hostname, sandbox }: ContainerRecord,
+  write: (path: string, text: string) => void,
+): void {
+  write(paths.hosts, hostsFile(spec, hostname, sandbox, readIfThere('/etc/hosts')));
+  write(paths.hostname, hostnameFile(hostname));
+  write(paths.resolvConf, resolvFile(spec, sandbox.mode, readIfThere('/etc/resolv.conf')));
+}
+
 function readIfThere(path: string): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
-async function furnishVolumes(
+/**
+ * Makes the volumes that a container shall have.
+ * @param adopted whose volumes it has already
+ */
+export async function furnishVolumes(
   { volumes, images }: ContainerParts,
   { id, name: container, spec, imageId, volumes: uses }: ContainerRecord,
   adopted: ContainerRecord | undefined,

@@ -28,8 +28,11 @@ export const READONLY_PATHS: readonly string[] = [
   '/proc/sysrq-trigger',
 ];
 
+/** Files that the engine makes for each container. */
+export const RESOLV_PATHS: readonly string[] = ['/etc/hosts', '/etc/hostname', '/etc/resolv.conf'];
+
 /** Docker's default size of /dev/shm. */
-const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
+export const DEFAULT_SHM_BYTES = 64 * 1024 * 1024;
 
 /** A bind of something on the node: volumes, binds, files of the engine, secrets. */
 export interface BoundSource {
@@ -145,17 +148,16 @@ function tmpfsMount(mount: TmpfsMount): OciMount {
     destination: cleanTarget(mount.target),
     type: 'tmpfs',
     source: 'tmpfs',
-    options: [
-      'nosuid',
-      'nodev',
-      'noexec',
-      mount.readOnly ? 'ro' : 'rw',
-      ...(mount.sizeBytes === 0 ? [] : [`size=${mount.sizeBytes}`]),
-      // 0 would be a folder that nobody but root can enter: read as "not given".
-      `mode=${(mount.mode === 0 ? 0o1777 : mount.mode).toString(8)}`,
-    ],
+    options: ['nosuid', 'nodev', 'noexec', mount.readOnly ? 'ro' : 'rw', ...tmpfsOptions(mount)],
   };
 }
+
+/** What the file system itself is told. */
+export const tmpfsOptions = ({ sizeBytes, mode }: TmpfsMount): readonly string[] => [
+  ...(sizeBytes === 0 ? [] : [`size=${sizeBytes}`]),
+  // 0 would be a folder that nobody but root can enter: read as "not given".
+  `mode=${(mode === 0 ? 0o1777 : mode).toString(8)}`,
+];
 
 function sortByDepth(mounts: readonly OciMount[]): readonly OciMount[] {
   const depth = (mount: OciMount): number => mount.destination.split('/').length;

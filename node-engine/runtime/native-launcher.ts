@@ -1,6 +1,6 @@
 import { TsswarmError } from '../../base/errors.ts';
 import type { LaunchFailure as FailureLine } from '../launcher/failure.ts';
-import { attachTo, killAll, signalContainer, startBundle, waitForExit } from '../launcher/index.ts';
+import { attachTo, killAll, limitLog, signalContainer, startBundle, waitForExit } from '../launcher/index.ts';
 import { execInContainer } from './exec-session.ts';
 import type { Launcher, Supervision } from './ports.ts';
 import { LaunchError } from './ports.ts';
@@ -23,6 +23,7 @@ export function nativeLauncher(program: string): Launcher {
     exec: (request) => execInContainer(program, request),
     killAll: (runDir) => killAll(runDir, program),
     supervise: (runDir) => supervise(runDir),
+    limitLog,
     attach: (runDir) => attachTo(runDir),
   };
 }

@@ -4,7 +4,7 @@ import type { Sandboxes } from '../types.ts';
 import type { VolumeStore } from '../volume/volumes.ts';
 import type { CgroupMount } from './cgroups.ts';
 import type { ContainerDisk } from './container-disk.ts';
-import type { ImageSource, Launcher, LogFiles, SeccompPrograms, WritableLayers } from './ports.ts';
+import type { ContainerCalls, ImageSource, Launcher, LogFiles, SeccompPrograms, WritableLayers } from './ports.ts';
 import type { SecretFiles } from './secret-files.ts';
 
 /** What containers are made of. */
@@ -27,6 +27,9 @@ export interface ContainerParts {
   /** See `createMoveAhead`. */
   readonly moveAhead: () => void;
   readonly nodeHostname: string;
+  readonly calls: ContainerCalls;
   readonly clock: Clock;
   readonly logger: Logger;
 }
+
+export type { ContainerChange } from './ports.ts';

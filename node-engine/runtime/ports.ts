@@ -1,6 +1,7 @@
 /** What the runtime needs of its neighbours, as small interfaces that belong to it (habit 12). */
 import type { ContainerId } from '../../base/ids.ts';
 import type { ImageConfig, Images, LogQuery, LogRecord, ProcessSession, TerminalSize } from '../types.ts';
+import type { ContainerChange } from '../native/addon.ts';
 import type { OverlayPaths } from './spec.ts';
 
 /** Images on the node, with what the engine alone needs of them. */
@@ -77,6 +78,8 @@ export interface Launcher {
   /** Kills every process of the container. */
   killAll(runDir: string): Promise<void>;
   supervise(runDir: string): Supervision;
+  /** Has a running container's log rotated at other sizes. @throws NOT_SUPPORTED */
+  limitLog(runDir: string, maxBytes: number, maxFiles: number): Promise<void>;
   /** A second connection, with output from now on and stdin. */
   attach(runDir: string): Promise<ProcessSession>;
 }
@@ -116,4 +119,11 @@ export interface MountCalls {
   umount(path: string, flags: number): void;
 }
 
-export type { ImageConfig, OverlayPaths };
+/** The same for containers that run. */
+export interface ContainerCalls {
+  /** @returns what each sysctl was before @throws with the change that failed as `change` */
+  changeContainer(pid: number, changes: readonly ContainerChange[]): Promise<readonly string[]>;
+  setProcessLimit(pid: number, resource: number, soft: number, hard: number): void;
+}
+
+export type { ContainerChange, ImageConfig, OverlayPaths };

@@ -18,13 +18,18 @@ export interface VolumeUse {
   readonly subpath: string;
 }
 
-/** A secret or config: where it appears. Its content lies on a tmpfs under its number in the list. */
+/** A secret or config: where it appears. Its content lies on a tmpfs. */
 export interface FilePlace {
   readonly target: string;
   readonly uid: number;
   readonly gid: number;
   readonly mode: number;
+  /** Name of its content on the tmpfs; absent: its number in the list. */
+  readonly key?: string;
 }
+
+/** Name of a file's content on the tmpfs. */
+export const keyOf = ({ key }: FilePlace, index: number): string => key ?? String(index);
 
 /**
  * What a container is, decided at its creation and changed as a whole (live/change.ts). It is all that a start needs: neither the image's name nor

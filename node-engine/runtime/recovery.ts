@@ -12,7 +12,7 @@ const DETACH = 2;
 
 /** What the daemon's death may have left behind, and where. */
 export interface RecoveryParts extends ContainerParts {
-  readonly calls: MountCalls;
+  readonly calls: ContainerParts['calls'] & MountCalls;
   /** Folders of all containers' state and of their run directories. */
   readonly containerDirs: readonly string[];
   readonly runDir: string;

@@ -1,10 +1,24 @@
-import { chownSync, existsSync, mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync, chmodSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { FileContent } from '../types.ts';
 import { mountPointsBelow } from '../volume/mount-points.ts';
 import type { MountCalls } from './ports.ts';
+import type { FilePlace } from './record.ts';
+import { keyOf } from './record.ts';
 
 const NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
 const DETACH = 2;
@@ -23,9 +37,51 @@ export class SecretFiles {
     this.#calls = calls;
   }
 
-  /** The file of number `index` of a container. */
-  path(id: ContainerId, index: number): string {
-    return join(this.#directory, id, String(index));
+  /** A file of a container. @param key as {@link keyOf} gives it */
+  path(id: ContainerId, key: string): string {
+    return join(this.#directory, id, key);
+  }
+
+  /**
+   * Puts down what a container shall have beside what it has: content that is there already is kept, whose file stays the same.
+   * @param known what it has
+   * @returns where each one is
+   */
+  stage(id: ContainerId, files: readonly FileContent[], known: readonly FilePlace[]): readonly FilePlace[] {
+    if (files.length === 0) return [];
+    this.#mount();
+    mkdirSync(join(this.#directory, id), { mode: 0o700, recursive: true });
+    return files.map((file) => {
+      const { target, uid, gid, mode } = file;
+      const index = known.findIndex((one) => one.target === target);
+      const place = known[index];
+      if (place !== undefined && this.#holds(this.path(id, keyOf(place, index)), file))
+        return { target, uid, gid, mode, key: keyOf(place, index) };
+      const key = randomBytes(8).toString('hex');
+      this.#writeOne(this.path(id, key), file);
+      return { target, uid, gid, mode, key };
+    });
+  }
+
+  /** Removes what a container has no more. */
+  prune(id: ContainerId, kept: readonly FilePlace[]): void {
+    const keys = new Set(kept.map(keyOf));
+    if (!this.#list().includes(id)) return;
+    for (const name of readdirSync(join(this.#directory, id)))
+      if (!keys.has(name)) rmSync(join(this.#directory, id, name), { force: true });
+    if (kept.length === 0) this.remove(id);
+  }
+
+  #holds(path: string, { data, uid, gid, mode }: FileContent): boolean {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat?.uid !== uid || stat.gid !== gid || (stat.mode & 0o7777) !== mode) return false;
+    return readFileSync(path).equals(data);
+  }
+
+  #writeOne(path: string, { data, uid, gid, mode }: FileContent): void {
+    writeFileSync(path, data, { mode: 0o600 });
+    chownSync(path, uid, gid);
+    chmodSync(path, mode);
   }
 
   write(id: ContainerId, files: readonly FileContent[]): void {
@@ -33,18 +89,12 @@ export class SecretFiles {
     this.#mount();
     // Nobody but root may list them here; in a container each is reached through its own mount.
     mkdirSync(join(this.#directory, id), { mode: 0o700 });
-    files.forEach(({ data, uid, gid, mode }, index) => {
-      const path = this.path(id, index);
-      writeFileSync(path, data, { mode: 0o600 });
-      chownSync(path, uid, gid);
-      chmodSync(path, mode);
-    });
+    files.forEach((file, index) => this.#writeOne(this.path(id, String(index)), file));
   }
 
   /** Whether all are still there: after a reboot they are not. */
-  has(id: ContainerId, count: number): boolean {
-    for (let index = 0; index < count; index++) if (!existsSync(this.path(id, index))) return false;
-    return true;
+  has(id: ContainerId, files: readonly FilePlace[]): boolean {
+    return files.every((file, index) => existsSync(this.path(id, keyOf(file, index))));
   }
 
   remove(id: ContainerId): void {

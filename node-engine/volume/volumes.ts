@@ -110,6 +110,16 @@ export class VolumeStore implements Volumes {
     this.#users.set(name, users.set(id, container));
   }
 
+  /** The container is there, and has no other volumes any more. */
+  release(id: ContainerId, kept: ReadonlySet<string>): void {
+    for (const [name, users] of this.#users) if (!kept.has(name)) users.delete(id);
+    for (const [name, users] of this.#running) {
+      if (kept.has(name) || !users.delete(id) || users.size > 0) continue;
+      this.#running.delete(name);
+      this.#unmount(name);
+    }
+  }
+
   /** The container is gone: its references with it, and its anonymous volumes. */
   async forget(id: ContainerId): Promise<void> {
     for (const users of this.#users.values()) users.delete(id);

@@ -19,7 +19,7 @@ import type {
 } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
 import type { BalancedAddress } from './balanced.ts';
-import { balancedAddresses } from './balanced.ts';
+import { balancedAddresses, isLocalOnly } from './balanced.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
@@ -121,6 +121,8 @@ export interface Agent {
   find(taskId: string): Task | undefined;
   /** A network of the assignments. */
   network(id: NetworkId): Network | undefined;
+  /** What the node shall have now. */
+  assignments(): Assignments;
   /**
    * Resolves when the container of a task has been started, or the task has ended without; the task may not have come yet.
    * @throws the signal's reason
@@ -280,15 +282,17 @@ export function startAgent(options: AgentOptions): Agent {
     }
   });
 
-  /** Names lead to what serves, but not to what is being stopped here. */
+  /** Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. */
   const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
-    const isLeaving = ({ taskId }: NetworkEndpoint): boolean => controllers.get(taskId)?.leaving === true;
-    const leaving = update.endpoints.filter(isLeaving);
+    const isHidden = ({ taskId, nodeId, networkId }: NetworkEndpoint): boolean =>
+      controllers.get(taskId)?.leaving === true ||
+      (nodeId !== options.nodeId && isLocalOnly(assignments.networks.get(networkId)));
+    const hidden = update.endpoints.filter(isHidden);
     options.resolver.changeNames({
       complete: kind === 'complete',
-      endpoints: leaving.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isLeaving(one)),
+      endpoints: hidden.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isHidden(one)),
       services: update.services,
-      removedEndpoints: [...remove.endpoints, ...leaving.map(endpointKey)],
+      removedEndpoints: [...remove.endpoints, ...hidden.map(endpointKey)],
       removedServices: remove.services,
     });
   };
@@ -585,6 +589,7 @@ export function startAgent(options: AgentOptions): Agent {
     },
     find: (taskId) => controllers.get(taskId)?.task,
     network: (id) => assignments.networks.get(id),
+    assignments: () => assignments,
     whenStarted,
   };
 }

@@ -56,6 +56,7 @@ struct job {
 // Starts the job and returns its promise. The job is freed in the end, also on failure.
 napi_value job_start(napi_env env, struct job *job);
 
+void export_container(napi_env env, napi_value exports);
 void export_filesystem(napi_env env, napi_value exports);
 void export_network(napi_env env, napi_value exports);
 void export_process(napi_env env, napi_value exports);

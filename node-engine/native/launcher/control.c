@@ -19,7 +19,7 @@
 enum {
   CLIENTS = 256,
   HEADER = 5,
-  SMALL = 8,              /* the longest payload of a frame that is not stdin */
+  SMALL = 12,             /* the longest payload of a frame that is not stdin */
   HELD_BACK = 512 * 1024, /* output waiting for one client: beyond that it is too slow and is dropped */
   STDIN_ROOM = 64 * 1024,
   LAST_WAIT_MS = 5000,
@@ -223,6 +223,12 @@ static bool take_stdin(struct supervised *container, struct client *client) {
   return client->fd != 0 && !client->held;
 }
 
+static long long read_number(const unsigned char *bytes, unsigned count) {
+  uint64_t number = 0;
+  for (unsigned i = 0; i < count; i++) number = number << 8 | bytes[i];
+  return (long long)number;
+}
+
 static void obey(struct supervised *container, struct client *client, const unsigned char *payload, uint32_t length) {
   switch (client->frame[0]) {
   case 'A':
@@ -246,6 +252,11 @@ static void obey(struct supervised *container, struct client *client, const unsi
     break;
   case 'L':
     log_reopen(&container->log);
+    break;
+  case 'O':
+    if (length != 12) break;
+    log_limit(&container->log, read_number(payload, 8), (int)read_number(payload + 8, 4));
+    send_frame(client, 'O', NULL, 0);
     break;
   default:
     drop(client); /* not our protocol */

@@ -40,6 +40,17 @@ void log_reopen(struct log_file *log) {
   else if (before >= 0) close(before);
 }
 
+void log_limit(struct log_file *log, long long max_size, int max_files) {
+  if (max_files < 1) max_files = 1;
+  for (int i = max_files; log->path && i < log->max_files; i++) {
+    char old[4096];
+    snprintf(old, sizeof old, "%s.%d", log->path, i);
+    unlink(old);
+  }
+  log->max_size = max_size;
+  log->max_files = max_files;
+}
+
 static void rotate(struct log_file *log) {
   char from[4096], to[4096];
   if (log->max_files == 1) {

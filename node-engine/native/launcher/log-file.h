@@ -16,5 +16,7 @@ void log_open(struct log_file *log, const char *path, long long max_size, int ma
 void log_write(struct log_file *log, int stream, const char *data, size_t length);
 /* Writes what is left of unfinished lines. */
 void log_finish(struct log_file *log);
+/* Other sizes from now on; files beyond the new number are removed. */
+void log_limit(struct log_file *log, long long max_size, int max_files);
 /* After somebody else moved the file away. */
 void log_reopen(struct log_file *log);

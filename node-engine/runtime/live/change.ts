@@ -1,13 +1,21 @@
 import { join } from 'node:path';
 import { messageOf } from '../../../base/errors.ts';
+import { processesIn } from '../../inspection/cgroup-files.ts';
 import type { ContainerParts } from '../parts.ts';
 import type { ContainerRecord } from '../record.ts';
+import { parseLogConfig } from '../log-options.ts';
+import { DEFAULT_SHM_BYTES, cleanTarget } from '../mounts.ts';
 import { controlFiles, setLimits } from './limits.ts';
+import { changeMounts, changeNames, changeSysctls, resizeShm } from './namespaces.ts';
 import type { StepName } from './plan.ts';
 import { planSteps } from './plan.ts';
+import { setProcessResources } from './processes.ts';
 
 /** What steps work on. */
-export type ChangeParts = Pick<ContainerParts, 'disk' | 'cgroups' | 'cgroupParent' | 'logger'>;
+export type ChangeParts = Pick<
+  ContainerParts,
+  'disk' | 'cgroups' | 'cgroupParent' | 'logger' | 'calls' | 'volumes' | 'secrets' | 'launcher'
+>;
 
 /** With its main process. */
 type RunningParts = ChangeParts & { readonly pid: number };
@@ -15,10 +23,37 @@ type RunningParts = ChangeParts & { readonly pid: number };
 type Executor = (parts: RunningParts, wanted: ContainerRecord, before: ContainerRecord) => Promise<void> | void;
 
 const EXECUTORS: Readonly<Record<StepName, Executor>> = {
-  limits({ cgroups, cgroupParent }, { id, limits, name }) {
-    setLimits(controlFiles(cgroups.map(({ path }) => join(path, cgroupParent, id))), limits, name);
+  limits(parts, { id, limits, name }) {
+    setLimits(controlFiles(foldersOf(parts, id)), limits, name);
+  },
+  resources(parts, wanted, before) {
+    if (parts.pid === 0) return;
+    const supervisor = parts.disk.readRun(wanted.id)?.supervisor.pid ?? parts.pid;
+    const calls = {
+      list: () => processesIn(foldersOf(parts, wanted.id)),
+      setLimit: (...limit: Parameters<ContainerParts['calls']['setProcessLimit']>) =>
+        parts.calls.setProcessLimit(...limit),
+      supervisor,
+    };
+    setProcessResources(calls, wanted, before);
+  },
+  mounts: (parts, wanted, before) => changeMounts(parts, parts.pid, wanted, before),
+  async shm(parts, { spec, name }) {
+    // The node's own, or a mount of the user's.
+    if (spec.ipcMode === 'host' || spec.mounts.some(({ target }) => cleanTarget(target) === '/dev/shm')) return;
+    await resizeShm(parts, parts.pid, spec.shmBytes || DEFAULT_SHM_BYTES, name);
+  },
+  names: (parts, wanted, before) => changeNames(parts, parts.pid, wanted, before),
+  sysctls: (parts, wanted, before) => changeSysctls(parts, parts.pid, wanted, before),
+  async log({ disk, launcher, pid }, { id, log }) {
+    const rotation = parseLogConfig(log);
+    if (rotation !== undefined && pid !== 0)
+      await launcher.limitLog(disk.paths(id).runDir, rotation.maxBytes, rotation.maxFiles);
   },
 };
+
+const foldersOf = ({ cgroups, cgroupParent }: ChangeParts, id: string): readonly string[] =>
+  cgroups.map(({ path }) => join(path, cgroupParent, id));
 
 /**
  * Makes a running container what another record says: all of it, or nothing. What is under way stands on the disk, for the next engine
@@ -34,7 +69,7 @@ export async function changeContainer(
   pid: number,
 ): Promise<readonly StepName[]> {
   const { disk } = parts;
-  const steps = pid === 0 ? [] : planSteps(before, after);
+  const steps = planSteps(before, after);
   if (steps.length > 0) disk.writeChange(before.id, after);
   const taken: StepName[] = [];
   try {

@@ -1,12 +1,13 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ContainerSpec } from '../../../proto/types/index.ts';
 import type { ContainerRecord } from '../record.ts';
+import { planMounts } from './mounts.ts';
 
 /**
  * What of a running container is changed at a time. Each step makes true what the second of two records says, from whatever is there,
  * so that it can be repeated, and taken back by the first.
  */
-export type StepName = 'limits';
+export type StepName = 'limits' | 'resources' | 'mounts' | 'names' | 'sysctls' | 'log' | 'shm';
 
 /** Nothing that runs goes by it: the new record is enough. */
 const RECORD = 'record';
@@ -24,12 +25,12 @@ const RECORD_PARTS: Record<keyof ContainerRecord, Part | 'spec'> = {
   imageId: FIXED,
   image: FIXED,
   limits: 'limits',
-  log: FIXED,
+  log: 'log',
   sandbox: FIXED,
   labels: RECORD,
-  hostname: FIXED,
-  volumes: FIXED,
-  files: FIXED,
+  hostname: 'names',
+  volumes: 'mounts',
+  files: 'mounts',
   argv: FIXED,
   healthCheck: RECORD,
   stopSignal: RECORD,
@@ -47,12 +48,14 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
   workingDir: FIXED,
   user: FIXED,
   groups: FIXED,
-  hostname: FIXED,
-  domainname: FIXED,
+  // As resolved, in the record itself.
+  hostname: RECORD,
+  domainname: 'names',
   labels: RECORD,
-  mounts: FIXED,
-  secrets: FIXED,
-  configs: FIXED,
+  mounts: 'mounts',
+  // As they are given, in the record itself.
+  secrets: RECORD,
+  configs: RECORD,
   healthCheck: RECORD,
   stopSignal: RECORD,
   stopGraceMs: RECORD,
@@ -64,15 +67,15 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
   capAdd: FIXED,
   capDrop: FIXED,
   securityOpt: FIXED,
-  sysctls: FIXED,
-  ulimits: FIXED,
+  sysctls: 'sysctls',
+  ulimits: 'resources',
   devices: FIXED,
-  extraHosts: FIXED,
-  dns: FIXED,
-  dnsSearch: FIXED,
-  dnsOptions: FIXED,
-  shmBytes: FIXED,
-  oomScoreAdj: FIXED,
+  extraHosts: 'names',
+  dns: 'names',
+  dnsSearch: 'names',
+  dnsOptions: 'names',
+  shmBytes: 'shm',
+  oomScoreAdj: 'resources',
   // The image is here.
   pullPolicy: RECORD,
   pidMode: FIXED,
@@ -81,8 +84,8 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
   preStop: RECORD,
 };
 
-/** The order in which steps are taken. */
-const ORDER: readonly StepName[] = ['limits'];
+/** The order in which steps are taken: what is refused more often comes first, what cannot always be taken back last. */
+const ORDER: readonly StepName[] = ['mounts', 'shm', 'limits', 'resources', 'log', 'names', 'sysctls'];
 
 /**
  * The steps that make one container of another.
@@ -101,7 +104,20 @@ export function planSteps(before: ContainerRecord, after: ContainerRecord): read
     }
   };
   look(RECORD_PARTS, before, after);
+  refuseUnknown(before, after);
+  if (needed.has('mounts')) planMounts(before, after);
   return ORDER.filter((step) => needed.has(step));
+}
+
+/** What would have to be what it was before, which nobody knows; and a log where none was begun. */
+function refuseUnknown(before: ContainerRecord, after: ContainerRecord): void {
+  const lost = Object.keys(before.spec.sysctls).find((key) => after.spec.sysctls[key] === undefined);
+  if (lost !== undefined)
+    throw new TsswarmError(
+      'NOT_SUPPORTED',
+      `changing the sysctls of container "${after.name}": what "${lost}" was before it was set is not known`,
+    );
+  if ((before.log.driver === 'none') !== (after.log.driver === 'none')) throw fixed(after.name, 'log driver');
 }
 
 const fixed = (name: string, key: string): TsswarmError =>

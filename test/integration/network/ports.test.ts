@@ -218,7 +218,9 @@ describe('published ports of a node', () => {
         'add element ip tsswarm_test any_ports { tcp . 99 : goto any_1 }',
       ]) {
         show(lab.node, 'nft', change);
-        const rules = await settledRules((text) => text.includes('oifname @bridges drop') && !text.includes('tcp . 99 '));
+        const rules = await settledRules(
+          (text) => text.includes('oifname @bridges drop') && !text.includes('tcp . 99 '),
+        );
         match(rules, /oifname @bridges drop/);
         doesNotMatch(rules, /tcp \. 99 /);
       }

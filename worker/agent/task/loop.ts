@@ -277,8 +277,11 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     if (container === undefined || container.specVersion === task.specVersion) return [];
     if (engine.containers.update === undefined)
       throw new TsswarmError('NOT_SUPPORTED', `changing "${task.name}": this node cannot change running containers`);
-    const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), isFenced);
-    return engine.containers.update(request);
+    const fenced = around.isFenced(task);
+    const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), fenced);
+    const changed = await engine.containers.update(request);
+    if (changed.includes('names')) await around.attachResolver(task, id);
+    return changed;
   };
 
   /** An ended task's addresses are given to others as soon as its end is told. */

@@ -79,7 +79,7 @@ export function decide({ records, networks, links, transport, message }: Questio
   );
 }
 
-/** The answer where nobody can be asked: a name of one label can only be one of ours, so it does not exist. */
+/** The answer where nobody can be asked, or nobody answers: a name of one label can only be one of ours, so it does not exist. */
 export function withoutUpstream(message: Buffer): Buffer {
   const question = readQuestion(message);
   if (!question) return writeRefusal(message, undefined, RCODE.FORMERR);
