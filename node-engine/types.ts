@@ -263,6 +263,8 @@ export interface FileStat {
 
 /** Files below some root, which their owner may change meanwhile: no link leads out of it. Archives are tar. */
 export interface FileTree {
+  /** The folder by which a launcher on this machine finds the root of a running container; absent: of anything else. */
+  readonly runDir?: string;
   /** Undefined: there is no such file. @param followLink what a link at the end of the path leads to, instead of the link */
   stat(path: string, followLink: boolean): Promise<FileStat | undefined>;
   /**
@@ -403,6 +405,8 @@ export interface BridgeRequest {
    * network is this node's alone.
    */
   readonly underlay?: string;
+  /** Of an overlay network: its packets go by the encrypted way, which takes room too. */
+  readonly encrypted?: boolean;
   /** Absent: the network has no IPv6. */
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
@@ -427,11 +431,44 @@ export interface PortForward {
   readonly affinity?: 'client';
 }
 
+/** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
+export interface ForwardDrop {
+  /** "ip filter FORWARD" */
+  readonly chain: string;
+  readonly out: boolean;
+  readonly into: boolean;
+}
+
+/** What a node's network is like. */
+export interface NetworkSurvey {
+  /** The kernel forwards IPv4. */
+  readonly forwarding: boolean;
+  readonly bridges: readonly {
+    readonly id: NetworkId;
+    readonly name: string;
+    readonly up: boolean;
+    readonly mtu: number;
+    /** "10.128.0.1/24" */
+    readonly addresses: readonly string[];
+  }[];
+  /** Names of the bridges that our rules know; undefined: our rules are gone. */
+  readonly ruled: readonly string[] | undefined;
+  /** Of the tunnel that leads published ports from node to node; absent: there is none. */
+  readonly meshMtu?: number;
+  readonly drops: readonly ForwardDrop[];
+  /** IPv4 addresses of everything but our bridges. */
+  readonly addresses: readonly { readonly device: string; readonly address: string }[];
+  /** Subnets that the node has routes to, those of our networks left out. */
+  readonly routes: readonly string[];
+}
+
 export interface Networks {
   /** Makes or repairs the bridge with its address, forwarding and masquerading. Idempotent. @throws NETWORK_FAILED */
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */
+  survey?(): Promise<NetworkSurvey>;
   /**
    * Says which ports of the node its containers do not reach. Those of UDP they reach on no other machine either: what comes from
    * the node's address there is believed. @throws NETWORK_FAILED
@@ -460,6 +497,8 @@ export interface TunnelRequest {
   readonly port: number;
   /** Address that packets come from; one that is not this node's own is left to the route. */
   readonly local: string;
+  /** Its packets take the encrypted way and no other; `local` and the entries' peers are addresses of that. */
+  readonly encrypted?: boolean;
   /** Of the mesh: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
   readonly address?: string;
 }
@@ -479,6 +518,34 @@ export interface TunnelChange {
   readonly put: readonly TunnelEntry[];
 }
 
+/** The encrypted way to other nodes. */
+export interface SecureRequest {
+  /** This node's address in it, "169.254.64.1/18". */
+  readonly address: string;
+  /** Address that its packets come from. */
+  readonly local: string;
+  /** UDP port, here and on the other nodes. */
+  readonly port: number;
+  readonly peers: readonly {
+    /** Base64. */
+    readonly publicKey: string;
+    /** Address of the node for packets from others. */
+    readonly endpoint: string;
+    /** The node's address in it. */
+    readonly address: string;
+  }[];
+}
+
+export interface SecureLink {
+  /** Of this node, base64: made anew with the link, not with the daemon. Undefined: the node has no WireGuard. */
+  publicKey(): string | undefined;
+  isThere(): Promise<boolean>;
+  /** Makes it or mends it; peers that stay notice nothing. @throws NOT_SUPPORTED, NETWORK_FAILED */
+  ensure(request: SecureRequest): Promise<{ readonly isNew: boolean }>;
+  /** Not existing is success. */
+  remove(): Promise<void>;
+}
+
 /** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */
 export interface Tunnels {
   /** What is there, also of an earlier life; what is there of an entry by half has no peer. */
@@ -493,6 +560,7 @@ export interface Tunnels {
   change(id: TunnelId, change: TunnelChange): Promise<void>;
   /** Not existing is success. */
   remove(id: TunnelId): Promise<void>;
+  readonly secure: SecureLink;
 }
 
 /** Network namespaces of containers; used by the engine itself. */

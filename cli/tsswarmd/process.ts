@@ -108,10 +108,19 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   let manager: Manager | undefined;
   let managerRestarts = false;
   const answering = Promise.withResolvers<void>();
-  const tasks = tasksHandlers(engine, clock, (taskId, signal) => {
-    if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'waiting for a task: the node is starting');
-    return started.work.agent.whenStarted(taskId, signal);
-  });
+  const tasks = tasksHandlers(
+    engine,
+    clock,
+    (taskId, signal) => {
+      if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'waiting for a task: the node is starting');
+      return started.work.agent.whenStarted(taskId, signal);
+    },
+    (probe, signal) => {
+      if (started.work === undefined)
+        throw new TsswarmError('UNAVAILABLE', 'examining the network: the node is starting');
+      return started.work.examine(probe, signal);
+    },
+  );
   const workOf = (nodeId: NodeId): Work =>
     startWork({
       nodeId,

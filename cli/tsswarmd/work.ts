@@ -10,13 +10,14 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
-import type { NodeDescription } from '../../proto/types/index.ts';
+import type { DoctorCheck, NodeDescription, NodeOverlay } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
 import { hostSubnets } from '../../node-engine/network/index.ts';
+import { examine } from '../../worker/doctor/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
 import { createOverlay } from '../../worker/overlay/tunnels/index.ts';
@@ -47,6 +48,8 @@ export interface Work {
   readonly managers: Managers;
   /** What the container of a task is given to end by itself. */
   graceMs(taskId: string): number;
+  /** Looks for faults in the node's network. */
+  examine(probe: boolean, signal: AbortSignal): Promise<readonly DoctorCheck[]>;
   close(): void;
 }
 
@@ -76,6 +79,17 @@ export function startWork(options: WorkOptions): Work {
     resolvConf: '/etc/resolv.conf',
   });
   const { engine, nodeId } = options;
+  let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
+  const reached = (): NodeOverlay | undefined => {
+    const now = clock.monotonic();
+    if (overlayAsked === undefined || now - overlayAsked.at > ROUTES_KEPT_MS) {
+      const overlay = place.overlay();
+      const publicKey = engine.tunnels?.secure.publicKey();
+      const isSecure = overlay !== undefined && publicKey !== undefined;
+      overlayAsked = { at: now, overlay: isSecure ? { ...overlay, publicKey } : overlay };
+    }
+    return overlayAsked.overlay;
+  };
   const overlay =
     engine.tunnels === undefined
       ? undefined
@@ -83,14 +97,21 @@ export function startWork(options: WorkOptions): Work {
           nodeId,
           tunnels: engine.tunnels,
           listBridges: () => engine.networks.listBridges(),
-          overlay: place.overlay,
+          overlay: reached,
           clock,
           logger,
         });
+  // Asked for by every container that starts, too: a hundred at once need not read the routes a hundred times.
+  let routes: readonly string[] = [];
+  let routesReadAt = -Infinity;
   const describe = (): NodeDescription => {
-    const reached = place.overlay();
-    const routes = hostSubnets();
-    return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
+    if (clock.monotonic() - routesReadAt > ROUTES_KEPT_MS) {
+      routes = hostSubnets();
+      routesReadAt = clock.monotonic();
+    }
+    const overlay = reached();
+    const described = { ...options.description, routes };
+    return overlay === undefined ? described : { ...described, overlay };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
@@ -111,6 +132,19 @@ export function startWork(options: WorkOptions): Work {
     agent,
     managers,
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
+    examine: (probe, signal) =>
+      examine(
+        {
+          nodeId,
+          engine,
+          assignments: () => agent.assignments(),
+          overlay: place.overlay,
+          managers: place.managers,
+          resolvConf: '/etc/resolv.conf',
+        },
+        probe,
+        signal,
+      ),
     close() {
       stopListening();
       void overlay?.close();
@@ -121,6 +155,9 @@ export function startWork(options: WorkOptions): Work {
     },
   };
 }
+
+/** How old the routes may be that a node reports, ms. */
+const ROUTES_KEPT_MS = 1000;
 
 /** A dispatcher whose sessions begin after `ready`. */
 function sessionsAfter(

@@ -62,7 +62,7 @@ export async function openStore(options: StoreOptions): Promise<OpenStore> {
   });
   // As they may be from before anything was sealed.
   await snapshots.reseal();
-  const log = await openSealedLog(dir, options.clock, vault);
+  const log = await openSealedLog(dir, options.clock, vault, random);
   const raft: Raft = await startRaft({
     snapshotEvery: () => spec()?.snapshotInterval ?? DEFAULT_SNAPSHOT_INTERVAL,
     // As swarmkit, for followers that lag a little.

@@ -195,6 +195,11 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
       if (place.kind === 'here') yield* local.copyFrom(request, signal, caller);
       else yield* guarded(place.nodeId, signal, (life) => place.client.copyFrom(request, life));
     },
+    async doctor(request, signal, caller) {
+      const nodeId = request.nodeId as NodeId;
+      if (request.nodeId === '' || nodeId === self) return local.doctor(request, signal, caller);
+      return (await reach(nodeId, caller, signal)).doctor(request, signal);
+    },
     async top(request, signal, caller) {
       const place = await find(request.taskId, caller, false, signal);
       return place.kind === 'here' ? local.top(request, signal, caller) : place.client.top(request, signal);

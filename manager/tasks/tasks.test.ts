@@ -56,6 +56,7 @@ function tasksOf(name: string): Tasks {
     async *attach() {
       yield { stdout: Buffer.from(name) };
     },
+    doctor: () => Promise.resolve({ checks: [{ name, subject: '', status: 'ok', message: '', hint: '' }] }),
     top: () => Promise.resolve({ titles: [name], processes: [] }),
     stats: refuse,
     statPath: refuse,

@@ -25,18 +25,13 @@ export interface FileTreeOptions {
  * the container's is executed.
  */
 export function fileTree({ program, root, name }: FileTreeOptions): FileTree {
-  const start = (args: readonly string[], stdin: 'pipe' | 'ignore', signal?: AbortSignal): ChildProcess => {
-    signal?.throwIfAborted();
-    const child = spawn(program, [...args], { stdio: [stdin, 'pipe', 'pipe'], env: {} });
-    const stop = (): void => void child.kill('SIGKILL');
-    signal?.addEventListener('abort', stop, { once: true });
-    child.once('close', () => signal?.removeEventListener('abort', stop));
-    for (const stream of child.stdio) stream?.on('error', () => undefined);
-    return child;
-  };
+  const start = (args: readonly string[], stdin: 'pipe' | 'ignore', signal?: AbortSignal): ChildProcess =>
+    startLauncher(program, args, stdin, signal);
   const action = (verb: string, path: string): string => `${verb} "${path}" of ${name}`;
+  const [kind, runDir] = root;
 
   return {
+    ...(kind === '--run-dir' && runDir !== undefined ? { runDir } : {}),
     async stat(path, followLink) {
       const child = start(['stat', ...root, '--path', path, ...(followLink ? ['--follow'] : [])], 'ignore');
       const ended = endOf(child);
@@ -47,9 +42,7 @@ export function fileTree({ program, root, name }: FileTreeOptions): FileTree {
       throw failed(action('looking at', path), failure);
     },
     async *pack(path, options, signal) {
-      const as = options.name === '' ? basename(path) || '.' : options.name;
-      const args = ['pack', ...root, '--path', path, '--name', as, ...(options.followLink ? ['--follow'] : [])];
-      const child = start(args, 'ignore', signal);
+      const child = start(packing(root, path, options), 'ignore', signal);
       const ended = endOf(child);
       try {
         for await (const chunk of child.stdout as Readable) yield chunk as Buffer;
@@ -61,8 +54,7 @@ export function fileTree({ program, root, name }: FileTreeOptions): FileTree {
       }
     },
     async unpack(path, archive, options, signal) {
-      const args = ['unpack', ...root, '--path', path, ...(options.keepOwners ? ['--owners'] : [])];
-      const child = start(args, 'pipe', signal);
+      const child = start(unpacking(root, path, options), 'pipe', signal);
       const ended = endOf(child);
       const said = text(child.stdout as Readable);
       try {
@@ -76,6 +68,98 @@ export function fileTree({ program, root, name }: FileTreeOptions): FileTree {
       }
     },
   };
+}
+
+/** A file or folder below a root, which is copied. */
+export interface TreeSource extends FileTreeOptions {
+  readonly path: string;
+  readonly followLink: boolean;
+  /** As for {@link FileTree.pack}. */
+  readonly as: string;
+}
+
+/** The folder that takes it. */
+export interface TreeTarget extends FileTreeOptions {
+  readonly path: string;
+  readonly keepOwners: boolean;
+}
+
+/**
+ * Copies between two roots of this machine: the archive goes from launcher to launcher, and not through this process.
+ * @returns the content of files that was written
+ * @throws as `pack` and `unpack`
+ */
+export async function copyTree(
+  source: TreeSource,
+  target: TreeTarget,
+  signal?: AbortSignal,
+): Promise<{ readonly bytes: number }> {
+  const from = startLauncher(
+    source.program,
+    packing(source.root, source.path, { name: source.as, followLink: source.followLink }),
+    'ignore',
+    signal,
+  );
+  const packed = endOf(from);
+  const to = startLauncher(
+    target.program,
+    unpacking(target.root, target.path, target),
+    from.stdout as Readable,
+    signal,
+  );
+  const unpacked = endOf(to);
+  // The other one has it now; it ends when the first does.
+  from.stdout?.destroy();
+  try {
+    const said = text(to.stdout as Readable);
+    const [packFailure, unpackFailure] = await Promise.all([packed, unpacked]);
+    signal?.throwIfAborted();
+    // Whoever writes to one that has given up says nothing; whoever reads from one that has finds the archive torn.
+    const cannotPack = packFailure !== undefined && (packFailure.errno !== '' || unpackFailure === undefined);
+    if (cannotPack) throw failed(`copying "${source.path}" of ${source.name}`, packFailure);
+    if (unpackFailure !== undefined) throw failed(`writing to "${target.path}" of ${target.name}`, unpackFailure);
+    return JSON.parse(await said) as { readonly bytes: number };
+  } finally {
+    from.kill('SIGKILL');
+    to.kill('SIGKILL');
+  }
+}
+
+const packing = (
+  root: readonly string[],
+  path: string,
+  options: { readonly followLink: boolean; readonly name: string },
+) => [
+  'pack',
+  ...root,
+  '--path',
+  path,
+  '--name',
+  options.name === '' ? basename(path) || '.' : options.name,
+  ...(options.followLink ? ['--follow'] : []),
+];
+
+const unpacking = (root: readonly string[], path: string, { keepOwners }: { readonly keepOwners: boolean }) => [
+  'unpack',
+  ...root,
+  '--path',
+  path,
+  ...(keepOwners ? ['--owners'] : []),
+];
+
+function startLauncher(
+  program: string,
+  args: readonly string[],
+  stdin: 'pipe' | 'ignore' | Readable,
+  signal: AbortSignal | undefined,
+): ChildProcess {
+  signal?.throwIfAborted();
+  const child = spawn(program, [...args], { stdio: [stdin, 'pipe', 'pipe'], env: {} });
+  const stop = (): void => void child.kill('SIGKILL');
+  signal?.addEventListener('abort', stop, { once: true });
+  child.once('close', () => signal?.removeEventListener('abort', stop));
+  for (const stream of child.stdio) stream?.on('error', () => undefined);
+  return child;
 }
 
 /** Resolves when the launcher has ended, with what went wrong. */

@@ -5,7 +5,7 @@
 import { KeyedQueue } from '../../base/async.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
-import type { Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
+import type { GuardedPort, Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
 import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
@@ -13,10 +13,12 @@ import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
 import { createSandboxes } from './sandboxes.ts';
+import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
 export { macOf } from './address.ts';
+export { ECHO_PORT } from './names.ts';
 export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
@@ -77,6 +79,13 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     warned = chains;
   };
 
+  let nodePorts: readonly GuardedPort[] = [];
+  const tunnelPorts = new Set<number>();
+  const guard = (): Promise<void> => {
+    firewall.setGuarded([...nodePorts, ...[...tunnelPorts].map((port) => ({ protocol: 'udp', port }) as const)]);
+    return firewall.commit();
+  };
+
   const networks: Networks = {
     async ensureBridge(request) {
       await ready();
@@ -99,10 +108,11 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async listBridges() {
       return (await surveyBridges(instance)).bridges.map(({ id }) => id);
     },
+    survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();
-      firewall.setGuarded(ports);
-      await firewall.commit();
+      nodePorts = ports;
+      await guard();
     },
     async setPorts(forwards) {
       await ready();
@@ -122,7 +132,17 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
   return {
     networks,
     sandboxes,
-    tunnels,
+    tunnels: {
+      ...tunnels,
+      async ensure(request) {
+        if (!tunnelPorts.has(request.port)) {
+          await ready();
+          tunnelPorts.add(request.port);
+          await guard();
+        }
+        return tunnels.ensure(request);
+      },
+    },
     close() {
       reservations.close();
       sandboxes.close();

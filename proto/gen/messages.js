@@ -33838,6 +33838,484 @@ export const tsswarm = $root.tsswarm = (() => {
             return ListContainersResponse;
         })();
 
+        v1.DoctorRequest = (function() {
+
+            const DoctorRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            DoctorRequest.prototype.nodeId = "";
+            DoctorRequest.prototype.probe = false;
+
+            DoctorRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
+                    w.uint32(16).bool(m.probe);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            DoctorRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.DoctorRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.probe = v;
+                            else
+                                delete m.probe;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            DoctorRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.DoctorRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.DoctorRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.DoctorRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.probe != null) {
+                    if (d.probe) {
+                        m.probe = $Boolean(d.probe);
+                    }
+                }
+                return m;
+            };
+
+            DoctorRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                    d.probe = false;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
+                    d.probe = m.probe;
+                }
+                return d;
+            };
+
+            DoctorRequest.prototype.toJSON = function() {
+                return DoctorRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return DoctorRequest;
+        })();
+
+        v1.DoctorCheck = (function() {
+
+            const DoctorCheck = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            DoctorCheck.prototype.name = "";
+            DoctorCheck.prototype.subject = "";
+            DoctorCheck.prototype.status = "";
+            DoctorCheck.prototype.message = "";
+            DoctorCheck.prototype.hint = "";
+
+            DoctorCheck.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name") && m.name !== "")
+                    w.uint32(10).string(m.name);
+                if (m.subject != null && $Object.hasOwnProperty.call(m, "subject") && m.subject !== "")
+                    w.uint32(18).string(m.subject);
+                if (m.status != null && $Object.hasOwnProperty.call(m, "status") && m.status !== "")
+                    w.uint32(26).string(m.status);
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message") && m.message !== "")
+                    w.uint32(34).string(m.message);
+                if (m.hint != null && $Object.hasOwnProperty.call(m, "hint") && m.hint !== "")
+                    w.uint32(42).string(m.hint);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            DoctorCheck.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.DoctorCheck();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.name = v;
+                            else
+                                delete m.name;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.subject = v;
+                            else
+                                delete m.subject;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.status = v;
+                            else
+                                delete m.status;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.message = v;
+                            else
+                                delete m.message;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.hint = v;
+                            else
+                                delete m.hint;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            DoctorCheck.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.DoctorCheck)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.DoctorCheck: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.DoctorCheck();
+                if (d.name != null) {
+                    if (typeof d.name !== "string" || d.name.length) {
+                        m.name = $String(d.name);
+                    }
+                }
+                if (d.subject != null) {
+                    if (typeof d.subject !== "string" || d.subject.length) {
+                        m.subject = $String(d.subject);
+                    }
+                }
+                if (d.status != null) {
+                    if (typeof d.status !== "string" || d.status.length) {
+                        m.status = $String(d.status);
+                    }
+                }
+                if (d.message != null) {
+                    if (typeof d.message !== "string" || d.message.length) {
+                        m.message = $String(d.message);
+                    }
+                }
+                if (d.hint != null) {
+                    if (typeof d.hint !== "string" || d.hint.length) {
+                        m.hint = $String(d.hint);
+                    }
+                }
+                return m;
+            };
+
+            DoctorCheck.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.name = "";
+                    d.subject = "";
+                    d.status = "";
+                    d.message = "";
+                    d.hint = "";
+                }
+                if (m.name != null && $Object.hasOwnProperty.call(m, "name")) {
+                    d.name = m.name;
+                }
+                if (m.subject != null && $Object.hasOwnProperty.call(m, "subject")) {
+                    d.subject = m.subject;
+                }
+                if (m.status != null && $Object.hasOwnProperty.call(m, "status")) {
+                    d.status = m.status;
+                }
+                if (m.message != null && $Object.hasOwnProperty.call(m, "message")) {
+                    d.message = m.message;
+                }
+                if (m.hint != null && $Object.hasOwnProperty.call(m, "hint")) {
+                    d.hint = m.hint;
+                }
+                return d;
+            };
+
+            DoctorCheck.prototype.toJSON = function() {
+                return DoctorCheck.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return DoctorCheck;
+        })();
+
+        v1.DoctorResponse = (function() {
+
+            const DoctorResponse = function (p) {
+                this.checks = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            DoctorResponse.prototype.checks = $util.emptyArray;
+
+            DoctorResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.checks != null && m.checks.length) {
+                    for (var i = 0; i < m.checks.length; ++i)
+                        $root.tsswarm.v1.DoctorCheck.encode(m.checks[i], w.uint32(10).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            DoctorResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.DoctorResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.checks && m.checks.length))
+                                m.checks = [];
+                            m.checks.push($root.tsswarm.v1.DoctorCheck.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            DoctorResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.DoctorResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.DoctorResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.DoctorResponse();
+                if (d.checks) {
+                    if (!$Array.isArray(d.checks))
+                        throw $TypeError(".tsswarm.v1.DoctorResponse.checks: array expected");
+                    m.checks = $Array(d.checks.length);
+                    for (var i = 0; i < d.checks.length; ++i) {
+                        if (!$util.isObject(d.checks[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorResponse.checks: object expected");
+                        m.checks[i] = $root.tsswarm.v1.DoctorCheck.fromObject(d.checks[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            DoctorResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.checks = [];
+                }
+                if (m.checks && m.checks.length) {
+                    d.checks = $Array(m.checks.length);
+                    for (var j = 0; j < m.checks.length; ++j) {
+                        d.checks[j] = $root.tsswarm.v1.DoctorCheck.toObject(m.checks[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            DoctorResponse.prototype.toJSON = function() {
+                return DoctorResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return DoctorResponse;
+        })();
+
         v1.TopRequest = (function() {
 
             const TopRequest = function (p) {
@@ -35201,12 +35679,19 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             StatPathResponse.prototype.stat = null;
+            StatPathResponse.prototype.runDir = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(StatPathResponse.prototype, "_stat", {
                 get: $util.oneOfGetter($oneOfFields = ["stat"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(StatPathResponse.prototype, "_runDir", {
+                get: $util.oneOfGetter($oneOfFields = ["runDir"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -35219,6 +35704,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     throw $Error("max depth exceeded");
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat"))
                     $root.tsswarm.v1.FileStat.encode(m.stat, w.uint32(10).fork(), q + 1).ldelim();
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir"))
+                    w.uint32(1202).string(m.runDir);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -35259,6 +35746,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._stat = "stat";
                             continue;
                         }
+                    case 150: {
+                            if (u !== 2)
+                                break;
+                            m.runDir = r.stringVerify();
+                            m._runDir = "runDir";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -35291,6 +35785,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.StatPathResponse.stat: object expected");
                     m.stat = $root.tsswarm.v1.FileStat.fromObject(d.stat, q + 1);
                 }
+                if (d.runDir != null) {
+                    m.runDir = $String(d.runDir);
+                }
                 return m;
             };
 
@@ -35304,6 +35801,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (m.stat != null && $Object.hasOwnProperty.call(m, "stat")) {
                     d.stat = $root.tsswarm.v1.FileStat.toObject(m.stat, o, q + 1);
+                }
+                if (m.runDir != null && $Object.hasOwnProperty.call(m, "runDir")) {
+                    d.runDir = m.runDir;
                 }
                 return d;
             };

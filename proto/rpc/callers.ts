@@ -68,6 +68,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     logs: ADMINISTRATOR,
     exec: ADMINISTRATOR,
     attach: ADMINISTRATOR,
+    doctor: ADMINISTRATOR,
     top: ADMINISTRATOR,
     stats: ADMINISTRATOR,
     statPath: ADMINISTRATOR,

@@ -349,6 +349,26 @@ export interface TaskRequest {
   readonly taskId: string;
 }
 /** As `ps -ef` lists processes: titles, and as many values of each process. */
+/** Looks for faults in the network of a node. */
+export interface DoctorRequest {
+  /** Empty: the node that is asked. */
+  readonly nodeId: string;
+  /** Others are asked at the same time and answer: the way to them is tried. */
+  readonly probe: boolean;
+}
+export interface DoctorCheck {
+  /** "forwarding", "firewall", … */
+  readonly name: string;
+  /** What was looked at; empty: the node. */
+  readonly subject: string;
+  readonly status: 'ok' | 'broken' | 'skipped';
+  readonly message: string;
+  /** What to do; empty: nothing. */
+  readonly hint: string;
+}
+export interface DoctorResponse {
+  readonly checks: readonly DoctorCheck[];
+}
 export interface TopResponse {
   readonly titles: readonly string[];
   readonly processes: readonly { readonly values: readonly string[] }[];
@@ -395,6 +415,8 @@ export interface PathRequest {
 export interface StatPathResponse {
   /** Absent: there is no such file. */
   readonly stat?: FileStat;
+  /** Folder of the running container on its node, for a launcher there; absent: it does not run. */
+  readonly runDir?: string;
 }
 export interface CopyFromRequest extends PathRequest {
   /** What it is called in the archive, "." for a folder's content alone; empty: the last part of the path. */

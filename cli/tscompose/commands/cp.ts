@@ -1,7 +1,9 @@
 import { stat, lstat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { TsswarmError, errnoOf } from '../../../base/errors.ts';
-import { fileTree } from '../../../node-engine/inspection/files.ts';
+import { copyTree, fileTree } from '../../../node-engine/inspection/files.ts';
+import type { FileTreeOptions } from '../../../node-engine/inspection/files.ts';
 import type { FileTree } from '../../../node-engine/index.ts';
 import type { FileStat, Task } from '../../../proto/types/index.ts';
 import { LAUNCHER_PROGRAM } from '../../local-node/program.ts';
@@ -58,18 +60,19 @@ export async function cp(context: Context, from: string, to: string, options: Cp
 }
 
 async function copyOut(
-  { tasks }: NodeClient,
+  { tasks, daemon }: NodeClient,
   task: Task,
   path: string,
   to: string,
   { followLink = false, archive = false }: CpOptions,
 ): Promise<void> {
   const taskId = task.id;
-  const what = (await tasks.statPath({ taskId, path: path.replace(/\/\.$/, '/'), followLink })).stat;
+  const inside = path.replace(/\/\.$/, '/');
+  const { stat: what, runDir } = await tasks.statPath({ taskId, path: inside, followLink });
   if (what === undefined) {
     throw new TsswarmError('NOT_FOUND', `copying "${path}" of ${task.name}: there is no such file or folder`);
   }
-  const request = (name: string) => ({ taskId, path: path.replace(/\/\.$/, '/'), followLink, name });
+  const request = (name: string) => ({ taskId, path: inside, followLink, name });
   if (to === '-') {
     if (process.stdout.isTTY) {
       throw new TsswarmError('INVALID_INPUT', `copying "${path}" to "-": it is an archive, and this is a terminal`, {
@@ -85,18 +88,24 @@ async function copyOut(
     for await (const { data } of tasks.copyFrom(request(plan.name))) yield data;
   };
   await makeContentFolder(plan.folder, plan.name);
+  const near = await rootNearby(daemon, task, runDir);
+  if (near !== undefined) {
+    const source = { ...near, path: inside, followLink, as: plan.name };
+    await copyTree(source, { ...HERE, path: plan.folder, keepOwners: archive });
+    return;
+  }
   await here().unpack(plan.folder, bytes(), { keepOwners: archive });
 }
 
 /** @returns how many bytes of files were copied */
 async function copyIn(
-  { tasks }: NodeClient,
+  { tasks, daemon }: NodeClient,
   task: Task,
   from: string,
   path: string,
   { followLink = false, archive = false }: CpOptions,
 ): Promise<number> {
-  const there = await remoteKind(tasks, task, path);
+  const { there, runDir } = await remoteKind(tasks, task, path);
   const start = (folder: string) => ({ start: { taskId: task.id, path: folder, keepOwners: archive } });
   if (from === '-') {
     if (there !== 'folder') {
@@ -113,7 +122,13 @@ async function copyIn(
     { path: from === '.' ? `${resolve(from)}/.` : from, isFolder: isFolder(what) },
     { path, there },
   );
-  const packed = here().pack(whole, { followLink, name: plan.name === '..' ? what.name : plan.name });
+  const name = plan.name === '..' ? what.name : plan.name;
+  const near = await rootNearby(daemon, task, runDir);
+  if (near !== undefined) {
+    const target = { ...near, path: plan.folder, keepOwners: archive };
+    return (await copyTree({ ...HERE, path: whole, followLink, as: name }, target)).bytes;
+  }
+  const packed = here().pack(whole, { followLink, name });
   return send(tasks, start(plan.folder), packed);
 }
 
@@ -158,7 +173,22 @@ async function* gathered(pieces: AsyncIterable<Uint8Array>): AsyncIterable<Uint8
 }
 
 /** The files of this machine, by the same program that works in containers. */
-const here = (): FileTree => fileTree({ program: LAUNCHER_PROGRAM, root: ['--root', '/'], name: 'this machine' });
+const HERE: FileTreeOptions = { program: LAUNCHER_PROGRAM, root: ['--root', '/'], name: 'this machine' };
+const here = (): FileTree => fileTree(HERE);
+
+/**
+ * The root of a container that runs on this machine, for root: what is copied need not go through the node then, nor through
+ * this process. A socket that leads elsewhere, or into another view of the file system, names a folder that is not there.
+ */
+async function rootNearby(
+  daemon: NodeClient['daemon'],
+  task: Task,
+  runDir: string | undefined,
+): Promise<FileTreeOptions | undefined> {
+  if (runDir === undefined || process.geteuid?.() !== 0 || !existsSync(join(runDir, 'state.json'))) return undefined;
+  if ((await daemon.status({})).nodeId !== task.nodeId) return undefined;
+  return { program: LAUNCHER_PROGRAM, root: ['--run-dir', runDir], name: `container "${task.name}"` };
+}
 
 const isFolder = ({ mode }: FileStat): boolean => (mode & S_IFMT) === S_IFDIR;
 
@@ -173,11 +203,15 @@ async function localKind(path: string): Promise<CopyTarget['there']> {
   }
 }
 
-async function remoteKind(tasks: NodeClient['tasks'], { id }: Task, path: string): Promise<CopyTarget['there']> {
-  const { stat: found } = await tasks.statPath({ taskId: id, path, followLink: true });
-  if (found !== undefined) return isFolder(found) ? 'folder' : 'file';
+async function remoteKind(
+  tasks: NodeClient['tasks'],
+  { id }: Task,
+  path: string,
+): Promise<{ readonly there: CopyTarget['there']; readonly runDir: string | undefined }> {
+  const { stat: found, runDir } = await tasks.statPath({ taskId: id, path, followLink: true });
+  if (found !== undefined) return { there: isFolder(found) ? 'folder' : 'file', runDir };
   const { stat: link } = await tasks.statPath({ taskId: id, path, followLink: false });
-  return link === undefined ? 'nothing' : 'file';
+  return { there: link === undefined ? 'nothing' : 'file', runDir };
 }
 
 /** The folder that takes the copy must be there; what is missing is the user's mistake, and is said in his words. */

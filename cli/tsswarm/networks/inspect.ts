@@ -85,8 +85,10 @@ function verboseOf(network: Network, users: NetworkUsers, nodes: readonly Node[]
   const taking = nodes.filter(({ id }) => tasks.some(({ nodeId }) => nodeId === id));
   const pathOf = (node: Node | undefined): string => node?.description.overlay?.address ?? node?.status.address ?? '';
   const services = users.services.filter(({ id }) => tasks.some(({ serviceId }) => serviceId === id));
+  // Without the option an overlay follows the path between nodes, each node for itself.
+  const mtu = network.spec.options[MTU_OPTION] ?? (network.vni === undefined ? DEFAULT_MTU : undefined);
   return {
-    MTU: Number(network.spec.options[MTU_OPTION] ?? DEFAULT_MTU),
+    ...(mtu === undefined ? {} : { MTU: Number(mtu) }),
     ...(network.vni === undefined ? {} : { VNI: network.vni }),
     Encrypted: Object.hasOwn(network.spec.options, 'encrypted'),
     Peers: taking

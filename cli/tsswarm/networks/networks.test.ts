@@ -212,7 +212,10 @@ describe('inspecting a network', () => {
     const shown = inspectedNetwork({ ...FRONT, vni: 4097 }, users, nodes);
     assert.ok('Peers' in shown);
     assert.equal(shown.VNI, 4097);
-    assert.equal(shown.MTU, 1500);
+    assert.equal('MTU' in shown, false, 'it follows the path');
+    const option = { 'com.docker.network.driver.mtu': '1400' };
+    const fixed = inspectedNetwork({ ...FRONT, vni: 4097, spec: { ...FRONT.spec, options: option } }, users, nodes);
+    assert.equal('MTU' in fixed && fixed.MTU, 1400);
     assert.equal(shown.Encrypted, false);
     assert.deepEqual(
       shown.Peers?.map(({ Name, IP }) => `${Name} ${IP}`),

@@ -68,5 +68,10 @@ export function addNetworkCommands(network: Command, place: () => NodePlace, ter
     .option('-f, --force', 'do not ask')
     .addOption(repeatable('--filter <filter>', 'label=, label!= or until=; repeatable'))
     .action(async (options) => (await import('./commands.ts')).pruneNetworks(place(), options, terminal));
+  network
+    .command('doctor')
+    .description('look for faults: forwarding, firewalls, bridges, rules, tunnels, ways between nodes, DNS')
+    .option('--json', 'for programs')
+    .action(async (options) => (await import('./doctor.ts')).doctor(place(), options, terminal));
   for (const command of network.commands) booleansWithValues(command);
 }

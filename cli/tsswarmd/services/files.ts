@@ -20,8 +20,13 @@ export async function statPath(
   id: ContainerId,
   { path, followLink }: PathRequest,
 ): Promise<StatPathResponse> {
-  const stat = await inspection.files(id, (tree) => tree.stat(path, followLink));
-  return stat === undefined ? {} : { stat };
+  return inspection.files(id, async (tree) => {
+    const stat = await tree.stat(path, followLink);
+    return {
+      ...(stat === undefined ? {} : { stat }),
+      ...(tree.runDir === undefined ? {} : { runDir: tree.runDir }),
+    };
+  });
 }
 
 /** An archive of files of a container on this node. */

@@ -5,19 +5,21 @@ import type { ContainerId } from '../../../base/ids.ts';
 import type { Containers, InspectableEngine, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
-import type { AttachStart, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
+import type { AttachStart, DoctorCheck, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 import { copyFrom, copyTo, statPath } from './files.ts';
 import { logMessages } from './log-entries.ts';
 
 /**
  * Logs, exec and attach of the tasks on this node.
+ * @param doctor looks for faults in the node's network
  * @param whenStarted resolves when the task's container has been started, or never will be
  */
 export function tasksHandlers(
   { containers, inspection }: Pick<InspectableEngine, 'containers' | 'inspection'>,
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
+  doctor: (probe: boolean, signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
     const id = containerIdOf(taskId);
@@ -39,6 +41,7 @@ export function tasksHandlers(
         containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
       });
     },
+    doctor: async ({ probe }, signal) => ({ checks: await doctor(probe, signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },

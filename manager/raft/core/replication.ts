@@ -181,9 +181,19 @@ export function commitByCount(core: Core, now: number): void {
   for (const { id, voter } of servers(core)) {
     if (voter) matches.push(id === core.config.id ? core.persistedIndex : (core.peers.get(id)?.match ?? 0));
   }
-  matches.sort((a, b) => b - a);
-  const index = matches[Math.floor(matches.length / 2)] ?? 0;
+  const index = agreed(matches);
   if (index > core.commitIndex && core.log.termAt(index) === core.term) advanceCommit(core, index, now);
+}
+
+/** The highest index that a majority has reached. A handful of numbers, for every put: `sort` would take more memory than they do. */
+function agreed(matches: number[]): number {
+  for (let i = 1; i < matches.length; i++) {
+    const match = matches[i] as number;
+    let at = i;
+    for (; at > 0 && (matches[at - 1] as number) < match; at--) matches[at] = matches[at - 1] as number;
+    matches[at] = match;
+  }
+  return matches[Math.floor(matches.length / 2)] ?? 0;
 }
 
 function advanceCommit(core: Core, index: number, now: number): void {

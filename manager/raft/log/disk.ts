@@ -3,6 +3,7 @@ import { open } from 'lmdb';
 import type { RootDatabase } from 'lmdb';
 import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
+import type { Random } from '../../../base/random.ts';
 import type { Sealer } from '../seal/sealer.ts';
 import { checkEntry, corrupt, decodeEntry, encodeEntry, isSealed, keyOfEntry } from './entry.ts';
 import { decodeBatch, encodeBatch } from './journal/batch.ts';
@@ -16,13 +17,24 @@ const MAP_BYTES = 8 * 2 ** 30;
 /** Entries sealed anew before others get their turn. */
 const RESEALED_AT_ONCE = 128;
 const LOG_FILE = 'log.mdb';
+/**
+ * All members of a group write the same, so that their journal files would be full at the same moment, and all their disks busy with
+ * LMDB at once. Each draws how much of a file it fills, down to 1 less this: then a majority is there that has nothing else to do.
+ */
+const FILL_SPREAD = 0.4;
 
 /**
  * Opens the log in `dir` as {@link openLog} does, and first writes it anew where entries lie there in the clear: in place
  * LMDB would leave their bytes in pages that it does not use any more.
  */
-export async function openSealedLog(dir: string, clock: Clock, sealer: Sealer): Promise<SealedLogStore> {
-  const log = openLog(dir, clock, sealer);
+export async function openSealedLog(
+  dir: string,
+  clock: Clock,
+  sealer: Sealer,
+  random: Random,
+): Promise<SealedLogStore> {
+  const share = (): number => 1 - FILL_SPREAD * random.next();
+  const log = openLog(dir, clock, sealer, LOG_FILE, share);
   if (!log.hasPlainEntries) return log;
   const name = `${LOG_FILE}.sealed`;
   // What a crash has left of the same before.
@@ -39,7 +51,7 @@ export async function openSealedLog(dir: string, clock: Clock, sealer: Sealer): 
   const folder = openSync(dir, 'r');
   fsyncSync(folder);
   closeSync(folder);
-  return openLog(dir, clock, sealer);
+  return openLog(dir, clock, sealer, LOG_FILE, share);
 }
 
 /**
@@ -49,9 +61,16 @@ export async function openSealedLog(dir: string, clock: Clock, sealer: Sealer): 
  * journal beside it with one sync, which is what its caller waits for; LMDB takes over what a journal file holds when it is
  * full, all at once. What a start finds in the journal goes to LMDB first.
  * @param sealer seals entries; absent: they are written as they are, and sealed ones cannot be read
+ * @param share of a journal file that is filled before LMDB takes it over ({@link Journal}); absent: all of it
  * @throws CORRUPT with the file and what to do
  */
-export function openLog(dir: string, clock: Clock, sealer?: Sealer, name = LOG_FILE): SealedLogStore {
+export function openLog(
+  dir: string,
+  clock: Clock,
+  sealer?: Sealer,
+  name = LOG_FILE,
+  share?: () => number,
+): SealedLogStore {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const path = `${dir}/${name}`;
   let root: RootDatabase;
@@ -80,7 +99,7 @@ export function openLog(dir: string, clock: Clock, sealer?: Sealer, name = LOG_F
   const { frames, damaged } = readJournal(journalPath, number);
   let pending = new Overlay();
   for (const { content } of frames) pending.apply(decodeBatch(content));
-  const journal = new Journal(journalPath, number + frames.length, clock);
+  const journal = new Journal(journalPath, number + frames.length, clock, share);
   if (damaged === undefined) {
     try {
       if (frames.length > 0) root.transactionSync(() => take(pending, journal.number));

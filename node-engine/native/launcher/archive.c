@@ -11,11 +11,13 @@
 #include <limits.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 /* ---- the root */
@@ -156,6 +158,22 @@ static void pack_directory(int fd, const char *name) {
   closedir(stream);
 }
 
+bool archive_keeps_xattr(const char *name) {
+  return !strncmp(name, "user.", 5) || !strcmp(name, "security.capability");
+}
+
+/* What a file system cannot say of its files is not there. */
+static void read_xattrs(int fd, struct tar_entry *e) {
+  static char names[64 * 1024], value[64 * 1024];
+  ssize_t length = flistxattr(fd, names, sizeof names);
+  for (const char *at = names; length > 0 && at < names + length; at += strlen(at) + 1) {
+    if (!archive_keeps_xattr(at) || strchr(at, '=')) continue;
+    ssize_t n = fgetxattr(fd, at, value, sizeof value);
+    if (n >= 0 && !tar_add_xattr(e, at, value, (size_t)n))
+      fail_because(E2BIG, "archive", e->name, "copying \"%s\": it has more than 32 KiB of extended attributes", e->name);
+  }
+}
+
 /* `top`: `dir` is the file itself, opened O_PATH, and `file` is not used. */
 static void pack_entry(int dir, const char *file, const char *name, bool top) {
   static struct tar_entry e;
@@ -181,17 +199,21 @@ static void pack_entry(int dir, const char *file, const char *name, bool top) {
     s = now;
   }
   if (strlen(name) + 2 > sizeof e.name) fail_because(ENAMETOOLONG, "archive", NULL, "writing an archive: a name is too long");
-  memset(&e, 0, sizeof e);
+  memset(&e, 0, offsetof(struct tar_entry, xattrs));
+  e.xattrs_length = 0;
   strcpy(e.name, name);
   e.mode = s.st_mode & 07777, e.uid = s.st_uid, e.gid = s.st_gid, e.mtime = s.st_mtim.tv_sec;
   const char *first = first_name(&s, name);
   if (first) {
     e.type = '1';
     strcpy(e.link, first);
-  } else if (S_ISREG(s.st_mode)) e.type = '0', e.size = s.st_size;
-  else if (S_ISDIR(s.st_mode)) {
+  } else if (S_ISREG(s.st_mode)) {
+    e.type = '0', e.size = s.st_size;
+    read_xattrs(fd, &e);
+  } else if (S_ISDIR(s.st_mode)) {
     e.type = '5';
     strcat(e.name, "/");
+    read_xattrs(fd, &e);
   } else if (S_ISLNK(s.st_mode)) {
     e.type = '2';
     ssize_t n = readlinkat(dir, top ? "" : file, e.link, sizeof e.link - 1);

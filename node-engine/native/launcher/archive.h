@@ -22,6 +22,9 @@ int archive_unpack(const struct archive_options *options);
 /* unpack.c: what comes on standard input, below `folder`, which exists. */
 int archive_unpack_below(int root, const char *folder, bool owners);
 
+/* Those that are copied: what users write, and capabilities of programs. */
+bool archive_keeps_xattr(const char *name);
+
 /* tar.c */
 struct tar_entry {
   char name[8192], link[8192];
@@ -29,7 +32,14 @@ struct tar_entry {
   char type;
   unsigned mode, major, minor;
   int64_t uid, gid, size, mtime;
+  /* Extended attributes, one after the other: name, a zero, length of the value (uint32_t), value. */
+  char xattrs[32 * 1024];
+  size_t xattrs_length;
 };
+/* Remembers one; false: there is no room for it. */
+bool tar_add_xattr(struct tar_entry *entry, const char *name, const void *value, size_t length);
+/* The one at `*at`, which goes on to the next; NULL behind the last. */
+const char *tar_next_xattr(const struct tar_entry *entry, size_t *at, const void **value, size_t *length);
 enum { TAR_BLOCK = 512 };
 void tar_write_header(const struct tar_entry *entry);
 /* Content in pieces, then `tar_pad` with its whole size. */

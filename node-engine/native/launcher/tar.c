@@ -43,13 +43,20 @@ void tar_finish(void) {
 }
 
 /* "27 path=…\n": the number counts itself, too. */
-static void pax_record(char *text, size_t size, size_t *length, const char *key, const char *value) {
-  size_t body = strlen(key) + strlen(value) + 3, whole = body;
+static void pax_bytes(char *text, size_t size, size_t *length, const char *key, const void *value, size_t value_length) {
+  size_t body = strlen(key) + value_length + 3, whole = body;
   char digits[32];
   do whole = body + (size_t)snprintf(digits, sizeof digits, "%zu", whole);
   while (whole != body + (size_t)snprintf(digits, sizeof digits, "%zu", whole));
-  if (*length + whole + 1 > size) fail_because(ENAMETOOLONG, "archive", value, "writing an archive: a name is too long");
-  *length += (size_t)snprintf(text + *length, size - *length, "%zu %s=%s\n", whole, key, value);
+  if (*length + whole + 1 > size) fail_because(ENAMETOOLONG, "archive", key, "writing an archive: an extended header is too long");
+  *length += (size_t)snprintf(text + *length, size - *length, "%zu %s=", whole, key);
+  memcpy(text + *length, value, value_length);
+  *length += value_length;
+  text[(*length)++] = '\n';
+}
+
+static void pax_record(char *text, size_t size, size_t *length, const char *key, const char *value) {
+  pax_bytes(text, size, length, key, value, strlen(value));
 }
 
 static void pax_number(char *text, size_t size, size_t *length, const char *key, int64_t value) {
@@ -86,8 +93,34 @@ static void write_block(const char *name, const char *link, const struct tar_ent
   tar_write(block, sizeof block);
 }
 
+bool tar_add_xattr(struct tar_entry *e, const char *name, const void *value, size_t length) {
+  size_t name_length = strlen(name) + 1;
+  uint32_t count = (uint32_t)length;
+  if (name_length + sizeof count + length > sizeof e->xattrs - e->xattrs_length) return false;
+  char *to = e->xattrs + e->xattrs_length;
+  memcpy(to, name, name_length);
+  memcpy(to + name_length, &count, sizeof count);
+  memcpy(to + name_length + sizeof count, value, length);
+  e->xattrs_length += name_length + sizeof count + length;
+  return true;
+}
+
+const char *tar_next_xattr(const struct tar_entry *e, size_t *at, const void **value, size_t *length) {
+  if (*at >= e->xattrs_length) return NULL;
+  const char *name = e->xattrs + *at;
+  uint32_t count;
+  memcpy(&count, name + strlen(name) + 1, sizeof count);
+  *value = name + strlen(name) + 1 + sizeof count;
+  *length = count;
+  *at = (size_t)((const char *)*value - e->xattrs) + count;
+  return name;
+}
+
+/* As star, GNU tar and Docker name extended attributes in pax headers. */
+#define XATTR_KEY "SCHILY.xattr."
+
 void tar_write_header(const struct tar_entry *e) {
-  static char pax[2 * 8192 + 512];
+  static char pax[2 * 8192 + 48 * 1024];
   size_t length = 0;
   if (strlen(e->name) > 100) pax_record(pax, sizeof pax, &length, "path", e->name);
   if (strlen(e->link) > 100) pax_record(pax, sizeof pax, &length, "linkpath", e->link);
@@ -95,8 +128,15 @@ void tar_write_header(const struct tar_entry *e) {
   if (!fits(e->uid, 7)) pax_number(pax, sizeof pax, &length, "uid", e->uid);
   if (!fits(e->gid, 7)) pax_number(pax, sizeof pax, &length, "gid", e->gid);
   if (!fits(e->mtime, 11)) pax_number(pax, sizeof pax, &length, "mtime", e->mtime);
+  const void *value;
+  size_t value_length, at = 0;
+  for (const char *name; (name = tar_next_xattr(e, &at, &value, &value_length));) {
+    char key[300];
+    snprintf(key, sizeof key, XATTR_KEY "%.255s", name);
+    pax_bytes(pax, sizeof pax, &length, key, value, value_length);
+  }
   if (length) {
-    struct tar_entry header = {.mode = 0644};
+    static const struct tar_entry header = {.mode = 0644};
     write_block("././@PaxHeader", "", &header, 'x', (int64_t)length);
     tar_write(pax, length);
     tar_pad((int64_t)length);
@@ -179,14 +219,14 @@ static void copy_text(char *to, size_t size, const char *from, size_t length, co
   to[length] = 0;
 }
 
-/* What extended headers say about the next entry. */
+/* What extended headers say about the next entry; extended attributes are put into the entry at once. */
 struct extension {
   char name[8192], link[8192];
   bool has_size, has_uid, has_gid, has_mtime;
   int64_t size, uid, gid, mtime;
 };
 
-static void read_pax(char *text, size_t length, struct extension *x) {
+static void read_pax(char *text, size_t length, struct extension *x, struct tar_entry *e) {
   for (char *at = text, *end = text + length; at < end;) {
     char *space;
     unsigned long whole = strtoul(at, &space, 10);
@@ -203,6 +243,10 @@ static void read_pax(char *text, size_t length, struct extension *x) {
     if (!strcmp(key, "uid")) x->has_uid = true, x->uid = strtoll(value, NULL, 10);
     if (!strcmp(key, "gid")) x->has_gid = true, x->gid = strtoll(value, NULL, 10);
     if (!strcmp(key, "mtime")) x->has_mtime = true, x->mtime = strtoll(value, NULL, 10);
+    size_t prefix = sizeof XATTR_KEY - 1;
+    if (!strncmp(key, XATTR_KEY, prefix) && strlen(key) < 256 + prefix && archive_keeps_xattr(key + prefix) &&
+        !tar_add_xattr(e, key + prefix, value, value_length))
+      fail_because(E2BIG, "archive", NULL, "reading the archive: a file has too many extended attributes");
     at += whole;
   }
 }
@@ -215,6 +259,7 @@ bool tar_read_header(struct tar_entry *e) {
   skip(left + padding);
   left = padding = 0;
   memset(&x, 0, sizeof x);
+  e->xattrs_length = 0;
   for (;;) {
     char block[TAR_BLOCK];
     if (!take_all(block, sizeof block)) return false;
@@ -231,7 +276,7 @@ bool tar_read_header(struct tar_entry *e) {
       if (size && !take_all(text, (size_t)size)) torn();
       text[size] = 0;
       skip((TAR_BLOCK - size % TAR_BLOCK) % TAR_BLOCK);
-      if (type == 'x') read_pax(text, (size_t)size, &x);
+      if (type == 'x') read_pax(text, (size_t)size, &x, e);
       if (type == 'L') copy_text(x.name, sizeof x.name, text, strlen(text), "name");
       if (type == 'K') copy_text(x.link, sizeof x.link, text, strlen(text), "link");
       continue;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* Directories whose times are set at the end: what comes into them changes them. */
@@ -65,6 +66,18 @@ static void own(int fd, const char *name, const struct tar_entry *e, bool owners
     fail("archive", e->name, "giving \"%s\" its owner", e->name);
 }
 
+/* Capabilities of a program come with its owner, or not at all: anybody could use them. After the owner, whose change takes them away. */
+static void mark(int fd, const struct tar_entry *e, bool owners) {
+  const void *value;
+  size_t length, at = 0;
+  for (const char *name; (name = tar_next_xattr(e, &at, &value, &length));) {
+    if (!owners && strncmp(name, "user.", 5)) continue;
+    if (!fsetxattr(fd, name, value, length, 0)) continue;
+    /* A file system that has none keeps the file all the same, as cp(1) has it. */
+    if (errno != ENOTSUP && errno != EPERM) fail("archive", e->name, "giving \"%s\" its attribute \"%s\"", e->name, name);
+  }
+}
+
 static struct timespec *times(int64_t mtime) {
   static struct timespec both[2];
   both[0].tv_nsec = UTIME_OMIT;
@@ -99,6 +112,7 @@ static int64_t write_content(int dir, const char *last, const struct tar_entry *
   if (!over) {
     own(fd, "", e, owners);
     if (fchmod(fd, e->mode)) fail("archive", e->name, "giving \"%s\" its mode", e->name);
+    mark(fd, e, owners);
   }
   futimens(fd, times(e->mtime));
   if (close(fd)) fail("archive", e->name, "writing \"%s\"", e->name);
@@ -116,6 +130,7 @@ static int make_directory(int root, int dir, const char *last, const char *path,
   if (fd < 0) fail("archive", e->name, "opening the directory \"%s\"", e->name);
   own(fd, "", e, owners);
   if (fchmod(fd, e->mode)) fail("archive", e->name, "giving \"%s\" its mode", e->name);
+  mark(fd, e, owners);
   return fd;
 }
 

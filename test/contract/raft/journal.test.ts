@@ -34,6 +34,35 @@ describe('the journal before the log', () => {
   const journals = (folder: string): string[] =>
     ['log.mdb-journal-0', 'log.mdb-journal-1'].map((name) => join(folder, name));
 
+  it('fills as much of a file as it is told, another time for each, and loses nothing with it', async () => {
+    const shares = [0.5, 0.25, 1];
+    const asked = (): number => shares.shift() ?? 1;
+    const log = openLog(join(dir, 'log'), systemClock, undefined, undefined, asked);
+    // Whether something was written so far into a file: it begins as zeros.
+    const first = journals(join(dir, 'log')).map((path) => () => readFileSync(path));
+    const holds = (place: number, atKiB: number): boolean => (first[place]?.()[atKiB * 1024] ?? 0) !== 0;
+    for (let index = 1; index <= 12; index++) await log.write({ entries: [entry(index, 1, 30 * 1024)] });
+    // 8 writes of 30 KiB are 240 of 256; the next 4 are 120 of 128.
+    assert.ok(holds(0, 200) && !holds(0, 250), 'half of the first');
+    assert.ok(holds(1, 100) && !holds(1, 125));
+    await log.write({ entries: [entry(13, 1, 30 * 1024)] });
+    assert.ok(!holds(1, 125), 'a quarter of the second');
+    const copy = image();
+    const again = openLog(copy, systemClock);
+    assert.deepEqual([...again.read(1, 13)], [...log.read(1, 13)]);
+    await again.close();
+    await log.close();
+  });
+
+  it('takes a write that is larger than the share of a file', async () => {
+    const log = openLog(join(dir, 'log'), systemClock, undefined, undefined, () => 0.1);
+    for (let index = 1; index <= 5; index++) await log.write({ entries: [entry(index, 1, 300 * 1024)] });
+    const again = openLog(image(), systemClock);
+    assert.equal(again.lastIndex, 5);
+    await again.close();
+    await log.close();
+  });
+
   it('has every write that was acknowledged when the machine is switched off, and goes on from there', async () => {
     const log = openLog(join(dir, 'log'), systemClock);
     const steps: LogBatch[] = [

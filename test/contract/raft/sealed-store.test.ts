@@ -162,7 +162,7 @@ describe('a log and snapshots that are sealed', () => {
     for (const _ of ['first', 'again']) {
       const snapshots = openSnapshots(join(dir, 'snapshots'), { sealer: vault });
       await snapshots.reseal();
-      const log = await openSealedLog(dir, systemClock, vault);
+      const log = await openSealedLog(dir, systemClock, vault, systemRandom);
       assert.deepEqual([log.firstIndex, log.lastIndex, log.hardState], [6, 300, { term: 4, votedFor: 'b' }]);
       assert.deepEqual(texts(log.read(299, 300)), [`${SECRET} 299`, `${SECRET} 300`]);
       assert.equal(log.hasPlainEntries, false);

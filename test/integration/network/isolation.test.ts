@@ -51,7 +51,7 @@ describe('isolation of containers', () => {
   describe('from the control plane of their node', () => {
     it('holds at all its addresses, at once and not after a timeout', async () => {
       for (const address of [GATEWAY, NODE]) {
-        match(show(a, 'bash', '-c', `exec 3<>/dev/tcp/${address}/2377 2>&1`), /Connection refused/, address);
+        match(show(a, 'bash', '-c', `exec 2>&1; exec 3<>/dev/tcp/${address}/2377`), /Connection refused/, address);
         equal(await answerOf(a, 'udp', address, 4789), undefined, address);
       }
     });

@@ -33,6 +33,9 @@ interface JournalFile {
 export class Journal {
   readonly #path: string;
   readonly #clock: Clock;
+  readonly #share: () => number;
+  /** The other file's turn begins when a frame would go beyond. */
+  #limit: number;
   #files: readonly [JournalFile, JournalFile] | undefined;
   #current = 0;
   #at = 0;
@@ -43,10 +46,15 @@ export class Journal {
   /** Resolves when no confirmation is on its way by itself. */
   #confirmed: Promise<unknown> = Promise.resolve();
 
-  /** @param number of the last frame that was ever written, here or before */
-  constructor(path: string, number: number, clock: Clock) {
+  /**
+   * @param number of the last frame that was ever written, here or before
+   * @param share of a file that is filled before the other one's turn, above 0 and at most 1; asked anew for each turn
+   */
+  constructor(path: string, number: number, clock: Clock, share: () => number = () => 1) {
     this.#path = path;
     this.#clock = clock;
+    this.#share = share;
+    this.#limit = FILE_BYTES * share();
     this.#number = this.#confirmedNumber = number;
   }
 
@@ -60,9 +68,10 @@ export class Journal {
     return frameBytes(contentBytes) <= FILE_BYTES;
   }
 
-  /** Whether it fits into the rest of the present file. */
+  /** Whether it fits into the rest of the present file; the first frame of one may take all of it. */
   fits(contentBytes: number): boolean {
-    return this.#at + frameBytes(contentBytes) <= FILE_BYTES;
+    const end = this.#at + frameBytes(contentBytes);
+    return end <= FILE_BYTES && (this.#at === 0 || end <= this.#limit);
   }
 
   /** Goes on at the start of the other file: what is in there must not be needed any more. */
@@ -70,6 +79,7 @@ export class Journal {
     this.#confirm();
     this.#current = 1 - this.#current;
     this.#at = 0;
+    this.#limit = FILE_BYTES * this.#share();
   }
 
   /** Resolves when the content is on disk. It must fit, and one append must end before the next. */
