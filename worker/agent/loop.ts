@@ -76,7 +76,7 @@ export interface Resolver {
 /** The way to other nodes on overlay networks: worker/overlay/tunnels in production. */
 export interface Overlay {
   /** @param isCertain a manager has said so since the daemon started */
-  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers'>, isCertain: boolean): void;
+  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers' | 'ingress'>, isCertain: boolean): void;
   /** The bridge is there: resolves when everybody on the network is reached. */
   connect(id: NetworkId): Promise<void>;
   /** The bridge is about to go. */
@@ -473,6 +473,7 @@ export function startAgent(options: AgentOptions): Agent {
     const isElsewhere =
       assignments.locations !== before.locations ||
       assignments.peers !== before.peers ||
+      assignments.ingress.size > 0 !== before.ingress.size > 0 ||
       assignments.networks !== before.networks;
     if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
