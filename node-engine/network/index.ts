@@ -2,9 +2,12 @@
  * The engine's networking: a bridge per network, a namespace per container, published ports by nftables. Works in the
  * network namespace that the process is in; nodes that share a kernel each have their own.
  */
+import { setTimeout } from 'node:timers/promises';
 import { KeyedQueue } from '../../base/async.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
+import { watchRules } from '../native/addon.ts';
 import type { GuardedPort, Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
 import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
@@ -12,6 +15,7 @@ import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
+import { transactionsOf } from './rule-watch.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
@@ -24,6 +28,8 @@ export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+
+const AFTER_REPAIR_MS = 100;
 
 export interface NetworkOptions {
   /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
@@ -59,7 +65,27 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       if (known) firewall.setBridge(known);
     }
   };
+  let watch: ReturnType<typeof watchRules> | undefined;
+  /** What somebody else does to our rules is undone at once: no port stays open that should be closed, and none closed. */
+  const guardRules = async (): Promise<void> => {
+    try {
+      const own = (watch = watchRules());
+      for (;;) {
+        const { events, lost } = await own.next();
+        if (events.length === 0 && !lost) return;
+        if (!(await firewall.heard(lost ? undefined : transactionsOf(events)))) continue;
+        logger.warn('somebody has changed the rules of this daemon: they were made again', {});
+        // Who fights with somebody over them does not do it all the time.
+        await setTimeout(AFTER_REPAIR_MS, undefined, { ref: false });
+      }
+    } catch (error) {
+      logger.warn('changes of rules are not heard of: they are mended with the next change', {
+        reason: messageOf(error),
+      });
+    }
+  };
   const ready = async (): Promise<void> => {
+    if (watch === undefined) void guardRules();
     adopted ??= adopt();
     await adopted.catch((error: unknown) => {
       adopted = undefined;
@@ -144,6 +170,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       },
     },
     close() {
+      void watch?.close();
       reservations.close();
       sandboxes.close();
     },
