@@ -11,9 +11,16 @@ interface NetworkDriver {
 /** Bytes of the largest packet. */
 export const MTU_OPTION = 'com.docker.network.driver.mtu';
 
+/** Packets between nodes are encrypted. */
+export const ENCRYPTED_OPTION = 'encrypted';
+
+/** Docker's way: the option alone is enough. */
+export const isEncrypted = (options: Readonly<Record<string, string>>): boolean =>
+  options[ENCRYPTED_OPTION] !== undefined && options[ENCRYPTED_OPTION] !== 'false';
+
 const DRIVERS: Readonly<Record<string, NetworkDriver>> = {
   bridge: { options: [MTU_OPTION], scope: 'local' },
-  overlay: { options: [MTU_OPTION], scope: 'swarm' },
+  overlay: { options: [MTU_OPTION, ENCRYPTED_OPTION], scope: 'swarm' },
 };
 
 /** Of a network for which none is asked. */
@@ -44,6 +51,8 @@ const LEAST_MTU = 68;
 const MOST_MTU = 65_535;
 
 function optionFault(key: string, value: string): string | undefined {
+  if (key === ENCRYPTED_OPTION)
+    return ['', 'true', 'false'].includes(value) ? undefined : `is "${value}", expected true or false`;
   if (key !== MTU_OPTION) return undefined;
   const mtu = Number(value);
   if (/^\d{1,5}$/.test(value) && mtu >= LEAST_MTU && mtu <= MOST_MTU) return undefined;

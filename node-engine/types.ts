@@ -405,6 +405,8 @@ export interface BridgeRequest {
    * network is this node's alone.
    */
   readonly underlay?: string;
+  /** Of an overlay network: its packets go by the encrypted way, which takes room too. */
+  readonly encrypted?: boolean;
   /** Absent: the network has no IPv6. */
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
 }
@@ -495,6 +497,8 @@ export interface TunnelRequest {
   readonly port: number;
   /** Address that packets come from; one that is not this node's own is left to the route. */
   readonly local: string;
+  /** Its packets take the encrypted way and no other; `local` and the entries' peers are addresses of that. */
+  readonly encrypted?: boolean;
   /** Of the mesh: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
   readonly address?: string;
 }
@@ -514,6 +518,34 @@ export interface TunnelChange {
   readonly put: readonly TunnelEntry[];
 }
 
+/** The encrypted way to other nodes. */
+export interface SecureRequest {
+  /** This node's address in it, "169.254.64.1/18". */
+  readonly address: string;
+  /** Address that its packets come from. */
+  readonly local: string;
+  /** UDP port, here and on the other nodes. */
+  readonly port: number;
+  readonly peers: readonly {
+    /** Base64. */
+    readonly publicKey: string;
+    /** Address of the node for packets from others. */
+    readonly endpoint: string;
+    /** The node's address in it. */
+    readonly address: string;
+  }[];
+}
+
+export interface SecureLink {
+  /** Of this node, base64: made anew with the link, not with the daemon. Undefined: the node has no WireGuard. */
+  publicKey(): string | undefined;
+  isThere(): Promise<boolean>;
+  /** Makes it or mends it; peers that stay notice nothing. @throws NOT_SUPPORTED, NETWORK_FAILED */
+  ensure(request: SecureRequest): Promise<{ readonly isNew: boolean }>;
+  /** Not existing is success. */
+  remove(): Promise<void>;
+}
+
 /** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */
 export interface Tunnels {
   /** What is there, also of an earlier life; what is there of an entry by half has no peer. */
@@ -528,6 +560,7 @@ export interface Tunnels {
   change(id: TunnelId, change: TunnelChange): Promise<void>;
   /** Not existing is success. */
   remove(id: TunnelId): Promise<void>;
+  readonly secure: SecureLink;
 }
 
 /** Network namespaces of containers; used by the engine itself. */

@@ -13,6 +13,12 @@ const NODES = 3;
 const PATIENCE_MS = 120_000;
 const LOOK_EVERY_MS = 5;
 
+interface SwarmTask {
+  readonly ID: string;
+  readonly Status: { readonly State: string };
+  readonly Spec: { readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number } } };
+}
+
 /** Three real dockerds, all managers of one swarm, each in a network namespace and folders of its own. */
 export class DockerPeer implements Peer {
   readonly #wire = new Wire(`tsbd${process.pid}n`, NODES);
@@ -51,12 +57,31 @@ export class DockerPeer implements Peer {
     const flags = ['--detach', '--no-resolve-image', '--stop-grace-period', '0s', '--replicas', String(replicas)];
     const started = performance.now();
     this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, ...placement, 'busybox', 'sleep', '100000');
-    const running = async (): Promise<boolean> => {
-      const tasks = (await this.#get('/tasks')) as readonly { readonly Status: { readonly State: string } }[];
-      return tasks.filter(({ Status }) => Status.State === 'running').length >= replicas;
-    };
-    await until(running, `${replicas} tasks to run`);
+    await until(async () => (await this.#running()).length >= replicas, `${replicas} tasks to run`);
     return performance.now() - started;
+  }
+
+  /** Creates a service whose containers do not end when they are asked to: the first process of a container ignores SIGTERM. */
+  async createStubborn(replicas: number): Promise<void> {
+    const flags = ['--detach', '--no-resolve-image', '--replicas', String(replicas)];
+    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, 'busybox', 'sleep', '100000');
+    await until(async () => (await this.#running()).length >= replicas, `${replicas} tasks to run`);
+  }
+
+  /** Changes the CPU limit of that service with Docker's defaults. @returns ms until all tasks run with it, and how many are new */
+  async changeCpuLimit(cpus: number, replicas: number): Promise<{ readonly ms: number; readonly restarts: number }> {
+    const before = new Set((await this.#running()).map(({ ID }) => ID));
+    const started = performance.now();
+    this.#docker(0, 'service', 'update', '--detach', '--limit-cpu', String(cpus), 'bench');
+    const limited = async (): Promise<readonly SwarmTask[]> =>
+      (await this.#running()).filter(({ Spec }) => Spec.Resources?.Limits?.NanoCPUs === cpus * 1e9);
+    await until(async () => (await limited()).length >= replicas, 'all tasks to have the limit', 300_000);
+    const ms = performance.now() - started;
+    return { ms, restarts: (await limited()).filter(({ ID }) => !before.has(ID)).length };
+  }
+
+  async #running(): Promise<readonly SwarmTask[]> {
+    return ((await this.#get('/tasks')) as readonly SwarmTask[]).filter(({ Status }) => Status.State === 'running');
   }
 
   async remove(): Promise<void> {
@@ -140,10 +165,10 @@ export class DockerPeer implements Peer {
 
 const QUIET = { stdio: 'ignore', timeout: 30_000 } as const;
 
-async function until(look: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
+async function until(look: () => boolean | Promise<boolean>, what: string, patienceMs = PATIENCE_MS): Promise<void> {
+  const deadline = performance.now() + patienceMs;
   while (!(await look())) {
-    if (performance.now() > deadline) throw new Error(`waiting for ${what}: not within ${PATIENCE_MS} ms`);
+    if (performance.now() > deadline) throw new Error(`waiting for ${what}: not within ${patienceMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
 }

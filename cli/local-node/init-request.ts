@@ -12,6 +12,10 @@ export interface InitRequest {
   readonly availability?: NodeAvailability;
   /** UDP port of overlay networks. */
   readonly dataPathPort?: number;
+  /** Subnets of networks are cut from these; absent: the default pools. */
+  readonly addressPools?: readonly string[];
+  /** Prefix length of the subnets that are cut; absent: 24. */
+  readonly addressPoolPrefix?: number;
   /** Who signs in place of the managers, from the first certificate on. */
   readonly externalCas?: readonly FoundingCa[];
 }

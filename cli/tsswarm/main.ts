@@ -29,8 +29,13 @@ addClusterSettings(program.command('init'))
   )
   .option('--cgroup-parent <name>', 'cgroup that holds the containers')
   .addOption(
-    repeatable('--address-pool <subnet>', 'pool that subnets of networks are cut from (10.128.0.0/12); repeatable'),
+    repeatable(
+      '--default-addr-pool <subnet>',
+      'subnets of networks are cut from it, of IPv6 too (10.210.0.0/16 and 10.211.0.0/16); repeatable',
+    ),
   )
+  .option('--default-addr-pool-mask-length <length>', 'prefix length of the subnets cut from pools of IPv4 (24)')
+  .addOption(repeatable('--address-pool <subnet>', 'the same as --default-addr-pool').hideHelp())
   .option('--advertise-addr <address>', 'what other nodes connect to: <host|interface>[:<port>]')
   .option(
     '--data-path-addr <address>',

@@ -8,7 +8,7 @@ import { TsswarmError } from '../../base/errors.ts';
 export const DEFAULT_PORT = 2377;
 export const DEFAULT_LISTEN = `0.0.0.0:${DEFAULT_PORT}`;
 /** Interfaces that containers are behind, not other machines. */
-const INNER = /^(lo|docker|br-|veth|ts-|tsv|tsx-|virbr|cni|flannel|cali)/;
+const INNER = /^(lo|docker|br-|veth|ts-|tsv|tsx-|tsw-|virbr|cni|flannel|cali)/;
 
 /**
  * "host:port" of "host", "host:port", "[v6]:port" or the name of an interface.

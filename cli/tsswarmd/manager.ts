@@ -211,7 +211,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
         random,
         nodeId,
         description,
-        addressPools,
+        addressPools: asked.addressPools ?? addressPools,
       });
       identity = createLiveIdentity(await firstIdentity(cluster));
       await disk.save(identity.current);
@@ -260,13 +260,15 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   async function askExternalCas({
     settings,
     externalCas = [],
+    addressPools = options.addressPools,
+    addressPoolPrefix,
   }: InitRequest): Promise<{ readonly founding?: Founding }> {
     if (externalCas.length === 0) return {};
-    const { addressPools } = options;
+    const pools = { addressPools, ...(addressPoolPrefix === undefined ? {} : { addressPoolPrefix }) };
     const request = await createCertificateRequest();
     const never = new AbortController().signal;
     const founding = await foundWithExternalCas(
-      { clock, random, nodeId, addressPools, settings, externalCas, ...request, signer: externalSigner },
+      { clock, random, nodeId, ...pools, settings, externalCas, ...request, signer: externalSigner },
       never,
     );
     return { founding };

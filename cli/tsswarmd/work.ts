@@ -10,7 +10,7 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
-import type { DoctorCheck, NodeDescription } from '../../proto/types/index.ts';
+import type { DoctorCheck, NodeDescription, NodeOverlay } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
@@ -79,6 +79,17 @@ export function startWork(options: WorkOptions): Work {
     resolvConf: '/etc/resolv.conf',
   });
   const { engine, nodeId } = options;
+  let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
+  const reached = (): NodeOverlay | undefined => {
+    const now = clock.monotonic();
+    if (overlayAsked === undefined || now - overlayAsked.at > ROUTES_KEPT_MS) {
+      const overlay = place.overlay();
+      const publicKey = engine.tunnels?.secure.publicKey();
+      const isSecure = overlay !== undefined && publicKey !== undefined;
+      overlayAsked = { at: now, overlay: isSecure ? { ...overlay, publicKey } : overlay };
+    }
+    return overlayAsked.overlay;
+  };
   const overlay =
     engine.tunnels === undefined
       ? undefined
@@ -86,7 +97,7 @@ export function startWork(options: WorkOptions): Work {
           nodeId,
           tunnels: engine.tunnels,
           listBridges: () => engine.networks.listBridges(),
-          overlay: place.overlay,
+          overlay: reached,
           clock,
           logger,
         });
@@ -94,12 +105,13 @@ export function startWork(options: WorkOptions): Work {
   let routes: readonly string[] = [];
   let routesReadAt = -Infinity;
   const describe = (): NodeDescription => {
-    const reached = place.overlay();
     if (clock.monotonic() - routesReadAt > ROUTES_KEPT_MS) {
       routes = hostSubnets();
       routesReadAt = clock.monotonic();
     }
-    return { ...options.description, routes, ...(reached === undefined ? {} : { overlay: reached }) };
+    const overlay = reached();
+    const described = { ...options.description, routes };
+    return overlay === undefined ? described : { ...described, overlay };
   };
   const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({

@@ -1,3 +1,4 @@
+import { DEFAULT_NETWORK_DRIVER, driverFault } from '../../base/network-driver.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
@@ -77,8 +78,12 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
       if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
         item.notYet('driver', `"${driver}"`);
       const isExternal = readExternal(item);
-      for (const option of Object.keys(item.labels('driver_opts') ?? {})) {
-        if (option !== 'com.docker.network.driver.mtu') item.at('driver_opts').notYet(option, '(a driver option)');
+      const kind = driver === undefined || driver === 'default' ? DEFAULT_NETWORK_DRIVER : driver;
+      for (const [option, value] of Object.entries(item.labels('driver_opts') ?? {})) {
+        const fault = driverFault(kind, { [option]: value });
+        if (fault === undefined) continue;
+        if (fault.reason === 'is not supported') item.at('driver_opts').notYet(option, '(a driver option)');
+        else item.at('driver_opts').refuse(option, fault.reason);
       }
       return [
         key,

@@ -3,6 +3,7 @@ import { newId } from '../../base/ids.ts';
 import type { ClusterId, NodeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
 import type { Cluster, NodeAvailability, NodeDescription } from '../../proto/types/index.ts';
+import { DEFAULT_POOL_PREFIX, checkAddressPools } from '../cluster/address-pools.ts';
 import { withAutolock } from '../cluster/autolock/settings.ts';
 import { DEFAULT_HISTORY_LIMIT, withSettings } from '../cluster/spec.ts';
 import type { ClusterSettings } from '../cluster/spec.ts';
@@ -20,6 +21,8 @@ export interface BootstrapOptions {
   readonly description: NodeDescription;
   /** Subnets for networks are cut from these; empty: the default pools. */
   readonly addressPools: readonly string[];
+  /** Prefix length of subnets cut from them; absent: 24. */
+  readonly addressPoolPrefix?: number;
   /** A root that the user brings (readExternalRoot); absent: one is made. */
   readonly root?: RootCa;
   /** The cluster that external CAs have certified the first manager for (founding.ts); absent: it begins here. */
@@ -62,17 +65,22 @@ export async function bootstrapCluster(options: BootstrapOptions): Promise<Clust
  * @throws INVALID_INPUT for settings that are not possible
  */
 export async function newCluster(
-  options: Pick<BootstrapOptions, 'clock' | 'random' | 'addressPools' | 'root' | 'settings' | 'dataPathPort'>,
+  options: Pick<
+    BootstrapOptions,
+    'clock' | 'random' | 'addressPools' | 'addressPoolPrefix' | 'root' | 'settings' | 'dataPathPort'
+  >,
 ): Promise<Cluster> {
   const { clock, random, settings = {} } = options;
+  const { addressPools, addressPoolPrefix = DEFAULT_POOL_PREFIX } = options;
+  checkAddressPools(addressPools, addressPoolPrefix);
   const now = clock.now();
   const id = newId<ClusterId>(random);
   const root = options.root ?? (await createRootCa(id, now));
   const spec = {
     name: 'default',
     taskHistoryLimit: DEFAULT_HISTORY_LIMIT,
-    addressPools: options.addressPools,
-    addressPoolPrefix: 24,
+    addressPools,
+    addressPoolPrefix,
     ...(options.dataPathPort === undefined ? {} : { dataPathPort: options.dataPathPort }),
   };
   const bare: Cluster = {

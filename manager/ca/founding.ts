@@ -23,6 +23,8 @@ export interface FoundingOptions {
   readonly random: Random;
   readonly nodeId: NodeId;
   readonly addressPools: readonly string[];
+  /** Prefix length of subnets cut from them; absent: 24. */
+  readonly addressPoolPrefix?: number;
   readonly settings?: ClusterSettings;
   /** At least one, all of one root. */
   readonly externalCas: readonly FoundingCa[];

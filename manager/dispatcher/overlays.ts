@@ -24,7 +24,7 @@ export class Overlays {
   readonly #peers = new Map<string, readonly OverlayPeer[]>();
   #lastPeers = new Map<string, readonly OverlayPeer[]>();
   readonly #ofTask = new WeakMap<Task, readonly OverlayLocation[]>();
-  readonly #ofNode = new WeakMap<Node, { readonly plain: OverlayPeer; readonly meshed: OverlayPeer }>();
+  readonly #ofNode = new WeakMap<Node, OverlayPeer>();
 
   /** @param hasMesh ports are published on every node: each has to do with every other */
   of(tx: ReadTransaction, networks: readonly Network[], hasMesh: boolean) {
@@ -41,7 +41,7 @@ export class Overlays {
     let peers = this.#peers.get(key);
     if (peers === undefined) {
       const ids = hasMesh ? undefined : new Set(lists.flatMap((list) => list.map(({ nodeId }) => nodeId)));
-      peers = kept(this.#lastPeers.get(key) ?? [], this.#peersOf(tx, ids, hasMesh), ({ nodeId }) => nodeId);
+      peers = kept(this.#lastPeers.get(key) ?? [], this.#peersOf(tx, ids), ({ nodeId }) => nodeId);
       this.#peers.set(key, peers);
     }
     return { locations: lists.length === 1 ? (lists[0] ?? []) : lists.flat(), peers };
@@ -93,7 +93,7 @@ export class Overlays {
     return found;
   }
 
-  #peersOf(tx: ReadTransaction, ids: Iterable<NodeId> | undefined, hasMesh: boolean): readonly OverlayPeer[] {
+  #peersOf(tx: ReadTransaction, ids: Iterable<NodeId> | undefined): readonly OverlayPeer[] {
     const nodes = ids === undefined ? tx.list('node') : [...ids].flatMap((id) => tx.get('node', id) ?? []);
     return nodes.flatMap((node) => {
       const { overlay } = node.description;
@@ -101,11 +101,10 @@ export class Overlays {
       let peer = this.#ofNode.get(node);
       if (peer === undefined) {
         const { id: nodeId, meshAddress } = node;
-        const plain = { nodeId, overlay };
-        peer = { plain, meshed: meshAddress === undefined ? plain : { ...plain, meshAddress } };
+        peer = { nodeId, overlay, ...(meshAddress === undefined ? {} : { meshAddress }) };
         this.#ofNode.set(node, peer);
       }
-      return [hasMesh ? peer.meshed : peer.plain];
+      return [peer];
     });
   }
 }

@@ -38,6 +38,8 @@ export function reconcile(
 ): Plan {
   const plan = new PlanBuilder();
   for (const siblings of projectsOf(view).values()) {
+    // Before anything is judged: on a node that has just come nobody may start before what it depends on is there, too.
+    for (const [name, member] of siblings) siblings.set(name, counted(member, view, plan, matches));
     for (const member of siblings.values()) {
       if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan);
       else tend(member, siblings, view, plan, time, newTaskId, matches);
@@ -77,7 +79,21 @@ function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuil
   }
 }
 
-/** Counts a service's slots, takes its update further and fills the slots. */
+/** A global service with the number of its slots as it is now. A node that takes nothing new and has nothing of it has none. */
+function counted(member: Member, view: ClusterView, plan: PlanBuilder, matches: ConstraintMatch): Member {
+  const { service, tasks } = member;
+  if (!isGlobal(service) || service.pendingDelete || service.stopped) return member;
+  const slots = slotsOf(tasks);
+  const desiredTasks = slotTargets(service, tasks, view.nodes, matches).filter(
+    ({ slot, open }) => open || currentOf(slots.get(slot) ?? [], service) !== undefined,
+  ).length;
+  if (service.desiredTasks === desiredTasks) return member;
+  const next = { ...service, desiredTasks };
+  plan.updateService(next);
+  return { service: next, tasks };
+}
+
+/** Takes a service's update further and fills its slots. */
 function tend(
   { service, tasks }: Member,
   siblings: Siblings,
@@ -88,17 +104,10 @@ function tend(
   matches: ConstraintMatch,
 ): void {
   const targets = slotTargets(service, tasks, view.nodes, matches);
-  const slots = slotsOf(tasks);
-  // A node that takes nothing new and has nothing of it is not waited for.
-  const desiredTasks = targets.filter(
-    ({ slot, open }) => open || currentOf(slots.get(slot) ?? [], service) !== undefined,
-  ).length;
-  const counted = isGlobal(service) && service.desiredTasks !== desiredTasks ? { ...service, desiredTasks } : service;
-  if (counted !== service) plan.updateService(counted);
   // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
   const open = targets.filter((target) => target.open);
   const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
-  const advanced = advanceUpdate(counted, tasks, slots, numbers, plan, time);
+  const advanced = advanceUpdate(service, tasks, slotsOf(tasks), numbers, plan, time);
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
   const mayRestart = (): boolean => !restartWaits(service, siblings);

@@ -14,7 +14,7 @@ import { bridgeName, formatAlias, parseAlias } from './names.ts';
 import { turnIpv6On } from './ipv6.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
-import { tunnelMtu } from './underlay.ts';
+import { secureTunnelMtu, tunnelMtu } from './underlay.ts';
 import {
   addAddress,
   addressesOf,
@@ -97,7 +97,7 @@ export async function ensureBridge(instance: string, request: BridgeRequest, fir
   const subnet = parseSubnet(request.subnet);
   const alias: BridgeAlias = { instance, networkId: request.id, internal: request.internal };
   const { links, addresses, ipv6Addresses } = await surveyBridges(instance);
-  const mtu = request.mtu || (request.underlay === undefined ? DEFAULT_MTU : tunnelMtu(request.underlay, links));
+  const mtu = request.mtu || defaultMtu(request, links);
 
   let link = links.find((link) => link.name === name);
   refuseForeign(subject, link, alias);
@@ -154,6 +154,11 @@ function mendIpv6({ ipv6 }: BridgeRequest, linkIndex: number, addresses: readonl
   const isWanted = (address: Ipv6Address): boolean => address.ipv6 === wanted.ipv6 && address.prefix === wanted.prefix;
   const surplus = own.filter((address) => !isWanted(address)).map(deleteIpv6Address);
   return own.some(isWanted) ? surplus : [...surplus, addIpv6Address(wanted)];
+}
+
+function defaultMtu({ underlay, encrypted }: BridgeRequest, links: readonly Link[]): number {
+  if (underlay === undefined) return DEFAULT_MTU;
+  return encrypted === true ? secureTunnelMtu(underlay, links) : tunnelMtu(underlay, links);
 }
 
 /** Not existing is success. */

@@ -12,10 +12,33 @@ export async function ensureTunnelGuard(table: string): Promise<void> {
   if (failures.length > 0) await runNft(tunnelGuard(table));
 }
 
+/**
+ * Takes packets of an encrypted network from the encrypted way only: what comes in the clear was sent by somebody else. A rule for
+ * an identifier stays until the last tunnel goes; no other network has it.
+ * @throws NETWORK_FAILED
+ */
+export async function refuseClear(
+  table: string,
+  secure: string,
+  { vni, port }: { readonly vni: number; readonly port: number },
+): Promise<void> {
+  await runNft(
+    [
+      `add table inet ${table}_guard`,
+      `add chain inet ${table}_guard input { type filter hook input priority -1; }`,
+      `add set inet ${table}_guard encrypted { typeof @th,96,24; }`,
+      `add element inet ${table}_guard encrypted { ${vni} }`,
+      `flush chain inet ${table}_guard input`,
+      `add rule inet ${table}_guard input iifname != "${secure}" udp dport ${port} @th,96,24 @encrypted drop`,
+    ].join('\n'),
+  );
+}
+
 /** Not existing is success. @throws NETWORK_FAILED */
 export async function removeTunnelGuard(table: string): Promise<void> {
   const { failures } = await tryKernel({ netfilter: [getTable(table, 'bridge')] });
-  if (failures.length === 0) await runNft(`delete table bridge ${table}`);
+  if (failures.length > 0) return;
+  await runNft(`delete table bridge ${table}\nadd table inet ${table}_guard\ndelete table inet ${table}_guard`);
 }
 
 /** Locally made frames pass the hook `output`, those from one port to another do not. */

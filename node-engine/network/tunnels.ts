@@ -32,7 +32,8 @@ import {
   setLink,
 } from './route.ts';
 import { linkOf, tunnelMtu } from './underlay.ts';
-import { ensureTunnelGuard, removeTunnelGuard } from './tunnel-guard.ts';
+import { ensureTunnelGuard, refuseClear, removeTunnelGuard } from './tunnel-guard.ts';
+import { createSecureLink, secureName } from './wireguard.ts';
 import type { VxlanDevice } from './vxlan.ts';
 import { createVxlan, setTunnelPort, setVxlanLocal, vxlansOf } from './vxlan.ts';
 
@@ -54,6 +55,7 @@ export function createTunnels(instance: string, guard: string, queue: KeyedQueue
     ensure: (request) =>
       queue.run(request.id, async () => {
         if (request.id !== 'mesh') await ensureTunnelGuard(guard);
+        if (request.encrypted === true) await refuseClear(guard, secureName(instance), request);
         return ensure(instance, request);
       }),
     change: (id, change) => queue.run(id, () => apply(id, change)),
@@ -66,6 +68,7 @@ export function createTunnels(instance: string, guard: string, queue: KeyedQueue
         const isLast = !links.some(({ name }) => name !== nameOf(id) && name !== MESH_NAME);
         if (isLast && id !== 'mesh') await removeTunnelGuard(guard);
       }),
+    secure: createSecureLink(instance),
   };
 }
 
@@ -119,14 +122,21 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
       `cannot connect ${subject} with other nodes: its bridge is not on this node`,
     );
   const name = nameOf(request.id);
+  const secure = links.find((candidate) => candidate.name === secureName(instance));
   const wanted: VxlanDevice = {
     name,
     vni: request.vni,
     port: request.port,
     local: linkOf(request.local) === undefined ? '' : request.local,
     mtu: bridge?.mtu ?? tunnelMtu(request.local, links),
+    ...(request.encrypted === true && secure !== undefined ? { by: secure.index } : {}),
     ...(request.address === undefined ? {} : { mac: macOf(ipOf(request.address)) }),
   };
+  if (request.encrypted === true && wanted.by === undefined)
+    throw new TsswarmError(
+      'NETWORK_FAILED',
+      `cannot connect ${subject} with other nodes: the encrypted way is not there`,
+    );
   const alias = formatTunnelAlias(instance, request.id === 'mesh' ? undefined : request.id);
   let link = links.find((candidate) => candidate.name === name);
   if (link !== undefined && link.alias !== '' && parseTunnelAlias(link.alias)?.instance !== instance)
@@ -165,6 +175,7 @@ function changesOf(
 ): readonly NetlinkMessage[] | undefined {
   const is = vxlansOf(replies).get(link.index);
   if (is === undefined || is.vni !== wanted.vni || is.port !== wanted.port) return undefined;
+  if (is.by !== (wanted.by ?? 0)) return undefined;
   if (wanted.mac !== undefined && link.mac !== wanted.mac) return undefined;
   if (is.local === wanted.local) return [];
   if (is.local === '' || wanted.local === '' || isIPv6(is.local) || isIPv6(wanted.local)) return undefined;

@@ -5,7 +5,7 @@ import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, readText, readU32, text, u32 } from './netlink.ts';
 import { IFLA, IFLA_INFO, LINK_HEADER_BYTES, RTM, linkHeader, macBytes } from './route.ts';
 
-const VXLAN = { ID: 1, LOCAL: 4, TTL: 5, LEARNING: 7, PORT: 15, LOCAL6: 17, UDP_CSUM: 18 } as const;
+const VXLAN = { ID: 1, LINK: 3, LOCAL: 4, TTL: 5, LEARNING: 7, PORT: 15, LOCAL6: 17, UDP_CSUM: 18 } as const;
 const BRPORT = {
   LEARNING: 8,
   UNICAST_FLOOD: 9,
@@ -24,12 +24,14 @@ export interface VxlanDevice {
   /** Where its packets come from; empty: whatever the route says. */
   readonly local: string;
   readonly mtu: number;
+  /** Index of the only link that its packets take; absent: any. The device goes when that link goes. */
+  readonly by?: number;
   /** Absent: the kernel's choice. */
   readonly mac?: string;
 }
 
 /** A device that learns nothing: it sends only where it was told to. UDP checksums are kept, so that segments stay whole across it. */
-export function createVxlan({ name, vni, port, local, mtu, mac }: VxlanDevice): NetlinkMessage {
+export function createVxlan({ name, vni, port, local, mtu, by, mac }: VxlanDevice): NetlinkMessage {
   return {
     what: `make the tunnel "${name}" (VXLAN ${vni}, UDP port ${port})`,
     type: RTM.NEWLINK,
@@ -45,6 +47,7 @@ export function createVxlan({ name, vni, port, local, mtu, mac }: VxlanDevice): 
         nested(
           IFLA_INFO.DATA,
           attribute(VXLAN.ID, u32(vni)),
+          ...(by === undefined ? [] : [attribute(VXLAN.LINK, u32(by))]),
           ...localAttribute(local),
           attribute(VXLAN.TTL, byte(TTL)),
           attribute(VXLAN.LEARNING, byte(0)),
@@ -98,18 +101,20 @@ export function setTunnelPort(name: string): NetlinkMessage {
 /** What is particular to the VXLAN devices among the replies, by the link's index. */
 export function vxlansOf(
   replies: readonly NetlinkReply[],
-): ReadonlyMap<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'>> {
-  const found = new Map<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'>>();
+): ReadonlyMap<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'> & { readonly by: number }> {
+  const found = new Map<number, Pick<VxlanDevice, 'vni' | 'port' | 'local'> & { readonly by: number }>();
   for (const { type, body } of replies) {
     if (type !== RTM.NEWLINK) continue;
     const info = attributes(attributes(body, LINK_HEADER_BYTES).get(IFLA.LINKINFO) ?? Buffer.alloc(0), 0);
     if (readText(info.get(IFLA_INFO.KIND)) !== 'vxlan') continue;
     const data = attributes(info.get(IFLA_INFO.DATA) ?? Buffer.alloc(0), 0);
     const id = data.get(VXLAN.ID);
+    const by = data.get(VXLAN.LINK);
     const local = data.get(VXLAN.LOCAL) ?? data.get(VXLAN.LOCAL6);
     found.set(readU32(body, 4), {
       vni: id === undefined ? 0 : readU32(id, 0),
       port: data.get(VXLAN.PORT)?.readUInt16BE(0) ?? 0,
+      by: by === undefined ? 0 : readU32(by, 0),
       local: local === undefined || local.every((part) => part === 0) ? '' : formatIpBytes(local),
     });
   }

@@ -187,6 +187,28 @@ describe('service modes', () => {
       assert.equal(service()?.desiredTasks, 2, 'what runs on a paused node is wanted there');
     });
 
+    it('comes before those that depend on it on a node that joins', async () => {
+      await start((task) => ({
+        state: task.name.startsWith('app-web') && task.nodeId === 'node-four' ? 'starting' : 'running',
+        health: 'none',
+      }));
+      await cluster.apply(
+        project([
+          serviceSpec('after', {
+            mode: 'global',
+            dependsOn: [{ service: 'web', condition: 'started', required: true, restart: false }],
+          }),
+          serviceSpec('web', { mode: 'global' }),
+        ]),
+      );
+      await cluster.clock.advance(1000);
+      await cluster.join('four');
+      await cluster.clock.advance(1000);
+      const there = (name: string) => cluster.tasks(name).find(({ boundNode }) => boundNode === 'node-four');
+      assert.equal(there('web')?.status.state, 'starting');
+      assert.equal(there('after')?.held, true);
+    });
+
     it('holds those that depend on it until it serves on every node', async () => {
       await start((task) => ({ state: 'running', health: task.name.includes('agent') ? 'starting' : 'none' }));
       const dependsOn = [{ service: 'agent', condition: 'healthy', required: true, restart: false } as const];

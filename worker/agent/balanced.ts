@@ -85,7 +85,8 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
 }
 
 /** Docker's driver for a network of one machine. */
-const isLocalOnly = (network: Network | undefined): boolean => network?.spec.driver === 'bridge';
+/** Each node has a network of its own of that name: what is on another node is not reached. */
+export const isLocalOnly = (network: Network | undefined): boolean => network?.spec.driver === 'bridge';
 
 function same(before: readonly string[] | undefined, now: readonly string[]): readonly string[] {
   const sorted = now.toSorted();

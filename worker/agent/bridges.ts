@@ -1,6 +1,7 @@
 import { KeyedQueue } from '../../base/async.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
+import { isEncrypted } from '../../base/network-driver.ts';
 import type { NetworkId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Engine } from '../../node-engine/types.ts';
@@ -68,9 +69,12 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
   return {
     remove,
     async ensure(network) {
-      const below = network.spec.driver === 'overlay' ? { underlay: underlay?.() ?? '' } : {};
+      const isOverlay = network.spec.driver === 'overlay';
+      const below = isOverlay ? { underlay: underlay?.() ?? '', encrypted: isEncrypted(network.spec.options) } : {};
       const { subnet, gateway, spec, ipv6 } = network;
-      const key = [subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay].join(' ');
+      const key = [subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay, below.encrypted].join(
+        ' ',
+      );
       const request = {
         id: network.id,
         name: network.spec.name,

@@ -19,7 +19,7 @@ import type {
 } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
 import type { BalancedAddress } from './balanced.ts';
-import { balancedAddresses } from './balanced.ts';
+import { balancedAddresses, isLocalOnly } from './balanced.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
@@ -76,7 +76,7 @@ export interface Resolver {
 /** The way to other nodes on overlay networks: worker/overlay/tunnels in production. */
 export interface Overlay {
   /** @param isCertain a manager has said so since the daemon started */
-  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers'>, isCertain: boolean): void;
+  update(view: Pick<Assignments, 'networks' | 'locations' | 'peers' | 'ingress'>, isCertain: boolean): void;
   /** The bridge is there: resolves when everybody on the network is reached. */
   connect(id: NetworkId): Promise<void>;
   /** The bridge is about to go. */
@@ -282,15 +282,17 @@ export function startAgent(options: AgentOptions): Agent {
     }
   });
 
-  /** Names lead to what serves, but not to what is being stopped here. */
+  /** Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. */
   const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
-    const isLeaving = ({ taskId }: NetworkEndpoint): boolean => controllers.get(taskId)?.leaving === true;
-    const leaving = update.endpoints.filter(isLeaving);
+    const isHidden = ({ taskId, nodeId, networkId }: NetworkEndpoint): boolean =>
+      controllers.get(taskId)?.leaving === true ||
+      (nodeId !== options.nodeId && isLocalOnly(assignments.networks.get(networkId)));
+    const hidden = update.endpoints.filter(isHidden);
     options.resolver.changeNames({
       complete: kind === 'complete',
-      endpoints: leaving.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isLeaving(one)),
+      endpoints: hidden.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isHidden(one)),
       services: update.services,
-      removedEndpoints: [...remove.endpoints, ...leaving.map(endpointKey)],
+      removedEndpoints: [...remove.endpoints, ...hidden.map(endpointKey)],
       removedServices: remove.services,
     });
   };
@@ -471,6 +473,7 @@ export function startAgent(options: AgentOptions): Agent {
     const isElsewhere =
       assignments.locations !== before.locations ||
       assignments.peers !== before.peers ||
+      assignments.ingress.size > 0 !== before.ingress.size > 0 ||
       assignments.networks !== before.networks;
     if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.

@@ -1,5 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { TsswarmError } from '../../../base/errors.ts';
+import { DEFAULT_POOL_PREFIX, checkAddressPools } from '../../../manager/cluster/address-pools.ts';
 import { demandNoOwnState } from '../../../manager/cluster/own-state.ts';
 import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.ts';
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
@@ -33,6 +34,8 @@ export interface StartNodeOptions {
 
 export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
   readonly availability?: string;
+  readonly defaultAddrPool?: readonly string[];
+  readonly defaultAddrPoolMaskLength?: string;
   readonly externalCa?: readonly string[];
   readonly autolock?: boolean;
   readonly dataPathPort?: string;
@@ -195,9 +198,24 @@ async function requestOf(options: InitOptions): Promise<InitRequest | undefined>
     settings,
     ...(availability === undefined ? {} : { availability: availability as NodeAvailability }),
     ...(dataPathPort === undefined ? {} : { dataPathPort }),
+    ...readAddressPools(options),
     ...(externalCas.length === 0 ? {} : { externalCas }),
   };
   return Object.keys(settings).length === 0 && Object.keys(request).length === 1 ? undefined : request;
+}
+
+/** @throws INVALID_INPUT */
+function readAddressPools({
+  addressPool = [],
+  defaultAddrPool = [],
+  defaultAddrPoolMaskLength: prefix,
+}: InitOptions): Pick<InitRequest, 'addressPools' | 'addressPoolPrefix'> {
+  const pools = [...defaultAddrPool, ...addressPool];
+  checkAddressPools(pools, prefix === undefined ? DEFAULT_POOL_PREFIX : Number(prefix));
+  return {
+    ...(pools.length === 0 ? {} : { addressPools: pools }),
+    ...(prefix === undefined ? {} : { addressPoolPrefix: Number(prefix) }),
+  };
 }
 
 /** Docker's limits. @throws INVALID_INPUT */
@@ -225,6 +243,8 @@ function refuseForMember(options: InitOptions): void {
     ...(availability === undefined ? [] : ['--availability']),
     ...(options.autolock === true ? ['--autolock'] : []),
     ...(options.externalCa === undefined ? [] : ['--external-ca']),
+    ...(options.defaultAddrPool === undefined ? [] : ['--default-addr-pool']),
+    ...(options.defaultAddrPoolMaskLength === undefined ? [] : ['--default-addr-pool-mask-length']),
   ];
   if (all.length === 0) return;
   throw new TsswarmError(

@@ -20,4 +20,5 @@ export async function clearNode(engine: Engine, graceMs: (taskId: string) => num
   await engine.tunnels?.remove('mesh').catch(failed('removing the mesh'));
   for (const id of await engine.networks.listBridges())
     await engine.networks.removeBridge(id).catch(failed('removing a bridge'));
+  await engine.tunnels?.secure.remove().catch(failed('removing the encrypted way to other nodes'));
 }

@@ -57,7 +57,8 @@ describe('the virtual addresses of a container', () => {
 });
 
 describe('a change of virtual addresses', () => {
-  const urgent = (before: readonly BalancedAddress[], now: readonly BalancedAddress[]): boolean => isUrgent(before, now);
+  const urgent = (before: readonly BalancedAddress[], now: readonly BalancedAddress[]): boolean =>
+    isUrgent(before, now);
 
   it('can wait while endpoints come to others', () => {
     assert.equal(urgent([balanced(ONE, ['10.1.0.1'])], [balanced(ONE, FOUR)]), false);

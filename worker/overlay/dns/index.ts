@@ -118,7 +118,7 @@ function forwarder(
       running.set(key, reply);
     }
     const answer = await reply;
-    if (!answer) return serverFailure(message);
+    if (!answer) return withoutUpstream(message);
     const own = Buffer.from(answer);
     own.writeUInt16BE(message.readUInt16BE(0), 0);
     return own;

@@ -2,15 +2,18 @@
 import { Coalesced } from '../../../base/async.ts';
 import type { Clock, Timer } from '../../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
+import { isEncrypted } from '../../../base/network-driver.ts';
 import type { NetworkId, NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { TunnelEntry, TunnelId, Tunnels } from '../../../node-engine/types.ts';
+import type { SecureRequest, TunnelEntry, TunnelId, Tunnels } from '../../../node-engine/types.ts';
 import type { NodeOverlay } from '../../../proto/types/index.ts';
 import type { Entries, KnownTunnel, OverlayView, Step, WantedTunnel } from './plan.ts';
-import { additionTo, changeOf, planTunnels, wantedTunnels } from './plan.ts';
+import { additionTo, changeOf, planTunnels, wantedSecureLink, wantedTunnels } from './plan.ts';
 
 /** What the kernel refused is tried again after this. */
 const RETRY_MS = 2000;
+/** How often the encrypted way is looked after: what drives it may be a process that ends. */
+const LOOK_MS = 3000;
 
 export interface OverlayOptions {
   readonly nodeId: NodeId;
@@ -46,12 +49,15 @@ export function createOverlay(options: OverlayOptions): Overlay {
   const logger = options.logger.child({ component: 'overlay' });
   const bridges = new Set<NetworkId>();
   const failures = new Map<TunnelId, unknown>();
-  let view: OverlayView = { networks: new Map(), locations: new Map(), peers: new Map() };
+  let view: OverlayView = { networks: new Map(), locations: new Map(), peers: new Map(), ingress: new Map() };
   let isTold = false;
   let isCertain = false;
   /** Undefined: the kernel has to be asked. */
   let known: Map<TunnelId, KnownTunnel> | undefined;
   let retry: Timer | undefined;
+  /** The encrypted way as it was made last, as text; empty: there is none. Undefined: nobody has looked. */
+  let secure: string | undefined;
+  let look: Timer | undefined;
   let closed = false;
 
   const survey = async (): Promise<Map<TunnelId, KnownTunnel>> => {
@@ -85,6 +91,47 @@ export function createOverlay(options: OverlayOptions): Overlay {
       void work.run();
     });
   };
+  /** @returns what is in the way */
+  const makeSecure = async (request: SecureRequest): Promise<unknown> => {
+    const text = JSON.stringify(request);
+    if (text === secure) return undefined;
+    try {
+      const { isNew } = await tunnels.secure.ensure(request);
+      // Tunnels that took a way that is gone went with it.
+      if (isNew) known = await survey();
+      secure = text;
+      watchSecure();
+      return undefined;
+    } catch (error) {
+      logger.error('encrypted way to other nodes', { reason: messageOf(error) });
+      tryAgain();
+      return error;
+    }
+  };
+  const removeSecure = async (): Promise<void> => {
+    look?.cancel();
+    look = undefined;
+    try {
+      await tunnels.secure.remove();
+      secure = '';
+    } catch (error) {
+      logger.warn('removing the encrypted way to other nodes', { reason: messageOf(error) });
+    }
+  };
+  const watchSecure = (): void => {
+    look ??= clock.startTimer(LOOK_MS, () => void lookAfterSecure());
+  };
+  const lookAfterSecure = async (): Promise<void> => {
+    const isThere = await tunnels.secure.isThere().catch(() => false);
+    look = undefined;
+    if (closed || secure === '' || secure === undefined) return;
+    watchSecure();
+    if (isThere) return;
+    logger.warn('the encrypted way to other nodes has ended: it is made again');
+    secure = undefined;
+    known = undefined;
+    await work.run();
+  };
   const work = new Coalesced(async () => {
     // Before it was told anything it knows of nothing that is too much.
     if (closed || !isTold) return;
@@ -94,12 +141,16 @@ export function createOverlay(options: OverlayOptions): Overlay {
       logger.error('tunnels', { reason: messageOf(error) });
       return tryAgain();
     }
-    const wanted = wantedTunnels(view, { nodeId, overlay: overlay(), bridges }, known);
+    const self = { nodeId, overlay: overlay(), bridges };
+    const wanted = wantedTunnels(view, self, known);
+    const secureLink = wantedSecureLink(view, self, wanted);
+    const trouble = secureLink === undefined ? undefined : await makeSecure(secureLink);
     for (const id of failures.keys()) if (!wanted.has(id)) failures.delete(id);
     let isUncertain = false;
     await Promise.all(
       planTunnels(known, wanted).map(async (step) => {
         try {
+          if (trouble !== undefined && wanted.get(step.id)?.request.encrypted === true) throw trouble;
           await take(step);
         } catch (error) {
           isUncertain = true;
@@ -108,6 +159,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
         }
       }),
     );
+    if (secureLink === undefined && secure !== '' && isCertain) await removeSecure();
     if (!isUncertain) return;
     // Parts of it may hold.
     known = undefined;
@@ -127,6 +179,12 @@ export function createOverlay(options: OverlayOptions): Overlay {
       const failure = failures.get(id);
       if (failure !== undefined) throw failure;
       const network = view.networks.get(id);
+      if (network !== undefined && isEncrypted(network.spec.options) && tunnels.secure.publicKey() === undefined)
+        throw new TsswarmError(
+          'NOT_SUPPORTED',
+          `joining network "${network.spec.name}": it is encrypted, and this node has no WireGuard`,
+          { hint: 'apt-get install wireguard-tools, and wireguard-go where the kernel has no WireGuard' },
+        );
       const isSplit = [...view.locations.values()].some(
         (location) => location.networkId === id && location.nodeId !== nodeId,
       );
@@ -144,6 +202,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
     async close() {
       closed = true;
       retry?.cancel();
+      look?.cancel();
       await work.settled();
     },
   };

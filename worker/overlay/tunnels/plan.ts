@@ -1,18 +1,23 @@
 /** Which tunnels a node shall have and what in them, and the way there from what it has. Pure. */
 import type { NetworkId, NodeId } from '../../../base/ids.ts';
 import { macOf } from '../../../node-engine/network/index.ts';
-import type { TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
+import { isEncrypted } from '../../../base/network-driver.ts';
+import type { SecureRequest, TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
 import type { Network, NodeOverlay, OverlayLocation, OverlayPeer } from '../../../proto/types/index.ts';
 
 /** Below those of networks. */
 const MESH_VNI = 4095;
 const MESH_PREFIX = 18;
+/** From the mesh's third byte to that of the encrypted way: 169.254.64.0/18. */
+const SECURE_DISTANCE = 128;
 
 /** What a node was told that tunnels are made of. */
 export interface OverlayView {
   readonly networks: ReadonlyMap<string, Network>;
   readonly locations: ReadonlyMap<string, OverlayLocation>;
   readonly peers: ReadonlyMap<string, OverlayPeer>;
+  /** Ports that are published on every node: nodes hand connections on to each other. */
+  readonly ingress: { readonly size: number };
 }
 
 export interface OverlaySelf {
@@ -63,31 +68,73 @@ export function wantedTunnels(
   const port = others[0]?.overlay.port ?? view.peers.get(self.nodeId)?.overlay.port ?? 0;
   if (self.overlay === undefined || port === 0) return wanted;
   const local = self.overlay.address;
+  const own = ownSecureAddress(view, self);
   const byNetwork = new Map<NetworkId, Map<string, TunnelEntry>>();
   for (const location of view.locations.values()) {
     const peer = location.nodeId === self.nodeId ? undefined : view.peers.get(location.nodeId);
     if (peer === undefined || !self.bridges.has(location.networkId)) continue;
+    const to = isSecret(view.networks.get(location.networkId)) ? secureAddress(peer) : peer.overlay.address;
+    if (to === undefined) continue;
     let entries = byNetwork.get(location.networkId);
     if (entries === undefined) byNetwork.set(location.networkId, (entries = new Map()));
-    entries.set(location.ipv4, entryOf(location, peer.overlay.address));
+    entries.set(location.ipv4, entryOf(location, to));
   }
   for (const id of self.bridges) {
     const network = view.networks.get(id);
     if (network?.vni === undefined || network.pendingDelete) continue;
     const entries = byNetwork.get(id) ?? new Map<string, TunnelEntry>();
     if (entries.size === 0 && !known.has(id)) continue;
-    wanted.set(id, { request: { id, name: network.spec.name, vni: network.vni, port, local }, entries });
+    const request = { id, name: network.spec.name, vni: network.vni, port };
+    if (!isSecret(network)) wanted.set(id, { request: { ...request, local }, entries });
+    else if (own !== undefined) wanted.set(id, { request: { ...request, local: own, encrypted: true }, entries });
   }
   const meshAddress = view.peers.get(self.nodeId)?.meshAddress;
   const neighbours = others.flatMap(({ overlay, meshAddress: ipv4 }): [string, TunnelEntry][] =>
     ipv4 === undefined ? [] : [[ipv4, { ipv4, mac: macOf(ipv4), peer: overlay.address }]],
   );
-  if (meshAddress !== undefined && neighbours.length > 0) {
+  if (meshAddress !== undefined && neighbours.length > 0 && view.ingress.size > 0) {
     const address = `${meshAddress}/${MESH_PREFIX}`;
     const request = { id: 'mesh' as const, name: 'mesh', vni: MESH_VNI, port, local, address };
     wanted.set('mesh', { request, entries: new Map(neighbours) });
   }
   return wanted;
+}
+
+/** The encrypted way that the wanted tunnels need; undefined: none does. */
+export function wantedSecureLink(
+  view: OverlayView,
+  self: OverlaySelf,
+  wanted: ReadonlyMap<TunnelId, WantedTunnel>,
+): SecureRequest | undefined {
+  const own = ownSecureAddress(view, self);
+  const secret = [...wanted.values()].filter(({ request }) => request.encrypted === true);
+  const [first] = secret;
+  if (own === undefined || first === undefined || self.overlay === undefined) return undefined;
+  const used = new Set(secret.flatMap(({ entries }) => [...entries.values()].map(({ peer }) => peer)));
+  const peers = [...view.peers.values()].flatMap((peer) => {
+    const address = peer.nodeId === self.nodeId ? undefined : secureAddress(peer);
+    const { publicKey } = peer.overlay;
+    if (address === undefined || publicKey === undefined || !used.has(address)) return [];
+    return [{ publicKey, endpoint: peer.overlay.address, address }];
+  });
+  peers.sort((a, b) => (a.address < b.address ? -1 : 1));
+  // The next port: both are the cluster's.
+  return { address: `${own}/${MESH_PREFIX}`, local: self.overlay.address, port: first.request.port + 1, peers };
+}
+
+const isSecret = (network: Network | undefined): boolean => network !== undefined && isEncrypted(network.spec.options);
+
+/** A node's address in the encrypted way follows from the one in the mesh; undefined: it cannot take part. */
+function secureAddress({ overlay, meshAddress }: OverlayPeer): string | undefined {
+  const [a, b, c, d] = (meshAddress ?? '').split('.').map(Number);
+  if (overlay.publicKey === undefined || c === undefined || d === undefined) return undefined;
+  return [a, b, c - SECURE_DISTANCE, d].join('.');
+}
+
+/** As others will reckon it: only a key of which they were told is one. */
+function ownSecureAddress(view: OverlayView, { nodeId, overlay }: OverlaySelf): string | undefined {
+  const peer = view.peers.get(nodeId);
+  return peer === undefined || overlay?.publicKey === undefined ? undefined : secureAddress({ ...peer, overlay });
 }
 
 /** Steps that make what is wanted of what is known, in their order. Nothing that stays is touched. */
@@ -145,5 +192,6 @@ function entryOf(location: OverlayLocation, peer: string): TunnelEntry {
 }
 
 function sameRequest(one: TunnelRequest, other: TunnelRequest): boolean {
-  return one.vni === other.vni && one.port === other.port && one.local === other.local && one.address === other.address;
+  const isSame = one.vni === other.vni && one.port === other.port && one.local === other.local;
+  return isSame && one.address === other.address && one.encrypted === other.encrypted;
 }
