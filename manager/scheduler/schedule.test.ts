@@ -450,6 +450,7 @@ describe('Scheduler', () => {
       cluster.run();
       cluster.set(cluster.tasks[0]?.id ?? '', { desiredState: 'remove' }, { state: 'running', containerId: 'c1' });
       assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a'], 'that node is asked to remove it');
+      assert.equal(cluster.run().volumes.length, 0);
       cluster.volumes.set('app_data', { ...volume('app_data', []), pendingDelete: true });
       cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'remove' });
       assert.equal(cluster.run().volumes.length, 0, 'it has removed it');
