@@ -30,7 +30,7 @@ export async function openNode(place: NodePlace): Promise<NodeClient> {
   const node = await tryOpenNode(place);
   if (node !== undefined) return node;
   throw new TsswarmError('UNAVAILABLE', `connecting to the node at "${place.socket}": none is running there`, {
-    hint: 'start one with "tsswarm init"',
+    hint: 'start one with "tsswarm init", or join the cluster of another machine with "tsswarm join"',
   });
 }
 

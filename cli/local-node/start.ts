@@ -43,7 +43,7 @@ export const systemdRuns = (): boolean => existsSync('/run/systemd/system');
 export async function startNode({ place, flags, useSystemd }: StartOptions): Promise<StartedNode> {
   if ((await probeSocket(place.socket)) === 'answers') {
     throw new TsswarmError('ALREADY_EXISTS', `starting a node: one runs at "${place.socket}" already`, {
-      hint: 'see "tsswarm status"',
+      hint: 'see "tsswarm status"; to begin anew: tsswarm leave --force, then tsswarm init',
     });
   }
   if (process.geteuid?.() !== 0) {

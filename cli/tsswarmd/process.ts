@@ -36,6 +36,7 @@ import { trimAtRest } from './idle-memory.ts';
 import { joinAsRequested, takeBackJoin } from './join-request.ts';
 import { nodeLock } from './lock.ts';
 import { startManager } from './manager.ts';
+import { managersCa } from './own-ca.ts';
 import type { Manager } from './manager.ts';
 import { eraseManager, followRole, handOver } from './role.ts';
 import { daemonHandlers } from './services/daemon.ts';
@@ -333,7 +334,12 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     identity: mine,
     disk,
     ca: () =>
-      manager === undefined ? managers.connection().service(caService) : caInProcess(manager.ca, () => mine.node),
+      manager === undefined
+        ? managers.connection().service(caService)
+        : managersCa(
+            caInProcess(manager.ca, () => mine.node),
+            managers,
+          ),
     clock,
     random,
     logger,

@@ -17,7 +17,8 @@ const shape = join(root, 'proto', 'gen', 'shape.ts');
 const check = process.argv.includes('--check');
 const before = check ? [generated, types, shape].map((file) => readFileSync(file, 'utf8')) : [];
 
-const flags = '--es6 --no-create --no-verify --no-delimited --no-service --no-typeurl --no-comments --no-beautify'.split(' ');
+const flags =
+  '--es6 --no-create --no-verify --no-delimited --no-service --no-typeurl --no-comments --no-beautify'.split(' ');
 execFileSync(
   join(root, 'node_modules', '.bin', 'pbjs'),
   ['-t', 'static-module', '-w', 'es6', ...flags, '-p', 'proto', '-o', generated, ...files],

@@ -37,7 +37,7 @@ export function createService(
   makeDefaultNetwork(tx, spec, now, random);
   validateService(tx, spec, undefined);
   const changes: ProjectChange[] = [];
-  apply(tx, spec, undefined, changes, now, random);
+  apply(tx, spec, undefined, { changes }, now, random);
   const service = tx.find('service', 'name', spec.name)[0];
   if (service === undefined) throw new Error(`the service "${spec.name}" was not made`);
   recordRevision(tx, { number: 1, projectId: '', serviceId: service.id, changes, author }, now, random);
@@ -50,10 +50,10 @@ export function createService(
  */
 export function updateService(
   tx: WriteTransaction,
-  { serviceId, version, spec, author }: UpdateServiceRequest,
+  { serviceId, version, spec, author, dryRun }: UpdateServiceRequest,
   edge: Edge,
 ): UpdateServiceResponse {
-  return change(tx, demandService(tx, serviceId, version), spec, author, edge);
+  return change(tx, demandService(tx, serviceId, version), spec, author, edge, { dryRun: dryRun === true });
 }
 
 /** Gives a service the spec that it had before. @throws as {@link updateService}; NOT_FOUND when none is known */
@@ -64,7 +64,10 @@ export function rollbackService(
 ): UpdateServiceResponse {
   const service = demandService(tx, serviceId, version);
   const spec = specBefore(tx, service);
-  if (spec !== undefined) return change(tx, service, spec, author, edge, 'to the specification before, as asked for');
+  if (spec !== undefined) {
+    const rollback = 'to the specification before, as asked for';
+    return change(tx, service, spec, author, edge, { rollback });
+  }
   throw new TsswarmError(
     'NOT_FOUND',
     `rolling back service "${service.spec.name}": it does not have a previous specification`,
@@ -88,7 +91,7 @@ function change(
   spec: ServiceSpec,
   author: UpdateServiceRequest['author'],
   { clock, random }: Edge,
-  rollback?: string,
+  { rollback, dryRun = false }: { readonly rollback?: string; readonly dryRun?: boolean },
 ): UpdateServiceResponse {
   const now = clock.now();
   if (service.pendingDelete)
@@ -96,12 +99,14 @@ function change(
   if (spec.name !== service.spec.name || spec.composeName !== service.spec.composeName) {
     throw new TsswarmError('INVALID_INPUT', `changing service "${service.spec.name}": its name cannot change`);
   }
-  makeDefaultNetwork(tx, spec, now, random);
+  if (!dryRun) makeDefaultNetwork(tx, spec, now, random);
   validateService(tx, spec, service);
   const changes: ProjectChange[] = [];
-  apply(tx, spec, service, changes, now, random, rollback);
+  apply(tx, spec, service, { changes, dryRun, ...(rollback === undefined ? {} : { rollback }) }, now, random);
   const fields = changes.flatMap((one) => one.fields);
+  const effects = changes.flatMap((one) => one.effects ?? []);
   const replaces = changes.some(({ action }) => action === 'replace');
+  if (dryRun) return { fields, replaces, effects, warnings: [] };
   const isChanged = changes.some(({ action }) => action !== 'none');
   const project = service.projectId === '' ? undefined : tx.get('project', service.projectId);
   if (isChanged && project !== undefined) touchProject(tx, project, changes, author, now, random);
@@ -110,17 +115,20 @@ function change(
     recordRevision(tx, { number, projectId: '', serviceId: service.id, changes, author }, now, random);
   }
   const stopped = `service "${service.spec.name}" is stopped: it shows when it is started (tscompose start)`;
-  return { fields, replaces, warnings: service.stopped && isChanged ? [stopped] : [] };
+  return { fields, replaces, effects, warnings: service.stopped && isChanged ? [stopped] : [] };
 }
 
 function apply(
   tx: WriteTransaction,
   spec: ServiceSpec,
   service: Service | undefined,
-  changes: ProjectChange[],
+  {
+    changes,
+    dryRun = false,
+    rollback,
+  }: { readonly changes: ProjectChange[]; readonly dryRun?: boolean; readonly rollback?: string },
   now: number,
   random: Random,
-  rollback?: string,
 ): void {
   const project = service === undefined || service.projectId === '' ? undefined : tx.get('project', service.projectId);
   const siblings = project === undefined ? [] : tx.find('service', 'project', project.id).map((one) => one.spec);
@@ -135,7 +143,7 @@ function apply(
     revision: ((project ?? service)?.revision ?? 0) + 1,
     changedFiles: new Set(),
     replaced: new Set(),
-    sink: { tx, write: (write) => write(tx) },
+    sink: { tx, write: (write) => (dryRun ? undefined : write(tx)) },
     note: (kind, name, action, fields = [], effects = []) =>
       void changes.push({ kind, name, action, fields, ...(effects.length === 0 ? {} : { effects }) }),
     now,

@@ -210,12 +210,18 @@ class Driver implements Raft {
         if (!waits || this.#refusal('') !== undefined || this.#core.role !== 'leader') throw error;
         if (clock.monotonic() >= deadline) {
           throw new TsswarmError('DEADLINE_EXCEEDED', messageOf(error), {
-            hint: 'the server stays a non-voter; see that it is reachable, then promote it again',
+            hint: this.#bothWays(id),
           });
         }
         await sleep(clock, this.#core.config.heartbeatMs);
       }
     }
+  }
+
+  /** What to look at when a server does not catch up: what is sent to it, and its answers, go by advertised addresses. */
+  #bothWays(id: ServerId): string {
+    const address = servers(this.#core).find((server) => server.id === id)?.address ?? '';
+    return `it stays without a vote; see that "${address}" can be reached from the leader, and the leader by "${this.#core.config.address}" from there, then try again`;
   }
 
   transferLeadership(to?: ServerId): Promise<void> {

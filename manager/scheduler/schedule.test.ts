@@ -443,6 +443,19 @@ describe('Scheduler', () => {
       assert.equal(cluster.run().volumes.length, 0);
     });
 
+    it('notes it also for a volume that is going, until the container is gone', () => {
+      const cluster = new Cluster(node('a'));
+      cluster.volumes.set('app_data', { ...volume('app_data'), pendingDelete: true });
+      cluster.add(cluster.service('db', volumeMount('app_data')), 1);
+      cluster.run();
+      cluster.set(cluster.tasks[0]?.id ?? '', { desiredState: 'remove' }, { state: 'running', containerId: 'c1' });
+      assert.deepEqual(cluster.run().volumes[0]?.nodeIds, ['a'], 'that node is asked to remove it');
+      assert.equal(cluster.run().volumes.length, 0);
+      cluster.volumes.set('app_data', { ...volume('app_data', []), pendingDelete: true });
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'remove' });
+      assert.equal(cluster.run().volumes.length, 0, 'it has removed it');
+    });
+
     it('notes every node that knows a volume of a file server, and goes by none of them', () => {
       const cluster = new Cluster(node('a'), node('b'));
       cluster.volumes.set('app_data', volume('app_data'));

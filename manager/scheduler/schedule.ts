@@ -94,7 +94,7 @@ export class Scheduler {
       if (index.task(task.id)?.status.state !== task.status.state) this.#failures.note(task);
       index.putTask(task);
       this.#decided.delete(task.id);
-      if (!madeItsVolumes(task)) return;
+      if (!madeItsVolumes(task) || task.status.state === 'remove') return;
       for (const name of namedVolumesOf(task)) {
         const nodes = this.#found.get(name) ?? new Set();
         this.#found.set(name, nodes.add(task.nodeId as NodeId));
@@ -310,7 +310,8 @@ export class Scheduler {
       const volume = view.volume(name);
       const said = volume?.nodeIds ?? [];
       const missing = [...nodes].filter((id) => !said.includes(id));
-      if (volume === undefined || volume.pendingDelete || missing.length === 0) this.#found.delete(name);
+      // Also of one that is going: whoever has it is asked to remove it.
+      if (volume === undefined || missing.length === 0) this.#found.delete(name);
       else changed.push({ ...volume, nodeIds: [...said, ...missing] });
     }
     return changed;

@@ -49,6 +49,9 @@ interface Native {
   ): Promise<ProgramReply | number>;
   changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
+  watchOpen(): { readonly socket: number; readonly cancel: number } | number;
+  watchWait(socket: number, cancel: number): Promise<RuleEvents & { readonly error: number }>;
+  watchCancel(cancel: number): number;
   exit(code: number): void;
   bootTime(): number;
   trimMemory(): number;
@@ -339,6 +342,45 @@ export async function changeContainer(pid: number, changes: readonly ContainerCh
 /** Limits one process (prlimit(2)). @param resource number of the limit in <bits/resource.h> @param soft -1: none */
 export function setProcessLimit(pid: number, resource: number, soft: number, hard: number): void {
   check(native().setProcessLimit(pid, resource, soft, hard), 'prlimit', String(pid));
+}
+
+/** What was heard of changes to the rules. */
+export interface RuleEvents {
+  /** Netlink messages, one after another; none: the watch was closed. */
+  readonly events: Buffer;
+  /** There were too many: some are missing. */
+  readonly lost: boolean;
+}
+
+/**
+ * Hears of every transaction of nf_tables in the process's own network namespace, from now on.
+ * @throws a system error
+ */
+export function watchRules(): {
+  /** Resolves with the next ones. */
+  next(): Promise<RuleEvents>;
+  /** The last `next` resolves, without events. Nothing may be asked afterwards. */
+  close(): Promise<void>;
+} {
+  const opened = native().watchOpen();
+  if (typeof opened === 'number') throw systemError(opened, 'socket');
+  const { socket, cancel } = opened;
+  let running: Promise<unknown> = Promise.resolve();
+  return {
+    async next() {
+      const waiting = native().watchWait(socket, cancel);
+      running = waiting;
+      const { error, ...heard } = await waiting;
+      if (error !== 0) throw systemError(error, 'recv');
+      return heard;
+    },
+    async close() {
+      native().watchCancel(cancel);
+      await running.catch(() => undefined);
+      closeSync(socket);
+      closeSync(cancel);
+    },
+  };
 }
 
 // ---------------------------------------------------------------------------------------------- loading, errors

@@ -9,6 +9,8 @@ import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 import { changePorts, inOrderOf, wholePorts } from './port-rules.ts';
+import type { RuleTransaction } from './rule-watch.ts';
+import { judge } from './rule-watch.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
 import { changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
 import { changeIpv6Rules, repairIpv6Rules } from './ruleset-ipv6.ts';
@@ -24,6 +26,8 @@ export class Firewall {
   /** What was applied, and the kernel's count of changes then. */
   #applied:
     { readonly rules: Ruleset; readonly ports: readonly PortForward[]; readonly generation: number } | undefined;
+  /** How often the rules were made whole, not changed. */
+  #repairs = 0;
   #running: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
 
@@ -68,6 +72,29 @@ export class Firewall {
     return this.#next;
   }
 
+  /**
+   * Somebody has changed rules of the node, perhaps these.
+   * @param transactions what was heard; undefined: too much to say
+   * @returns whether these had to be made again
+   */
+  async heard(transactions: readonly RuleTransaction[] | undefined): Promise<boolean> {
+    // Whose transactions they are is known when what is under way is done.
+    await this.#running.catch(() => undefined);
+    const applied = this.#applied;
+    if (this.#forwards === undefined) return false;
+    if (applied !== undefined && transactions !== undefined) {
+      const { isTouched, known } = judge(transactions, this.#table, applied.generation);
+      if (!isTouched) {
+        // The next change is a difference still.
+        this.#applied = { ...applied, generation: known };
+        return false;
+      }
+    }
+    const before = this.#repairs;
+    await this.commit();
+    return this.#repairs > before;
+  }
+
   async #apply(): Promise<void> {
     const portsKnown = this.#forwards !== undefined;
     const before = await inspect(this.#table);
@@ -88,6 +115,7 @@ export class Firewall {
           ? changePorts(this.#table, isAsApplied.ports, ports)
           : wholePorts(this.#table, ports);
     if (script === '' && changes.length === 0) return;
+    if (!isAsApplied) this.#repairs++;
     this.#applied = undefined;
     // What keeps networks apart comes first.
     if (script !== '') await runNft(script);

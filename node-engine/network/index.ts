@@ -2,27 +2,34 @@
  * The engine's networking: a bridge per network, a namespace per container, published ports by nftables. Works in the
  * network namespace that the process is in; nodes that share a kernel each have their own.
  */
+import { setTimeout } from 'node:timers/promises';
 import { KeyedQueue } from '../../base/async.ts';
+import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
-import type { Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
+import { watchRules } from '../native/addon.ts';
+import type { GuardedPort, Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
 import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { PortReservations } from './ports.ts';
+import { transactionsOf } from './rule-watch.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
 export { macOf } from './address.ts';
+export { ECHO_PORT } from './names.ts';
 export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
 export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+
+const AFTER_REPAIR_MS = 100;
 
 export interface NetworkOptions {
   /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
@@ -58,7 +65,27 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       if (known) firewall.setBridge(known);
     }
   };
+  let watch: ReturnType<typeof watchRules> | undefined;
+  /** What somebody else does to our rules is undone at once: no port stays open that should be closed, and none closed. */
+  const guardRules = async (): Promise<void> => {
+    try {
+      const own = (watch = watchRules());
+      for (;;) {
+        const { events, lost } = await own.next();
+        if (events.length === 0 && !lost) return;
+        if (!(await firewall.heard(lost ? undefined : transactionsOf(events)))) continue;
+        logger.warn('somebody has changed the rules of this daemon: they were made again', {});
+        // Who fights with somebody over them does not do it all the time.
+        await setTimeout(AFTER_REPAIR_MS, undefined, { ref: false });
+      }
+    } catch (error) {
+      logger.warn('changes of rules are not heard of: they are mended with the next change', {
+        reason: messageOf(error),
+      });
+    }
+  };
   const ready = async (): Promise<void> => {
+    if (watch === undefined) void guardRules();
     adopted ??= adopt();
     await adopted.catch((error: unknown) => {
       adopted = undefined;
@@ -76,6 +103,13 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         hint: 'allow it there: iptables -I FORWARD -i ts-+ -j ACCEPT; iptables -I FORWARD -o ts-+ -j ACCEPT',
       });
     warned = chains;
+  };
+
+  let nodePorts: readonly GuardedPort[] = [];
+  const tunnelPorts = new Set<number>();
+  const guard = (): Promise<void> => {
+    firewall.setGuarded([...nodePorts, ...[...tunnelPorts].map((port) => ({ protocol: 'udp', port }) as const)]);
+    return firewall.commit();
   };
 
   const networks: Networks = {
@@ -103,8 +137,8 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();
-      firewall.setGuarded(ports);
-      await firewall.commit();
+      nodePorts = ports;
+      await guard();
     },
     async setPorts(forwards) {
       await ready();
@@ -124,8 +158,19 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
   return {
     networks,
     sandboxes,
-    tunnels,
+    tunnels: {
+      ...tunnels,
+      async ensure(request) {
+        if (!tunnelPorts.has(request.port)) {
+          await ready();
+          tunnelPorts.add(request.port);
+          await guard();
+        }
+        return tunnels.ensure(request);
+      },
+    },
     close() {
+      void watch?.close();
       reservations.close();
       sandboxes.close();
     },

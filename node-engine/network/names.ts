@@ -15,6 +15,9 @@ export function tunnelName(id: NetworkId): string {
 /** The tunnel that leads published ports from node to node. */
 export const MESH_NAME = 'ts-mesh';
 
+/** UDP port of the mesh: who looks for faults sends packets from node to node there. */
+export const ECHO_PORT = 4791;
+
 /** The node's end of a container's interface eth`ordinal`. */
 export function vethName(id: ContainerId, ordinal: number): string {
   const hash = BigInt(`0x${createHash('sha256').update(id).digest('hex').slice(0, 15)}`);

@@ -102,6 +102,16 @@ export interface NetlinkOutcome {
   readonly failures: readonly NetlinkFailure[];
 }
 
+/** The messages of what the kernel has sent without being asked. */
+export function* messagesOf(bytes: Buffer): Generator<{ readonly type: number; readonly body: Buffer }> {
+  for (let offset = 0; offset + HEADER_BYTES <= bytes.length;) {
+    const length = readU32(bytes, offset);
+    if (length < HEADER_BYTES || offset + length > bytes.length) return;
+    yield { type: readU16(bytes, offset + 4), body: bytes.subarray(offset + HEADER_BYTES, offset + length) };
+    offset += align(length);
+  }
+}
+
 /** Takes the kernel's answers apart. @param messages the requests as they were encoded */
 export function decode(messages: readonly NetlinkMessage[], answer: Buffer): NetlinkOutcome {
   const replies: NetlinkReply[] = [];

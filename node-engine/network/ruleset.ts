@@ -10,7 +10,7 @@
  *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
 import type { GuardedPort } from '../types.ts';
-import { MESH_NAME } from './names.ts';
+import { ECHO_PORT, MESH_NAME } from './names.ts';
 
 export interface RulesetBridge {
   /** Of the interface. */
@@ -105,8 +105,9 @@ function baseRules(table: string): string {
       `iifname "${MESH_NAME}" ip daddr 127.0.0.0/8 drop`,
     ]),
 
-    // The mesh carries published ports and what answers them, nothing else.
+    // The mesh carries published ports and what answers them, and what tries whether it does; nothing else.
     ...chain('input', '{ type filter hook input priority 0; }', [
+      `iifname "${MESH_NAME}" udp dport ${ECHO_PORT} accept`,
       `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
     ]),
 

@@ -26889,12 +26889,19 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateServiceRequest.prototype.version = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             UpdateServiceRequest.prototype.spec = null;
             UpdateServiceRequest.prototype.author = null;
+            UpdateServiceRequest.prototype.dryRun = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(UpdateServiceRequest.prototype, "_author", {
                 get: $util.oneOfGetter($oneOfFields = ["author"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(UpdateServiceRequest.prototype, "_dryRun", {
+                get: $util.oneOfGetter($oneOfFields = ["dryRun"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -26913,6 +26920,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.ServiceSpec.encode(m.spec, w.uint32(26).fork(), q + 1).ldelim();
                 if (m.author != null && $Object.hasOwnProperty.call(m, "author"))
                     $root.tsswarm.v1.Author.encode(m.author, w.uint32(34).fork(), q + 1).ldelim();
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun"))
+                    w.uint32(1120).bool(m.dryRun);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -26977,6 +26986,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._author = "author";
                             continue;
                         }
+                    case 140: {
+                            if (u !== 0)
+                                break;
+                            m.dryRun = r.bool();
+                            m._dryRun = "dryRun";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -27031,6 +27047,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.UpdateServiceRequest.author: object expected");
                     m.author = $root.tsswarm.v1.Author.fromObject(d.author, q + 1);
                 }
+                if (d.dryRun != null) {
+                    m.dryRun = $Boolean(d.dryRun);
+                }
                 return m;
             };
 
@@ -27068,6 +27087,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.author != null && $Object.hasOwnProperty.call(m, "author")) {
                     d.author = $root.tsswarm.v1.Author.toObject(m.author, o, q + 1);
                 }
+                if (m.dryRun != null && $Object.hasOwnProperty.call(m, "dryRun")) {
+                    d.dryRun = m.dryRun;
+                }
                 return d;
             };
 
@@ -27083,6 +27105,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const UpdateServiceResponse = function (p) {
                 this.fields = [];
                 this.warnings = [];
+                this.effects = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -27092,6 +27115,7 @@ export const tsswarm = $root.tsswarm = (() => {
             UpdateServiceResponse.prototype.fields = $util.emptyArray;
             UpdateServiceResponse.prototype.replaces = false;
             UpdateServiceResponse.prototype.warnings = $util.emptyArray;
+            UpdateServiceResponse.prototype.effects = $util.emptyArray;
 
             UpdateServiceResponse.encode = function (m, w, q) {
                 if (!w)
@@ -27109,6 +27133,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.warnings != null && m.warnings.length) {
                     for (var i = 0; i < m.warnings.length; ++i)
                         w.uint32(26).string(m.warnings[i]);
+                }
+                if (m.effects != null && m.effects.length) {
+                    for (var i = 0; i < m.effects.length; ++i)
+                        $root.tsswarm.v1.FieldEffect.encode(m.effects[i], w.uint32(1122).fork(), q + 1).ldelim();
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -27168,6 +27196,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.warnings.push(r.stringVerify());
                             continue;
                         }
+                    case 140: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.effects && m.effects.length))
+                                m.effects = [];
+                            m.effects.push($root.tsswarm.v1.FieldEffect.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -27216,6 +27252,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.warnings[i] = $String(d.warnings[i]);
                     }
                 }
+                if (d.effects) {
+                    if (!$Array.isArray(d.effects))
+                        throw $TypeError(".tsswarm.v1.UpdateServiceResponse.effects: array expected");
+                    m.effects = $Array(d.effects.length);
+                    for (var i = 0; i < d.effects.length; ++i) {
+                        if (!$util.isObject(d.effects[i]))
+                            throw $TypeError(".tsswarm.v1.UpdateServiceResponse.effects: object expected");
+                        m.effects[i] = $root.tsswarm.v1.FieldEffect.fromObject(d.effects[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -27230,6 +27276,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.fields = [];
                     d.warnings = [];
+                    d.effects = [];
                 }
                 if (o.defaults) {
                     d.replaces = false;
@@ -27247,6 +27294,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.warnings = $Array(m.warnings.length);
                     for (var j = 0; j < m.warnings.length; ++j) {
                         d.warnings[j] = m.warnings[j];
+                    }
+                }
+                if (m.effects && m.effects.length) {
+                    d.effects = $Array(m.effects.length);
+                    for (var j = 0; j < m.effects.length; ++j) {
+                        d.effects[j] = $root.tsswarm.v1.FieldEffect.toObject(m.effects[j], o, q + 1);
                     }
                 }
                 return d;

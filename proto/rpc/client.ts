@@ -97,7 +97,9 @@ function failureOf(error: unknown, address: string, { failure }: TlsCredentials)
   const details = (ours.cause as Partial<ServiceError> | undefined)?.details ?? '';
   if (!isTsswarmError(ours, 'UNAVAILABLE') || ours.cause === undefined) return ours;
   if (failure !== undefined && details.includes(failure.message)) return failure;
-  const reason = /Last error: (.*?)\. Resolution note/s.exec(details)?.[1] ?? 'the connection is lost';
+  const reason = details.startsWith('Name resolution failed')
+    ? 'nobody knows an address for that name'
+    : (/Last error: (.*?)\. Resolution note/s.exec(details)?.[1] ?? 'the connection is lost');
   return new TsswarmError('UNAVAILABLE', `talking to "${address}": ${reason}`, {
     cause: error,
     hint: 'check that the address can be reached from here, and that no firewall closes its port',

@@ -1,5 +1,5 @@
 /** Requests and answers of the control, daemon, task, image and dispatcher services; see the .proto files for meanings. */
-import type { DesiredProject, ProjectChange } from './project.ts';
+import type { DesiredProject, ProjectChange, FieldEffect } from './project.ts';
 import type {
   Author,
   Cluster,
@@ -67,6 +67,8 @@ export interface UpdateServiceRequest {
   readonly version: number;
   readonly spec: ServiceSpec;
   readonly author?: Author;
+  /** Only say what would change. */
+  readonly dryRun?: boolean;
 }
 export interface UpdateServiceResponse {
   /** Paths of the spec fields that changed; none: it was so already. */
@@ -74,6 +76,8 @@ export interface UpdateServiceResponse {
   /** Whether tasks are replaced. */
   readonly replaces: boolean;
   readonly warnings: readonly string[];
+  /** What each of the fields does to tasks that run. */
+  readonly effects?: readonly FieldEffect[];
 }
 export interface RollbackServiceRequest {
   readonly serviceId: string;

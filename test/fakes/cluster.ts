@@ -6,6 +6,7 @@ import type { Control } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import type { Dispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
+import { EVERY_FEATURE } from '../../manager/model/spec-change.ts';
 import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
 import { applyChange, NO_ASSIGNMENTS } from '../../worker/agent/assignments.ts';
@@ -41,11 +42,13 @@ export interface FakeCluster {
 }
 
 /** Starts it; `script` answers for every task that shall run (default: it runs, without a health check), `prepare` for one
- * that shall only get ready; a running container takes `stopMs` to stop. */
+ * that shall only get ready; a running container takes `stopMs` to stop. `change` answers for one whose spec was changed while it runs
+ * (default: the workers cannot do that). */
 export async function fakeCluster(
   script: Script = () => ({ state: 'running', health: 'none' }),
   prepare: Script = () => ({ state: 'ready' }),
   stopMs = 0,
+  change?: Script,
 ): Promise<FakeCluster> {
   const clock = new VirtualClock();
   const store = memoryStore(clock);
@@ -57,7 +60,7 @@ export async function fakeCluster(
   const leading = lead({ store, clock, random, logger, leases }, life.signal);
   const workers = new Map<string, Worker>();
   const join = async (hostname: string): Promise<Worker> => {
-    const worker = await startWorker(hostname, clock, handlers, { script, prepare, stopMs }, life.signal);
+    const worker = await startWorker(hostname, clock, handlers, { script, prepare, stopMs, change }, life.signal);
     workers.set(worker.nodeId, worker);
     return worker;
   };
@@ -114,7 +117,17 @@ async function startWorker(
   hostname: string,
   clock: VirtualClock,
   handlers: Dispatcher['handlers'],
-  { script, prepare, stopMs }: { readonly script: Script; readonly prepare: Script; readonly stopMs: number },
+  {
+    script,
+    prepare,
+    stopMs,
+    change,
+  }: {
+    readonly script: Script;
+    readonly prepare: Script;
+    readonly stopMs: number;
+    readonly change: Script | undefined;
+  },
   life: AbortSignal,
 ): Promise<Worker> {
   const nodeId = `node-${hostname}` as NodeId;
@@ -123,6 +136,7 @@ async function startWorker(
     platform: { os: 'linux', architecture: 'amd64' },
     resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
     engine: { version: '1', labels: {} },
+    ...(change === undefined ? {} : { live: [...EVERY_FEATURE] }),
   };
   const statuses = new Map<string, TaskStatus>();
   const wanted = new Map<string, Task>();
@@ -158,7 +172,11 @@ async function startWorker(
     } else if (task.notBefore > clock.now()) {
       clock.startTimer(task.notBefore - clock.now(), () => void act(task));
     } else if (TASK_STATES[status.state] < TASK_STATES.running) {
-      await report(task, { restartCount: task.restartCount, ...script(task) });
+      const how = task.instead === undefined ? 'started' : 'replaced';
+      const applied = { specVersion: task.specVersion, how, reason: task.instead ?? '' } as const;
+      await report(task, { restartCount: task.restartCount, applied, ...script(task) });
+    } else if (!over && change !== undefined && status.applied?.specVersion !== task.specVersion) {
+      if (status.refused?.specVersion !== task.specVersion) await report(task, change(task));
     } else if (!over && task.restartCount > status.restartCount) {
       await report(task, { restartCount: task.restartCount });
     }

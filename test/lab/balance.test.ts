@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from '../e2e/machine.ts';
+import type { Outcome } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
 
 const SHOP = `services:
@@ -142,6 +143,105 @@ describe('published ports of several machines', function () {
     const [direct] = ask(join(folderOfNamespaces, container), mesh, 8080, 1);
     assert.equal(direct, 'failed', 'containers do not reach the mesh');
     first.ok('tsswarm', 'service', 'rm', 'caller');
+    first.composeOk(folder, 'down');
+  });
+
+  /** Goes on answering what was asked for a moment after it has been told to end, as servers do. */
+  const patient = (version: string): string => `services:
+  web:
+    image: busybox
+    init: true
+    environment: { VERSION: "${version}" }
+    command:
+      - sh
+      - -c
+      - |
+        mkdir /www; echo $$VERSION > /www/index.html
+        httpd -f -p 80 -h /www & trap 'sleep 1; exit 0' TERM; wait
+    stop_grace_period: 5s
+    ports: ["8080:80"]
+    deploy:
+      replicas: 3
+      update_config: { parallelism: 1, monitor: 100ms }
+  client:
+    image: busybox
+    init: true
+    command: sleep 1000
+    stop_grace_period: 0s
+    deploy: { placement: { constraints: [node.hostname == m2] } }
+`;
+
+  /** Calls again and again until a file says that it is enough. @returns what failed, and how many calls there were */
+  const load = (folder: string): { readonly end: () => Promise<{ failed: number; total: number }> } => {
+    const count =
+      'n=0; f=0; while [ ! -e /tmp/enough ]; do timeout 3 wget -qO- "$1" > /dev/null || f=$((f+1)); n=$((n+1)); done; echo "$f $n"';
+    const run = lab
+      .machine(0)
+      .start(
+        'tscompose',
+        '-f',
+        `${folder}/compose.yaml`,
+        'exec',
+        '-T',
+        'client',
+        'sh',
+        '-c',
+        count,
+        'sh',
+        'http://web/',
+      );
+    const outside = spawn('nsenter', [`--net=${netnsOf(lab.machine(2).name)}`, 'sh', '-c', outsideLoop(folder)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const results = [run, outside].map(async (child) => {
+      let text = '';
+      for await (const part of child.stdout) text += String(part);
+      const [failed = NaN, total = NaN] = text.trim().split(' ').map(Number);
+      return { failed, total };
+    });
+    return {
+      async end() {
+        lab.machine(0).composeOk(folder, 'exec', '-T', 'client', 'touch', '/tmp/enough');
+        writeFileSync(join(folder, 'enough'), '');
+        const both = await Promise.all(results);
+        lab.machine(0).composeOk(folder, 'exec', '-T', 'client', 'rm', '/tmp/enough');
+        rmSync(join(folder, 'enough'));
+        return {
+          failed: both.reduce((sum, one) => sum + one.failed, 0),
+          total: Math.min(...both.map((one) => one.total)),
+        };
+      },
+    };
+  };
+  const outsideLoop = (folder: string): string =>
+    `n=0; f=0; while [ ! -e ${folder}/enough ]; do curl -sf -m 2 -o /dev/null http://127.0.0.1:8080/ || f=$((f+1)); n=$((n+1)); done; echo "$f $n"`;
+
+  it('and virtual addresses fail nobody while everything is replaced, and lead to nobody who was killed', async () => {
+    const first = lab.machine(0);
+    const folder = first.project('patient', { 'compose.yaml': patient('1') });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    const inside = (): Outcome =>
+      first.compose(folder, 'exec', '-T', 'client', 'timeout', '3', 'wget', '-qO-', 'http://web/');
+    await eventually(() => (inside().code === 0 ? true : undefined), 'the service by its name');
+    const calls = load(folder);
+    first.project('patient', { 'compose.yaml': patient('2') });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    const { failed, total } = await calls.end();
+    assert.equal(failed, 0, `${failed} of ${total}`);
+    assert.ok(total > 20, `${total} calls`);
+    assert.equal(inside().stdout, '2\n');
+
+    // One is killed, and not started again: its machine is told to run nothing.
+    const ids = first.composeOk(folder, 'ps', '-q', 'web').trim().split('\n');
+    assert.equal(ids.length, 3);
+    first.compose(folder, 'kill', '-s', 'KILL', 'web');
+    await eventually(() => (inside().code === 0 ? true : undefined), 'a container that was started again');
+    const again = load(folder);
+    await eventually(
+      () => (first.composeOk(folder, 'ps', '-q', 'web').trim().split('\n').length === 3 ? true : undefined),
+      'three again',
+    );
+    assert.equal((await again.end()).failed, 0);
     first.composeOk(folder, 'down');
   });
 });

@@ -7,6 +7,7 @@ import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
 
 const MARK = 'this must not be read on the wire';
+const END = 'the end of the capture';
 const PROJECT = `services:
   server:
     image: busybox
@@ -54,13 +55,18 @@ describe('encrypted networks', function () {
   /** All that is on the wire while `work` goes on. */
   const captured = async (work: () => void): Promise<Buffer> => {
     const file = join(lab.machine(0).dir, 'capture');
-    const argv = [`--net=/var/run/netns/${wire}`, 'tcpdump', '-Z', 'root', '-i', 'any', '-U', '-s', '0', '-w', file];
+    // Room for many packets, of which the beginning is enough: what finds none is lost.
+    const room = ['--immediate-mode', '-U', '-s', '4096', '-B', '16384'];
+    const argv = [`--net=/var/run/netns/${wire}`, 'tcpdump', '-Z', 'root', '-i', 'any', ...room, '-w', file];
     const dump = spawn('nsenter', argv, { stdio: ['ignore', 'ignore', 'pipe'] });
     let said = '';
     dump.stderr.on('data', (data: Buffer) => (said += String(data)));
     await eventually(() => (/listening on/.test(said) ? true : undefined), `tcpdump: ${said}`);
     try {
       work();
+      // tcpdump writes a moment later: what comes last tells that everything is there.
+      lab.machine(0).ok('bash', '-c', `echo ${END} > /dev/udp/${lab.address(1)}/9`);
+      await eventually(() => (readFileSync(file).includes(END) ? true : undefined), 'the end of the capture');
     } finally {
       const ended = once(dump, 'exit');
       dump.kill('SIGINT');
@@ -113,14 +119,13 @@ describe('encrypted networks', function () {
   });
 
   it('are given up with the last of them: nothing is left running', async () => {
+    const links = [linkOf(0), linkOf(1)];
+    assert.ok(links.every((link) => link !== ''));
     lab.machine(0).composeOk(folder, 'down');
-    for (const index of [0, 1]) {
-      const link = linkOf(index);
+    for (const [index, link] of links.entries()) {
       await eventually(() => (linkOf(index) === '' ? true : undefined), 'the link gone', 60_000);
-      await eventually(
-        () => (readdirSync('/proc').some((pid) => commandOf(Number(pid)).includes(link)) ? undefined : true),
-        'no process',
-      );
+      const isRunning = (): boolean => readdirSync('/proc').some((pid) => commandOf(Number(pid)).includes(link));
+      await eventually(() => (isRunning() ? undefined : true), 'no process');
     }
   });
 

@@ -5,10 +5,9 @@ import { isIPv6 } from 'node:net';
 import { connect } from 'node:tls';
 import { messageOf } from '../../base/errors.ts';
 import type { DoctorCheck } from '../../proto/types/index.ts';
+import { ECHO_PORT } from '../../node-engine/network/index.ts';
 import { broken, ok } from './judge.ts';
 
-/** Each node answers here, at its address in the mesh, while it is examined. */
-export const ECHO_PORT = 4791;
 const HEADERS = 28;
 const TRY_MS = 300;
 const PATIENCE_MS = 3000;
@@ -23,7 +22,7 @@ export interface Neighbour {
 }
 
 /**
- * Sends to every neighbour until it has answered or patience is over, and answers those that send to this one meanwhile.
+ * Each node answers at its address in the mesh while it is examined. Sends to every neighbour until it has answered or patience is over, and answers those that send to this one meanwhile.
  * @param own this node's address in the mesh
  * @param mtu of the mesh: the largest datagrams are so large that they fill a packet of it
  */

@@ -14,6 +14,7 @@ import type { Terminal } from '../../terminal/index.ts';
 import { explainUnlockKey, untilLocked } from '../autolock.ts';
 import { clusterSettings, namesOf } from '../cluster-settings.ts';
 import type { ClusterSettingOptions } from '../cluster-settings.ts';
+import { checkAdvertised } from '../advertised.ts';
 import { readFoundingCas } from '../external-ca.ts';
 import { isMember } from './member.ts';
 
@@ -50,6 +51,7 @@ export interface InitOptions extends StartNodeOptions, ClusterSettingOptions {
 export async function init(place: NodePlace, options: InitOptions, terminal: Terminal): Promise<void> {
   if (options.forceNewCluster === true) return forceNew(place, options, terminal);
   const request = await requestOf(options);
+  const note = await checkAdvertised(options.advertiseAddr);
   const known = isMember(place.stateDir);
   if (known) refuseForMember(options);
   const started = await withStore(place, options, () => startWith(place, options, known ? undefined : request));
@@ -88,6 +90,7 @@ State: ${place.stateDir}
 ${storeLine(status.store)}Log:   ${started.log}
 Next:  tscompose up -d
 `);
+    terminal.err(note);
     if (options.autolock !== true) return;
     const key = (await node.membership.getUnlockKey({})).unlockKey;
     await untilLocked(node, key);

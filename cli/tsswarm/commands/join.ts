@@ -9,6 +9,7 @@ import { joinRequestPath } from '../../local-node/join-request.ts';
 import type { JoinRequest } from '../../local-node/join-request.ts';
 import { startNode } from '../../local-node/start.ts';
 import type { Terminal } from '../../terminal/index.ts';
+import { checkAdvertised } from '../advertised.ts';
 import { daemonFlags } from './init.ts';
 import type { StartNodeOptions } from './init.ts';
 import { isMember } from './member.ts';
@@ -30,6 +31,7 @@ export async function join(place: NodePlace, address: string, options: JoinOptio
       hint: 'to change its role: tsswarm node promote (or demote) on a manager; to join another cluster: tsswarm leave first; to start it when it is stopped: tsswarm init',
     });
   }
+  const note = await checkAdvertised(options.advertiseAddr);
   await mkdir(place.stateDir, { recursive: true, mode: 0o711 });
   await writeFile(joinRequestPath(place.stateDir), JSON.stringify(request), { mode: 0o600 });
   try {
@@ -44,6 +46,7 @@ export async function join(place: NodePlace, address: string, options: JoinOptio
   try {
     const { role } = await node.daemon.status({});
     terminal.out(`This node joined a swarm as a ${role}.\n`);
+    terminal.err(note);
   } finally {
     node.close();
   }

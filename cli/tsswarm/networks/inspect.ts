@@ -1,4 +1,4 @@
-import { MTU_OPTION, driverScope } from '../../../base/network-driver.ts';
+import { MTU_OPTION, driverScope, isEncrypted } from '../../../base/network-driver.ts';
 import { isServing } from '../../../manager/model/task-state.ts';
 import { macOf } from '../../../node-engine/network/address.ts';
 import type { NetworkAttachment, Network, Node, Service, Task } from '../../../proto/types/index.ts';
@@ -90,7 +90,7 @@ function verboseOf(network: Network, users: NetworkUsers, nodes: readonly Node[]
   return {
     ...(mtu === undefined ? {} : { MTU: Number(mtu) }),
     ...(network.vni === undefined ? {} : { VNI: network.vni }),
-    Encrypted: Object.hasOwn(network.spec.options, 'encrypted'),
+    Encrypted: isEncrypted(network.spec.options),
     Peers: taking
       .sort((a, b) => byName(a.description.hostname, b.description.hostname))
       .map((node) => ({

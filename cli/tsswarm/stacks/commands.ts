@@ -44,6 +44,7 @@ export interface DeployOptions extends FileOptions {
   readonly detach?: boolean;
   readonly prune?: boolean;
   readonly quiet?: boolean;
+  readonly dryRun?: boolean;
   readonly resolveImage?: string;
   readonly withRegistryAuth?: boolean;
 }
@@ -67,6 +68,7 @@ export async function deploy(
   await up(quietly(stackContext(place, name, options, 'stack deploy', terminal), options.quiet), [], {
     detach: true,
     unwatched: options.detach === true,
+    dryRun: options.dryRun === true,
     recreate: true,
     deps: true,
     start: true,

@@ -22,6 +22,7 @@ export function addStackCommands(
     .option('-d, --detach', 'return when the managers have it: do not wait until it runs')
     .option('--prune', 'remove services that the files no longer have')
     .option('-q, --quiet', 'show no progress')
+    .option('--dry-run', 'only show what would change: each field, and whether containers are replaced for it')
     .option('--resolve-image <when>', 'never: tags are not resolved to digests')
     .option('--with-registry-auth', 'refused: logins at registries are not supported yet')
     .action(async (name, own) => (await commands()).deploy(options(), name, own, terminal));

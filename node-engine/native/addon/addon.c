@@ -108,6 +108,7 @@ NAPI_MODULE_INIT() {
   export_filesystem(env, exports);
   export_network(env, exports);
   export_process(env, exports);
+  export_watch(env, exports);
   export_program(env, exports);
   return exports;
 }

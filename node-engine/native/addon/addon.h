@@ -47,6 +47,8 @@ struct job {
   // On Node's thread: what the promise resolves to.
   napi_value (*result)(napi_env env, struct job *job);
   void (*free)(struct job *job);
+  // The process may end while it runs.
+  bool background;
   napi_deferred deferred;
   napi_threadsafe_function done;
 };
@@ -58,6 +60,7 @@ void export_container(napi_env env, napi_value exports);
 void export_filesystem(napi_env env, napi_value exports);
 void export_network(napi_env env, napi_value exports);
 void export_process(napi_env env, napi_value exports);
+void export_watch(napi_env env, napi_value exports);
 void export_program(napi_env env, napi_value exports);
 
 #endif

@@ -40,6 +40,7 @@ napi_value job_start(napi_env env, struct job *job) {
   napi_create_promise(env, &job->deferred, &promise);
   napi_create_string_utf8(env, "tsswarm job", NAPI_AUTO_LENGTH, &name);
   napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, NULL, on_node_thread, &job->done);
+  if (job->background) napi_unref_threadsafe_function(env, job->done);
 
   // Signals are Node's: the thread is born with all of them blocked.
   sigfillset(&all);

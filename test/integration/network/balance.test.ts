@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { seededRandom } from '../../../base/random.ts';
 import { balanceNamespace } from '../../../node-engine/network/index.ts';
 import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import { show } from './lab.ts';
@@ -111,6 +112,25 @@ describe('virtual addresses in a namespace', () => {
     assert.equal(await waiting, 'ok');
     assert.match(await caller.call('say', 'waiting'), new RegExp(`^${B} `));
     await caller.call('close', 'waiting');
+  });
+
+  it('lead to nobody who is gone while hundreds come and go', async () => {
+    const random = seededRandom(5);
+    const all = Array.from({ length: 500 }, (_, index) => `10.9.${(index >> 7) + 4}.${(index & 127) + 1}`);
+    const lines = all.map((one) => `addr add ${one}/16 dev eth0`);
+    execFileSync('ip', ['-n', servers, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+    ip('-n', client, 'route', 'add', '10.9.0.0/16', 'dev', 'eth0');
+    let before: readonly string[] = [];
+    for (let round = 0; round < 15; round++) {
+      const share = random.next();
+      const now = all.filter(() => random.next() < share).concat(A);
+      const setting = balancer.set(to(...now));
+      const meanwhile = before.length === 0 ? [] : await seen(10);
+      await setting;
+      for (const one of meanwhile) assert.ok(before.includes(one) || now.includes(one), `round ${round}: ${one}`);
+      for (const one of await seen(20)) assert.ok(now.includes(one), `round ${round}: ${one}`);
+      before = now;
+    }
   });
 
   it('are of both kinds', async () => {

@@ -4,7 +4,14 @@ import { systemClock } from '../../../base/clock.ts';
 import { jsonLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
 import { createNetworks } from '../../../node-engine/network/index.ts';
-import type { BridgeRequest, ContainerId, GuardedPort, NetworkId, PortForward, SandboxRequest } from '../../../node-engine/types.ts';
+import type {
+  BridgeRequest,
+  ContainerId,
+  GuardedPort,
+  NetworkId,
+  PortForward,
+  SandboxRequest,
+} from '../../../node-engine/types.ts';
 import type { NameChange, ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
 import { createResolver } from '../../../worker/overlay/dns/index.ts';
 

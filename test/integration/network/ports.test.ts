@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict';
 import { closeSync } from 'node:fs';
 import { bindSocket } from '../../../node-engine/native/addon.ts';
 import type { PortForward, SandboxInterface } from '../../../node-engine/types.ts';
@@ -196,13 +196,47 @@ describe('published ports of a node', () => {
       deepEqual(await lab.call('listBridges'), [FRONT.id, BACK.id, INNER.id]);
     });
 
-    it('are made again when somebody has flushed all rules', async () => {
+    /** Asks for something that is done when the rules are as they should be, or soon. */
+    const settledRules = async (isRight: (rules: string) => boolean): Promise<string> => {
+      let rules = '';
+      for (let look = 0; look < 200; look++) {
+        rules = show(lab.node, 'nft', 'list', 'ruleset');
+        if (isRight(rules)) break;
+        await lab.call('log');
+      }
+      return rules;
+    };
+
+    it('are made again by themselves when somebody has flushed all rules, or one of them', async () => {
       await lab.call('setPorts', [tcp(8092, ['10.128.1.2', 80])]);
       show(lab.node, 'nft', 'flush', 'ruleset');
-      equal(await answerOf(lab.client, 'tcp', NODE, 8092), undefined);
-      await lab.call('ensureBridge', FRONT);
+      match(await settledRules((rules) => rules.includes('8092 :')), /8092 : goto any_1/);
       equal(await answerOf(lab.client, 'tcp', NODE, 8092), 'a');
       equal(await answerOf(a, 'tcp', '10.128.2.4', 80), undefined, 'networks are apart again');
+      for (const change of [
+        'flush chain ip tsswarm_test forward',
+        'add element ip tsswarm_test any_ports { tcp . 99 : goto any_1 }',
+      ]) {
+        show(lab.node, 'nft', change);
+        const rules = await settledRules(
+          (text) => text.includes('oifname @bridges drop') && !text.includes('tcp . 99 '),
+        );
+        match(rules, /oifname @bridges drop/);
+        doesNotMatch(rules, /tcp \. 99 /);
+      }
+      match((await lab.call('log')).join('\n'), /somebody has changed the rules/);
+    });
+
+    it('stay as they are when somebody changes rules of his own', async () => {
+      // A rule that is made again has another handle.
+      const handles = (): string => show(lab.node, 'nft', '-a', 'list', 'chain', 'ip', 'tsswarm_test', 'forward');
+      await lab.call('ensureBridge', FRONT);
+      const before = handles();
+      show(lab.node, 'nft', 'add table ip theirs; add chain ip theirs one; add rule ip theirs one counter');
+      equal(await answerOf(lab.client, 'tcp', NODE, 8092), 'a');
+      show(lab.node, 'nft', 'delete table ip theirs');
+      equal(await answerOf(lab.client, 'tcp', NODE, 8092), 'a');
+      equal(handles(), before);
     });
 
     it('leave the rules of others alone', async () => {
@@ -222,7 +256,7 @@ describe('published ports of a node', () => {
         'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }',
       );
       for (let i = 0; i < 2; i++) await lab.call('ensureBridge', FRONT);
-      const warnings = (await lab.call('log')).filter((line) => line.includes('"level":"warn"'));
+      const warnings = (await lab.call('log')).filter((line) => line.includes('a firewall of this node'));
       equal(warnings.length, 1);
       match(warnings[0] ?? '', /"chains":"filter FORWARD"/);
       show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');

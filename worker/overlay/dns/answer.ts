@@ -61,8 +61,8 @@ export function decide({ records, networks, links, transport, message }: Questio
     // Known name, other type: "nothing of that kind". For AAAA an NXDOMAIN would make musl and glibc give the name up.
     return own({
       answers: [
-        ...(type === TYPE.A || type === TYPE.ANY ? addressRecords(TYPE.A, ipv4, random) : []),
-        ...(type === TYPE.AAAA || type === TYPE.ANY ? addressRecords(TYPE.AAAA, ipv6, random) : []),
+        ...(type === TYPE.A || type === TYPE.ANY ? addressRecords(TYPE.A, ipv4, transport, random) : []),
+        ...(type === TYPE.AAAA || type === TYPE.ANY ? addressRecords(TYPE.AAAA, ipv6, transport, random) : []),
       ],
     });
   }
@@ -94,8 +94,19 @@ export function serverFailure(message: Buffer): Buffer {
 /** More than this are not put in a random order: they begin at a random place. */
 const SHUFFLED_AT_MOST = 64;
 
-function addressRecords(type: number, addresses: readonly Buffer[], random: Random): readonly WireRecord[] {
-  return spread(addresses, random).map((data) => ({ type, data }));
+/** More than fit into a datagram of ours are not looked at: that some are left out shows all the same. */
+const DATAGRAM_HOLDS = 300;
+
+function addressRecords(
+  type: number,
+  addresses: readonly Buffer[],
+  transport: 'udp' | 'tcp',
+  random: Random,
+): readonly WireRecord[] {
+  return spread(addresses, random, transport === 'udp' ? DATAGRAM_HOLDS : addresses.length).map((data) => ({
+    type,
+    data,
+  }));
 }
 
 /**
@@ -133,13 +144,14 @@ function addressOfReverse(name: string): Buffer | undefined {
   return /^[0-9a-f]{32}$/.test(digits) ? Buffer.from(digits, 'hex') : undefined;
 }
 
-/** In changing order, so that clients that take the first spread over all. */
-function spread<T>(values: readonly T[], random: Random): readonly T[] {
+/** In changing order, so that clients that take the first spread over all. @param most of them that are wanted */
+function spread<T>(values: readonly T[], random: Random, most = values.length): readonly T[] {
   const { length } = values;
   if (length < 2) return values;
   if (length > SHUFFLED_AT_MOST) {
     const start = Math.floor(random.next() * length);
-    return [...values.slice(start), ...values.slice(0, start)];
+    const behind = values.slice(start, start + most);
+    return behind.length === most ? behind : [...behind, ...values.slice(0, Math.min(start, most - behind.length))];
   }
   const copy = [...values];
   for (let i = length - 1; i > 0; i--) {

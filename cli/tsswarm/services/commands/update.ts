@@ -3,6 +3,7 @@ import type { Service, UpdateServiceResponse } from '../../../../proto/types/ind
 import { authorOf } from '../../../local-node/author.ts';
 import type { NodeClient, NodePlace } from '../../../local-node/index.ts';
 import type { Terminal } from '../../../terminal/index.ts';
+import { effectWords } from '../../../tscompose/progress/dry-run.ts';
 import { environmentWords } from '../../../tscompose/containers/environment.ts';
 import { withNode } from '../../nodes/with-node.ts';
 import { pickService } from '../find.ts';
@@ -19,6 +20,7 @@ export interface FollowOptions {
 
 export interface UpdateOptions extends UpdateFlags, FollowOptions {
   readonly rollback?: boolean;
+  readonly dryRun?: boolean;
 }
 
 /** A change is made again on top of what somebody else has changed meanwhile, so often. */
@@ -48,8 +50,13 @@ export function updateService(
         version: now.meta.version,
         spec: updatedSpec(now.spec, options, lists),
         author,
+        ...(options.dryRun === true ? { dryRun: true } : {}),
       }),
     );
+    if (options.dryRun === true) {
+      for (const effect of answer.answer.effects ?? []) terminal.out(`${effectWords(effect)}\n`);
+      return;
+    }
     terminal.out(`${name}\n`);
     await follow(node, answer, { options, rollback: false, doing: 'updating' }, terminal);
   });

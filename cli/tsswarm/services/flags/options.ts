@@ -177,6 +177,7 @@ export function addUpdateOptions(command: Command): Command {
     .option('--args <command>', "arguments instead of the image's command")
     .option('--image <image>', 'image to run')
     .option('--force', 'replace the tasks although nothing changed')
+    .option('--dry-run', 'only say what would change: each field, and whether tasks are replaced for it')
     .option('--rollback', 'back to the specification before, as "service rollback"');
   for (const [name, [flag, about]] of Object.entries(LISTS)) {
     if (ONE_FLAG.includes(name as ListName)) command.addOption(repeatable(`--${flag} <value>`, `${about}; repeatable`));
