@@ -9,9 +9,10 @@ import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
 import type { AssignmentChange, Task } from '../../proto/types/index.ts';
 import { network, node, service, task } from '../builders/objects.ts';
+import { networkSpec } from '../builders/specs.ts';
 import { VirtualClock } from '../fakes/virtual-clock.ts';
 
-const NET = network('default');
+const NET = network('default', { spec: networkSpec('default', { driver: 'overlay' }) });
 const WEB = service('web', { ports: [{ target: 80, published: 8080, protocol: 'tcp', mode: 'ingress', hostIp: '' }] });
 const TASK = task(WEB, 1, {}, { nodeId: 'a' as NodeId, addresses: [{ networkId: NET.id, ipv4: '10.128.0.2' }] });
 
