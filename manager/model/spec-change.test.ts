@@ -40,6 +40,18 @@ describe('the comparison of specs', () => {
   const image: ServiceSpec = changed({ container: { ...spec.task.container, image: 'other' } });
   const cpus: ServiceSpec = changed({ limits: { nanoCpus: 1e9 } });
 
+  it('leaves tasks alone for ports of the cluster, and replaces them for those of their own nodes', () => {
+    const published = (mode: 'ingress' | 'host', port: number): ServiceSpec => ({
+      ...spec,
+      ports: [{ target: 80, published: port, protocol: 'tcp', mode, hostIp: '' }],
+    });
+    const effect = (before: ServiceSpec, after: ServiceSpec) => compareServiceSpecs(before, after).effects[0]?.effect;
+    assert.equal(effect(published('ingress', 80), published('ingress', 81)), 'keep');
+    assert.equal(effect(published('host', 80), published('host', 81)), 'replace');
+    assert.equal(effect(published('ingress', 80), published('host', 80)), 'replace');
+    assert.equal(effect(published('host', 80), spec), 'replace');
+  });
+
   it('names the fields that differ, what each of them does, and why tasks have to be replaced', () => {
     const kept = compareServiceSpecs(spec, { ...spec, replicas: 2 });
     assert.deepEqual(kept.effects, [{ field: 'replicas', effect: 'keep', reason: '' }]);

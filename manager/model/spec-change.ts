@@ -15,7 +15,11 @@ import { isJob } from './slots.ts';
  * their place, for a reason that is told to people (`replace`).
  */
 export type Rule =
-  | { readonly effect: 'keep' }
+  | {
+      readonly effect: 'keep';
+      /** Why others take their place after all, for these values; undefined: they do not. */
+      readonly unless?: (before: unknown, after: unknown) => string | undefined;
+    }
   | {
       readonly effect: 'live';
       readonly needs: LiveFeature;
@@ -43,7 +47,7 @@ const SERVICE: Record<keyof ServiceSpec, Rule | 'nested'> = {
   labels: keep,
   replicas: keep,
   task: 'nested',
-  ports: keep,
+  ports: { effect: 'keep', unless: (before, after) => hostPortsDiffer(before, after) },
   dependsOn: keep,
   update: keep,
   containerName: replace('a container keeps its name'),
@@ -54,6 +58,13 @@ const SERVICE: Record<keyof ServiceSpec, Rule | 'nested'> = {
   endpointMode: keep,
   affinity: keep,
 };
+
+/** Ports of the whole cluster are the service's; those of a task's own node are told to it when it is made. */
+function hostPortsDiffer(before: unknown, after: unknown): string | undefined {
+  const ofHost = (ports: unknown): string =>
+    canonical((ports as ServiceSpec['ports']).filter(({ mode }) => mode === 'host'));
+  return ofHost(before) === ofHost(after) ? undefined : 'a port in host mode belongs to the container that has it';
+}
 
 const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   container: 'nested',
@@ -219,8 +230,10 @@ function differences(
 
 function effectOf(field: string, rule: Rule, can: Ability, before: unknown, after: unknown): FieldEffect {
   switch (rule.effect) {
-    case 'keep':
-      return { field, effect: 'keep', reason: '' };
+    case 'keep': {
+      const why = rule.unless?.(before, after);
+      return why === undefined ? { field, effect: 'keep', reason: '' } : { field, effect: 'replace', reason: why };
+    }
     case 'replace':
       return { field, effect: 'replace', reason: rule.because };
     case 'live': {
