@@ -1,6 +1,6 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import { driverScope } from '../../../base/network-driver.ts';
-import { addressValue, isWithin, parseRange } from '../../../base/subnet.ts';
+import { readIp, readIpSubnet, subnetContains } from '../../../base/ip-address.ts';
 import type { NetworkSpec } from '../../../proto/types/index.ts';
 import { pair, refuseValue, word } from '../services/flags/values.ts';
 
@@ -79,7 +79,7 @@ function refuseUnsupported(flags: CreateFlags): void {
 /** The subnet of one family; empty: none was given. */
 function oneOf(flag: string, texts: readonly string[], family: 4 | 6): string {
   const found = texts.filter((text) => {
-    const range = parseRange(text);
+    const range = readIpSubnet(text);
     return range === undefined
       ? refuseValue(flag, text, 'expected a subnet such as 10.1.2.0/24')
       : range.family === family;
@@ -95,7 +95,7 @@ function oneOf(flag: string, texts: readonly string[], family: 4 | 6): string {
 /** The gateway or range that belongs to a family's subnet; empty: none was given. */
 function within(flag: string, texts: readonly string[], subnet: string, family: 4 | 6): string {
   const found = texts.filter((text) => {
-    const range = parseRange(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`);
+    const range = readIpSubnet(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`);
     if (range === undefined) return refuseValue(flag, text, 'expected an address');
     return range.family === family;
   });
@@ -107,10 +107,11 @@ function within(flag: string, texts: readonly string[], subnet: string, family: 
 
 function auxiliaryAddress(text: string, subnets: readonly string[]): readonly [string, string] {
   const [key, address] = pair('--aux-address', text);
-  if (addressValue(address) === undefined) refuseValue('--aux-address', text, 'expected <name>=<address>');
+  const read = readIp(address);
+  if (read === undefined) return refuseValue('--aux-address', text, 'expected <name>=<address>');
   const isInside = subnets.some((subnet) => {
-    const range = parseRange(subnet);
-    return range !== undefined && isWithin(range, address);
+    const range = readIpSubnet(subnet);
+    return range?.family === read.family && subnetContains(range, read.value);
   });
   return isInside ? [key, address] : refuseValue('--aux-address', text, 'it is no address of a --subnet');
 }
