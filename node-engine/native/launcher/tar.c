@@ -136,7 +136,9 @@ void tar_write_header(const struct tar_entry *e) {
     pax_bytes(pax, sizeof pax, &length, key, value, value_length);
   }
   if (length) {
-    static const struct tar_entry header = {.mode = 0644};
+    /* Not a constant: that would be 48 kB of the program, which every container's supervisor has in memory. */
+    static struct tar_entry header;
+    header.mode = 0644;
     write_block("././@PaxHeader", "", &header, 'x', (int64_t)length);
     tar_write(pax, length);
     tar_pad((int64_t)length);

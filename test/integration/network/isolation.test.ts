@@ -3,6 +3,7 @@ import type { NetworkId } from '../../../node-engine/types.ts';
 import { FRONT, INNER, containerId, on, tcp } from './fixtures.ts';
 import type { Lab } from './lab.ts';
 import { answerOf, openLab, run, show } from './lab.ts';
+import { eventually } from '../launcher/fixture.ts';
 
 /** The node's addresses as its containers see them. */
 const GATEWAY = '10.128.1.1';
@@ -79,12 +80,10 @@ describe('isolation of containers', () => {
       ]);
       equal(await answerOf(six, 'tcp', SIX.ipv6.gateway, 2378), undefined);
     });
-    it('holds again when somebody has flushed the rules and anything changes', async () => {
+    it('holds again when somebody has flushed the rules', async () => {
       show(lab.node, 'nft', 'flush', 'ruleset');
-      equal(await answerOf(a, 'tcp', GATEWAY, 2377), 'control');
-      await lab.call('ensureBridge', FRONT);
+      await eventually(async () => (await answerOf(a, 'tcp', NODE, 8080)) === 'b');
       equal(await answerOf(a, 'tcp', GATEWAY, 2377), undefined);
-      equal(await answerOf(a, 'tcp', NODE, 8080), 'b');
     });
     it('holds after a restart of the daemon', async () => {
       await lab.restart();
