@@ -301,15 +301,22 @@ export class Services {
     const world = this.#world;
     const clock = machineClock(world, leader.life, 1, leader.skewMs ?? 0);
     const control = createControl({ store, clock, random: world.random });
+    let hungUp = false;
     const answer = new Promise<boolean>((resolve) => {
       world.enter(leader.life, () => {
+        // A process that was held up finds calls that nobody waits for any more: they are not begun.
+        if (hungUp) return;
         act(control, store, clock).then(
           () => resolve(true),
           () => resolve(false),
         );
       });
     });
-    return Promise.race([answer, world.sleep(2000).then(() => false)]);
+    const silence = world.sleep(2000).then(() => {
+      hungUp = true;
+      return false;
+    });
+    return Promise.race([answer, silence]);
   }
 
   #apply(): Promise<boolean> {
