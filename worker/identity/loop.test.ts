@@ -95,6 +95,24 @@ describe('keeping an identity', () => {
     await until(() => worker.current.certificate !== second);
   });
 
+  it('tells the manager of a certificate that it has renewed by itself, though no word has come', async () => {
+    let told = 0;
+    const first = worker.current.certificate;
+    keep({
+      // A stream on which nobody says anything any more.
+      async *watchIdentity(_usage, signal) {
+        told++;
+        await new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error)));
+        yield* [];
+      },
+    });
+    await cluster.clock.advance(DAY);
+    assert.equal(told, 1);
+    await cluster.clock.advance(73 * DAY);
+    await until(() => worker.current.certificate !== first);
+    await until(() => told === 2);
+  });
+
   it('tries again, slower and slower, while the CA cannot be reached', async () => {
     const times: number[] = [];
     const first = worker.current.certificate;

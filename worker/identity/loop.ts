@@ -115,16 +115,22 @@ export function keepIdentity(options: KeepIdentityOptions): IdentityKeeper {
   const followNotices = async (): Promise<void> => {
     for (let attempt = 0; !signal.aborted;) {
       let changed = false;
+      // Renewed by itself meanwhile: the manager is told what is used now, and a rotation may wait for just that.
+      const replaced = new AbortController();
+      const stop = identity.onReplace(() => replaced.abort(new Error('there is another certificate')));
+      const until = AbortSignal.any([signal, replaced.signal]);
       try {
-        for await (const notice of ca().watchIdentity(usage(identity.current, clock.now()), signal)) {
+        for await (const notice of ca().watchIdentity(usage(identity.current, clock.now()), until)) {
           changed = await act(notice);
           attempt = 0;
           if (changed) break;
         }
       } catch (error) {
-        if (!signal.aborted) logger.debug('no word of the CA', { reason: messageOf(error) });
+        if (!until.aborted) logger.debug('no word of the CA', { reason: messageOf(error) });
+      } finally {
+        stop();
       }
-      if (changed) continue;
+      if (changed || replaced.signal.aborted) continue;
       await sleep(clock, backoffMs(attempt++, WATCH_RETRY_MS, MAX_WATCH_RETRY_MS), signal).catch(() => undefined);
     }
   };

@@ -5,7 +5,7 @@ import { rootDigest } from '../../../base/join-token.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { clusterOf } from '../../../manager/ca/cluster.ts';
 import { issuerDigest, trustedRoots } from '../../../manager/ca/issue.ts';
-import { startCaRotation } from '../../../manager/ca/rotation.ts';
+import { rotationProgress, startCaRotation } from '../../../manager/ca/rotation.ts';
 import { createCa } from '../../../manager/ca/server.ts';
 import type { ResumableStore } from '../../../manager/store/types.ts';
 import type { Caller } from '../../../proto/rpc/caller.ts';
@@ -131,7 +131,8 @@ export class Identities {
   /** Whether every node has what the store says, or what is missing. */
   difference(store: ResumableStore): string {
     const { cluster, nodes } = store.view((tx) => ({ cluster: clusterOf(tx), nodes: tx.list('node') }));
-    if (cluster.caRotation !== undefined) return 'a rotation of the CA has not ended';
+    const rotation = rotationProgress(cluster, nodes);
+    if (rotation !== undefined) return `a rotation of the CA waits for ${rotation.waitingFor.join() || 'its end'}`;
     const issuer = issuerDigest(cluster);
     for (const node of nodes) {
       const reason = this.#wrong(node, issuer);

@@ -293,7 +293,12 @@ export class Services {
 
   /** Does something at the leader; false when it was refused or nobody answers. */
   #ask(
-    act: (control: ReturnType<typeof createControl>, store: ResumableStore, clock: Clock) => Promise<unknown>,
+    act: (
+      control: ReturnType<typeof createControl>,
+      store: ResumableStore,
+      clock: Clock,
+      signal: AbortSignal,
+    ) => Promise<unknown>,
   ): Promise<boolean> {
     const found = this.#leader();
     if (found === undefined) return Promise.resolve(false);
@@ -301,19 +306,19 @@ export class Services {
     const world = this.#world;
     const clock = machineClock(world, leader.life, 1, leader.skewMs ?? 0);
     const control = createControl({ store, clock, random: world.random });
-    let hungUp = false;
+    const call = new AbortController();
     const answer = new Promise<boolean>((resolve) => {
       world.enter(leader.life, () => {
         // A process that was held up finds calls that nobody waits for any more: they are not begun.
-        if (hungUp) return;
-        act(control, store, clock).then(
+        if (call.signal.aborted) return;
+        act(control, store, clock, call.signal).then(
           () => resolve(true),
           () => resolve(false),
         );
       });
     });
     const silence = world.sleep(2000).then(() => {
-      hungUp = true;
+      call.abort(new Error('the operator hung up'));
       return false;
     });
     return Promise.race([answer, silence]);
@@ -321,12 +326,12 @@ export class Services {
 
   #apply(): Promise<boolean> {
     const request = { ...APPLY, project: projectOf(this.#wishes) };
-    return this.#ask((control) => control.applyProject(request, new AbortController().signal));
+    return this.#ask((control, _store, _clock, signal) => control.applyProject(request, signal));
   }
 
   #down(removeVolumes: boolean): Promise<boolean> {
     const request = { name: 'app', services: [], removeVolumes, graceOverrideMs: -1 };
-    return this.#ask((control) => control.removeProject(request, new AbortController().signal));
+    return this.#ask((control, _store, _clock, signal) => control.removeProject(request, signal));
   }
 
   /** As `node rm`: the machine is shut out, whatever is on it. */
@@ -374,7 +379,7 @@ export class Services {
         const { name } = world.pick(this.#wishes);
         const request = { project: 'app', services: [name], graceOverrideMs: -1 };
         const what = world.pick(['stopServices', 'startServices', 'restartServices'] as const);
-        await this.#ask((control) => control[what](request, new AbortController().signal));
+        await this.#ask((control, _store, _clock, signal) => control[what](request, signal));
       } else if (dice < 0.98) {
         if (await this.#down(world.chance(0.5))) this.#cluster.coverage.downs++;
       } else if (this.#joined && this.#staying.length > 2) {
