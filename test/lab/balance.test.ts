@@ -158,6 +158,7 @@ describe('published ports of several machines', function () {
       - |
         mkdir /www; echo $$VERSION > /www/index.html
         httpd -f -p 80 -h /www & trap 'sleep 1; exit 0' TERM; wait
+    healthcheck: { test: [CMD, wget, -qO, /dev/null, "http://127.0.0.1/"], interval: 200ms }
     stop_grace_period: 5s
     ports: ["8080:80"]
     deploy:
