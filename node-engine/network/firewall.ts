@@ -105,7 +105,9 @@ export class Firewall {
       guarded: this.#guarded,
     };
     const ports = this.#forwards ?? [];
-    const isUnused = wanted.bridges.length === 0 && portsKnown && ports.every(isEmpty);
+    const isIdle = wanted.bridges.length === 0 && ports.every(isEmpty);
+    // Ports that are not known yet may be in a table of an earlier process.
+    const isUnused = isIdle && (portsKnown || !before.exists);
     const isAsApplied = this.#applied?.generation === before.generation ? this.#applied : undefined;
     const script = this.#script(before, wanted, isUnused);
     const changes =
