@@ -56,7 +56,10 @@ function refusal({ path, caller, present }: StandingCall): TsswarmError | undefi
       `calling "${path.replace('/tsswarm.v1.', '')}": the node is a ${kindOf(now)} now, and was a ${kindOf(caller)} when the call began`,
       { hint: 'call again' },
     );
-  } catch (error) {
-    return isTsswarmError(error) ? error : new TsswarmError('INTERNAL', messageOf(error), { cause: error });
+  } catch (cause) {
+    const code = isTsswarmError(cause) ? cause.code : 'INTERNAL';
+    const hint = isTsswarmError(cause) && cause.hint !== undefined ? { hint: cause.hint } : {};
+    // Whoever reads it has done nothing wrong: what it was let in by holds no more.
+    return new TsswarmError(code, `the connection is lost: ${messageOf(cause)}`, { cause, ...hint });
   }
 }
