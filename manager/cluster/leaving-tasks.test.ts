@@ -118,6 +118,8 @@ describe('tasks that leave their node', () => {
       on('gone', 2, { desiredState: 'remove' }),
       on('gone', 3, {}, { state: 'failed' }),
       ended,
+      // It is collected as it is: states only grow.
+      on('gone', 5, { desiredState: 'remove' }, { state: 'orphaned' }),
     ];
     assert.deepEqual(told(await see([node('b', 'ready')], tasks, (tx) => lostTasks(tx, given(new Set()), T0))), [
       '1 shutdown orphaned: its node was removed',

@@ -28,8 +28,9 @@ export function lostTasks(tx: ReadTransaction, { lost, isOver, matches }: LostNo
     .filter((task) => task.nodeId !== '' && task.status.state !== 'remove')
     .filter((task) =>
       tx.get('node', task.nodeId as NodeId) === undefined
-        ? // Ended, it is kept as history until it is to go.
-          (!isFinal(task) || task.desiredState === 'remove') && isOver(task.nodeId)
+        ? // Ended, it is kept as history until it is to go; an orphaned one goes as it is.
+          (!isFinal(task) || (task.desiredState === 'remove' && task.status.state !== 'orphaned')) &&
+          isOver(task.nodeId)
         : lost.has(task.nodeId) && !isFinal(task) && !(waits(task) && task.status.message === NODE_DOWN),
     )
     .map((task) => {
