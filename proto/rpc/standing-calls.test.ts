@@ -157,7 +157,10 @@ describe('streams that stand', () => {
     // Certificates count in seconds.
     await cluster.clock.advance(1_000);
     await cluster.renew(manager);
-    assert.match(await raft.ended, /^PERMISSION_DENIED the connection is lost: calling "Raft\/Messages": not allowed for the worker/);
+    assert.match(
+      await raft.ended,
+      /^PERMISSION_DENIED the connection is lost: calling "Raft\/Messages": not allowed for the worker/,
+    );
     assert.match(await session.ended, /^UNAVAILABLE .*the node is a worker now, and was a manager/);
     await stands(await open(manager), manager);
     assert.equal(serving, 1);

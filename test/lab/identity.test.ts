@@ -97,7 +97,10 @@ describe('the identity of a cluster', function () {
     assert.match(pretty, /Manager Status:\n Address: +10\.77\.0\.1:2377\n Raft Status: +Reachable\n Leader: +Yes\n/);
     const folder = lab.machine(0).project('shop', { 'compose.yaml': WEB });
     lab.machine(0).composeOk(folder, 'up', '-d', '--wait');
-    assert.match(ok('node', 'ps', 'm3'), /^ID +NAME +IMAGE +NODE +DESIRED STATE +CURRENT STATE +ERROR +PORTS +APPLIED\n/);
+    assert.match(
+      ok('node', 'ps', 'm3'),
+      /^ID +NAME +IMAGE +NODE +DESIRED STATE +CURRENT STATE +ERROR +PORTS +APPLIED\n/,
+    );
     assert.match(ok('node', 'ps', 'm3'), /shop-web-\d +busybox +m3 +Running +Running .* ago/);
     assert.match(ok('node', 'ps', '--format', '{{.Name}} {{.Node}}'), /^shop-web-\d m0\n$/);
     assert.equal(ok('node', 'ps', 'm3', '-f', 'desired-state=shutdown', '-q'), '');
