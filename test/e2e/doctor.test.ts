@@ -109,8 +109,10 @@ describe('tsswarm network doctor', function () {
     machine.inside(['ip', 'link', 'del', 'other']);
   });
 
-  it('finds a DNS server that does not answer', async function () {
-    if (servers.length === 0) this.skip();
+  it('finds a DNS server that does not answer, where the node has one', async () => {
+    const asked = checks().filter(({ name }) => name === 'dns');
+    assert.equal(asked.length, servers.length);
+    if (servers.length === 0) return;
     echo.kill('SIGKILL');
     await eventually(
       () => (echo.exitCode === null && echo.signalCode === null ? undefined : true),
