@@ -1,24 +1,8 @@
 import assert from 'node:assert/strict';
 import { formatLocation, isTsswarmError } from '../../base/errors.ts';
 import { convertProject } from '../convert/convert.ts';
-import { loadProject } from './load.ts';
+import { loadYaml as load } from '../../test/builders/compose-project.ts';
 
-const load = async (yaml: string) =>
-  (
-    await loadProject({
-      reader: {
-        read: () => Promise.resolve(yaml),
-        readBytes: () => Promise.resolve(Buffer.from(yaml)),
-        exists: (path) => Promise.resolve(path === '/shop/compose.yaml'),
-      },
-      currentDir: '/shop',
-      files: [],
-      envFiles: [],
-      profiles: [],
-      services: [],
-      environment: {},
-    })
-  ).project;
 const convert = async (yaml: string) => convertProject(await load(yaml), { files: new Map(), scale: {} }).desired;
 
 const NETWORKS = `

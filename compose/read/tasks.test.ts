@@ -1,24 +1,8 @@
 import assert from 'node:assert/strict';
 import { formatLocation, isTsswarmError } from '../../base/errors.ts';
 import { convertProject } from '../convert/convert.ts';
-import { loadProject } from './load.ts';
+import { loadYaml as load } from '../../test/builders/compose-project.ts';
 
-const load = async (yaml: string, environment: Record<string, string> = {}) =>
-  (
-    await loadProject({
-      reader: {
-        read: () => Promise.resolve(yaml),
-        readBytes: () => Promise.resolve(Buffer.from(yaml)),
-        exists: (path) => Promise.resolve(path === '/shop/compose.yaml'),
-      },
-      currentDir: '/shop',
-      files: [],
-      envFiles: [],
-      profiles: [],
-      services: [],
-      environment,
-    })
-  ).project;
 const convert = async (yaml: string, files: ReadonlyMap<string, Uint8Array> = new Map()) =>
   convertProject(await load(yaml), { files, scale: {} }).desired;
 const web = (lines: string): string => `services:\n  web:\n    image: x\n${lines}\n`;
