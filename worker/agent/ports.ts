@@ -1,5 +1,12 @@
 import type { NodeId } from '../../base/ids.ts';
-import type { IngressPort, OverlayPeer, PublishedPort, Task, TaskStatus } from '../../proto/types/index.ts';
+import type {
+  IngressPort,
+  OverlayPeer,
+  PublishedPort,
+  Task,
+  TaskAddress,
+  TaskStatus,
+} from '../../proto/types/index.ts';
 import type { PortForward } from '../../node-engine/types.ts';
 
 /** Key of a published port of the node, in messages and maps. */
@@ -15,6 +22,8 @@ export interface LocalTask {
   readonly status: TaskStatus;
   /** Its container runs, and is not about to be stopped. */
   readonly running: boolean;
+  /** Those of the task's addresses that its container has: when its networks are changed, not all at every moment. */
+  readonly addresses: readonly TaskAddress[];
 }
 
 /** Running, and healthy where it has a check: fit to receive requests. */
@@ -54,9 +63,9 @@ export function portForwards({ nodeId, ingress, tasks, peers }: PortView): reado
       if (mesh !== undefined && handed.get(meshKey(port)) === port)
         elsewhere.push({ ipv4: mesh, port: port.published });
     }
-    for (const { task, status, running } of local.values()) {
+    for (const { task, status, running, addresses } of local.values()) {
       const isBackend = task.serviceId === serviceId && !task.oneOff && task.desiredState === 'running';
-      const ipv4 = task.addresses[0]?.ipv4;
+      const ipv4 = addresses[0]?.ipv4;
       if (isBackend && running && serves(status) && ipv4 !== undefined) here.add(ipv4);
     }
     const own = [...here].map((ipv4) => ({ ipv4, port: port.target }));
@@ -69,8 +78,8 @@ export function portForwards({ nodeId, ingress, tasks, peers }: PortView): reado
       ...(affinity === undefined ? {} : { affinity }),
     });
   }
-  for (const { task, running } of local.values()) {
-    const ipv4 = task.addresses[0]?.ipv4;
+  for (const { task, running, addresses } of local.values()) {
+    const ipv4 = addresses[0]?.ipv4;
     if (ipv4 === undefined || !running) continue;
     for (const port of task.ports) {
       // The first that has a port keeps it.

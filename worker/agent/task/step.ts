@@ -46,6 +46,8 @@ export interface TaskObservation {
   readonly mayStart: boolean;
   /** False: what a changed container needs is not all known yet. */
   readonly mayChange: boolean;
+  /** The container whose network it shares may have other addresses than when it was made, or changed. */
+  readonly isStale?: boolean;
   /** It was ended with the lease. */
   readonly wasFenced: boolean;
   /** Wall time of this node, ms. */
@@ -107,10 +109,10 @@ export function nextStep(seen: TaskObservation): Step {
 }
 
 /** A task whose container runs. */
-function running({ task, status, container, givenUp, hooked, fencedMs, mayChange }: TaskObservation): Step {
+function running({ task, status, container, givenUp, hooked, fencedMs, mayChange, isStale }: TaskObservation): Step {
   if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
   if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
-  if (mayChange && isOutdated(container, task, status)) return { action: 'change' };
+  if (mayChange && (isStale === true || isOutdated(container, task, status))) return { action: 'change' };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
   if (!reached(status, 'running')) {
     const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;

@@ -39,6 +39,8 @@ export interface ResolverAttachment {
   readonly dns: readonly string[];
   /** Names that services have for this container alone; absent: none. */
   readonly links?: readonly { readonly service: string; readonly alias: string }[];
+  /** Its processes run and may be asking: sockets that are open stay open. Absent: they are made anew, as is what leads to them. */
+  readonly running?: boolean;
 }
 
 export interface Resolver {
@@ -56,7 +58,7 @@ export interface Resolver {
 
 export function createResolver(options: ResolverOptions): Resolver {
   const { clock, random, networkName } = options;
-  const servers = new Map<ContainerId, { close(): void }>();
+  const servers = new Map<ContainerId, { close(): void; answer: Answerer }>();
   const queue = new KeyedQueue();
   const nodeServers = nameserversOf(options.resolvConf);
   const records = new Records();
@@ -80,9 +82,17 @@ export function createResolver(options: ResolverOptions): Resolver {
       const { containerId, netnsPath } = attachment;
       if (netnsPath === '') return;
       await queue.run(containerId, async () => {
+        const known = servers.get(containerId);
+        const answer = answererFor(attachment);
+        if (known !== undefined && attachment.running === true) {
+          known.answer = answer;
+          return;
+        }
         const sockets = await openResolverSockets(netnsPath, `container "${containerId.slice(0, 12)}"`);
-        servers.get(containerId)?.close();
-        servers.set(containerId, serveDns(sockets, answererFor(attachment)));
+        known?.close();
+        const server = serveDns(sockets, (...question) => served.answer(...question));
+        const served = { close: () => server.close(), answer };
+        servers.set(containerId, served);
       });
     },
     async detach(containerId) {
