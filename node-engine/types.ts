@@ -52,6 +52,8 @@ export interface FileContent {
   readonly gid: number;
   readonly mode: number;
   readonly data: Uint8Array;
+  /** What the main process gets when the content changes while it runs; absent: nothing. */
+  readonly signal?: string;
 }
 
 export interface ContainerCreate {
