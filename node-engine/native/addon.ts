@@ -178,13 +178,14 @@ export function processStartTime(pid: number): bigint | undefined {
 // ---------------------------------------------------------------------------------------------- network
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_SOCK_DIAG = 4;
 export const NETLINK_NETFILTER = 12;
 
 /** One netlink request: one or more messages, sent at once. */
 export interface NetlinkStep {
   /** In the caller's namespace, although the job is for another. */
   readonly outside: boolean;
-  readonly protocol: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER;
+  readonly protocol: typeof NETLINK_ROUTE | typeof NETLINK_SOCK_DIAG | typeof NETLINK_NETFILTER;
   readonly request: Buffer;
 }
 
