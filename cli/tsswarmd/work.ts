@@ -72,11 +72,13 @@ export function startWork(options: WorkOptions): Work {
     random,
     logger: logger.child({ component: 'relay' }),
   });
+  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const resolver = createResolver({
     clock,
     random,
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
+    virtualAddresses: (id) => balancer.ready(id),
   });
   const { engine, nodeId } = options;
   let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
@@ -113,7 +115,6 @@ export function startWork(options: WorkOptions): Work {
     const described = { ...options.description, routes };
     return overlay === undefined ? described : { ...described, overlay };
   };
-  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
     nodeId,
     describe,
