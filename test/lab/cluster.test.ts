@@ -98,7 +98,7 @@ describe('a cluster of three managers and two workers', function () {
   });
 
   it('demotes its leader, which becomes a worker, and promotes it again', async () => {
-    const before = leader(0);
+    const before = leader(0) ?? 0;
     const [other = 0] = [0, 1, 2].filter((index) => index !== before);
     lab.machine(other).ok('tsswarm', 'node', 'demote', `m${before}`);
     await eventually(() => {
