@@ -4,8 +4,8 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { messageOf } from '../../../base/errors.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import { balanceNamespace } from '../../../node-engine/network/index.ts';
-import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
+import { BALANCE_TABLE, balanceNamespace } from '../../../node-engine/network/index.ts';
+import type { NamespaceBalancer, NamespaceGuard, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
 import { addressesOf, isUrgent } from './choose.ts';
 
@@ -22,6 +22,8 @@ const GATHER_MS = 5;
 export interface BalancerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Hears when somebody in a container changes the rules there; absent: they are made again with the next change only. */
+  readonly guard?: NamespaceGuard;
 }
 
 export interface Balancer {
@@ -50,9 +52,10 @@ interface Attached {
   readonly networks: readonly NetworkId[];
   readonly namespace: NamespaceBalancer;
   addresses: VirtualAddresses;
+  unguard(): void;
 }
 
-export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
+export function createBalancer({ clock, logger, guard }: BalancerOptions): Balancer {
   const attached = new Map<ContainerId, Attached>();
   const running = new Set<Promise<boolean>>();
   const turns = new Semaphore(AT_ONCE);
@@ -100,11 +103,14 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
     async attach({ containerId, netnsPath, networks }) {
       if (netnsPath === '') return;
       const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
-      const one: Attached = { networks, namespace, addresses: new Map() };
+      attached.get(containerId)?.unguard();
+      const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
+      const one: Attached = { networks, namespace, addresses: new Map(), unguard: unguard ?? (() => undefined) };
       attached.set(containerId, one);
       await bring(containerId, one);
     },
     detach(containerId) {
+      attached.get(containerId)?.unguard();
       attached.delete(containerId);
     },
     close() {
