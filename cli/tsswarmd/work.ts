@@ -73,12 +73,14 @@ export function startWork(options: WorkOptions): Work {
     logger: logger.child({ component: 'relay' }),
   });
   const guard = createNamespaceGuard(logger.child({ component: 'rules' }));
+  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }), guard });
   const resolver = createResolver({
     clock,
     random,
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
     guard,
+    virtualAddresses: (id) => balancer.ready(id),
   });
   const { engine, nodeId } = options;
   let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
@@ -115,7 +117,6 @@ export function startWork(options: WorkOptions): Work {
     const described = { ...options.description, routes };
     return overlay === undefined ? described : { ...described, overlay };
   };
-  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }), guard });
   const agent = startAgent({
     nodeId,
     describe,

@@ -30,6 +30,11 @@ export interface ResolverOptions {
   readonly resolvConf: string;
   /** Hears when somebody in a container changes the rules there; absent: they stay as they are then. */
   readonly guard?: NamespaceGuard;
+  /**
+   * Has virtual addresses lead somewhere in a container, if they do not yet.
+   * @returns undefined: they do; else, when that is decided, whether they do now
+   */
+  readonly virtualAddresses?: (id: ContainerId) => Promise<boolean> | undefined;
 }
 
 export interface ResolverAttachment {
@@ -64,7 +69,7 @@ export function createResolver(options: ResolverOptions): Resolver {
   const nodeServers = nameserversOf(options.resolvConf);
   const records = new Records();
 
-  const answererFor = ({ networks, dns, links = [] }: ResolverAttachment): Answerer => {
+  const answererFor = ({ containerId, networks, dns, links = [] }: ResolverAttachment): Answerer => {
     // Our own address would lead back to us.
     const own = dns.filter((server) => server !== RESOLVER_ADDRESS);
     const forward = forwarder(clock, () => (dns.length > 0 ? own : nodeServers()));
@@ -73,7 +78,11 @@ export function createResolver(options: ResolverOptions): Resolver {
       const asked = networks.map((id) => ({ id, name: networkName(id) ?? '' }));
       const decision = decide({ records, networks: asked, links: linked, transport, message }, random);
       if (decision.kind === 'ignore') return undefined;
-      return decision.kind === 'answer' ? decision.message : forward(message, transport);
+      if (decision.kind === 'forward') return forward(message, transport);
+      const { message: answer } = decision;
+      const leads = decision.isVirtual === true ? options.virtualAddresses?.(containerId) : undefined;
+      // Who is told that nobody can say asks again.
+      return leads === undefined ? answer : leads.then((is) => (is ? answer : serverFailure(message)));
     };
   };
 
