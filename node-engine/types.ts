@@ -221,6 +221,11 @@ export interface Containers {
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
   wait(id: ContainerId, signal?: AbortSignal): Promise<ExitStatus>;
+  /**
+   * TCP ports that processes of a container listen to on addresses that others reach. Absent, or undefined: it cannot be told, as
+   * of one that has no network of its own.
+   */
+  listening?(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   exec(id: ContainerId, request: ExecRequest): Promise<ProcessSession>;
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
@@ -570,6 +575,8 @@ export interface Sandboxes {
   /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
+  /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */
+  listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
 }

@@ -195,6 +195,10 @@ export class ContainerService implements Containers {
     }
   }
 
+  listening(id: ContainerId): Promise<ReadonlySet<number> | undefined> {
+    return this.#parts.sandboxes.listening(id);
+  }
+
   async attach(id: ContainerId): Promise<ProcessSession> {
     this.#running(id, 'attaching to');
     return this.#parts.launcher.attach(this.#parts.disk.paths(id).runDir);
