@@ -55,6 +55,8 @@ export interface FileContent {
   readonly gid: number;
   readonly mode: number;
   readonly data: Uint8Array;
+  /** What the main process gets when the content changes while it runs; absent: nothing. */
+  readonly signal?: string;
 }
 
 export interface ContainerCreate {
@@ -222,6 +224,11 @@ export interface Containers {
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
   wait(id: ContainerId, signal?: AbortSignal): Promise<ExitStatus>;
+  /**
+   * TCP ports that processes of a container listen to on addresses that others reach. Absent, or undefined: it cannot be told, as
+   * of one that has no network of its own.
+   */
+  listening?(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   exec(id: ContainerId, request: ExecRequest): Promise<ProcessSession>;
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
@@ -579,6 +586,8 @@ export interface Sandboxes {
   /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
+  /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */
+  listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
 }

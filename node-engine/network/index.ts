@@ -22,13 +22,16 @@ import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
 import { createTunnels } from './tunnels.ts';
 
+export type { NamespaceGuard } from './namespace-guard.ts';
+export { createNamespaceGuard } from './namespace-guard.ts';
 export { macOf } from './address.ts';
 export { ECHO_PORT } from './names.ts';
 export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
 export { balanceNamespace } from './balance/index.ts';
+export { BALANCE_TABLE } from './balance/table.ts';
 export type { ResolverSockets } from './resolver-socket.ts';
-export { RESOLVER_ADDRESS, openResolverSockets } from './resolver-socket.ts';
+export { RESOLVER_ADDRESS, RESOLVER_TABLE, openResolverSockets } from './resolver-socket.ts';
 
 const AFTER_REPAIR_MS = 100;
 

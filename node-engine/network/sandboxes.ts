@@ -11,6 +11,7 @@ import { macOf } from './address.ts';
 import { ipv6Sysctls } from './ipv6.ts';
 import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
+import { listeningPorts } from './listeners.ts';
 import { bridgeName, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
@@ -78,6 +79,9 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
       return queue.run(id, () => ensure(id, pathOf(id), request, node));
     },
     path: (id) => (isNamespace(pathOf(id)) ? pathOf(id) : ''),
+    async listening(id) {
+      return isNamespace(pathOf(id)) ? listeningPorts(pathOf(id)) : undefined;
+    },
     async remove(id) {
       await queue.run(id, () => remove(id, pathOf(id)));
     },

@@ -848,6 +848,15 @@ export const tsswarm = $root.tsswarm = (() => {
             FileReference.prototype.uid = 0;
             FileReference.prototype.gid = 0;
             FileReference.prototype.mode = 0;
+            FileReference.prototype.signal = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(FileReference.prototype, "_signal", {
+                get: $util.oneOfGetter($oneOfFields = ["signal"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             FileReference.encode = function (m, w, q) {
                 if (!w)
@@ -866,6 +875,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).uint32(m.gid);
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode") && m.mode !== 0)
                     w.uint32(40).uint32(m.mode);
+                if (m.signal != null && $Object.hasOwnProperty.call(m, "signal"))
+                    w.uint32(1762).string(m.signal);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -944,6 +955,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.mode;
                             continue;
                         }
+                    case 220: {
+                            if (u !== 2)
+                                break;
+                            m.signal = r.stringVerify();
+                            m._signal = "signal";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -996,6 +1014,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.mode = d.mode >>> 0;
                     }
                 }
+                if (d.signal != null) {
+                    m.signal = $String(d.signal);
+                }
                 return m;
             };
 
@@ -1028,6 +1049,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
                     d.mode = m.mode;
+                }
+                if (m.signal != null && $Object.hasOwnProperty.call(m, "signal")) {
+                    d.signal = m.signal;
                 }
                 return d;
             };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
 
@@ -72,10 +73,13 @@ describe('macvlan networks', function () {
 networks: { routed: { driver: ipvlan, driver_opts: { parent: eth7 } } }
 `,
     });
-    lab.machine(0).composeOk(routed, 'up', '-d');
+    const up = lab.machine(0).start('tscompose', '-f', `${routed}/compose.yaml`, 'up', '-d');
+    const ended = once(up, 'exit');
     const why = /no suitable node: 2 of 2 have no ipvlan networks|has no interface "eth7"/;
     await eventually(() => (why.test(lab.machine(0).composeOk(routed, 'ps', '-a')) ? true : undefined), 'the reason');
     lab.machine(0).composeOk(routed, 'down');
+    up.kill('SIGKILL');
+    await ended;
   });
 
   it('leave no link behind', async () => {

@@ -192,11 +192,11 @@ function files(
 ): FileContent[] {
   if (references.length === 0) return [];
   const byName = new Map([...objects.values()].map(({ spec }) => [spec.name, spec]));
-  return references.map(({ name, target, uid, gid, mode }) => {
+  return references.map(({ name, ...place }) => {
     const spec = byName.get(name);
     if (spec === undefined) {
       throw new TsswarmError('NOT_FOUND', `giving ${kind} "${name}" to the container: the manager did not send it`);
     }
-    return { target, uid, gid, mode, data: spec.templateDriver === undefined ? spec.data : expand(spec, kind) };
+    return { ...place, data: spec.templateDriver === undefined ? spec.data : expand(spec, kind) };
   });
 }
