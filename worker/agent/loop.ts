@@ -92,6 +92,8 @@ export interface Balancer {
     readonly containerId: ContainerId;
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
+    /** Nothing has run in it yet. */
+    readonly fresh: boolean;
   }): Promise<void>;
   detach(containerId: ContainerId): void;
 }
@@ -270,6 +272,7 @@ export function startAgent(options: AgentOptions): Agent {
       ingress: assignments.ingress.values(),
       tasks: controllers.values(),
       peers: assignments.peers,
+      networks: assignments.networks,
     });
     try {
       const failures = await engine.networks.setPorts(forwards);
@@ -373,7 +376,7 @@ export function startAgent(options: AgentOptions): Agent {
               ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
               ...(running === undefined ? {} : { running: true }),
             }),
-            options.balancer.attach(place),
+            options.balancer.attach({ ...place, fresh: engine.containers.inspect(containerId)?.state === 'created' }),
           ]);
         },
         detachResolver: detachNames,
