@@ -17,6 +17,7 @@ const PROJECT = 'churn';
 const HAMMER = join(import.meta.dirname, 'hammer.ts');
 /** Longest that a phase may take to come to its end. */
 const PATIENCE_MS = 600_000;
+const LOOK_EVERY_MS = 20;
 /** How long what has begun goes on after a phase, before its requests are counted. */
 const SETTLE_MS = 1500;
 
@@ -61,6 +62,7 @@ export class Churn {
   readonly #bearers = new Bearers();
   #watch: ProjectWatch | undefined;
   #looking: NodeJS.Timeout | undefined;
+  #isAnyDown = false;
   #version = 1;
   #replicas = 0;
 
@@ -79,7 +81,7 @@ export class Churn {
     for (const machine of lab.machines) machine.ok('tsswarm', 'image', 'load', '-i', archive);
     churn.#watch = await watchProject(churn.#control, PROJECT);
     churn.#watch.onChange(() => churn.#bearers.look(churn.#tasks(), now()));
-    churn.#looking = setInterval(() => void churn.#lookAtNodes(), 20);
+    churn.#looking = setInterval(() => void churn.#lookAtNodes(), LOOK_EVERY_MS);
     await churn.scale(replicas);
     return churn;
   }
@@ -93,7 +95,7 @@ export class Churn {
 
   /** Endpoints that run. */
   get running(): readonly Task[] {
-    return this.#tasks().filter(({ status, desiredState }) => status.state === 'running' && desiredState === 'running');
+    return this.#tasks().filter(isRunning);
   }
 
   scale(replicas: number): Promise<void> {
@@ -133,6 +135,13 @@ export class Churn {
     await this.#whole();
   }
 
+  /** Waits until a container asks from every machine again. */
+  async rejoined(): Promise<void> {
+    const count = this.#lab.machines.length;
+    const clients = (): readonly Task[] => this.#tasks('client').filter(isRunning);
+    await this.#until(() => !this.#isAnyDown && clients().length === count, `${count} containers that ask`);
+  }
+
   /**
    * Does something while every node but `besides` asks for the service.
    * @param graceMs for how long after they were reported dead endpoints may be asked; 0: nobody may fail at all
@@ -144,7 +153,7 @@ export class Churn {
     besides: readonly number[] = [],
   ): Promise<Outcome> {
     const began = now();
-    const clients = this.#tasks('client').filter(({ status }) => status.state === 'running');
+    const clients = this.#tasks('client').filter(isRunning);
     const hammers = await Promise.all(
       this.#lab.machines.flatMap((machine, index) => {
         if (besides.includes(index)) return [];
@@ -204,14 +213,11 @@ export class Churn {
   }
 
   async #until(isTrue: () => boolean, what: string): Promise<void> {
-    const signal = AbortSignal.timeout(PATIENCE_MS);
-    const wait = this.#watch?.until(() => (isTrue() ? true : undefined), signal);
-    const poll = new Promise<never>((_, reject) =>
-      signal.addEventListener('abort', () => reject(new Error(`waiting for ${what}: not within ${PATIENCE_MS} ms`)), {
-        once: true,
-      }),
-    );
-    await Promise.race([wait, poll]);
+    const deadline = now() + PATIENCE_MS;
+    while (!isTrue()) {
+      if (now() > deadline) throw new Error(`waiting for ${what}: not within ${PATIENCE_MS} ms`);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
   }
 
   async #up(): Promise<void> {
@@ -246,6 +252,8 @@ networks:
     if (code !== 0) throw new Error(`tscompose ${argv.join(' ')} ended with ${code}\n${said.slice(-2000)}`);
   }
 }
+
+const isRunning = ({ status, desiredState }: Task): boolean => status.state === 'running' && desiredState === 'running';
 
 interface Hammer {
   readonly child: ChildProcess;

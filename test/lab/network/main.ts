@@ -3,13 +3,13 @@
  * planned fails nobody, and nobody is led to a dead endpoint later than a second after it was reported. Needs root; about 0.7 MiB of
  * memory for each endpoint, and some minutes.
  *
- * Usage: npm run test:lab:network [-- ENDPOINTS [ROUNDS]]
+ * Usage: npm run test:lab:network [-- ENDPOINTS [ROUNDS [MANAGERS]]]
  */
 import { Lab } from '../lab.ts';
 import { Churn } from './churn.ts';
 import type { Outcome } from './churn.ts';
 
-const [most = 500, rounds = 1] = process.argv.slice(2).map(Number);
+const [most = 500, rounds = 1, managers = 3] = process.argv.slice(2).map(Number);
 const few = Math.ceil(most / 5);
 const GRACE_MS = 1000;
 const NODES = 5;
@@ -30,7 +30,7 @@ const tell = (outcome: Outcome): void => {
   failed += lost.length + stale.length;
 };
 try {
-  lab.form(3);
+  lab.form(managers);
   churn = await Churn.start(lab, few, { workers: 4, restMs: 10, parallelism: few });
   const run = churn;
   for (let round = 1; round <= rounds; round++) {
@@ -40,6 +40,7 @@ try {
     tell(await run.phase('a node switched off', GRACE_MS, () => run.powerOff(VICTIM), [VICTIM]));
     lab.heal(VICTIM);
     lab.start(VICTIM);
+    await run.rejoined();
     tell(await run.phase(`${most} to ${few} endpoints`, 0, () => run.scale(few)));
   }
 } catch (error) {
