@@ -39,6 +39,7 @@ const RTA = { OIF: 4, GATEWAY: 5 } as const;
 const RT_TABLE_MAIN = 254;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
 export const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
@@ -284,6 +285,20 @@ export function setDefaultRoute(gateway: string, linkIndex: number): NetlinkMess
       Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST]),
       u32(0),
       attribute(RTA.GATEWAY, u32be(parseIpv4(gateway))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+/** The default route, to whoever is on the link; one that is there already is replaced. */
+export function setDeviceRoute(linkIndex: number): NetlinkMessage {
+  return {
+    what: 'route by the interface itself',
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST]),
+      u32(0),
       attribute(RTA.OIF, u32(linkIndex)),
     ]),
   };

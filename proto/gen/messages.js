@@ -6176,6 +6176,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const NodeDescription = function (p) {
                 this.routes = [];
                 this.live = [];
+                this.networkDrivers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6189,6 +6190,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.overlay = null;
             NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
+            NodeDescription.prototype.networkDrivers = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6222,6 +6224,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
+                }
+                if (m.networkDrivers != null && m.networkDrivers.length) {
+                    for (var i = 0; i < m.networkDrivers.length; ++i)
+                        w.uint32(1522).string(m.networkDrivers[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -6306,6 +6312,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.live.push(r.stringVerify());
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.networkDrivers && m.networkDrivers.length))
+                                m.networkDrivers = [];
+                            m.networkDrivers.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6374,6 +6388,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.live[i] = $String(d.live[i]);
                     }
                 }
+                if (d.networkDrivers) {
+                    if (!$Array.isArray(d.networkDrivers))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.networkDrivers: array expected");
+                    m.networkDrivers = $Array(d.networkDrivers.length);
+                    for (var i = 0; i < d.networkDrivers.length; ++i) {
+                        m.networkDrivers[i] = $String(d.networkDrivers[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6388,6 +6410,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.routes = [];
                     d.live = [];
+                    d.networkDrivers = [];
                 }
                 if (o.defaults) {
                     d.hostname = "";
@@ -6420,6 +6443,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.live = $Array(m.live.length);
                     for (var j = 0; j < m.live.length; ++j) {
                         d.live[j] = m.live[j];
+                    }
+                }
+                if (m.networkDrivers && m.networkDrivers.length) {
+                    d.networkDrivers = $Array(m.networkDrivers.length);
+                    for (var j = 0; j < m.networkDrivers.length; ++j) {
+                        d.networkDrivers[j] = m.networkDrivers[j];
                     }
                 }
                 return d;

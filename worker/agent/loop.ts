@@ -271,6 +271,7 @@ export function startAgent(options: AgentOptions): Agent {
       ingress: assignments.ingress.values(),
       tasks: controllers.values(),
       peers: assignments.peers,
+      networks: assignments.networks,
     });
     try {
       const failures = await engine.networks.setPorts(forwards);

@@ -7,8 +7,8 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { messageOf } from '../../../base/errors.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import { balanceNamespace } from '../../../node-engine/network/index.ts';
-import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
+import { BALANCE_TABLE, balanceNamespace } from '../../../node-engine/network/index.ts';
+import type { NamespaceBalancer, NamespaceGuard, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
 import { addressesOf, isUrgent } from './choose.ts';
 
@@ -31,6 +31,8 @@ const LONGEST_PAUSE_MS = 3000;
 export interface BalancerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Hears when somebody in a container changes the rules there; absent: they are made again with the next change only. */
+  readonly guard?: NamespaceGuard;
 }
 
 export interface Balancer {
@@ -67,13 +69,14 @@ interface Attached {
   readonly networks: readonly NetworkId[];
   readonly namespace: NamespaceBalancer;
   addresses: VirtualAddresses;
+  unguard(): void;
   /** What changes is made true in it. */
   isBegun: boolean;
   /** It was true in it once. */
   isMade: boolean;
 }
 
-export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
+export function createBalancer({ clock, logger, guard }: BalancerOptions): Balancer {
   const attached = new Map<ContainerId, Attached>();
   const running = new Set<Promise<boolean>>();
   const turns = new Semaphore(AT_ONCE);
@@ -139,7 +142,16 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
     async attach({ containerId, netnsPath, networks, fresh }) {
       if (netnsPath === '') return;
       const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
-      const one: Attached = { networks, namespace, addresses: new Map(), isBegun: false, isMade: false };
+      attached.get(containerId)?.unguard();
+      const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
+      const one: Attached = {
+        networks,
+        namespace,
+        addresses: new Map(),
+        unguard: unguard ?? (() => undefined),
+        isBegun: false,
+        isMade: false,
+      };
       attached.set(containerId, one);
       if (fresh) beginLater();
       else await bring(containerId, one);
@@ -150,6 +162,7 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
       return begin(containerId, one).then(() => one.isMade);
     },
     detach(containerId) {
+      attached.get(containerId)?.unguard();
       attached.delete(containerId);
     },
     close() {

@@ -5,7 +5,8 @@
 import { KeyedQueue } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import type { Random } from '../../../base/random.ts';
-import { RESOLVER_ADDRESS, openResolverSockets } from '../../../node-engine/network/index.ts';
+import type { NamespaceGuard } from '../../../node-engine/network/index.ts';
+import { RESOLVER_ADDRESS, RESOLVER_TABLE, openResolverSockets } from '../../../node-engine/network/index.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import { decide, serverFailure, withoutUpstream } from './answer.ts';
 import type { NameChange } from './records.ts';
@@ -27,6 +28,8 @@ export interface ResolverOptions {
   readonly networkName: (id: NetworkId) => string | undefined;
   /** Names the servers to ask about other names; read again when it changes. "/etc/resolv.conf" */
   readonly resolvConf: string;
+  /** Hears when somebody in a container changes the rules there; absent: they stay as they are then. */
+  readonly guard?: NamespaceGuard;
   /**
    * Has virtual addresses lead somewhere in a container, if they do not yet.
    * @returns undefined: they do; else, when that is decided, whether they do now
@@ -91,7 +94,14 @@ export function createResolver(options: ResolverOptions): Resolver {
       await queue.run(containerId, async () => {
         const sockets = await openResolverSockets(netnsPath, `container "${containerId.slice(0, 12)}"`);
         servers.get(containerId)?.close();
-        servers.set(containerId, serveDns(sockets, answererFor(attachment)));
+        const server = serveDns(sockets, answererFor(attachment));
+        const unguard = options.guard?.guard(netnsPath, [RESOLVER_TABLE], () => sockets.repair());
+        servers.set(containerId, {
+          close() {
+            unguard?.();
+            server.close();
+          },
+        });
       });
     },
     async detach(containerId) {
