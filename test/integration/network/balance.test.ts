@@ -92,6 +92,11 @@ describe('virtual addresses in a namespace', () => {
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), A, 'as long as it is there');
     await balancer.set(to(B));
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), B);
+    await balancer.set(to());
+    const waiting = caller.call('askUdp', 'one', VIP, 8002);
+    await caller.call('close', 'nothing');
+    await balancer.set(to(A));
+    assert.equal(await waiting, A, 'when somebody is there again');
   });
 
   it('let an answer through to a datagram that was on its way when its endpoint went', async () => {
