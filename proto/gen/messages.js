@@ -7874,6 +7874,15 @@ export const tsswarm = $root.tsswarm = (() => {
             PublishedPort.prototype.protocol = "";
             PublishedPort.prototype.mode = "";
             PublishedPort.prototype.hostIp = "";
+            PublishedPort.prototype.source = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(PublishedPort.prototype, "_source", {
+                get: $util.oneOfGetter($oneOfFields = ["source"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             PublishedPort.encode = function (m, w, q) {
                 if (!w)
@@ -7892,6 +7901,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(34).string(m.mode);
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp") && m.hostIp !== "")
                     w.uint32(42).string(m.hostIp);
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source"))
+                    w.uint32(1442).string(m.source);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7970,6 +7981,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.hostIp;
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.source = r.stringVerify();
+                            m._source = "source";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8022,6 +8040,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.hostIp = $String(d.hostIp);
                     }
                 }
+                if (d.source != null) {
+                    m.source = $String(d.source);
+                }
                 return m;
             };
 
@@ -8054,6 +8075,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp")) {
                     d.hostIp = m.hostIp;
+                }
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source")) {
+                    d.source = m.source;
                 }
                 return d;
             };
@@ -18876,12 +18900,19 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressBackend.prototype.taskId = "";
             IngressBackend.prototype.ipv4 = "";
             IngressBackend.prototype.nodeId = null;
+            IngressBackend.prototype.ipv6 = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(IngressBackend.prototype, "_nodeId", {
                 get: $util.oneOfGetter($oneOfFields = ["nodeId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressBackend.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -18898,6 +18929,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.ipv4);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId"))
                     w.uint32(26).string(m.nodeId);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(1442).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -18956,6 +18989,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeId = "nodeId";
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -18996,6 +19036,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.nodeId != null) {
                     m.nodeId = $String(d.nodeId);
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -19019,6 +19062,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
                 }
                 return d;
             };

@@ -27,7 +27,7 @@ import type { AgentDisk } from './disk.ts';
 import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
-import { portForwards, portKey, serves } from './ports.ts';
+import { portForwards, portKey, portNodes, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
@@ -273,7 +273,7 @@ export function startAgent(options: AgentOptions): Agent {
       peers: assignments.peers,
     });
     try {
-      const failures = await engine.networks.setPorts(forwards);
+      const failures = await engine.networks.setPorts(forwards, portNodes(options.nodeId, assignments.peers));
       portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
