@@ -3,6 +3,7 @@
  * volumes, and has never heard of services. All methods may throw TsswarmError with the codes named beside them.
  */
 import type { ContainerId, NetworkId } from '../base/ids.ts';
+import type { DirectLink } from '../base/network-driver.ts';
 import type {
   ContainerSpec,
   Drift,
@@ -33,6 +34,8 @@ export interface SandboxInterface {
   readonly macAddress?: string;
   /** What the container calls it, at most 15 characters; absent: "eth" and its place in the list. */
   readonly name?: string;
+  /** It is on a card of the node itself, with packets of `mtu` bytes (0: as large as the card's). Absent: on the network's bridge. */
+  readonly direct?: DirectLink & { readonly mtu: number };
 }
 
 export interface SandboxRequest {
@@ -53,6 +56,8 @@ export interface FileContent {
   readonly gid: number;
   readonly mode: number;
   readonly data: Uint8Array;
+  /** What the main process gets when the content changes while it runs; absent: nothing. */
+  readonly signal?: string;
 }
 
 export interface ContainerCreate {
@@ -232,6 +237,11 @@ export interface Containers {
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
   wait(id: ContainerId, signal?: AbortSignal): Promise<ExitStatus>;
+  /**
+   * TCP ports that processes of a container listen to on addresses that others reach. Absent, or undefined: it cannot be told, as
+   * of one that has no network of its own.
+   */
+  listening?(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   exec(id: ContainerId, request: ExecRequest): Promise<ProcessSession>;
   /** Live output from now on and stdin, if open. */
   attach(id: ContainerId): Promise<ProcessSession>;
@@ -422,6 +432,8 @@ export interface BridgeRequest {
   readonly encrypted?: boolean;
   /** Absent: the network has no IPv6. */
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
+  /** Its containers are on a card of the node itself: there is no bridge, and the subnet is that of whatever is on the wire. */
+  readonly direct?: DirectLink;
 }
 
 /** A port of the node that containers do not reach: of its control plane, or of what travels between nodes. */
@@ -476,10 +488,16 @@ export interface NetworkSurvey {
 }
 
 export interface Networks {
-  /** Makes or repairs the bridge with its address, forwarding and masquerading. Idempotent. @throws NETWORK_FAILED */
+  /**
+   * Makes or repairs the bridge with its address, forwarding and masquerading; of a direct network the VLAN that it names. Idempotent.
+   * @throws NETWORK_FAILED; NOT_SUPPORTED where the kernel has no such links
+   */
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
+  /** Networks of which this node has made something that is to be removed. */
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Drivers beside bridge and overlay that the kernel has what it takes for: "macvlan", "ipvlan". */
+  optionalDrivers?(): Promise<readonly string[]>;
   /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */
   survey?(): Promise<NetworkSurvey>;
   /**
@@ -581,6 +599,8 @@ export interface Sandboxes {
   /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
+  /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */
+  listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
   /**

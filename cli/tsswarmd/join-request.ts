@@ -7,11 +7,12 @@ import type { LiveIdentity, TlsIdentity } from '../../proto/rpc/live-identity.ts
 import { membershipService } from '../../proto/rpc/services.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { NodeDescription } from '../../proto/types/index.ts';
-import { obtainIdentity } from '../../worker/identity/index.ts';
+import { createCertificateRequest, obtainIdentity } from '../../worker/identity/index.ts';
 import type { IdentityDisk } from '../../worker/identity/index.ts';
 import { joinRequestPath } from '../local-node/join-request.ts';
 import type { JoinRequest } from '../local-node/join-request.ts';
 import type { Place } from './cluster-place.ts';
+import { whileLeaderless } from './while-leaderless.ts';
 
 /**
  * Does what a request asks for; undefined when there is none. The identity and the way to the managers are on disk when it
@@ -27,14 +28,11 @@ export async function joinAsRequested(
 ): Promise<TlsIdentity | undefined> {
   if (!existsSync(joinRequestPath(stateDir))) return undefined;
   const { address, token, availability } = JSON.parse(readFileSync(joinRequestPath(stateDir), 'utf8')) as JoinRequest;
-  const identity = await obtainIdentity({
-    address,
-    token,
-    clock,
-    availability,
-    advertiseAddress: place.advertiseAddr,
-    description,
-  });
+  // The same key is the same node, however often it asks.
+  const request = await createCertificateRequest();
+  const advertiseAddress = place.advertiseAddr;
+  const join = { address, token, clock, availability, advertiseAddress, description, request };
+  const identity = await whileLeaderless(clock, () => obtainIdentity(join));
   place.learn([address]);
   await disk.save(identity);
   rmSync(joinRequestPath(stateDir), { force: true });

@@ -46,6 +46,7 @@ import { followLeadership } from './leadership.ts';
 import type { NodeLock } from './lock.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
 import { managerConnections } from './manager-connections.ts';
+import { whileLeaderless } from './while-leaderless.ts';
 
 export interface ManagerOptions {
   readonly nodeId: NodeId;
@@ -290,7 +291,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     const mine = demandIdentity();
     const knock = (at: readonly string[], signal: AbortSignal) => letIn(mine, at, advertiseAddr, nodeId, signal);
     if (backEnd.standing() === 'new') {
-      options.learn(await knock(options.managers, life.signal));
+      const enter = (): Promise<readonly string[]> => knock(options.managers, life.signal);
+      options.learn(await whileLeaderless(clock, enter, life.signal));
       await caughtUp(backEnd, clock, nodeId);
     }
     const join = async (heard: boolean, signal: AbortSignal): Promise<unknown> => {

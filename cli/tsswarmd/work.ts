@@ -16,7 +16,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
-import { hostSubnets } from '../../node-engine/network/index.ts';
+import { createNamespaceGuard, hostSubnets } from '../../node-engine/network/index.ts';
 import { examine } from '../../worker/doctor/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
 import { createResolver } from '../../worker/overlay/dns/index.ts';
@@ -72,11 +72,15 @@ export function startWork(options: WorkOptions): Work {
     random,
     logger: logger.child({ component: 'relay' }),
   });
+  const guard = createNamespaceGuard(logger.child({ component: 'rules' }));
+  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }), guard });
   const resolver = createResolver({
     clock,
     random,
     networkName: (id) => agent.network(id)?.spec.name,
     resolvConf: '/etc/resolv.conf',
+    guard,
+    virtualAddresses: (id) => balancer.ready(id),
   });
   const { engine, nodeId } = options;
   let overlayAsked: { readonly at: number; readonly overlay: NodeOverlay | undefined } | undefined;
@@ -113,7 +117,6 @@ export function startWork(options: WorkOptions): Work {
     const described = { ...options.description, routes };
     return overlay === undefined ? described : { ...described, overlay };
   };
-  const balancer = createBalancer({ clock, logger: logger.child({ component: 'balancer' }) });
   const agent = startAgent({
     nodeId,
     describe,
@@ -152,6 +155,7 @@ export function startWork(options: WorkOptions): Work {
       connection.close();
       resolver.close();
       balancer.close();
+      void guard.close();
     },
   };
 }

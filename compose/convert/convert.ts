@@ -328,6 +328,7 @@ function convertFile(name: string, reference: ComposeService['secrets'][number])
     uid: Number(reference.uid ?? 0),
     gid: Number(reference.gid ?? 0),
     mode: reference.mode ?? DEFAULT_FILE_MODE,
+    ...(reference['x-signal'] === undefined ? {} : { signal: reference['x-signal'] }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { parseConstraint, parseSpread } from '../../base/constraint.ts';
+import { parseSignal } from '../../base/signals.ts';
 import type {
   ComposeBuild,
   ComposeDependency,
@@ -88,7 +89,7 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     dns_opt: reader.strings('dns_opt'),
     shm_size: bytesField(reader, 'shm_size'),
     oom_score_adj: reader.integer('oom_score_adj'),
-    stop_signal: reader.text('stop_signal'),
+    stop_signal: readSignal(reader, 'stop_signal'),
     stop_grace_period: durationField(reader, 'stop_grace_period'),
     pull_policy: readPullPolicy(reader),
     profiles: reader.strings('profiles'),
@@ -387,6 +388,17 @@ function readExtraHosts(reader: Reader): readonly string[] | undefined {
   return pairs.map(([name, address]) => `${name}=${address.replace(/^\[(.*)\]$/, '$1')}`);
 }
 
+/** The name or number of a signal, as it is written. */
+function readSignal(reader: Reader, key: string): string | undefined {
+  const signal = reader.text(key);
+  try {
+    if (signal !== undefined) parseSignal(signal);
+  } catch {
+    reader.refuse(key, `is "${signal}", expected a signal`, 'write a name such as "SIGHUP" or a number from 1 to 64');
+  }
+  return signal;
+}
+
 function readFiles(
   list: Reader,
   defaultTarget: (source: string) => string,
@@ -405,6 +417,7 @@ function readFiles(
       uid: item.text('uid'),
       gid: item.text('gid'),
       mode: item.mode('mode'),
+      'x-signal': readSignal(item, 'x-signal'),
     }) as ComposeFileReference;
   });
 }

@@ -206,7 +206,7 @@ describe('loadProject()', () => {
       resources: {limits: {memory: 1.5g, cpus: 0.25}}
       update_config: {parallelism: 0, delay: 10s, order: start-first, monitor: 1m, max_failure_ratio: 0.3, failure_action: rollback}
       rollback_config: {parallelism: 2, monitor: 0s, failure_action: continue}
-    secrets: [{source: s, mode: 0440}, given]
+    secrets: [{source: s, mode: 0440, x-signal: SIGHUP}, given]
     configs: [old]
     stop_grace_period: 1h
     networks: {back: {aliases: [w]}}
@@ -220,6 +220,7 @@ configs: {old: {external: {name: settings-2}}}
     const { desired } = convertProject(first, { files: new Map(), scale: {} });
     assert.deepEqual([desired.externalSecrets, desired.externalConfigs], [['vault'], ['settings-2']]);
     assert.deepEqual([desired.secrets.map(({ name }) => name), desired.configs], [['shop_s'], []]);
+    assert.equal(desired.services[0]?.task.container.secrets[0]?.signal, 'SIGHUP');
     assert.equal(desired.services[0]?.task.container.secrets[1]?.name, 'vault');
     const again = await one(renderConfig(first, 'yaml'), { projectName: 'shop' });
     assert.deepEqual(again.services, first.services);
@@ -286,6 +287,11 @@ configs: {old: {external: {name: settings-2}}}
       'services:\n  a:\n    image: x\n    container_name: c\n    deploy: {replicas: 2}\n',
       'compose.yaml:4:21',
       '"services.a.container_name" allows one replica, not 2',
+    ],
+    [
+      'services:\n  a:\n    image: x\n    secrets: [{source: s, x-signal: SIGFOO}]\nsecrets: {s: {file: ./s}}\n',
+      'compose.yaml:4:37',
+      '"services.a.secrets[0].x-signal" is "SIGFOO", expected a signal',
     ],
     [
       'services:\n  a: {image: x}\nsecrets:\n  s: {}\n',

@@ -147,7 +147,7 @@ const mount = object({
 });
 
 const fileReference: Schema = {
-  anyOf: [string, object({ source: string, target: string, uid: text, gid: text, mode: integer })],
+  anyOf: [string, object({ source: string, target: string, uid: text, gid: text, mode: integer, 'x-signal': text })],
 };
 
 const dependency = object({

@@ -53,6 +53,8 @@ export interface ComposeFileReference {
   readonly uid?: string;
   readonly gid?: string;
   readonly mode?: number;
+  /** What the main process gets when the content changes while it runs: "SIGHUP". */
+  readonly 'x-signal'?: string;
 }
 
 /** A command in the container at a moment of its life. */

@@ -17,6 +17,8 @@ export interface AllocatorView {
   readonly tasks: readonly Task[];
   /** Their own routes are left alone. */
   readonly nodes?: readonly Node[];
+  /** Subnets that networks have left a short while ago; absent: none. */
+  readonly resting?: readonly string[];
 }
 
 export interface Allocation {
@@ -34,7 +36,7 @@ export function allocate(view: AllocatorView, now: number): Allocation {
   const changedNetworks: Network[] = [];
   for (const network of view.networks) {
     if (network.pendingDelete || hasSubnets(network)) continue;
-    const subnets = allocateSubnets(network, view.cluster, [...networks.values()], view.nodes ?? []);
+    const subnets = allocateSubnets(network, view.cluster, [...networks.values()], view.nodes ?? [], view.resting);
     if (subnets === undefined) continue;
     const allocated = { ...network, ...subnets };
     networks.set(network.spec.name, allocated);

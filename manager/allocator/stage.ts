@@ -2,13 +2,16 @@ import type { Clock } from '../../base/clock.ts';
 import type { Stage } from '../model/stages/stage.ts';
 import { allocate } from './allocate.ts';
 import { allocateOverlay } from './overlay.ts';
+import { RestingSubnets } from './resting.ts';
 
 /** Keeps networks, services, tasks and nodes supplied with subnets, identifiers, ports and addresses. */
 export function allocatorStage(clock: Pick<Clock, 'now'>): Stage {
+  const resting = new RestingSubnets();
   return {
     name: 'allocator',
     concerns: (table) => table === 'network' || table === 'node' || table === 'service' || table === 'task',
     decide(view) {
+      resting.see(view.list('network'), clock.now());
       const found = allocate(
         {
           cluster: view.list('cluster')[0],
@@ -16,6 +19,7 @@ export function allocatorStage(clock: Pick<Clock, 'now'>): Stage {
           services: view.list('service'),
           tasks: view.list('task'),
           nodes: view.list('node'),
+          resting: resting.list(),
         },
         clock.now(),
       );

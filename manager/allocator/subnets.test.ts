@@ -1,6 +1,7 @@
 import { deepEqual, equal, match, notEqual } from 'node:assert/strict';
 import type { Cluster, Network, Node } from '../../proto/types/index.ts';
 import { network as networkOf } from '../../test/builders/objects.ts';
+import { RestingSubnets } from './resting.ts';
 import { allocateSubnets, uniqueLocalPrefix } from './subnets.ts';
 
 type Spec = Partial<Network['spec']>;
@@ -64,6 +65,33 @@ describe('subnets of networks', () => {
     equal(allocateSubnets(network('n', { subnet: '10.9.0.0/24' }), undefined, [], [])?.gateway, '10.9.0.1');
     const spec = { subnet: '10.9.0.0/24', gateway: '10.9.0.254' };
     equal(allocateSubnets(network('n', spec), undefined, [], [])?.gateway, '10.9.0.254');
+  });
+});
+
+describe('subnets that networks have left', () => {
+  const at = (now: number, ...subnets: readonly string[]): void =>
+    resting.see(
+      subnets.map((subnet) => network(subnet, {}, { subnet })),
+      now,
+    );
+  let resting: RestingSubnets;
+  beforeEach(() => (resting = new RestingSubnets()));
+
+  it('rest for a minute, or until they are used again', () => {
+    at(0, '10.210.0.0/24', '10.210.1.0/24');
+    at(1000, '10.210.2.0/24');
+    deepEqual(resting.list(), ['10.210.0.0/24', '10.210.1.0/24']);
+    at(2000, '10.210.2.0/24', '10.210.1.0/24');
+    deepEqual(resting.list(), ['10.210.0.0/24']);
+    at(62_000, '10.210.2.0/24', '10.210.1.0/24');
+    deepEqual(resting.list(), []);
+  });
+
+  it('are taken where no others are free', () => {
+    const take = (pools: readonly string[]): string | undefined =>
+      allocateSubnets(network('n', {}), cluster(pools), [], [], ['10.5.0.0/24'])?.subnet;
+    equal(take(['10.5.0.0/23']), '10.5.1.0/24');
+    equal(take(['10.5.0.0/24']), '10.5.0.0/24');
   });
 });
 

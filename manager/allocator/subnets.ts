@@ -16,6 +16,7 @@ export type NetworkSubnets = Pick<Network, 'subnet' | 'gateway' | 'ipv6'>;
  * The subnets and gateways of a network; those that its spec names are not questioned but for other networks. Subnets of choice
  * overlap no route of any node, or, where the pools leave nothing else, none that is narrower than they are: a wide one (a VPN for all
  * of 10.0.0.0/8) then loses some addresses on the nodes.
+ * @param resting subnets that networks have left a short while ago: taken only where no other is free
  * @returns undefined when the pools are used up, or the subnet is another network's
  */
 export function allocateSubnets(
@@ -23,10 +24,12 @@ export function allocateSubnets(
   cluster: Cluster | undefined,
   all: readonly Network[],
   nodes: readonly Node[],
+  resting: readonly string[] = [],
 ): NetworkSubnets | undefined {
   const others = all.filter(({ id }) => id !== network.id);
   const taken = others.flatMap(({ subnet, ipv6 }) => [subnet, ipv6?.subnet ?? '']).flatMap(readSubnet);
   const routes = nodes.flatMap(({ description }) => description.routes ?? []).flatMap(readSubnet);
+  const rest = resting.flatMap(readSubnet);
   const pools = cluster?.spec.addressPools ?? [];
   const choose = (
     family: IpFamily,
@@ -41,6 +44,7 @@ export function allocateSubnets(
     const own = pools.flatMap(readSubnet).filter((pool) => pool.family === family);
     const from = own.length > 0 ? own : defaults.flatMap(readSubnet);
     return (
+      cutSubnet(from, prefix, [...taken, ...routes, ...rest]) ??
       cutSubnet(from, prefix, [...taken, ...routes]) ??
       cutSubnet(from, prefix, [...taken, ...routes.filter((route) => route.prefix >= prefix)])
     );

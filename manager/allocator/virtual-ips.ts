@@ -1,5 +1,6 @@
 import type { NetworkId, ServiceId } from '../../base/ids.ts';
 import { readIp } from '../../base/ip-address.ts';
+import { isDirect } from '../../base/network-driver.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
 import { isFinal } from '../model/task-state.ts';
 import { contains, formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
@@ -60,7 +61,9 @@ export function allocateVirtualIps({
   return changed;
 }
 
-const isReady = ({ subnet, pendingDelete }: Network): boolean => subnet !== '' && !pendingDelete;
+/** On a card of the node every address is seen by what else is on the wire: there containers have theirs, and nobody else. */
+const isReady = ({ subnet, pendingDelete, spec }: Network): boolean =>
+  subnet !== '' && !pendingDelete && !isDirect(spec.driver);
 
 /** The networks on which a service shall have an address: those of its spec, and those that tasks of an older one are still on. */
 function networksOf(

@@ -1,4 +1,4 @@
-import { DEFAULT_NETWORK_DRIVER, driverFault } from '../../base/network-driver.ts';
+import { DEFAULT_NETWORK_DRIVER, driverFault, missingOption } from '../../base/network-driver.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import type { NetworkId } from '../../base/ids.ts';
@@ -99,6 +99,11 @@ export function validateNetwork(action: string, spec: NetworkSpec): void {
     const what = unknown.field === 'driver' ? 'driver' : 'option';
     throw new TsswarmError('NOT_SUPPORTED', `${action}: the ${what} "${unknown.key}" ${unknown.reason}`);
   }
+  const missing = missingOption(spec.driver, spec.options);
+  if (missing !== undefined)
+    throw new TsswarmError('INVALID_INPUT', `${action}: the driver "${spec.driver}" needs the option "${missing}"`, {
+      hint: 'the name of a card of the nodes: --opt parent=eth0, in a file driver_opts: { parent: eth0 }',
+    });
   const { subnet, gateway, ipRange, auxiliaryAddresses, ipv6 } = spec;
   const ofFamily = (family: IpFamily): Readonly<Record<string, string>> =>
     Object.fromEntries(

@@ -9,6 +9,7 @@ import type {
   Volume,
 } from '../../proto/types/index.ts';
 import type { NodeId } from '../../base/ids.ts';
+import { portAddress } from '../../base/network-driver.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
 import type { SharedSets } from './shared.ts';
@@ -113,7 +114,10 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
     const backends = tx
       .find('task', 'service', service.id)
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
-      .flatMap((task) => (task.addresses[0] === undefined ? [] : [backendOf(task, task.addresses[0].ipv4)]));
+      .flatMap((task) => {
+        const ipv4 = portAddress(task, (id) => tx.get('network', id)?.spec.driver);
+        return ipv4 === undefined ? [] : [backendOf(task, ipv4)];
+      });
     for (const port of service.ports) {
       if (port.mode !== 'ingress') continue;
       const { affinity } = service.spec;

@@ -49,8 +49,8 @@ interface Native {
   ): Promise<ProgramReply | number>;
   changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
-  watchOpen(): { readonly socket: number; readonly cancel: number } | number;
-  watchWait(socket: number, cancel: number): Promise<RuleEvents & { readonly error: number }>;
+  watchOpen(others: number): { readonly socket: number; readonly cancel: number } | number;
+  watchWait(socket: number, cancel: number, others: number): Promise<RuleEvents & { readonly error: number }>;
   watchCancel(cancel: number): number;
   exit(code: number): void;
   bootTime(): number;
@@ -178,13 +178,14 @@ export function processStartTime(pid: number): bigint | undefined {
 // ---------------------------------------------------------------------------------------------- network
 
 export const NETLINK_ROUTE = 0;
+export const NETLINK_SOCK_DIAG = 4;
 export const NETLINK_NETFILTER = 12;
 
 /** One netlink request: one or more messages, sent at once. */
 export interface NetlinkStep {
   /** In the caller's namespace, although the job is for another. */
   readonly outside: boolean;
-  readonly protocol: typeof NETLINK_ROUTE | typeof NETLINK_NETFILTER;
+  readonly protocol: typeof NETLINK_ROUTE | typeof NETLINK_SOCK_DIAG | typeof NETLINK_NETFILTER;
   readonly request: Buffer;
 }
 
@@ -370,7 +371,7 @@ export function setProcessLimit(pid: number, resource: number, soft: number, har
 
 /** What was heard of changes to the rules. */
 export interface RuleEvents {
-  /** Netlink messages, one after another; none: the watch was closed. */
+  /** Netlink messages, one after another, of other namespaces as {@link watchRules} says; none, and none lost: the watch was closed. */
   readonly events: Buffer;
   /** There were too many: some are missing. */
   readonly lost: boolean;
@@ -378,21 +379,23 @@ export interface RuleEvents {
 
 /**
  * Hears of every transaction of nf_tables in the process's own network namespace, from now on.
+ * @param others in all other namespaces instead that this one has numbered, but not of what this process did there. Before the messages
+ *   of each stand the namespace's number and the length of the messages, of 32 bits each
  * @throws a system error
  */
-export function watchRules(): {
+export function watchRules(others = false): {
   /** Resolves with the next ones. */
   next(): Promise<RuleEvents>;
   /** The last `next` resolves, without events. Nothing may be asked afterwards. */
   close(): Promise<void>;
 } {
-  const opened = native().watchOpen();
+  const opened = native().watchOpen(others ? 1 : 0);
   if (typeof opened === 'number') throw systemError(opened, 'socket');
   const { socket, cancel } = opened;
   let running: Promise<unknown> = Promise.resolve();
   return {
     async next() {
-      const waiting = native().watchWait(socket, cancel);
+      const waiting = native().watchWait(socket, cancel, others ? 1 : 0);
       running = waiting;
       const { error, ...heard } = await waiting;
       if (error !== 0) throw systemError(error, 'recv');

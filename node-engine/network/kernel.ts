@@ -1,6 +1,6 @@
 /** Sends netlink requests by the addon and turns refusals into errors. */
 import { TsswarmError } from '../../base/errors.ts';
-import { NETLINK_NETFILTER, NETLINK_ROUTE, inNetns } from '../native/addon.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_SOCK_DIAG, inNetns } from '../native/addon.ts';
 import type { NetlinkFailure, NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, decode, encode } from './netlink.ts';
 
@@ -15,12 +15,15 @@ export interface KernelRequest {
   readonly outside?: readonly NetlinkMessage[];
   /** nfnetlink requests inside. */
   readonly netfilter?: readonly NetlinkMessage[];
+  /** Questions about sockets inside. */
+  readonly diagnostics?: readonly NetlinkMessage[];
 }
 
 export interface KernelOutcome {
   readonly inside: readonly NetlinkReply[];
   readonly outside: readonly NetlinkReply[];
   readonly netfilter: readonly NetlinkReply[];
+  readonly diagnostics: readonly NetlinkReply[];
   /** In the order of the requests. A request after a refused one has been tried too, but in nfnetlink. */
   readonly failures: readonly NetlinkFailure[];
 }
@@ -30,6 +33,7 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
   const steps = [
     { name: 'inside', messages: request.inside ?? [], outside: false, protocol: NETLINK_ROUTE },
     { name: 'netfilter', messages: request.netfilter ?? [], outside: false, protocol: NETLINK_NETFILTER },
+    { name: 'diagnostics', messages: request.diagnostics ?? [], outside: false, protocol: NETLINK_SOCK_DIAG },
     { name: 'outside', messages: request.outside ?? [], outside: true, protocol: NETLINK_ROUTE },
   ] as const;
   const wanted = steps.flatMap((step) => untilDumps(step.messages).map((messages) => ({ ...step, messages })));
@@ -49,6 +53,7 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
     inside: repliesOf('inside'),
     outside: repliesOf('outside'),
     netfilter: repliesOf('netfilter'),
+    diagnostics: repliesOf('diagnostics'),
     failures: outcomes.flatMap(({ failures }) => failures),
   };
 }

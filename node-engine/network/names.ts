@@ -55,3 +55,16 @@ export function parseTunnelAlias(
   if (instance === undefined || id === undefined) return undefined;
   return id === 'mesh' ? { instance } : { instance, networkId: id as NetworkId };
 }
+
+/** What a VLAN is that was made for a network, written on it. */
+export function formatParentAlias(instance: string, id: NetworkId): string {
+  return `tsswarm ${instance} ${id} parent`;
+}
+
+/** Undefined if the link is no VLAN of ours. */
+export function parseParentAlias(
+  alias: string,
+): { readonly instance: string; readonly networkId: NetworkId } | undefined {
+  const [, instance, id] = /^tsswarm (\S+) (\S+) parent$/.exec(alias) ?? [];
+  return instance === undefined || id === undefined ? undefined : { instance, networkId: id as NetworkId };
+}

@@ -14,7 +14,8 @@ import { createTable, outputChain, replaceTable, rewritePort, transaction } from
 export const RESOLVER_ADDRESS = '127.0.0.11';
 
 const DNS_PORT = 53;
-const TABLE = 'tsswarm_resolver';
+export const RESOLVER_TABLE = 'tsswarm_resolver';
+const TABLE = RESOLVER_TABLE;
 /** Around connection tracking (-200) and translation (-100) of rules that the container may have: they see port 53 only. */
 const QUERY_PRIORITY = 300;
 const REPLY_PRIORITY = -310;
@@ -24,6 +25,8 @@ export interface ResolverSockets {
   readonly udp: number;
   /** Listening, not blocking; the caller closes it. */
   readonly tcp: number;
+  /** Makes the rules again, whatever is there. @throws NETWORK_FAILED */
+  repair(): Promise<void>;
 }
 
 /**
@@ -38,7 +41,8 @@ export async function openResolverSockets(netns: string, subject: string): Promi
     const tcp = await bindSocket(netns, 'tcp-listen', RESOLVER_ADDRESS, 0);
     try {
       await redirect(netns, subject, udp.port, tcp.port);
-      return { udp: udp.fd, tcp: tcp.fd };
+      const repair = (): Promise<void> => redirect(netns, subject, udp.port, tcp.port);
+      return { udp: udp.fd, tcp: tcp.fd, repair };
     } catch (error) {
       closeSync(tcp.fd);
       throw error;

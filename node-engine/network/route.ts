@@ -345,6 +345,20 @@ export function setSubnetRoute({ linkIndex, ipv4, prefix }: Address): NetlinkMes
   };
 }
 
+/** The default route, to whoever is on the link; one that is there already is replaced. */
+export function setDeviceRoute(linkIndex: number): NetlinkMessage {
+  return {
+    what: 'route by the interface itself',
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST]),
+      u32(0),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
 /** The links among the replies. */
 export function linksOf(replies: readonly NetlinkReply[]): readonly Link[] {
   return replies

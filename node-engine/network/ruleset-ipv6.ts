@@ -3,7 +3,7 @@
  * ruleset.ts, with the same names. Pure.
  */
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
-import { FORGED_RULE, INPUT_RULES } from './ruleset.ts';
+import { FORGED_RULE, INPUT_RULES, untracked } from './ruleset.ts';
 
 type Ipv6Bridge = RulesetBridge & { readonly ipv6Subnet: string };
 
@@ -40,7 +40,7 @@ export function removeIpv6Rules(table: string): string {
 
 const NEIGHBOUR_RULE = 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
 
-const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'outgoing'] as const;
+const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'inside', 'outgoing'] as const;
 
 /** Table, sets, hooks and fixed rules, made where they are missing. */
 function baseRules(table: string): string {
@@ -57,7 +57,10 @@ function baseRules(table: string): string {
     add('set', 'hardware', '{ type ifname; }'),
     add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
+    add('set', 'inside', '{ type ifname . ipv6_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv6_addr; flags interval; }'),
+
+    ...chain('guard', '{ type filter hook prerouting priority -300; }', [untracked('ip6')]),
 
     // Without neighbour discovery nothing would reach the gateway, nor the gateway anything.
     ...chain('protect', '{ type filter hook input priority 0; }', [NEIGHBOUR_RULE, ...INPUT_RULES]),
@@ -94,6 +97,7 @@ function elementsOf(rules: Ruleset): readonly Element[] {
     ...bridgesOf(rules).flatMap(({ name, ipv6Subnet, internal }): Element[] => [
       { set: 'bridges', key: `"${name}"` },
       { set: 'same', key: `"${name}" . "${name}"` },
+      { set: 'inside', key: `"${name}" . ${ipv6Subnet}` },
       internal ? { set: 'internal', key: `"${name}"` } : { set: 'outgoing', key: ipv6Subnet },
     ]),
     ...rules.guarded.map(({ protocol, port }): Element => ({ set: 'guarded', key: `${protocol} . ${port}` })),

@@ -25,6 +25,7 @@ describe('nftables rules', () => {
       [
         'add element ip t bridges { "ts-front" }',
         'add element ip t same { "ts-front" . "ts-front" }',
+        'add element ip t inside { "ts-front" . 10.128.1.0/24 }',
         'add element ip t subnets { 10.128.1.0/24 }',
         'add element ip t outgoing { 10.128.1.0/24 }',
       ],
@@ -42,6 +43,7 @@ describe('nftables rules', () => {
       [
         'delete element ip t bridges { "ts-inner" }',
         'delete element ip t same { "ts-inner" . "ts-inner" }',
+        'delete element ip t inside { "ts-inner" . 10.128.2.0/24 }',
         'delete element ip t subnets { 10.128.2.0/24 }',
         'delete element ip t internal { "ts-inner" }',
       ],

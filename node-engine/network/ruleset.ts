@@ -7,6 +7,7 @@
  *   guarded             ports of the node that containers do not reach
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
+ *   inside              pairs (bridge, its subnet): what stays within a network
  *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
 import type { GuardedPort } from '../types.ts';
@@ -44,11 +45,30 @@ export function createRules(table: string, wanted: Ruleset): string {
 
 /** For a table that is just as `before` says. Empty if nothing changes. */
 export function changeRules(table: string, before: Ruleset, wanted: Ruleset): string {
-  const old = elementsOf(before);
-  const now = elementsOf(wanted);
-  const gone = [...old].filter(([key]) => !now.has(key)).map(([, element]) => element);
-  const come = [...now].filter(([key]) => !old.has(key)).map(([, element]) => element);
-  return [...elementLines('delete', table, gone), ...elementLines('add', table, come)].join('\n');
+  return elementChanges(before, wanted)
+    .map(({ verb, set, keys }) => `${verb} element ip ${table} ${set} { ${keys.join(', ')} }`)
+    .join('\n');
+}
+
+/** Entries of one set that come or go, as nft(8) writes them: a thousand at once cost little more than one. */
+export interface ElementChange {
+  readonly verb: 'add' | 'delete';
+  readonly set: string;
+  readonly keys: readonly string[];
+}
+
+/** What differs between two rulesets: nothing but entries of sets. */
+export function elementChanges(before: Ruleset, wanted: Ruleset): readonly ElementChange[] {
+  const [old, now] = [elementsOf(before), elementsOf(wanted)];
+  const bySet = (verb: ElementChange['verb'], of: typeof old, others: typeof old): readonly ElementChange[] => {
+    const elements = [...of].filter(([key]) => !others.has(key)).map(([, element]) => element);
+    return [...Map.groupBy(elements, ({ set }) => set)].map(([set, members]) => ({
+      verb,
+      set,
+      keys: members.map(({ key }) => key),
+    }));
+  };
+  return [...bySet('delete', old, now), ...bySet('add', now, old)];
 }
 
 /** For a table of which nothing is known but that it is ours: makes everything as wanted. Published ports stay as they are. */
@@ -56,7 +76,7 @@ export function repairRules(table: string, wanted: Ruleset): string {
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
-    ...['bridges', 'internal', 'guarded', 'same', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...['bridges', 'internal', 'guarded', 'same', 'inside', 'subnets', 'outgoing'].map((name) => flush('set', name)),
     changeRules(table, EMPTY_RULESET, wanted),
   ].join('\n');
 }
@@ -81,6 +101,7 @@ function baseRules(table: string): string {
     add('set', 'hardware', '{ type ifname; }'),
     add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
+    add('set', 'inside', '{ type ifname . ipv4_addr; flags interval; }'),
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
     add('map', 'exact_ports', '{ type ipv4_addr . inet_proto . inet_service : verdict; }'),
@@ -103,6 +124,7 @@ function baseRules(table: string): string {
     ...chain('guard', '{ type filter hook prerouting priority -300; }', [
       'iifname @bridges ip daddr 127.0.0.0/8 drop',
       `iifname "${MESH_NAME}" ip daddr 127.0.0.0/8 drop`,
+      untracked('ip'),
     ]),
 
     // The mesh carries published ports and what answers them, and what tries whether it does; nothing else.
@@ -142,6 +164,13 @@ function baseRules(table: string): string {
   ].join('\n');
 }
 
+/**
+ * What one container sends to another of its network is bridged. Where net.bridge.bridge-nf-call-iptables is on, which a bridge cannot turn off
+ * for itself, it passes these hooks all the same: there is nothing to translate, and no connection of it fills the node's table.
+ */
+export const untracked = (family: 'ip' | 'ip6'): string =>
+  `iifname . ${family} daddr @inside fib daddr type != local notrack`;
+
 /** What comes from containers for the node itself: not for its control plane; from an internal network for nothing. */
 export const INPUT_RULES: readonly string[] = [
   'iifname != @bridges accept',
@@ -164,20 +193,13 @@ function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string
   const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
     { set: 'bridges', key: quoted(name) },
     { set: 'same', key: `${quoted(name)} . ${quoted(name)}` },
+    { set: 'inside', key: `${quoted(name)} . ${subnet}` },
     { set: 'subnets', key: subnet },
     internal ? { set: 'internal', key: quoted(name) } : { set: 'outgoing', key: subnet },
   ]);
   for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
-}
-
-/** One line for each set: a thousand elements in one cost little more than one. */
-function elementLines(verb: 'add' | 'delete', table: string, elements: readonly Element[]): readonly string[] {
-  const bySet = Map.groupBy(elements, ({ set }) => set);
-  return [...bySet].map(([set, members]) => {
-    return `${verb} element ip ${table} ${set} { ${members.map(({ key }) => key).join(', ')} }`;
-  });
 }
 
 /** Names of interfaces are quoted: nft would read some of them as keywords. */

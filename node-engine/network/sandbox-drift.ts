@@ -100,7 +100,7 @@ async function faultsOf(
 const SPARE_ENDS = 2;
 
 function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
-  const { ipv4, prefix, networkId, gateway, ipv6 } = wanted;
+  const { ipv4, prefix, networkId, gateway, ipv6, direct } = wanted;
   const link = linkOf(wanted, view);
   if (link === undefined) {
     const field = `interface of ${ipv4}`;
@@ -111,6 +111,7 @@ function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
   const bridge = view.node.find((one) => one.name === bridgeName(networkId));
   if (!link.up)
     faults.push({ field: `interface ${name}`, expected: 'up', found: 'down', inside: [setLink(index, {})] });
+  if (direct !== undefined && direct.mtu > 0 && link.mtu !== direct.mtu) faults.push(mtuFault(link, direct.mtu));
   if (bridge !== undefined && link.kind === 'veth') faults.push(...faultsOfCable(link, bridge, view));
   const address = { linkIndex: index, ipv4, prefix };
   const held = view.addresses.filter(({ linkIndex }) => linkIndex === index);
@@ -122,14 +123,15 @@ function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
   const subnet = subnetOf(address);
   const isDirect = view.routes.some((one) => one.linkIndex === index && one.destination === subnet);
   // The kernel makes it with the address, and when the interface comes up.
-  if (!isDirect && prefix < 32)
+  if (!isDirect && prefix < 32 && direct === undefined)
     faults.push({
       field: `route ${subnet}`,
       expected: `by ${name}`,
       found: 'none',
       inside: [setSubnetRoute(address)],
     });
-  if (gateway !== '') {
+  // On a card of the node the way out depends on the mode of the link.
+  if (gateway !== '' && direct === undefined) {
     const outward = view.routes.filter(({ destination }) => destination === '0.0.0.0/0');
     if (!outward.some((one) => one.gateway === gateway && one.linkIndex === index)) {
       const found = outward.map((one) => `by ${one.gateway}`).join(', ') || 'none';
@@ -146,14 +148,16 @@ function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
   return faults;
 }
 
+function mtuFault({ name, index, mtu }: Link, wanted: number): Fault {
+  const inside = [setLink(index, { mtu: wanted })];
+  return { field: `mtu ${name}`, expected: String(wanted), found: String(mtu), inside };
+}
+
 /** Of the pair that joins a container to its bridge. */
 function faultsOfCable(link: Link, bridge: Link, { node }: View): readonly Fault[] {
   const faults: Fault[] = [];
-  const { name, index, mtu, peer } = link;
-  if (mtu !== bridge.mtu) {
-    const inside = [setLink(index, { mtu: bridge.mtu })];
-    faults.push({ field: `mtu ${name}`, expected: String(bridge.mtu), found: String(mtu), inside });
-  }
+  const { peer } = link;
+  if (link.mtu !== bridge.mtu) faults.push(mtuFault(link, bridge.mtu));
   const end = node.find((one) => one.index === peer && one.kind === 'veth');
   if (end === undefined) return faults;
   if (end.master !== bridge.index || !end.up) {
@@ -173,11 +177,15 @@ function faultsOfCable(link: Link, bridge: Link, { node }: View): readonly Fault
   return faults;
 }
 
-/** Known by its address, or by the hardware address that it was made with. */
-function linkOf({ ipv4, prefix, macAddress }: SandboxInterface, { links, addresses }: View): Link | undefined {
+/** Known by its address, by the hardware address that it was made with, or by a name of its own. */
+function linkOf({ ipv4, prefix, macAddress, name }: SandboxInterface, { links, addresses }: View): Link | undefined {
   const held = addresses.find((one) => one.ipv4 === ipv4 && one.prefix === prefix);
   const mac = macAddress ?? macOf(ipv4);
-  return links.find(({ index }) => index === held?.linkIndex) ?? links.find((link) => link.mac === mac);
+  return (
+    links.find(({ index }) => index === held?.linkIndex) ??
+    links.find((link) => link.mac === mac) ??
+    links.find((link) => name !== undefined && link.name === name)
+  );
 }
 
 function subnetOf({ ipv4, prefix }: Address): string {

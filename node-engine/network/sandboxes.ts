@@ -9,7 +9,9 @@ import { MNT, umount } from '../native/addon.ts';
 import type { SandboxInterface, SandboxRequest, Sandboxes } from '../types.ts';
 import { macOf } from './address.ts';
 import { ipv6Sysctls } from './ipv6.ts';
+import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
+import { listeningPorts } from './listeners.ts';
 import { checkInterfaces, mendInterfaces } from './sandbox-drift.ts';
 import { bridgeName, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
@@ -24,6 +26,7 @@ import {
   listAddresses,
   listLinks,
   setDefaultRoute,
+  setDeviceRoute,
   setHairpin,
   setLink,
   setLinkDown,
@@ -54,6 +57,7 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
 /** An interface to make with an index that is free. */
 interface Planned {
   readonly interface: SandboxInterface;
+  /** Of one that is on a card of the node: the card. */
   readonly bridge: Link;
   /** Names it, "eth0" unless something else is asked for, and the node's end. */
   readonly ordinal: number;
@@ -89,6 +93,9 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
       });
     },
     path: (id) => (isNamespace(pathOf(id)) ? pathOf(id) : ''),
+    async listening(id) {
+      return isNamespace(pathOf(id)) ? listeningPorts(pathOf(id)) : undefined;
+    },
     async remove(id) {
       await queue.run(id, () => remove(id, pathOf(id)));
     },
@@ -164,13 +171,13 @@ async function repair(
   const missing = absent.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, index + i));
   const rejoin = kept.flatMap((wanted) => {
     const end = endOf(wanted);
-    return end ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
+    return end && !wanted.direct ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
   });
   if (rejoin.length > 0) await kernel(subject, { outside: rejoin });
   await connect(id, path, missing, node, {});
   const gateway = interfaces.find((wanted) => wanted.gateway !== '');
   const through = gateway && holder(gateway);
-  if (through) await kernel(subject, { netns: path, inside: [setDefaultRoute(gateway.gateway, through.index)] });
+  if (through) await kernel(subject, { netns: path, inside: [routeOut(gateway, through.index)] });
   await giveIpv6(
     subject,
     path,
@@ -233,8 +240,75 @@ interface ConnectOptions {
   readonly first?: readonly NetlinkMessage[];
 }
 
-/** Makes the interfaces on both sides, and the namespace if asked to, on one thread. */
+/** Makes the interfaces on both sides, and the namespace if asked to. */
 async function connect(
+  id: ContainerId,
+  path: string,
+  all: readonly Planned[],
+  node: number,
+  { create = false, sysctls = [], first = [] }: ConnectOptions,
+): Promise<void> {
+  const subject = subjectOf(id);
+  const plan = all.filter((wanted) => !wanted.interface.direct);
+  await connectPairs(id, path, plan, node, { create, sysctls, first });
+  const made = [
+    ...plan.map(({ interface: wanted, ordinal, index }) => ({
+      interface: wanted,
+      name: wanted.name ?? `eth${ordinal}`,
+      index,
+    })),
+    ...(await connectDirectly(id, path, all)),
+  ];
+  if (made.some((one) => one.interface.ipv6)) await giveIpv6(subject, path, made);
+}
+
+/** The route of an interface that leads out. In the modes of ipvlan that route, nobody is asked for the gateway's hardware address. */
+function routeOut({ gateway, direct }: SandboxInterface, index: number): NetlinkMessage {
+  return direct?.driver === 'ipvlan' && direct.mode !== 'l2' ? setDeviceRoute(index) : setDefaultRoute(gateway, index);
+}
+
+/** Interfaces on cards of the node. Each is made under a name that is free on both sides, with an index of the kernel's choice. */
+async function connectDirectly(
+  id: ContainerId,
+  path: string,
+  plan: readonly Planned[],
+): Promise<readonly { readonly interface: SandboxInterface; readonly name: string; readonly index: number }[]> {
+  const subject = subjectOf(id);
+  const made = [];
+  for (const { interface: wanted, bridge: card, ordinal } of plan) {
+    const { direct, ipv4, prefix, macAddress } = wanted;
+    if (!direct) continue;
+    const passing = vethName(id, ordinal);
+    const netns = openSync(path, 'r');
+    try {
+      const mac = macAddress ?? macOf(ipv4);
+      const mtu = direct.mtu === 0 ? card.mtu : direct.mtu;
+      const link = createDirect({ link: direct, parent: card.index, name: passing, mac, mtu, group: GROUP, netns });
+      await kernel(subject, { outside: [link] });
+    } finally {
+      closeSync(netns);
+    }
+    const [link] = linksOf((await kernel(subject, { netns: path, inside: [getLink(passing)] })).inside);
+    if (!link) throw new TsswarmError('NETWORK_FAILED', `cannot set up ${subject}: its link has vanished`);
+    const name = wanted.name ?? `eth${ordinal}`;
+    await kernel(subject, { netns: path, inside: [renameLink(link.index, name)] });
+    await kernel(subject, {
+      netns: path,
+      // Others on the wire may remember the address of who had it before: they are told when the link goes up.
+      sysctls: [[`-net/ipv4/conf/${name}/arp_notify`, '1']],
+      inside: [
+        addAddress({ linkIndex: link.index, ipv4, prefix }),
+        setLink(link.index, {}),
+        ...(wanted.gateway === '' ? [] : [routeOut(wanted, link.index)]),
+      ],
+    });
+    made.push({ interface: wanted, name, index: link.index });
+  }
+  return made;
+}
+
+/** Makes pairs of interfaces, and the namespace if asked to, on one thread. */
+async function connectPairs(
   id: ContainerId,
   path: string,
   plan: readonly Planned[],
@@ -269,13 +343,6 @@ async function connect(
   }
   const [failure] = outcome.failures;
   if (failure) throw refused(subject, failure);
-  if (!plan.some((wanted) => wanted.interface.ipv6)) return;
-  const made = plan.map(({ interface: wanted, ordinal, index }) => ({
-    interface: wanted,
-    name: wanted.name ?? `eth${ordinal}`,
-    index,
-  }));
-  await giveIpv6(subject, path, made);
 }
 
 async function attempt(subject: string, request: Parameters<typeof tryKernel>[0]): ReturnType<typeof tryKernel> {
@@ -297,18 +364,19 @@ function planned(
   ordinal: number,
   index: number,
 ): Planned {
-  const bridge = bridges.get(bridgeName(wanted.networkId));
+  const bridge = bridges.get(wanted.direct?.parent ?? bridgeName(wanted.networkId));
   if (!bridge)
     throw new TsswarmError(
       'NETWORK_FAILED',
-      `cannot join network "${wanted.networkId}": its bridge is not on this node`,
+      `cannot join network "${wanted.networkId}": ${wanted.direct ? `there is no interface "${wanted.direct.parent}"` : 'its bridge is not'} on this node`,
     );
   return { interface: wanted, bridge, ordinal, index };
 }
 
+/** The bridges and cards that the interfaces are on. */
 async function bridgesOf(id: ContainerId, interfaces: readonly SandboxInterface[]): Promise<ReadonlyMap<string, Link>> {
   if (interfaces.length === 0) return new Map();
-  const names = interfaces.map(({ networkId }) => bridgeName(networkId));
+  const names = interfaces.map(({ networkId, direct }) => direct?.parent ?? bridgeName(networkId));
   const { outside } = await kernel(subjectOf(id), { outside: names.map(getLink) });
   return new Map(linksOf(outside).map((link) => [link.name, link]));
 }

@@ -5,7 +5,6 @@ import type { ResolvedHealthCheck } from '../types.ts';
 import { DEFAULT_PATH, resolveArgv, resolveEnvironment } from './command.ts';
 import { resolveHealthCheck } from './health.ts';
 import { parseSecurityOptions } from './security.ts';
-import { parseSignal } from './signals.ts';
 
 const args = (...words: string[]): { args: string[] } => ({ args: words });
 
@@ -57,21 +56,6 @@ describe('health check', () => {
   }
   it('refuses a malformed test', () =>
     throws(() => resolveHealthCheck({ test: ['curl'] }, undefined), { code: 'INVALID_INPUT' }));
-});
-
-describe('signals', () => {
-  for (const [text, number] of [
-    ['SIGTERM', 15],
-    ['quit', 3],
-    ['9', 9],
-    ['SIGRTMIN+3', 37],
-    ['RTMAX-1', 63],
-  ] as const) {
-    it(`${text} is ${number}`, () => equal(parseSignal(text), number));
-  }
-  for (const text of ['', '0', '65', 'SIGFOO', 'RTMIN+40']) {
-    it(`refuses "${text}"`, () => throws(() => parseSignal(text), { code: 'INVALID_INPUT' }));
-  }
 });
 
 describe('security options', () => {

@@ -4,6 +4,7 @@ import { deferred, KeyedQueue, Semaphore, sleep } from '../../base/async.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
+import { parseSignal } from '../../base/signals.ts';
 import type { BindMount, ContainerSpec } from '../../proto/types/index.ts';
 import { isAlive } from '../launcher/index.ts';
 import type {
@@ -45,7 +46,6 @@ import { LaunchError } from './ports.ts';
 import type { ContainerRecord, ContainerStatus } from './record.ts';
 import { containerInfo, CREATED, ended } from './record.ts';
 import { parseSecurityOptions } from './security.ts';
-import { parseSignal } from './signals.ts';
 import { printJson } from './spec.ts';
 
 /** Starts at once; more only fight for the two or more CPUs. */
@@ -218,6 +218,10 @@ export class ContainerService implements Containers {
       rmSync(processPath, { force: true });
       throw this.#launchFailure(entry, error, 'executing in', request.argv[0]);
     }
+  }
+
+  listening(id: ContainerId): Promise<ReadonlySet<number> | undefined> {
+    return this.#parts.sandboxes.listening(id);
   }
 
   async attach(id: ContainerId): Promise<ProcessSession> {

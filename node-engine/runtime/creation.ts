@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { TsswarmError } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
+import { parseSignal } from '../../base/signals.ts';
 import type { ContainerCreate, ContainerUpdate } from '../types.ts';
 import { resolveArgv } from './command.ts';
 import { resolveDevices } from './devices.ts';
@@ -12,7 +13,7 @@ import type { OciSpec } from './oci.ts';
 import type { ContainerParts } from './parts.ts';
 import type { ContainerPaths } from './container-disk.ts';
 import type { ContainerRecord, FilePlace } from './record.ts';
-import { parseSignal } from './signals.ts';
+import { placeOf } from './record.ts';
 import type { OverlayPaths } from './spec.ts';
 import { generateSpec, resolveHostname } from './spec.ts';
 import { planVolumes } from './volume-plan.ts';
@@ -48,7 +49,7 @@ export function planContainer(
     labels: { ...spec.labels, ...labels },
     hostname: resolveHostname(spec, id, parts.nodeHostname, sandbox.mode === 'host'),
     volumes: planVolumes(spec, image, adopted),
-    files: [...request.secrets, ...request.configs].map(({ target, uid, gid, mode }) => ({ target, uid, gid, mode })),
+    files: [...request.secrets, ...request.configs].map(placeOf),
     argv: resolveArgv(spec, image),
     healthCheck: resolveHealthCheck(spec.healthCheck, image.healthCheck),
     stopSignal: spec.stopSignal || image.stopSignal || 'SIGTERM',
@@ -98,6 +99,7 @@ export function planUpdate(
 function prove(parts: ContainerParts, record: ContainerRecord): void {
   const { spec, log } = record;
   parseSignal(record.stopSignal);
+  for (const { signal } of record.files) if (signal !== undefined) parseSignal(signal);
   parseLogConfig(log);
   const targets = [...spec.mounts.filter(({ type }) => type === 'bind'), ...record.volumes, ...record.files];
   const binds = targets.map(({ target }) => ({ source: '/', target, readOnly: true, propagation: '', options: [] }));

@@ -5,13 +5,13 @@ import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { deferred } from '../../base/async.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
+import { parseSignal } from '../../base/signals.ts';
 import { encodeFrame, encodeSize } from '../launcher/frames.ts';
 import { parseFailure } from '../launcher/failure.ts';
 import { OutputQueue } from '../launcher/output-queue.ts';
 import type { ExitStatus, ProcessSession, TerminalSize } from '../types.ts';
 import type { ExecLaunch } from './ports.ts';
 import { LaunchError } from './ports.ts';
-import { parseSignal } from './signals.ts';
 
 /** Descriptors of the launcher's exec mode beside the three standard ones: sizes of the terminal, and why it failed. */
 const SIZE_FD = 3;

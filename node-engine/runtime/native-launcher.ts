@@ -24,6 +24,7 @@ export function nativeLauncher(program: string): Launcher {
     killAll: (runDir) => killAll(runDir, program),
     supervise: (runDir) => supervise(runDir),
     limitLog,
+    signal: (runDir, signal) => signalContainer(runDir, String(signal)),
     attach: (runDir) => attachTo(runDir),
   };
 }

@@ -80,6 +80,8 @@ export interface Launcher {
   supervise(runDir: string): Supervision;
   /** Has a running container's log rotated at other sizes. @throws NOT_SUPPORTED */
   limitLog(runDir: string, maxBytes: number, maxFiles: number): Promise<void>;
+  /** Sends a signal to the main process. @throws CONTAINER_NOT_RUNNING */
+  signal(runDir: string, signal: number): Promise<void>;
   /** A second connection, with output from now on and stdin. */
   attach(runDir: string): Promise<ProcessSession>;
 }

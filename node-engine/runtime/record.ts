@@ -26,7 +26,18 @@ export interface FilePlace {
   readonly mode: number;
   /** Name of its content on the tmpfs; absent: its number in the list. */
   readonly key?: string;
+  /** What the main process gets when the content changes while it runs; absent: nothing. */
+  readonly signal?: string;
 }
+
+/** Where a file of a container is to appear, without its content. */
+export const placeOf = ({ target, uid, gid, mode, signal }: Omit<FilePlace, 'key'>): FilePlace => ({
+  target,
+  uid,
+  gid,
+  mode,
+  ...(signal === undefined ? {} : { signal }),
+});
 
 /** Name of a file's content on the tmpfs. */
 export const keyOf = ({ key }: FilePlace, index: number): string => key ?? String(index);

@@ -19,7 +19,7 @@ import { mountPointsBelow } from '../volume/mount-points.ts';
 import type { Difference } from './drift/difference.ts';
 import type { MountCalls } from './ports.ts';
 import type { FilePlace } from './record.ts';
-import { keyOf } from './record.ts';
+import { keyOf, placeOf } from './record.ts';
 
 const NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
 const DETACH = 2;
@@ -55,14 +55,13 @@ export class SecretFiles {
     this.#mount();
     mkdirSync(join(this.#directory, id), { mode: 0o700, recursive: true });
     return files.map((file) => {
-      const { target, uid, gid, mode } = file;
-      const index = known.findIndex((one) => one.target === target);
+      const index = known.findIndex(({ target }) => target === file.target);
       const place = known[index];
       if (place !== undefined && this.#holds(this.path(id, keyOf(place, index)), file))
-        return { target, uid, gid, mode, key: keyOf(place, index) };
+        return { ...placeOf(file), key: keyOf(place, index) };
       const key = randomBytes(8).toString('hex');
       this.#writeOne(this.path(id, key), file);
-      return { target, uid, gid, mode, key };
+      return { ...placeOf(file), key };
     });
   }
 

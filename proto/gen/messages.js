@@ -848,6 +848,15 @@ export const tsswarm = $root.tsswarm = (() => {
             FileReference.prototype.uid = 0;
             FileReference.prototype.gid = 0;
             FileReference.prototype.mode = 0;
+            FileReference.prototype.signal = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(FileReference.prototype, "_signal", {
+                get: $util.oneOfGetter($oneOfFields = ["signal"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             FileReference.encode = function (m, w, q) {
                 if (!w)
@@ -866,6 +875,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).uint32(m.gid);
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode") && m.mode !== 0)
                     w.uint32(40).uint32(m.mode);
+                if (m.signal != null && $Object.hasOwnProperty.call(m, "signal"))
+                    w.uint32(1762).string(m.signal);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -944,6 +955,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.mode;
                             continue;
                         }
+                    case 220: {
+                            if (u !== 2)
+                                break;
+                            m.signal = r.stringVerify();
+                            m._signal = "signal";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -996,6 +1014,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.mode = d.mode >>> 0;
                     }
                 }
+                if (d.signal != null) {
+                    m.signal = $String(d.signal);
+                }
                 return m;
             };
 
@@ -1028,6 +1049,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.mode != null && $Object.hasOwnProperty.call(m, "mode")) {
                     d.mode = m.mode;
+                }
+                if (m.signal != null && $Object.hasOwnProperty.call(m, "signal")) {
+                    d.signal = m.signal;
                 }
                 return d;
             };
@@ -6152,6 +6176,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const NodeDescription = function (p) {
                 this.routes = [];
                 this.live = [];
+                this.networkDrivers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6165,6 +6190,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.overlay = null;
             NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
+            NodeDescription.prototype.networkDrivers = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6198,6 +6224,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
+                }
+                if (m.networkDrivers != null && m.networkDrivers.length) {
+                    for (var i = 0; i < m.networkDrivers.length; ++i)
+                        w.uint32(1522).string(m.networkDrivers[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -6282,6 +6312,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.live.push(r.stringVerify());
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.networkDrivers && m.networkDrivers.length))
+                                m.networkDrivers = [];
+                            m.networkDrivers.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6350,6 +6388,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.live[i] = $String(d.live[i]);
                     }
                 }
+                if (d.networkDrivers) {
+                    if (!$Array.isArray(d.networkDrivers))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.networkDrivers: array expected");
+                    m.networkDrivers = $Array(d.networkDrivers.length);
+                    for (var i = 0; i < d.networkDrivers.length; ++i) {
+                        m.networkDrivers[i] = $String(d.networkDrivers[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6364,6 +6410,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.routes = [];
                     d.live = [];
+                    d.networkDrivers = [];
                 }
                 if (o.defaults) {
                     d.hostname = "";
@@ -6396,6 +6443,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.live = $Array(m.live.length);
                     for (var j = 0; j < m.live.length; ++j) {
                         d.live[j] = m.live[j];
+                    }
+                }
+                if (m.networkDrivers && m.networkDrivers.length) {
+                    d.networkDrivers = $Array(m.networkDrivers.length);
+                    for (var j = 0; j < m.networkDrivers.length; ++j) {
+                        d.networkDrivers[j] = m.networkDrivers[j];
                     }
                 }
                 return d;

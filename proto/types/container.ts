@@ -59,6 +59,8 @@ export interface FileReference {
   readonly gid: number;
   /** Permission bits, e.g. 0o444. */
   readonly mode: number;
+  /** "SIGHUP": what the main process gets when a running container has another content of it; absent: nothing. */
+  readonly signal?: string;
 }
 
 /** How health is asked for. Docker's defaults: 30 s, 30 s, 3 retries, no start period, 5 s start interval. */

@@ -158,6 +158,8 @@ export interface NodeDescription {
   readonly routes?: readonly string[];
   /** What it can change in containers that run; absent: nothing. */
   readonly live?: readonly LiveFeature[];
+  /** Network drivers beside bridge and overlay that its kernel has what it takes for; absent: none. */
+  readonly networkDrivers?: readonly string[];
 }
 
 /**

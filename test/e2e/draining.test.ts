@@ -3,9 +3,10 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Machine, eventually } from './machine.ts';
 
-const WEB = (version: string): string => `services:
+const WEB = (version: string, command: string): string => `services:
   web:
     image: nginx
+    command: ${command}
     environment: { VERSION: "${version}" }
     ports: ["8080:80"]
     stop_signal: SIGQUIT
@@ -22,8 +23,14 @@ describe('a rolling update under load', function () {
   });
   after(() => machine.dispose());
 
-  it('fails no request: a container is told to stop when no port leads to it any more', async () => {
-    const folder = machine.project('web', { 'compose.yaml': WEB('1') });
+  const rows: readonly (readonly [string, string])[] = [
+    ['a container is told to stop when no port leads to it any more', `["nginx", "-g", "daemon off;"]`],
+    ['a port leads to what listens to it', `["sh", "-c", "sleep 0.4; exec nginx -g 'daemon off;'"]`],
+  ];
+  for (const [title, command] of rows) it(`fails no request: ${title}`, () => isUpdated(command));
+
+  async function isUpdated(command: string): Promise<void> {
+    const folder = machine.project('web', { 'compose.yaml': WEB('1', command) });
     machine.composeOk(folder, 'up', '-d', '--wait');
     await eventually(() => machine.fetch('http://127.0.0.1:8080/'), 'the service');
     const running = join(machine.dir, 'running');
@@ -42,7 +49,7 @@ echo asked $n`;
       return new Promise<string>((resolve) => client.once('close', () => resolve(said)));
     });
     for (const version of ['2', '3', '4']) {
-      machine.project('web', { 'compose.yaml': WEB(version) });
+      machine.project('web', { 'compose.yaml': WEB(version, command) });
       const up = machine.start('tscompose', '-f', `${folder}/compose.yaml`, 'up', '-d');
       assert.equal(await new Promise((resolve) => up.once('exit', resolve)), 0);
     }
@@ -52,5 +59,5 @@ echo asked $n`;
       assert.ok(Number(/\d+/.exec(said)?.[0]) > 20, said);
     }
     machine.composeOk(folder, 'down');
-  });
+  }
 });

@@ -97,6 +97,25 @@ describe('a cluster of three managers and two workers', function () {
     await eventually(() => (lab.machine(3).run('tsswarm', 'node', 'ls').code === 0 ? undefined : true), 'no manager');
   });
 
+  it('demotes its leader, which becomes a worker, and promotes it again', async () => {
+    const before = leader(0) ?? 0;
+    const [other = 0] = [0, 1, 2].filter((index) => index !== before);
+    lab.machine(other).ok('tsswarm', 'node', 'demote', `m${before}`);
+    await eventually(() => {
+      const { stderr } = lab.machine(before).run('tsswarm', 'node', 'ls');
+      return /it is a worker, not a manager/.test(stderr) ? true : undefined;
+    }, 'a worker');
+    await eventually(
+      () => (nodes(other).includes(`m${before} Ready Active`) ? true : undefined),
+      'a node that is ready',
+    );
+    lab.machine(other).ok('tsswarm', 'node', 'promote', `m${before}`);
+    await eventually(
+      () => (nodes(other).includes(`m${before} Ready Active Reachable`) ? true : undefined),
+      'a manager',
+    );
+  });
+
   it('drains a node', async () => {
     lab.machine(0).ok('tsswarm', 'node', 'update', '--availability', 'drain', 'm4');
     await eventually(() => {

@@ -1,28 +1,53 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Machine } from '../e2e/machine.ts';
 import { eventually } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
+import { buildEndpoint } from './network/endpoint-image.ts';
+import type { Finding } from './network/probe.ts';
 import { viewsOf } from './views.ts';
 
 const NETWORKS = ['one', 'two', 'three'] as const;
-/** On every machine a container on each network, which serves a page of many packets. */
-const MATRIX = `services:
+const FIXED = '10.88.1.200';
+/**
+ * On every machine a container on each network, which says who it is and serves a page of many packets; and one with an address of its own.
+ * @param node that the last one is on
+ * @param endpoint path of the program of endpoint.c
+ */
+const matrix = (node: string, endpoint: string): string => `services:
 ${NETWORKS.map(
   (name) => `  on-${name}:
     image: busybox
-    command: [sh, -c, "head -c 100000 /dev/zero > /page; httpd -f -p 80 -h /"]
+    command: [sh, -c, "head -c 100000 /dev/zero > /page; httpd -p 8080 -h /; exec /endpoint"]
+    volumes: ["${endpoint}:/endpoint:ro"]
     stop_grace_period: 100ms
     networks: [${name}]
     deploy: { replicas: 5, placement: { max_replicas_per_node: 1 } }
 `,
-).join('')}networks:
-${NETWORKS.map((name) => `  ${name}: {}\n`).join('')}`;
+).join('')}  fixed:
+    image: busybox
+    command: [/endpoint]
+    volumes: ["${endpoint}:/endpoint:ro"]
+    stop_grace_period: 100ms
+    networks: { one: { ipv4_address: ${FIXED} } }
+    deploy: { placement: { constraints: [node.hostname == ${node}] } }
+networks:
+  one: { ipam: { config: [subnet: 10.88.1.0/24] } }
+  two: {}
+  three: {}
+`;
+const PROBE = join(import.meta.dirname, 'network', 'probe.ts');
+const run = promisify(execFile);
 
 /** A container of a service, as it is found from a manager. */
 interface Seen {
   readonly service: string;
   readonly index: number;
   readonly address: string;
+  readonly hostname: string;
   /** Name of its node. */
   readonly node: string;
 }
@@ -30,12 +55,15 @@ interface Seen {
 describe('overlay networks', function () {
   let lab: Lab;
   let folder: string;
+  let endpoint: string;
   before(function () {
     this.timeout(180_000);
     lab = Lab.create('tsovl', 5);
     lab.form(3);
     for (const machine of lab.machines) machine.load(['busybox']);
-    folder = manager().project('matrix', { 'compose.yaml': MATRIX });
+    endpoint = join(manager().dir, 'endpoint');
+    buildEndpoint(endpoint);
+    folder = manager().project('matrix', { 'compose.yaml': matrix('m1', endpoint) });
     manager().composeOk(folder, 'up', '-d', '--wait');
   });
   after(() => lab.dispose());
@@ -45,10 +73,11 @@ describe('overlay networks', function () {
   const inside = ({ service, index }: Pick<Seen, 'service' | 'index'>, ...argv: readonly string[]) =>
     manager().compose(folder, 'exec', '-T', '--index', String(index), service, ...argv);
   const seen = (service: string, index: number): Seen => {
-    const { code, stdout, stderr } = inside({ service, index }, 'hostname', '-i');
+    const { code, stdout, stderr } = inside({ service, index }, 'sh', '-c', 'hostname -i; hostname');
     assert.equal(code, 0, stderr);
+    const [address = '', hostname = ''] = stdout.trim().split('\n');
     const task = tasks().find(({ name, state }) => name === `matrix-${service}-${index}` && /^running/.test(state));
-    return { service, index, address: stdout.trim(), node: task?.node ?? '' };
+    return { service, index, address, hostname, node: task?.node ?? '' };
   };
   const on = (network: string): Seen[] =>
     tasks()
@@ -58,12 +87,20 @@ describe('overlay networks', function () {
   /** Addresses from which a container gets the whole page; all at once, for each that is none takes a while. */
   const reached = (from: Seen, to: readonly Pick<Seen, 'address'>[]): string[] => {
     const ask = ({ address }: Pick<Seen, 'address'>): string =>
-      `timeout 4 wget -q -O - http://${address}/page 2>/dev/null | wc -c | sed s/^/${address}:/ &`;
+      `timeout 4 wget -q -O - http://${address}:8080/page 2>/dev/null | wc -c | sed s/^/${address}:/ &`;
     const { code, stdout, stderr } = inside(from, 'sh', '-c', `${to.map(ask).join('\n')}\nwait`);
     assert.equal(code, 0, stderr);
     const whole = stdout.split('\n').filter((line) => line.endsWith(':100000'));
     return whole.map((line) => line.split(':')[0] ?? '').sort();
   };
+  /** What names and addresses lead to in a container. */
+  const probe = async ({ hostname, node }: Seen, ...names: readonly string[]): Promise<readonly Finding[]> => {
+    const namespaces = join(lab.machine(Number(node.slice(1))).dir, 'run', 'engine', 'netns');
+    const file = readdirSync(namespaces).find((id) => id.startsWith(hostname)) ?? '';
+    const { stdout } = await run('nsenter', [`--net=${join(namespaces, file)}`, process.execPath, PROBE, ...names]);
+    return JSON.parse(stdout) as readonly Finding[];
+  };
+  const words = (of: readonly Seen[]): string[] => of.map(({ address, hostname }) => `${address} ${hostname}`).sort();
   const addresses = (of: readonly Seen[]): string[] => of.map(({ address }) => address).sort();
   const demandAll = (all: readonly Seen[]): void => {
     for (const from of all)
@@ -76,15 +113,66 @@ describe('overlay networks', function () {
     return [...forwarding.filter((line) => / dst |static/.test(line)), ...neighbours].map((line) => line.trim()).sort();
   };
 
-  it('connect every container on a network with every other one, and with nobody else', () => {
+  it('connect every container on a network with every other one, with pages of many packets', () => {
     const all = NETWORKS.flatMap((name) => on(name));
     assert.equal(new Set(all.map(({ node }) => node)).size, 5);
-    for (const name of NETWORKS) {
-      const mine = all.filter(({ service }) => service === `on-${name}`);
-      demandAll(mine);
-      const [first] = mine;
-      assert.ok(first !== undefined);
-      assert.deepEqual(reached(first, all), addresses(mine), `from ${first.service} to all`);
+    for (const name of NETWORKS) demandAll(all.filter(({ service }) => service === `on-${name}`));
+  });
+
+  it('lead by every name to who bears it, over TCP and UDP, and reach neither names nor addresses of another network', async () => {
+    const all = NETWORKS.flatMap((name) => on(name));
+    assert.equal(all.length, 15);
+    const ask = async (from: Seen): Promise<void> => {
+      const where = `from ${from.service} ${from.index} on ${from.node}`;
+      const mine = all.filter(({ service }) => service === from.service);
+      const others = all.filter(({ service }) => service !== from.service);
+      const foreign = [...new Set(others.map(({ service }) => service))];
+      const own = mine.map(({ service, index }) => `matrix-${service}-${index}`);
+      const [virtual, tasks, ...rest] = await probe(
+        from,
+        from.service,
+        `tasks.${from.service}`,
+        ...own,
+        ...foreign.flatMap((service) => [`!${service}`, `!tasks.${service}`]),
+        ...others.map(({ address }) => `!${address}`),
+      );
+      assert.ok(virtual !== undefined && tasks !== undefined);
+      assert.equal(virtual.addresses.length, 1, where);
+      assert.ok(!addresses(mine).includes(virtual.addresses[0] ?? ''), where);
+      for (const said of [virtual.tcp, virtual.udp])
+        assert.ok(words(mine).includes(said[0] ?? ''), `${where}: ${said[0]}`);
+      assert.deepEqual([tasks.addresses, tasks.tcp, tasks.udp], [addresses(mine), words(mine), words(mine)], where);
+      mine.forEach((one, index) => {
+        const { tcp, udp, addresses: found } = rest[index] ?? {};
+        assert.deepEqual([found, tcp, udp], [[one.address], words([one]), words([one])], `${where} to ${own[index]}`);
+      });
+      for (const { name, rcode, addresses: found, tcp, udp } of rest.slice(mine.length)) {
+        assert.deepEqual([...tcp, ...udp].filter(Boolean), [], `${where}: ${name} answers`);
+        if (/^\d/.test(name)) continue;
+        assert.notEqual(rcode, 'NOERROR', `${where}: ${name}`);
+        assert.deepEqual(found, [], `${where}: ${name}`);
+      }
+    };
+    for (const half of [all.slice(0, 8), all.slice(8)]) await Promise.all(half.map(ask));
+  });
+
+  it('lead to the new bearer of an address, on every node and from the first moment', async () => {
+    const before = seen('fixed', 1);
+    assert.deepEqual([before.address, before.node], [FIXED, 'm1']);
+    const mine = on('one');
+    // Everybody has talked to the one that has it now.
+    for (const found of await Promise.all(mine.map((from) => probe(from, FIXED))))
+      assert.deepEqual(found[0]?.udp, words([before]));
+    manager().project('matrix', { 'compose.yaml': matrix('m2', endpoint) });
+    manager().composeOk(folder, 'up', '-d', '--wait');
+    const after = seen('fixed', 1);
+    assert.deepEqual([after.address, after.node], [FIXED, 'm2']);
+    assert.notEqual(after.hostname, before.hostname);
+    for (const from of mine) {
+      const found = await probe(from, FIXED, 'fixed', 'tasks.fixed');
+      const wanted = words([after]);
+      const where = `from ${from.service} ${from.index} on ${from.node}`;
+      for (const { name, tcp, udp } of found) assert.deepEqual([tcp, udp], [wanted, wanted], `${where}: ${name}`);
     }
   });
 
@@ -120,7 +208,7 @@ describe('overlay networks', function () {
       assert.equal(inside(from, 'ping', '-c', '2', '-W', '2', to.address).code, 0);
       const own = lab.machine(Number(from.node.slice(1)));
       // Its question would arrive, and the answer stay on the other node.
-      assert.equal(own.fetch(`http://${to.address}/page`, '--connect-timeout', '1'), undefined);
+      assert.equal(own.fetch(`http://${to.address}:8080/page`, '--connect-timeout', '1'), undefined);
       const counters = there.inside(['nft', 'list', 'table', 'netdev', 'lab']);
       const count = (what: string): number => Number(new RegExp(`packets (\\d+) .*"${what}"`).exec(counters)?.[1]);
       assert.ok(count('packets') >= 2, counters);
@@ -197,6 +285,13 @@ describe('overlay networks', function () {
         60_000,
       );
       demandAll(on('one'));
+      const left = on('one');
+      const [from] = left;
+      assert.ok(from !== undefined);
+      const found = await probe(from, 'tasks.on-one', ...Array.from({ length: 20 }, () => 'on-one'));
+      assert.deepEqual(found[0]?.udp, words(left));
+      for (const { tcp, udp } of found)
+        for (const word of [...tcp, ...udp]) assert.ok(words(left).includes(word), word);
     } finally {
       lab.heal(4);
       lab.start(4);

@@ -1,4 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
+import { driverScope } from '../../base/network-driver.ts';
 import type { Network, NetworkEndpoint, ServiceAddress } from '../../proto/types/index.ts';
 import type { LocalTask } from './ports.ts';
 import { serves } from './ports.ts';
@@ -84,9 +85,9 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
   });
 }
 
-/** Docker's driver for a network of one machine. */
 /** Each node has a network of its own of that name: what is on another node is not reached. */
-export const isLocalOnly = (network: Network | undefined): boolean => network?.spec.driver === 'bridge';
+export const isLocalOnly = (network: Network | undefined): boolean =>
+  network !== undefined && driverScope(network.spec.driver) === 'local';
 
 function same(before: readonly string[] | undefined, now: readonly string[]): readonly string[] {
   const sorted = now.toSorted();

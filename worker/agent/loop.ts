@@ -93,6 +93,8 @@ export interface Balancer {
     readonly containerId: ContainerId;
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
+    /** Nothing has run in it yet. */
+    readonly fresh: boolean;
   }): Promise<void>;
   detach(containerId: ContainerId): void;
 }
@@ -274,6 +276,7 @@ export function startAgent(options: AgentOptions): Agent {
       ingress: assignments.ingress.values(),
       tasks: controllers.values(),
       peers: assignments.peers,
+      networks: assignments.networks,
     });
     try {
       const failures = await engine.networks.setPorts(forwards);
@@ -376,7 +379,7 @@ export function startAgent(options: AgentOptions): Agent {
               dns: wanted.spec.container.dns,
               ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
             }),
-            options.balancer.attach(place),
+            options.balancer.attach({ ...place, fresh: engine.containers.inspect(containerId)?.state === 'created' }),
           ]);
         },
         detachResolver: detachNames,

@@ -181,8 +181,9 @@ function inspectedMount(mount: Mount): object {
   }
 }
 
-function inspectedFile(kind: 'Secret' | 'Config', { name, target, uid, gid, mode }: FileReference): object {
-  return { File: { Name: target, UID: String(uid), GID: String(gid), Mode: mode }, [`${kind}Name`]: name };
+function inspectedFile(kind: 'Secret' | 'Config', { name, target, uid, gid, mode, signal }: FileReference): object {
+  const file = { Name: target, UID: String(uid), GID: String(gid), Mode: mode, ...some('Signal', signal ?? '') };
+  return { File: file, [`${kind}Name`]: name };
 }
 
 function inspectedMode({ mode = 'replicated', replicas }: ServiceSpec): object {

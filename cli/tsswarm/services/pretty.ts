@@ -63,7 +63,8 @@ export function prettyService(service: Service, now: number): string {
   const files = (label: string, kind: 'secrets' | 'configs'): void => {
     if (container[kind].length === 0) return;
     lines.push(`${label}:`);
-    for (const { name, target } of container[kind]) add(` Target`, `${target}  source ${name}`);
+    for (const { name, target, signal } of container[kind])
+      add(` Target`, `${target}  source ${name}${signal === undefined ? '' : `  signal ${signal}`}`);
   };
   files('Secrets', 'secrets');
   files('Configs', 'configs');

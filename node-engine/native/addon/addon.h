@@ -11,6 +11,10 @@
 
 #define MAX_ARGS 8
 
+// Netlink ports of the sockets by which this process changes rules: beyond any process id, and not among those that the kernel chooses.
+#define OWN_PORTS 0x74730000u
+#define OWN_PORTS_MASK 0xffffu
+
 struct args {
   napi_env env;
   size_t count;

@@ -14,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -355,6 +356,42 @@ static napi_value js_change_container(napi_env env, napi_callback_info info) {
   return job_start(env, &job->job);
 }
 
+// Real user and group of a process.
+static bool owner_of(pid_t pid, uid_t *uid, gid_t *gid) {
+  char path[40], line[256];
+  snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+  FILE *file = fopen(path, "re");
+  if (!file) return false;
+  int found = 0;
+  while (fgets(line, sizeof line, file))
+    found += sscanf(line, "Uid: %u", uid) == 1 || sscanf(line, "Gid: %u", gid) == 1;
+  fclose(file);
+  return found == 2;
+}
+
+// The limits of another user's process take CAP_SYS_RESOURCE, or to be that user, which this thread is for a moment: its real ids alone
+// count, and with the effective ones it keeps its capabilities. The calls themselves, for the C library changes all threads.
+static int limit_as_owner(pid_t pid, int resource, const struct rlimit *limit) {
+  uid_t uid = 0, own_uid = getuid();
+  gid_t gid = 0, own_gid = getgid();
+  int result = -1, error = EPERM;
+  // It has ended just now.
+  if (!owner_of(pid, &uid, &gid)) return errno = ESRCH, -1;
+  if (syscall(SYS_setresgid, gid, -1, -1) == 0 && syscall(SYS_setresuid, uid, -1, -1) == 0) {
+    result = prlimit(pid, resource, limit, NULL);
+    error = errno;
+  }
+  // Nothing refuses that: the effective ids never were others.
+  if (syscall(SYS_setresuid, own_uid, -1, -1) != 0 || syscall(SYS_setresgid, own_gid, -1, -1) != 0) abort();
+  errno = error;
+  return result;
+}
+
+static int set_limit(pid_t pid, int resource, const struct rlimit *limit) {
+  int result = prlimit(pid, resource, limit, NULL);
+  return result != 0 && errno == EPERM ? limit_as_owner(pid, resource, limit) : result;
+}
+
 // setProcessLimit(pid, resource, soft, hard): prlimit(2); -1 is no limit.
 static napi_value js_set_process_limit(napi_env env, napi_callback_info info) {
   struct args args;
@@ -362,7 +399,7 @@ static napi_value js_set_process_limit(napi_env env, napi_callback_info info) {
   int64_t pid = arg_int(&args, 0), resource = arg_int(&args, 1), soft = arg_int(&args, 2), hard = arg_int(&args, 3);
   napi_value value = NULL;
   struct rlimit limit = {soft < 0 ? RLIM_INFINITY : (rlim_t)soft, hard < 0 ? RLIM_INFINITY : (rlim_t)hard};
-  if (!args_bad(&args)) value = make_result(env, prlimit((pid_t)pid, (int)resource, &limit, NULL));
+  if (!args_bad(&args)) value = make_result(env, set_limit((pid_t)pid, (int)resource, &limit));
   args_free(&args);
   return value;
 }

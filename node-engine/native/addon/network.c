@@ -7,6 +7,7 @@
 #include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,6 +96,15 @@ static bool write_sysctls(struct netns_job *job) {
   return true;
 }
 
+// Who hears of a change to the rules knows by the port that this process made it. A port is taken only while its socket is open.
+static void name_socket(int fd) {
+  static atomic_uint next;
+  for (int attempt = 0; attempt < 16; attempt++) {
+    struct sockaddr_nl own = {.nl_family = AF_NETLINK, .nl_pid = OWN_PORTS | (next++ & OWN_PORTS_MASK)};
+    if (bind(fd, (struct sockaddr *)&own, sizeof own) == 0) return;
+  }
+}
+
 // Netlink is synchronous: when send returns, the kernel has done the work and queued its answers; a dump queues its next
 // part while one is taken. So "nothing more to read" is the end.
 static bool run_step(struct netns_job *job, struct step *step) {
@@ -111,6 +121,7 @@ static bool run_step(struct netns_job *job, struct step *step) {
   // An acknowledgement need not repeat the request.
   setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &(int){1}, sizeof(int));
   setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &(int){1}, sizeof(int));
+  if (step->protocol == NETLINK_NETFILTER) name_socket(fd);
   struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
   if (sendto(fd, step->request, step->request_length, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) {
     fail(job, "send");

@@ -23,6 +23,8 @@ export interface NamespaceBalancer {
    * @throws NETWORK_FAILED, or a system error
    */
   set(wanted: VirtualAddresses): Promise<void>;
+  /** Makes what was set last again, whatever is there. @throws as `set` */
+  repair(): Promise<void>;
 }
 
 /**
@@ -32,11 +34,14 @@ export interface NamespaceBalancer {
 export function balanceNamespace(netns: string, subject: string): NamespaceBalancer {
   const families = { ip: new FamilyTable('ip', netns, subject), ip6: new FamilyTable('ip6', netns, subject) };
   let wanted: VirtualAddresses = new Map();
+  let isSuspect = false;
   let trouble: { readonly error: unknown } | undefined;
   const work = new Coalesced(async () => {
     const of = (family: Family): VirtualAddresses =>
       new Map([...wanted].filter(([address]) => isIPv4(address) === (family === 'ip')));
     try {
+      if (isSuspect) for (const family of [families.ip, families.ip6]) family.doubt();
+      isSuspect = false;
       await families.ip.set(of('ip'));
       await families.ip6.set(of('ip6'));
       trouble = undefined;
@@ -47,6 +52,11 @@ export function balanceNamespace(netns: string, subject: string): NamespaceBalan
   return {
     async set(next) {
       wanted = next;
+      await work.run();
+      if (trouble !== undefined) throw trouble.error;
+    },
+    async repair() {
+      isSuspect = true;
       await work.run();
       if (trouble !== undefined) throw trouble.error;
     },
@@ -64,6 +74,11 @@ class FamilyTable {
     this.#family = family;
     this.#netns = netns;
     this.#subject = subject;
+  }
+
+  /** What the kernel has is not known any more. */
+  doubt(): void {
+    this.#slots = undefined;
   }
 
   async set(wanted: VirtualAddresses): Promise<void> {

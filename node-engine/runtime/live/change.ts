@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { messageOf } from '../../../base/errors.ts';
+import { isTsswarmError, messageOf } from '../../../base/errors.ts';
 import { processesIn } from '../../inspection/cgroup-files.ts';
 import type { ContainerParts } from '../parts.ts';
 import type { ContainerRecord } from '../record.ts';
@@ -8,7 +8,7 @@ import { DEFAULT_SHM_BYTES, cleanTarget } from '../mounts.ts';
 import { controlFiles, setLimits } from './limits.ts';
 import { changeMounts, changeNames, changeSysctls, resizeShm } from './namespaces.ts';
 import type { StepName } from './plan.ts';
-import { planSteps } from './plan.ts';
+import { changeSignals, planSteps } from './plan.ts';
 import { setProcessResources } from './processes.ts';
 
 /** What steps work on. */
@@ -49,6 +49,16 @@ const EXECUTORS: Readonly<Record<StepName, Executor>> = {
     const rotation = parseLogConfig(log);
     if (rotation !== undefined && pid !== 0)
       await launcher.limitLog(disk.paths(id).runDir, rotation.maxBytes, rotation.maxFiles);
+  },
+  async signal({ disk, launcher, pid }, wanted, before) {
+    for (const signal of pid === 0 ? [] : changeSignals(before, wanted)) {
+      try {
+        await launcher.signal(disk.paths(wanted.id).runDir, signal);
+      } catch (error) {
+        // It ends just now, and starts with the new files.
+        if (!isTsswarmError(error, 'CONTAINER_NOT_RUNNING')) throw error;
+      }
+    }
   },
 };
 
@@ -113,7 +123,9 @@ async function takeBack(
   after: ContainerRecord,
   taken: readonly StepName[],
 ): Promise<void> {
-  for (const step of taken) {
+  // Who was told of new files is told of the old ones when these are back.
+  const isSignal = (step: StepName): boolean => step === 'signal';
+  for (const step of [...taken.filter((step) => !isSignal(step)), ...taken.filter(isSignal)]) {
     try {
       await EXECUTORS[step](parts, before, after);
     } catch (error) {

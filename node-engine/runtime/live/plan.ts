@@ -1,13 +1,15 @@
 import { TsswarmError } from '../../../base/errors.ts';
+import { parseSignal } from '../../../base/signals.ts';
 import type { ContainerSpec } from '../../../proto/types/index.ts';
 import type { ContainerRecord } from '../record.ts';
+import { keyOf } from '../record.ts';
 import { planMounts } from './mounts.ts';
 
 /**
  * What of a running container is changed at a time. Each step makes true what the second of two records says, from whatever is there,
  * so that it can be repeated, and taken back by the first.
  */
-export type StepName = 'limits' | 'resources' | 'mounts' | 'names' | 'sysctls' | 'log' | 'shm';
+export type StepName = 'limits' | 'resources' | 'mounts' | 'names' | 'sysctls' | 'log' | 'shm' | 'signal';
 
 /** Nothing that runs goes by it: the new record is enough. */
 const RECORD = 'record';
@@ -84,8 +86,11 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
   preStop: RECORD,
 };
 
-/** The order in which steps are taken: what is refused more often comes first, what cannot always be taken back last. */
-const ORDER: readonly StepName[] = ['mounts', 'shm', 'limits', 'resources', 'log', 'names', 'sysctls'];
+/**
+ * The order in which steps are taken: what is refused more often comes first, what cannot always be taken back last. A process that is
+ * told of new files finds everything else done, too.
+ */
+const ORDER: readonly StepName[] = ['mounts', 'shm', 'limits', 'resources', 'log', 'names', 'sysctls', 'signal'];
 
 /**
  * The steps that make one container of another.
@@ -106,7 +111,20 @@ export function planSteps(before: ContainerRecord, after: ContainerRecord): read
   look(RECORD_PARTS, before, after);
   refuseUnknown(before, after);
   if (needed.has('mounts')) planMounts(before, after);
+  if (changeSignals(before, after).length > 0) needed.add('signal');
   return ORDER.filter((step) => needed.has(step));
+}
+
+/**
+ * Signals for the main process after a change of its secrets and configs, each once: those of files that are new or have another content
+ * (or owner or mode, which are part of the file).
+ */
+export function changeSignals(before: ContainerRecord, after: ContainerRecord): readonly number[] {
+  const old = new Map(before.files.map((file, index) => [file.target, keyOf(file, index)]));
+  const signals = after.files.flatMap((file, index) =>
+    file.signal === undefined || old.get(file.target) === keyOf(file, index) ? [] : [parseSignal(file.signal)],
+  );
+  return [...new Set(signals)];
 }
 
 /** What would have to be what it was before, which nobody knows; and a log where none was begun. */

@@ -72,6 +72,14 @@ describe('looking into containers', function () {
     assert.throws(() => engine.inspection.usage(id), /there is no such container/);
   });
 
+  it('tells what a container listens to', async () => {
+    const id = await fixture.up(fixture.request(['sh', '-c', 'nc -l -p 81; sleep 100']));
+    for (;;) if ((await engine.containers.listening?.(id))?.size !== 0) break;
+    assert.deepEqual(await engine.containers.listening?.(id), new Set([81]));
+    await engine.containers.remove(id);
+    assert.equal(await engine.containers.listening?.(id), undefined);
+  });
+
   it('tells the limit of the memory', async () => {
     const id = await fixture.up(fixture.request(['sleep', '100'], {}, { limits: { memoryBytes: 64 << 20 } }));
     assert.equal(engine.inspection.usage(id).memoryLimitBytes, 64 << 20);

@@ -92,6 +92,11 @@ describe('virtual addresses in a namespace', () => {
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), A, 'as long as it is there');
     await balancer.set(to(B));
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), B);
+    await balancer.set(to());
+    const waiting = caller.call('askUdp', 'one', VIP, 8002);
+    await caller.call('close', 'nothing');
+    await balancer.set(to(A));
+    assert.equal(await waiting, A, 'when somebody is there again');
   });
 
   it('leave connections that stand alone', async () => {

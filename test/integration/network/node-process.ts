@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../base/clock.ts';
 import { jsonLogger } from '../../../base/log.ts';
 import { systemRandom } from '../../../base/random.ts';
-import { createNetworks } from '../../../node-engine/network/index.ts';
+import { createNamespaceGuard, createNetworks } from '../../../node-engine/network/index.ts';
 import type {
   BridgeRequest,
   ContainerId,
@@ -17,17 +17,15 @@ import { createResolver } from '../../../worker/overlay/dns/index.ts';
 
 const [, , directory = '', instance = ''] = process.argv;
 const log: string[] = [];
-const { networks, sandboxes } = createNetworks({
-  netnsDirectory: join(directory, 'netns'),
-  instance,
-  logger: jsonLogger((line) => log.push(line), Date.now),
-});
+const logger = jsonLogger((line) => log.push(line), Date.now);
+const { networks, sandboxes } = createNetworks({ netnsDirectory: join(directory, 'netns'), instance, logger });
 const names = new Map<NetworkId, string>();
 const resolver = createResolver({
   clock: systemClock,
   random: systemRandom,
   networkName: (id) => names.get(id),
   resolvConf: join(directory, 'resolv.conf'),
+  guard: createNamespaceGuard(logger),
 });
 
 /** What the tests may ask for. */
@@ -38,6 +36,7 @@ export const METHODS = {
   },
   removeBridge: (id: NetworkId) => networks.removeBridge(id),
   listBridges: () => networks.listBridges(),
+  optionalDrivers: () => networks.optionalDrivers?.() ?? Promise.resolve([]),
   guardPorts: (ports: readonly GuardedPort[]) => networks.guardPorts(ports),
   setPorts: (forwards: readonly PortForward[]) => networks.setPorts(forwards),
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),

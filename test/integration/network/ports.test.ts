@@ -74,6 +74,14 @@ describe('published ports of a node', () => {
           equal(await answerOf(netns(), 'tcp', address, port), expected);
         });
 
+      it('while what stays within a network is not tracked by the node', async () => {
+        equal(await answerOf(b, 'tcp', '10.128.1.2', 80), 'a');
+        equal(await answerOf(b, 'tcp', NODE, 8080), 'a');
+        const flows = show(lab.node, 'cat', '/proc/net/nf_conntrack');
+        match(flows, /src=10\.128\.1\.3 dst=192\.168\.77\.1 /);
+        doesNotMatch(flows, /src=10\.128\.1\.3 dst=10\.128\.1\.2 /);
+      });
+
       it('over UDP, showing the caller to the container', async () => {
         equal(await answerOf(lab.client, 'udp', NODE, 5300), 'a 192.168.77.2');
         equal(await answerOf(lab.node, 'udp', '127.0.0.1', 5300), 'a 10.128.1.1');

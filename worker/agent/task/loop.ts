@@ -12,6 +12,8 @@ import type { Health } from '../health/health.ts';
 import { mergeDrifts } from '../drift/merge.ts';
 import { watchHealth } from '../health/loop.ts';
 import { runHooks } from '../hooks/loop.ts';
+import { awaitedPorts } from '../listening/listening.ts';
+import { untilListening } from '../listening/loop.ts';
 import { containerRequest } from './container-request.ts';
 import type { Step, StepArguments, StepName } from './step.ts';
 import { earliestStart, isFinal, nextStep, reached } from './step.ts';
@@ -88,6 +90,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let imageId: string | undefined;
   let givenUp = '';
   let hooked = false;
+  /** What it publishes is listened to, as far as it is waited for. */
+  let listening = false;
   /** Hooks that run now. */
   let hooks: AbortController | undefined;
   const isFenced = around.isFenced(first);
@@ -133,6 +137,22 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       () => undefined,
     );
     watchChecks(container, signal);
+    watchPorts(container, signal);
+  };
+
+  /** Without a health check it is taken for running when its published ports are listened to: nobody shall be refused by what just begins. */
+  const watchPorts = (container: ContainerInfo, run: AbortSignal): void => {
+    const isKnown = reached(status, 'running') || container.healthCheck !== undefined;
+    const ports = isKnown ? [] : awaitedPorts(task, around.assignments().ingress.values());
+    listening = ports.length === 0 || engine.containers.listening === undefined;
+    if (listening) return;
+    const ask = (): Promise<ReadonlySet<number> | undefined> =>
+      engine.containers.listening?.(id) ?? Promise.resolve(undefined);
+    void untilListening(ask, ports, clock, run).then(() => {
+      if (watched !== container.startedAt) return;
+      listening = true;
+      wake();
+    });
   };
 
   /** @param known health by the check that it had before; absent: it has just been started */
@@ -366,6 +386,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         container,
         imageId,
         hooked,
+        listening,
         givenUp,
         mayStart: !isFenced || around.mayStart(),
         mayChange: around.mayChange(),

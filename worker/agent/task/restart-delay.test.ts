@@ -16,6 +16,7 @@ describe('the restart delay of a task', () => {
       imageId: 'sha256:1',
       givenUp: '',
       hooked: true,
+      listening: true,
       wasFenced: false,
       mayStart: true,
       mayChange: true,

@@ -39,6 +39,7 @@ function step(status: Partial<TaskStatus>, change: Partial<Task> = {}, seen: Par
     container: container('running'),
     imageId: 'i',
     hooked: false,
+    listening: true,
     givenUp: '',
     mayStart: true,
     mayChange: true,

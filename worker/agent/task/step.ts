@@ -38,6 +38,8 @@ export interface TaskObservation {
   readonly imageId: string | undefined;
   /** The container has been started and its post_start hooks have ended well. */
   readonly hooked: boolean;
+  /** False: what it publishes is not listened to yet, and it is still waited for. */
+  readonly listening: boolean;
   /** Why the container is stopped although it is wanted: it is unhealthy, or a hook failed; empty: it is not. */
   readonly givenUp: string;
   /** Absent: it may run. Else how long it may take to end, ms: the lease that it is tied to is about to run out, or has. */
@@ -107,14 +109,17 @@ export function nextStep(seen: TaskObservation): Step {
 }
 
 /** A task whose container runs. */
-function running({ task, status, container, givenUp, hooked, fencedMs, mayChange }: TaskObservation): Step {
+function running(seen: TaskObservation): Step {
+  const { task, status, container, givenUp, hooked, listening, fencedMs, mayChange } = seen;
   if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
   if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
   if (mayChange && isOutdated(container, task, status)) return { action: 'change' };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
   if (!reached(status, 'running')) {
     const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;
-    return waits ? { action: 'postStart' } : { action: 'report', state: 'running', message: 'started' };
+    if (waits) return { action: 'postStart' };
+    if (!listening) return { action: 'wait', for: 'its published ports to be listened to' };
+    return { action: 'report', state: 'running', message: 'started' };
   }
   return { action: 'wait', for: 'the container to end' };
 }

@@ -1,11 +1,14 @@
-/** Keeps the virtual addresses of services true inside every container of the node. */
+/**
+ * Keeps the virtual addresses of services true inside every container of the node. The table of a container that has just been made is
+ * made beside its start, not before it: nothing is told a virtual address by name until {@link Balancer.ready} says so.
+ */
 import { Semaphore } from '../../../base/async.ts';
 import type { Clock, Timer } from '../../../base/clock.ts';
 import { messageOf } from '../../../base/errors.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import { balanceNamespace } from '../../../node-engine/network/index.ts';
-import type { NamespaceBalancer, VirtualAddresses } from '../../../node-engine/network/index.ts';
+import { BALANCE_TABLE, balanceNamespace } from '../../../node-engine/network/index.ts';
+import type { NamespaceBalancer, NamespaceGuard, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
 import { addressesOf, isUrgent } from './choose.ts';
 
@@ -18,10 +21,18 @@ const RETRY_MS = 1000;
  * one service that start together it would be ten thousand. So they are gathered, this long for each container that is attached.
  */
 const GATHER_MS = 5;
+/**
+ * Most containers never ask for a service by name; those that were given an address by other means find it led as soon as starting
+ * others has paused for so long, or has gone on for so long.
+ */
+const PAUSE_MS = 250;
+const LONGEST_PAUSE_MS = 3000;
 
 export interface BalancerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Hears when somebody in a container changes the rules there; absent: they are made again with the next change only. */
+  readonly guard?: NamespaceGuard;
 }
 
 export interface Balancer {
@@ -33,15 +44,23 @@ export interface Balancer {
    */
   settled(): Promise<boolean>;
   /**
-   * Begins with a container, or anew: its namespace may hold what an earlier daemon made, which is taken over without a gap.
-   * @throws NETWORK_FAILED
+   * Begins with a container, or anew: its namespace may hold what an earlier daemon made, which is taken over without a gap. One whose
+   * processes have never run needs nothing at once.
+   * @throws NETWORK_FAILED, not for one that is fresh
    */
   attach(attachment: {
     readonly containerId: ContainerId;
     /** File of the container's network namespace; empty (it is in the node's): there is nothing to do. */
     readonly netnsPath: string;
     readonly networks: readonly NetworkId[];
+    /** Nothing has run in it yet. */
+    readonly fresh: boolean;
   }): Promise<void>;
+  /**
+   * Has the addresses made true in a container, if they are not yet.
+   * @returns undefined: they are; else, when that is decided, whether they are now
+   */
+  ready(containerId: ContainerId): Promise<boolean> | undefined;
   detach(containerId: ContainerId): void;
   close(): void;
 }
@@ -50,19 +69,29 @@ interface Attached {
   readonly networks: readonly NetworkId[];
   readonly namespace: NamespaceBalancer;
   addresses: VirtualAddresses;
+  unguard(): void;
+  /** What changes is made true in it. */
+  isBegun: boolean;
+  /** It was true in it once. */
+  isMade: boolean;
 }
 
-export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
+export function createBalancer({ clock, logger, guard }: BalancerOptions): Balancer {
   const attached = new Map<ContainerId, Attached>();
   const running = new Set<Promise<boolean>>();
   const turns = new Semaphore(AT_ONCE);
   let balanced: readonly BalancedAddress[] = [];
   let retry: Timer | undefined;
   let gathering: Timer | undefined;
+  /** Of those that are not begun. */
+  let pause: Timer | undefined;
+  let pausedSince = 0;
 
   const bring = async (id: ContainerId, one: Attached): Promise<void> => {
+    one.isBegun = true;
     one.addresses = addressesOf(id, one.networks, balanced, one.addresses);
     await turns.use(() => one.namespace.set(one.addresses));
+    one.isMade = true;
   };
   const bringLater = async (id: ContainerId, one: Attached): Promise<boolean> => {
     try {
@@ -79,13 +108,26 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
       return false;
     }
   };
+  /** Whoever waits for all changes waits for this one, too. */
+  const begin = (id: ContainerId, one: Attached): Promise<boolean> => {
+    const run = bringLater(id, one).finally(() => running.delete(run));
+    running.add(run);
+    return run;
+  };
   const spread = (): void => {
     gathering?.cancel();
     gathering = undefined;
-    for (const [id, one] of attached) {
-      const run = bringLater(id, one).finally(() => running.delete(run));
-      running.add(run);
-    }
+    for (const [id, one] of attached) if (one.isBegun) void begin(id, one);
+  };
+  const beginRest = (): void => {
+    pause = undefined;
+    for (const [id, one] of attached) if (!one.isBegun) void begin(id, one);
+  };
+  const beginLater = (): void => {
+    const now = clock.monotonic();
+    if (pause === undefined) pausedSince = now;
+    pause?.cancel();
+    pause = clock.startTimer(Math.max(0, Math.min(PAUSE_MS, pausedSince + LONGEST_PAUSE_MS - now)), beginRest);
   };
   return {
     setAddresses(addresses) {
@@ -97,19 +139,36 @@ export function createBalancer({ clock, logger }: BalancerOptions): Balancer {
     async settled() {
       return (await Promise.all(running)).every((isTrue) => isTrue);
     },
-    async attach({ containerId, netnsPath, networks }) {
+    async attach({ containerId, netnsPath, networks, fresh }) {
       if (netnsPath === '') return;
       const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
-      const one: Attached = { networks, namespace, addresses: new Map() };
+      attached.get(containerId)?.unguard();
+      const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
+      const one: Attached = {
+        networks,
+        namespace,
+        addresses: new Map(),
+        unguard: unguard ?? (() => undefined),
+        isBegun: false,
+        isMade: false,
+      };
       attached.set(containerId, one);
-      await bring(containerId, one);
+      if (fresh) beginLater();
+      else await bring(containerId, one);
+    },
+    ready(containerId) {
+      const one = attached.get(containerId);
+      if (one === undefined || one.isMade) return undefined;
+      return begin(containerId, one).then(() => one.isMade);
     },
     detach(containerId) {
+      attached.get(containerId)?.unguard();
       attached.delete(containerId);
     },
     close() {
       retry?.cancel();
       gathering?.cancel();
+      pause?.cancel();
       attached.clear();
     },
   };

@@ -120,6 +120,16 @@ describe('questions to the resolver', () => {
     deepEqual(answersOf(ask(query('A', 'DataBase'), { links })), ['10.2.0.4']);
     equal(answersOf(ask(query('A', 'database'))), 'forward');
   });
+  it('tell where the answer names a virtual address', () => {
+    const isVirtual = (type: string, name: string): boolean => {
+      const decision = ask(query(type, name));
+      return decision.kind === 'answer' && decision.isVirtual === true;
+    };
+    for (const name of ['cart', 'cart.shop_back', 'shared', 'empty']) ok(isVirtual('A', name), name);
+    ok(isVirtual('AAAA', 'cart'));
+    for (const name of ['web', 'tasks.cart', 'shop-cart-1']) ok(!isVirtual('A', name), name);
+    ok(!isVirtual('AAAA', 'empty'));
+  });
   it('come back under their id, with the question as it was asked', () => {
     const decision = ask(query('A', 'WeB'));
     ok(decision.kind === 'answer');

@@ -33,7 +33,8 @@ export interface Question {
 }
 
 export type Decision =
-  | { readonly kind: 'answer'; readonly message: Buffer }
+  /** `isVirtual`: it names a virtual address, which must lead somewhere for who asks. */
+  | { readonly kind: 'answer'; readonly message: Buffer; readonly isVirtual?: boolean }
   | { readonly kind: 'forward' }
   /** Not a question at all: answering would invite loops. */
   | { readonly kind: 'ignore' };
@@ -49,9 +50,10 @@ export function decide({ records, networks, links, transport, message }: Questio
   if (!question) return { kind: 'answer', message: writeRefusal(message, undefined, RCODE.FORMERR) };
   if (question.class !== CLASS_IN) return FORWARD;
 
-  const own = (answer: Omit<WireAnswer, 'ttl'>): Decision => ({
+  const own = (answer: Omit<WireAnswer, 'ttl'>, isVirtual = false): Decision => ({
     kind: 'answer',
     message: writeAnswer(message, question, transport, { ...answer, ttl: TTL_SECONDS }),
+    ...(isVirtual && answer.answers.length > 0 ? { isVirtual } : {}),
   });
   const { type } = question;
   const name = links?.get(question.name) ?? question.name;
@@ -59,12 +61,11 @@ export function decide({ records, networks, links, transport, message }: Questio
   if (known) {
     const { ipv4, ipv6 } = known.addresses();
     // Known name, other type: "nothing of that kind". For AAAA an NXDOMAIN would make musl and glibc give the name up.
-    return own({
-      answers: [
-        ...(type === TYPE.A || type === TYPE.ANY ? addressRecords(TYPE.A, ipv4, transport, random) : []),
-        ...(type === TYPE.AAAA || type === TYPE.ANY ? addressRecords(TYPE.AAAA, ipv6, transport, random) : []),
-      ],
-    });
+    const answers = [
+      ...(type === TYPE.A || type === TYPE.ANY ? addressRecords(TYPE.A, ipv4, transport, random) : []),
+      ...(type === TYPE.AAAA || type === TYPE.ANY ? addressRecords(TYPE.AAAA, ipv6, transport, random) : []),
+    ];
+    return own({ answers }, known.isVirtual);
   }
   if (type === TYPE.PTR) {
     const address = addressOfReverse(name);

@@ -5,7 +5,8 @@
 import { KeyedQueue } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
 import type { Random } from '../../../base/random.ts';
-import { RESOLVER_ADDRESS, openResolverSockets } from '../../../node-engine/network/index.ts';
+import type { NamespaceGuard } from '../../../node-engine/network/index.ts';
+import { RESOLVER_ADDRESS, RESOLVER_TABLE, openResolverSockets } from '../../../node-engine/network/index.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import { decide, serverFailure, withoutUpstream } from './answer.ts';
 import type { NameChange } from './records.ts';
@@ -27,6 +28,13 @@ export interface ResolverOptions {
   readonly networkName: (id: NetworkId) => string | undefined;
   /** Names the servers to ask about other names; read again when it changes. "/etc/resolv.conf" */
   readonly resolvConf: string;
+  /** Hears when somebody in a container changes the rules there; absent: they stay as they are then. */
+  readonly guard?: NamespaceGuard;
+  /**
+   * Has virtual addresses lead somewhere in a container, if they do not yet.
+   * @returns undefined: they do; else, when that is decided, whether they do now
+   */
+  readonly virtualAddresses?: (id: ContainerId) => Promise<boolean> | undefined;
 }
 
 export interface ResolverAttachment {
@@ -61,7 +69,7 @@ export function createResolver(options: ResolverOptions): Resolver {
   const nodeServers = nameserversOf(options.resolvConf);
   const records = new Records();
 
-  const answererFor = ({ networks, dns, links = [] }: ResolverAttachment): Answerer => {
+  const answererFor = ({ containerId, networks, dns, links = [] }: ResolverAttachment): Answerer => {
     // Our own address would lead back to us.
     const own = dns.filter((server) => server !== RESOLVER_ADDRESS);
     const forward = forwarder(clock, () => (dns.length > 0 ? own : nodeServers()));
@@ -70,7 +78,11 @@ export function createResolver(options: ResolverOptions): Resolver {
       const asked = networks.map((id) => ({ id, name: networkName(id) ?? '' }));
       const decision = decide({ records, networks: asked, links: linked, transport, message }, random);
       if (decision.kind === 'ignore') return undefined;
-      return decision.kind === 'answer' ? decision.message : forward(message, transport);
+      if (decision.kind === 'forward') return forward(message, transport);
+      const { message: answer } = decision;
+      const leads = decision.isVirtual === true ? options.virtualAddresses?.(containerId) : undefined;
+      // Who is told that nobody can say asks again.
+      return leads === undefined ? answer : leads.then((is) => (is ? answer : serverFailure(message)));
     };
   };
 
@@ -82,7 +94,14 @@ export function createResolver(options: ResolverOptions): Resolver {
       await queue.run(containerId, async () => {
         const sockets = await openResolverSockets(netnsPath, `container "${containerId.slice(0, 12)}"`);
         servers.get(containerId)?.close();
-        servers.set(containerId, serveDns(sockets, answererFor(attachment)));
+        const server = serveDns(sockets, answererFor(attachment));
+        const unguard = options.guard?.guard(netnsPath, [RESOLVER_TABLE], () => sockets.repair());
+        servers.set(containerId, {
+          close() {
+            unguard?.();
+            server.close();
+          },
+        });
       });
     },
     async detach(containerId) {

@@ -37,6 +37,8 @@ export interface KnownName {
   readonly network: AskedNetwork;
   /** What its addresses are: virtual ones of services, else those of the endpoints. */
   addresses(): AddressList;
+  /** Some of them are virtual. */
+  readonly isVirtual: boolean;
   /** Every endpoint behind it. */
   endpoints(): Iterable<NetworkEndpoint>;
 }
@@ -147,10 +149,23 @@ export class Records {
   #findOn(network: AskedNetwork, name: string): KnownName | undefined {
     const names = this.#networks.get(network.id)?.names;
     const bearers = names?.get(name);
-    if (bearers) return { network, addresses: () => bearers.lead(), endpoints: () => bearers.endpoints.values() };
+    if (bearers)
+      return {
+        network,
+        isVirtual: bearers.services.size > 0,
+        addresses: () => bearers.lead(),
+        endpoints: () => bearers.endpoints.values(),
+      };
     if (!name.startsWith(ALL_TASKS)) return undefined;
     const service = names?.get(name.slice(ALL_TASKS.length));
-    return service && { network, addresses: () => service.all(), endpoints: () => service.endpoints.values() };
+    return (
+      service && {
+        network,
+        isVirtual: false,
+        addresses: () => service.all(),
+        endpoints: () => service.endpoints.values(),
+      }
+    );
   }
 
   #network(id: NetworkId): NetworkNames {

@@ -15,7 +15,7 @@ const MAX_CONNECTIONS = 64;
 export type Answerer = (message: Buffer, transport: Transport) => Buffer | undefined | Promise<Buffer | undefined>;
 
 /** Serves on sockets that are bound already; they are closed by `close`. */
-export function serveDns(sockets: ResolverSockets, answer: Answerer): { close(): void } {
+export function serveDns(sockets: Pick<ResolverSockets, 'udp' | 'tcp'>, answer: Answerer): { close(): void } {
   const datagrams = serveUdp(sockets.udp, answer);
   const connections = new Set<Socket>();
   const server = serveTcp(sockets.tcp, answer, connections);

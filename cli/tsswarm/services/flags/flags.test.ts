@@ -181,11 +181,11 @@ describe('the flags of service create', () => {
     ],
     [
       '--secret',
-      ['--secret', 'key', '--secret', 'source=a,target=/b,mode=0400,uid=5'],
+      ['--secret', 'key', '--secret', 'source=a,target=/b,mode=0400,uid=5,signal=SIGHUP'],
       (spec) => box(spec).secrets,
       [
         { name: 'key', target: '/run/secrets/key', uid: 0, gid: 0, mode: 0o444 },
-        { name: 'a', target: '/b', uid: 5, gid: 0, mode: 0o400 },
+        { name: 'a', target: '/b', uid: 5, gid: 0, mode: 0o400, signal: 'SIGHUP' },
       ],
     ],
     [

@@ -61,7 +61,7 @@ export interface ScalarFlags {
 export const LISTS = {
   capAdd: ['cap-add', 'add a capability'],
   capDrop: ['cap-drop', 'drop a capability'],
-  config: ['config', 'a config of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…'],
+  config: ['config', 'a config of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…,signal=…'],
   constraint: ['constraint', 'placement constraint: node.labels.disk==ssd'],
   containerLabel: ['container-label', 'label of the containers: <key>=<value>'],
   dns: ['dns', 'DNS server'],
@@ -76,7 +76,7 @@ export const LISTS = {
   network: ['network', 'network to attach to: <name> or name=…,alias=…,ip=…; host; none'],
   placementPref: ['placement-pref', 'spread=node.labels.<key>'],
   publish: ['publish', 'publish a port: [published:]target[/protocol] or published=…,target=…,protocol=…,mode=…'],
-  secret: ['secret', 'a secret of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…'],
+  secret: ['secret', 'a secret of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…,signal=…'],
   sysctl: ['sysctl', 'kernel parameter: <name>=<value>'],
   ulimit: ['ulimit', 'limit of the process: nofile=1024:2048'],
 } as const satisfies Readonly<Record<string, readonly [flag: string, about: string]>>;

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { TsswarmError } from '../../base/errors.ts';
+import { TsswarmError } from './errors.ts';
 
 /** signal(7): the real-time signals as glibc counts them (the kernel's first two are taken by the threads library). */
 const SIGRTMIN = 34;

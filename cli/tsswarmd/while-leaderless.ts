@@ -1,0 +1,27 @@
+import { sleep } from '../../base/async.ts';
+import type { Clock } from '../../base/clock.ts';
+import { isTsswarmError } from '../../base/errors.ts';
+import type { ErrorCode } from '../../base/errors.ts';
+
+/** An election takes a second; on machines that are busy, or when several managers join at once, some. */
+const PATIENCE_MS = 15_000;
+const PAUSE_MS = 200;
+/** What is said while nobody leads, or the lead has just changed hands. Where nobody can be reached, waiting is of no use. */
+const PASSING: readonly ErrorCode[] = ['NOT_LEADER', 'OUTCOME_UNKNOWN', 'CONFLICT'];
+
+/**
+ * Does what may be done twice, again as long as the managers elect a leader.
+ * @throws the last error, when it is about something else or nobody leads for 15 s
+ */
+export async function whileLeaderless<T>(clock: Clock, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const deadline = clock.monotonic() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await work();
+    } catch (error) {
+      const passes = PASSING.some((code) => isTsswarmError(error, code));
+      if (!passes || clock.monotonic() >= deadline) throw error;
+    }
+    await sleep(clock, PAUSE_MS, signal);
+  }
+}
