@@ -114,6 +114,8 @@ export interface ContainerInfo {
   readonly tty: boolean;
   /** Of the spec that it has; absent: nobody said. */
   readonly specVersion?: number;
+  /** IPv4 addresses of its interfaces, or of those that it shares; absent: the engine does not say. */
+  readonly addresses?: readonly string[];
 }
 
 /** Every field filled: the image's values under the spec's, Docker's defaults under both. */
@@ -596,7 +598,10 @@ export interface Tunnels {
 
 /** Network namespaces of containers; used by the engine itself. */
 export interface Sandboxes {
-  /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
+  /**
+   * Makes the namespace with its interfaces, or makes what is there so (what exists is kept, also of an interface of which only the
+   * address is another one); what is too much goes last. Returns its path.
+   */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
   /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */

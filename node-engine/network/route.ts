@@ -192,6 +192,16 @@ export function setNoLinkLocal(link: string): NetlinkMessage {
   };
 }
 
+/** Gives a link another hardware address, while it is up. */
+export function setMac(linkIndex: number, mac: string): NetlinkMessage {
+  return {
+    what: `give the hardware address ${mac}`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([linkHeader(linkIndex, 0, 0), attribute(IFLA.ADDRESS, macBytes(mac))]),
+  };
+}
+
 /** Takes a link down: nothing passes any more. */
 export function setLinkDown(name: string): NetlinkMessage {
   return {
@@ -216,15 +226,15 @@ export function deleteLink(name: string): NetlinkMessage {
 /** Leaves out statistics and SR-IOV's lists: a link is then 1 KiB instead of several. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 
-/** One link; an unknown name is no failure but no reply. */
-export function getLink(name: string): NetlinkMessage {
+/** One link; an unknown one is no failure but no reply. @param link its name or index */
+export function getLink(link: string | number): NetlinkMessage {
   return {
-    what: `look up the interface "${name}"`,
+    what: `look up the interface "${link}"`,
     type: RTM.GETLINK,
     flags: 0,
     body: Buffer.concat([
-      linkHeader(0, 0, 0),
-      attribute(IFLA.IFNAME, text(name)),
+      linkHeader(typeof link === 'number' ? link : 0, 0, 0),
+      ...(typeof link === 'string' ? [attribute(IFLA.IFNAME, text(link))] : []),
       attribute(IFLA.EXT_MASK, u32(RTEXT_FILTER_SKIP_STATS)),
     ]),
     tolerate: ['ENODEV'],

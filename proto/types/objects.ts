@@ -519,6 +519,14 @@ export interface RefusedChange {
   readonly reason: string;
 }
 
+/** What a task was before a change that is under way. */
+export interface TaskChange {
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  /** Absent or empty: its addresses stay as they are. */
+  readonly addresses?: readonly TaskAddress[];
+}
+
 export interface TaskAddress {
   readonly networkId: NetworkId;
   /** "10.128.0.5" without prefix length. */
@@ -575,7 +583,7 @@ export interface Task {
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
   /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */
-  readonly changing?: { readonly spec: TaskSpec; readonly specVersion: number };
+  readonly changing?: TaskChange;
   /** The newest spec that its container could not be changed to. */
   readonly refused?: RefusedChange;
   /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */
