@@ -6,6 +6,7 @@ import type { ContainerId, NetworkId } from '../base/ids.ts';
 import type { DirectLink } from '../base/network-driver.ts';
 import type {
   ContainerSpec,
+  Drift,
   HealthCheck,
   HealthState,
   Labels,
@@ -81,6 +82,9 @@ export interface ContainerCreate {
   /** Which version of its spec this is, in the caller's own count: the engine keeps it and says it again. */
   readonly specVersion?: number;
 }
+
+/** What somebody has changed by hand, of one look. */
+export type FoundDrift = Omit<Drift, 'at' | 'count'>;
 
 /** What a container that is there shall be. Its image, its writable layer and what else a process cannot survive stay. */
 export type ContainerUpdate = Omit<ContainerCreate, 'adopt' | 'imageId'>;
@@ -222,6 +226,15 @@ export interface Containers {
    * @throws NOT_SUPPORTED for what cannot be changed, NOT_FOUND, and what the kernel says; the container is as it was before
    */
   update?(request: ContainerUpdate): Promise<readonly string[]>;
+  /**
+   * Looks whether a running container still is what it was made: limits, processes, mounts, names, addresses. Reads, and starts no
+   * process. A container that does not run, or has another `specVersion` than the request, has nothing to be found.
+   * @param request what it shall be: with the contents of its files
+   * @param options.repair makes what somebody has changed again what it was
+   * @returns what was found changed; absent: this engine cannot look
+   * @throws NOT_FOUND
+   */
+  checkDrift?(request: ContainerUpdate, options: { readonly repair: boolean }): Promise<readonly FoundDrift[]>;
   inspect(id: ContainerId): ContainerInfo | undefined;
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
@@ -609,6 +622,21 @@ export interface Sandboxes {
   listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
+  /**
+   * What of its interfaces is not as asked for: links, addresses, routes. Only reads; a namespace of another container, or the node's,
+   * has nothing to be found. @throws NETWORK_FAILED
+   */
+  check(id: ContainerId, request: SandboxRequest): Promise<readonly SandboxDifference[]>;
+  /** Makes it what was asked for, touching nothing else. @throws NETWORK_FAILED */
+  mend(id: ContainerId, request: SandboxRequest): Promise<void>;
+}
+
+/** What of a namespace is not as it was made. */
+export interface SandboxDifference {
+  /** "address eth0" */
+  readonly field: string;
+  readonly expected: string;
+  readonly found: string;
 }
 
 export interface VolumeInfo {

@@ -9,6 +9,7 @@ import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type {
   AssignmentChange,
+  Drift,
   Network,
   NetworkEndpoint,
   NodeDescription,
@@ -24,6 +25,7 @@ import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
+import { watchDrift } from './drift/loop.ts';
 import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
@@ -131,6 +133,8 @@ export interface Agent {
    * @throws the signal's reason
    */
   whenStarted(taskId: string, signal: AbortSignal): Promise<TaskStatus>;
+  /** Looks now what somebody has changed by hand on the containers of tasks, and repairs it where it may. */
+  look(taskIds: readonly string[]): Promise<ReadonlyMap<string, readonly Drift[]>>;
 }
 
 /** Takes up what was kept on disk, then connects to the manager. `engine.recover()` must have been called before. */
@@ -185,6 +189,7 @@ export function startAgent(options: AgentOptions): Agent {
       wakeAll();
     },
   });
+  const drift = watchDrift(() => controllers, { clock, random: options.random, logger });
   const wakeAll = (): void => {
     for (const controller of controllers.values()) controller.update(controller.task);
   };
@@ -520,6 +525,7 @@ export function startAgent(options: AgentOptions): Agent {
       }
     }
     if (change.kind === 'complete') {
+      if (engine.containers.checkDrift !== undefined) drift.begin();
       isTold = true;
       if (!isUpToDate && lapses === lapsesBefore) {
         isUpToDate = lease.stage() !== 'over';
@@ -600,6 +606,7 @@ export function startAgent(options: AgentOptions): Agent {
       await session.goodbye();
       life.abort(new Error('the agent ends'));
       lease.close();
+      drift.close();
       for (const controller of controllers.values()) controller.close();
       stopFlush();
       bridges.close();
@@ -610,6 +617,7 @@ export function startAgent(options: AgentOptions): Agent {
     network: (id) => assignments.networks.get(id),
     assignments: () => assignments,
     whenStarted,
+    look: (taskIds) => drift.look(taskIds),
   };
 }
 
