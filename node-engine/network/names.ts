@@ -15,6 +15,9 @@ export function tunnelName(id: NetworkId): string {
 /** The tunnel that leads published ports from node to node. */
 export const MESH_NAME = 'ts-mesh';
 
+/** Addresses of nodes in it. */
+export const MESH_SUBNET = '169.254.192.0/18';
+
 /** UDP port of the mesh: who looks for faults sends packets from node to node there. */
 export const ECHO_PORT = 4791;
 
