@@ -3,6 +3,7 @@
  * volumes, and has never heard of services. All methods may throw TsswarmError with the codes named beside them.
  */
 import type { ContainerId, NetworkId } from '../base/ids.ts';
+import type { DirectLink } from '../base/network-driver.ts';
 import type {
   ContainerSpec,
   HealthCheck,
@@ -32,6 +33,8 @@ export interface SandboxInterface {
   readonly macAddress?: string;
   /** What the container calls it, at most 15 characters; absent: "eth" and its place in the list. */
   readonly name?: string;
+  /** It is on a card of the node itself, with packets of `mtu` bytes (0: as large as the card's). Absent: on the network's bridge. */
+  readonly direct?: DirectLink & { readonly mtu: number };
 }
 
 export interface SandboxRequest {
@@ -107,6 +110,8 @@ export interface ContainerInfo {
   readonly tty: boolean;
   /** Of the spec that it has; absent: nobody said. */
   readonly specVersion?: number;
+  /** IPv4 addresses of its interfaces, or of those that it shares; absent: the engine does not say. */
+  readonly addresses?: readonly string[];
 }
 
 /** Every field filled: the image's values under the spec's, Docker's defaults under both. */
@@ -416,6 +421,8 @@ export interface BridgeRequest {
   readonly encrypted?: boolean;
   /** Absent: the network has no IPv6. */
   readonly ipv6?: { readonly subnet: string; readonly gateway: string };
+  /** Its containers are on a card of the node itself: there is no bridge, and the subnet is that of whatever is on the wire. */
+  readonly direct?: DirectLink;
 }
 
 /** A port of the node that containers do not reach: of its control plane, or of what travels between nodes. */
@@ -470,10 +477,16 @@ export interface NetworkSurvey {
 }
 
 export interface Networks {
-  /** Makes or repairs the bridge with its address, forwarding and masquerading. Idempotent. @throws NETWORK_FAILED */
+  /**
+   * Makes or repairs the bridge with its address, forwarding and masquerading; of a direct network the VLAN that it names. Idempotent.
+   * @throws NETWORK_FAILED; NOT_SUPPORTED where the kernel has no such links
+   */
   ensureBridge(request: BridgeRequest): Promise<void>;
   removeBridge(id: NetworkId): Promise<void>;
+  /** Networks of which this node has made something that is to be removed. */
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Drivers beside bridge and overlay that the kernel has what it takes for: "macvlan", "ipvlan". */
+  optionalDrivers?(): Promise<readonly string[]>;
   /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */
   survey?(): Promise<NetworkSurvey>;
   /**
@@ -572,7 +585,10 @@ export interface Tunnels {
 
 /** Network namespaces of containers; used by the engine itself. */
 export interface Sandboxes {
-  /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
+  /**
+   * Makes the namespace with its interfaces, or makes what is there so (what exists is kept, also of an interface of which only the
+   * address is another one); what is too much goes last. Returns its path.
+   */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
   /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */

@@ -1,7 +1,7 @@
 /**
  * What a network between two machines carries: the bare wire, a VXLAN made by hand in the way that ours is made, our overlay, Docker's
- * overlay, one after another in each round; and requests to a service by its virtual address beside the same requests to the container
- * itself. Needs root, iperf3 and wrk. Two network namespaces on one kernel: the ratios count, not the figures.
+ * overlay, and a published port of each, one after another in each round; requests to a service by its virtual address beside the same
+ * requests to the container itself; how soon a task that runs is known by name on another node; what a name costs the daemon. Needs root, iperf3 and wrk. Two network namespaces on one kernel: the ratios count, not the figures.
  *
  * Usage: npm run bench:network [-- ROUNDS [own]]      own: without Docker
  */
@@ -11,23 +11,31 @@ import { median } from '../start/measure.ts';
 import { HandMadeOverlay } from './hand-made.ts';
 import { requestsPerSecond, throughput } from './load.ts';
 import type { Pair } from './load.ts';
+import { namesPerCpuSecond, timesToName } from './names.ts';
 import { OwnOverlay } from './own-overlay.ts';
 
 const rounds = Number(process.argv[2] ?? 3);
-const archive = join(import.meta.dirname, '..', '..', '.cache', 'images', 'busybox.tar');
+const images = join(import.meta.dirname, '..', '..', '.cache', 'images');
+const STARTS = 15;
 
 const own = OwnOverlay.start();
 let byHand: HandMadeOverlay | undefined;
 let docker: DockerPeer | undefined;
 try {
   byHand = HandMadeOverlay.between(own.machines, own.wire);
-  docker = process.argv[3] === 'own' ? undefined : await DockerPeer.start(archive);
+  docker = process.argv[3] === 'own' ? undefined : await DockerPeer.start(join(images, 'busybox.tar'));
   const pairs: (readonly [what: string, pair: Pair])[] = [
     ['bare wire', own.wire],
     ['VXLAN by hand', byHand.pair],
     ['tsswarm overlay', own.overlay],
   ];
-  if (docker !== undefined) pairs.push(['Docker overlay', docker.overlayPair()]);
+  const ports: (readonly [what: string, pair: Pair])[] = [['tsswarm published', own.published]];
+  const dockerPair = docker?.overlayPair();
+  if (docker !== undefined && dockerPair !== undefined) {
+    pairs.push(['Docker overlay', dockerPair]);
+    ports.push(['Docker published', docker.publishedPair(join(images, 'nginx.tar'))]);
+  }
+  pairs.push(...ports);
   const carried = new Map<string, number[]>(pairs.map(([what]) => [what, []]));
   for (let round = 0; round < rounds; round++)
     for (const [what, pair] of pairs) carried.get(what)?.push(await throughput(pair));
@@ -49,6 +57,22 @@ try {
     `\nrequests a second from another node: ${Math.round(direct)} to the container, ${Math.round(virtual)} to the virtual address ` +
       `(${(virtual / direct).toFixed(3)})`,
   );
+  const published = new Map<string, number[]>(ports.map(([what]) => [what, []]));
+  for (let round = 0; round < rounds; round++)
+    for (const [what, { client, address }] of ports) published.get(what)?.push(requestsPerSecond(client, address));
+  for (const [what, all] of published)
+    console.log(`${what}: ${Math.round(median(all))} requests a second from another node`);
+  const told = (times: readonly number[]): string =>
+    `${median(times).toFixed(0)} ms (median of ${times.length}; longest ${Math.max(...times).toFixed(0)} ms)`;
+  const ours = await timesToName(own.overlay.client, 'tasks.fresh', STARTS, () => own.startFresh());
+  console.log(`\nfrom running to known by name on another node: ${told(ours)}`);
+  if (docker !== undefined && dockerPair !== undefined) {
+    const peer = docker;
+    const theirs = await timesToName(dockerPair.client, 'tasks.fresh', Math.min(STARTS, 5), () => peer.startFresh());
+    console.log(`the same with Docker: ${told(theirs)}`);
+  }
+  const names = await namesPerCpuSecond(own.overlay.client, 'server', own.daemon);
+  console.log(`names answered in a second of the daemon's CPU: ${Math.round(names)}`);
 } finally {
   try {
     await docker?.stop();

@@ -2,7 +2,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Lab } from '../../test/lab/lab.ts';
 import type { Machine } from '../../test/e2e/machine.ts';
+import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { controlService } from '../../proto/rpc/services.ts';
 import type { Namespace, Pair } from './load.ts';
+import type { Started } from './names.ts';
 
 /** Two nodes of ours, a client on the first and a web server on the second. */
 export class OwnOverlay {
@@ -11,6 +14,8 @@ export class OwnOverlay {
   readonly #lab: Lab;
   #overlay: Pair | undefined;
   #virtualAddress = '';
+  #folder = '';
+  #fresh = 0;
 
   private constructor(lab: Lab) {
     this.#lab = lab;
@@ -43,6 +48,34 @@ export class OwnOverlay {
     return this.#virtualAddress;
   }
 
+  /** From the first machine to the published port of the container on the second. */
+  get published(): Pair {
+    return { ...this.wire, server: this.overlay.server };
+  }
+
+  /** Process of the daemon on the client's machine. */
+  get daemon(): number {
+    return this.machines[0].daemonPid() ?? 0;
+  }
+
+  /** Starts one more task of the service "fresh" on the second machine. */
+  async startFresh(): Promise<Started> {
+    const [first] = this.machines;
+    this.#fresh++;
+    first.composeOk(this.#folder, 'scale', `fresh=${this.#fresh}`);
+    const connection = connectLocal(first.socket);
+    try {
+      const { services, tasks } = await connection.service(controlService).listObjects({ project: 'bench' });
+      const id = services.find(({ spec }) => spec.composeName === 'fresh')?.id;
+      const task = tasks.find(({ serviceId, slot }) => serviceId === id && slot === this.#fresh);
+      const [address] = task?.addresses ?? [];
+      if (task?.status.state !== 'running' || address === undefined) throw new Error('the task does not run');
+      return { address: address.ipv4, at: task.status.timestamp };
+    } finally {
+      connection.close();
+    }
+  }
+
   stop(): void {
     this.#lab.dispose();
   }
@@ -50,18 +83,19 @@ export class OwnOverlay {
   #up(): void {
     const [first, second] = this.machines;
     const on = (node: string): string => `deploy: {placement: {constraints: [node.hostname==${node}]}}`;
-    const folder = first.project('bench', {
+    this.#folder = first.project('bench', {
       'compose.yaml': `services:
   client: {image: busybox, command: sleep 100000, ${on('m0')}}
-  server: {image: nginx, ${on('m1')}}
+  server: {image: nginx, ports: ["80:80", "5201:5201"], ${on('m1')}}
+  fresh: {image: busybox, init: true, command: sleep 100000, stop_grace_period: 0s, deploy: {replicas: 0, placement: {constraints: [node.hostname==m1]}}}
 `,
     });
-    first.composeOk(folder, 'up', '-d', '--wait');
+    first.composeOk(this.#folder, 'up', '-d', '--wait');
     const client = namespaceOf(first);
     const server = namespaceOf(second);
     const look = (name: string): string =>
       first
-        .composeOk(folder, 'exec', '-T', 'client', 'nslookup', name)
+        .composeOk(this.#folder, 'exec', '-T', 'client', 'nslookup', name)
         .split('Name:')[1]
         ?.match(/\d+\.\d+\.\d+\.\d+/)?.[0] ?? '';
     this.#virtualAddress = look('server');

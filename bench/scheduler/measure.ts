@@ -23,6 +23,7 @@ export async function measure(load: Load): Promise<Result> {
     tasks,
     service: (id) => services.get(id),
     volume: () => undefined,
+    driverOf: () => undefined,
     tasksOf: () => [],
   });
   await collect();

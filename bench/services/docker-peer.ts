@@ -5,6 +5,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Pair } from '../network/load.ts';
+import type { Started } from '../network/names.ts';
 import { memoryOf, middle, sum } from './memory.ts';
 import type { Peer } from './peer.ts';
 import { Wire } from './wire.ts';
@@ -16,7 +17,8 @@ const LOOK_EVERY_MS = 5;
 
 interface SwarmTask {
   readonly ID: string;
-  readonly Status: { readonly State: string };
+  readonly Status: { readonly State: string; readonly Timestamp: string };
+  readonly NetworksAttachments?: readonly { readonly Addresses?: readonly string[] }[];
   readonly Spec: { readonly Resources?: { readonly Limits?: { readonly NanoCPUs?: number } } };
 }
 
@@ -25,6 +27,7 @@ export class DockerPeer implements Peer {
   readonly #wire = new Wire(`tsbd${process.pid}n`, NODES);
   readonly #dir = mkdtempSync(join(tmpdir(), 'tsbench-swarm-'));
   readonly #daemons: ChildProcess[] = [];
+  #fresh = 0;
 
   /** @returns undefined where Docker's daemon is not installed */
   static async start(archive: string): Promise<DockerPeer | undefined> {
@@ -97,6 +100,37 @@ export class DockerPeer implements Peer {
     return { client: client ?? [], server: server ?? [], address };
   }
 
+  /**
+   * From the second node to the published port of a web server on the first.
+   * @param archive of an image "nginx"
+   */
+  publishedPair(archive: string): Pair {
+    this.#docker(0, 'load', '-i', archive);
+    this.#docker(0, 'run', '-d', '-p', '80:80', '-p', '5201:5201', '--name', 'published', 'nginx');
+    const pid = this.#docker(0, 'inspect', '-f', '{{.State.Pid}}', 'published').trim();
+    return {
+      client: [`--net=/var/run/netns/${this.#wire.namespace(1)}`],
+      server: [`--net=/proc/${pid}/ns/net`],
+      address: this.#wire.address(0),
+    };
+  }
+
+  /** Starts one more task of the service "fresh" on the second node, on the network of `overlayPair`. */
+  async startFresh(): Promise<Started> {
+    const before = new Set((await this.#running()).map(({ ID }) => ID));
+    const flags = ['--detach', '--no-resolve-image', '--stop-grace-period', '0s', '--network', 'bench'];
+    if (this.#fresh++ === 0) {
+      const { Swarm } = (await this.#get('/info', 1)) as { readonly Swarm: { readonly NodeID: string } };
+      const place = ['--constraint', `node.id==${Swarm.NodeID}`];
+      this.#docker(0, 'service', 'create', '--name', 'fresh', ...flags, ...place, 'busybox', 'sleep', '100000');
+    } else this.#docker(0, 'service', 'scale', '--detach', `fresh=${this.#fresh}`);
+    const added = async (): Promise<SwarmTask | undefined> => (await this.#running()).find(({ ID }) => !before.has(ID));
+    await until(async () => (await added()) !== undefined, 'a task to run');
+    const task = await added();
+    const [address = ''] = task?.NetworksAttachments?.flatMap(({ Addresses = [] }) => Addresses) ?? [];
+    return { address: address.split('/')[0] ?? '', at: Date.parse(task?.Status.Timestamp ?? '') };
+  }
+
   async remove(): Promise<void> {
     this.#docker(0, 'service', 'rm', 'bench');
     const gone = async (): Promise<boolean> => {
@@ -160,10 +194,10 @@ export class DockerPeer implements Peer {
     return execFileSync('docker', argv, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS });
   }
 
-  /** An answer of the first node's API: looking costs less than a command would. */
-  #get(path: string): Promise<unknown> {
+  /** An answer of a node's API: looking costs less than a command would. */
+  #get(path: string, node = 0): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const socketPath = `${this.#dir}/0.sock`;
+      const socketPath = `${this.#dir}/${node}.sock`;
       const call = request({ socketPath, path: `/v1.41${path}`, timeout: PATIENCE_MS }, (answer) => {
         const chunks: Buffer[] = [];
         answer.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -4,6 +4,7 @@ import {
   DEFAULT_PORT,
   completeAddress,
   dataPathAddress,
+  listenAddressFor,
   ownAddress,
   reachableAddress,
   split,
@@ -31,11 +32,10 @@ export function clusterPlace({ stateDir, listenAddr, advertiseAddr, dataPathAddr
     ...kept,
     ...(listenAddr === '' ? {} : { listenAddr: completeAddress(listenAddr, DEFAULT_PORT, '--listen-addr') }),
   };
-  const listen = chosen.listenAddr === '' ? DEFAULT_LISTEN : chosen.listenAddr;
-  const wanted =
-    advertiseAddr === ''
-      ? chosen.advertiseAddr
-      : completeAddress(advertiseAddr, split(listen).port, '--advertise-addr');
+  const { port } = split(chosen.listenAddr === '' ? DEFAULT_LISTEN : chosen.listenAddr);
+  const wanted = advertiseAddr === '' ? chosen.advertiseAddr : completeAddress(advertiseAddr, port, '--advertise-addr');
+  const reached = wanted === '' ? ownAddress(DEFAULT_LISTEN) : wanted;
+  const listen = chosen.listenAddr === '' ? listenAddressFor(reached) : chosen.listenAddr;
   if (dataPathAddr !== '') dataPathAddress(dataPathAddr);
   const next = { ...chosen, advertiseAddr: wanted, ...(dataPathAddr === '' ? {} : { dataPathAddr }) };
   if (JSON.stringify(next) !== JSON.stringify(kept)) saveClusterPlace(stateDir, next);

@@ -90,6 +90,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     resources: { nanoCpus, memoryBytes, generic: genericResources(flags.genericResources) },
     engine: { version, labels: flags.engineLabels },
     live,
+    networkDrivers: (await engine.networks.optionalDrivers?.()) ?? [],
   };
   const managerDir = join(flags.stateDir, 'manager');
   const lock = nodeLock(managerDir, random);

@@ -1,4 +1,4 @@
-import { DEFAULT_NETWORK_DRIVER, driverFault } from '../../base/network-driver.ts';
+import { DEFAULT_NETWORK_DRIVER, driverFault, missingOption } from '../../base/network-driver.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { EXAMPLE_CONTEXT, containerNameFault } from '../../base/template/index.ts';
 import type { ComposeFile, ComposeNetwork, ComposeProject, ComposeService, ComposeVolume } from '../types/project.ts';
@@ -75,10 +75,12 @@ function readNetworks(root: Reader, fullName: (key: string) => string): Record<s
     list.keys().map((key) => {
       const item = list.at(key);
       const driver = item.text('driver');
-      if (driver !== undefined && driver !== 'bridge' && driver !== 'overlay' && driver !== 'default')
-        item.notYet('driver', `"${driver}"`);
-      const isExternal = readExternal(item);
       const kind = driver === undefined || driver === 'default' ? DEFAULT_NETWORK_DRIVER : driver;
+      if (driverFault(kind, {}) !== undefined) item.notYet('driver', `"${kind}"`);
+      const isExternal = readExternal(item);
+      const missing = missingOption(kind, item.labels('driver_opts') ?? {});
+      if (missing !== undefined)
+        item.refuse('driver', `"${kind}" needs "${missing}" among driver_opts: the name of a card of the nodes`);
       for (const [option, value] of Object.entries(item.labels('driver_opts') ?? {})) {
         const fault = driverFault(kind, { [option]: value });
         if (fault === undefined) continue;

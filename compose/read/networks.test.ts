@@ -35,6 +35,21 @@ describe('networks of a compose file', () => {
     assert.equal(plain?.ipv6, undefined);
   });
 
+  it('are on a card of the nodes where the driver says so', async () => {
+    const of = async (network: string) =>
+      (await convert(`services: {a: {image: x, networks: [lan]}}\nnetworks: {lan: ${network}}`)).networks[0];
+    const lan = await of(
+      '{driver: macvlan, driver_opts: {parent: eth0.10, macvlan_mode: vepa}, ipam: {config: [{subnet: 192.0.2.0/24}]}}',
+    );
+    assert.deepEqual([lan?.driver, lan?.options, lan?.subnet], ['macvlan', { parent: 'eth0.10', macvlan_mode: 'vepa' }, '192.0.2.0/24']); // prettier-ignore
+    const refused = (network: string, reason: RegExp) => assert.rejects(of(network), { message: reason });
+    await refused('{driver: macvlan}', /"networks\.lan\.driver" "macvlan" needs "parent" among driver_opts/);
+    await refused('{driver: macvlan, driver_opts: {parent: eth0, macvlan_mode: l2}}', /"l2", expected bridge, private/);
+    await refused('{driver: ipvlan, driver_opts: {parent: eth0.5000}}', /there is no VLAN 5000, expected 1 to 4094/);
+    await refused('{driver: ipvlan, driver_opts: {parent: eth0, macvlan_mode: vepa}}', /macvlan_mode.*not supported/);
+    await refused('{driver: overlay, driver_opts: {parent: eth0}}', /parent.*not supported/);
+  });
+
   it('are attached from the highest priority on, with what each interface is given', async () => {
     const { services } = await convert(`services:
   a:

@@ -1,5 +1,6 @@
 import { interfaceFault } from '../../base/address-plan.ts';
 import { TsswarmError } from '../../base/errors.ts';
+import { isDirect } from '../../base/network-driver.ts';
 import { containerNameFault } from '../../base/template/index.ts';
 import type {
   DesiredProject,
@@ -51,7 +52,10 @@ export function validateProject(project: DesiredProject, tx: ReadTransaction): v
   for (const spec of project.secrets) validateFile('secret', spec);
   for (const spec of project.configs) validateFile('config', spec);
   const names = {
-    networks: new Set([...project.networks.map(({ name }) => name), ...project.externalNetworks]),
+    networks: new Map([
+      ...project.networks.map(({ name, driver }) => [name, driver] as const),
+      ...project.externalNetworks.map((name) => [name, driverOf(tx, name)] as const),
+    ]),
     secrets: new Set([...project.secrets.map(({ name }) => name), ...project.externalSecrets]),
     configs: new Set([...project.configs.map(({ name }) => name), ...project.externalConfigs]),
     services: new Map(project.services.map((service) => [service.composeName, service])),
@@ -111,7 +115,7 @@ export function validateService(tx: ReadTransaction, spec: ServiceSpec, known: S
     new Set(tx.list(table).flatMap((one) => ('pendingDelete' in one && one.pendingDelete ? [] : [one.spec.name])));
   const siblings = known === undefined || known.projectId === '' ? [] : tx.find('service', 'project', known.projectId);
   const names = {
-    networks: namesOf('network'),
+    networks: new Map([...namesOf('network')].map((name) => [name, driverOf(tx, name)])),
     secrets: namesOf('secret'),
     configs: namesOf('config'),
     services: new Map([...siblings.map((service) => service.spec), spec].map((one) => [one.composeName, one])),
@@ -120,9 +124,13 @@ export function validateService(tx: ReadTransaction, spec: ServiceSpec, known: S
   refusePortClashes([spec], known?.projectName ?? '', tx);
 }
 
+const driverOf = (tx: ReadTransaction, network: string): string =>
+  tx.find('network', 'name', network)[0]?.spec.driver ?? '';
+
 /** What a service may refer to. */
 interface KnownNames {
-  readonly networks: ReadonlySet<string>;
+  /** Their drivers, by name. */
+  readonly networks: ReadonlyMap<string, string>;
   readonly secrets: ReadonlySet<string>;
   readonly configs: ReadonlySet<string>;
   /** The project's services by compose name. */
@@ -181,6 +189,12 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
   for (const { network } of task.networks)
     if (!names.networks.has(network)) refuse(`network "${network}" is not defined`);
   checkInterfaces(service, refuse);
+  const isOnCards =
+    task.networks.length > 0 && task.networks.every(({ network }) => isDirect(names.networks.get(network) ?? ''));
+  if (service.ports.length > 0 && isOnCards)
+    refuse(
+      'it publishes ports, but is only on macvlan or ipvlan networks: its containers are reached there at their own addresses',
+    );
   for (const { name } of task.container.secrets)
     if (!names.secrets.has(name)) refuse(`secret "${name}" is not defined`);
   for (const { name } of task.container.configs)

@@ -146,6 +146,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       arm(nodeId);
       sessions.set(nodeId, session);
       if (session.acknowledges) withdrawals.open(session.id);
+      withdrawals.returned(nodeId);
       const { length, bound, wasDown } = await store.update((tx) => {
         const promised = promise(tx, nodeId, request.leaseMs);
         const wasDown = tx.get('node', nodeId)?.status.state === 'down';
@@ -169,9 +170,12 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         if (session.end.signal.aborted) throw session.end.signal.reason;
       } finally {
         session.end.abort(new TsswarmError('UNAVAILABLE', 'the session is over'));
-        withdrawals.close(session.id);
         // The node is up until its deadline: another session may be on its way.
-        if (sessions.get(nodeId) === session) sessions.delete(nodeId);
+        if (sessions.get(nodeId) === session) {
+          sessions.delete(nodeId);
+          if (deadlines.has(nodeId)) withdrawals.missed(nodeId, withdrawals.networksOf(session.id), clock.now());
+        }
+        withdrawals.close(session.id);
       }
     },
     async heartbeat(request) {
@@ -256,7 +260,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       listen();
       withdrawals.shown(session.id, version, networks, change?.acknowledge === true ? change.sequence : undefined);
       limit?.cancel();
-      const times = draining().flatMap(({ id }) => withdrawals.limitOf(id) ?? []);
+      const times = draining().flatMap(({ id }) => withdrawals.limitOf(id, clock.now()) ?? []);
       if (times.length > 0) limit = clock.startTimer(Math.max(0, Math.min(...times) - clock.now()), lookAgain);
     };
     const asking = (change: AssignmentChange, asks: boolean): AssignmentChange =>
@@ -333,8 +337,19 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       // Who leads next finds it out for itself.
       logger.warn('node state', { nodeId, reason: messageOf(error) });
     }
+    withdrawals.returned(nodeId);
     audience.tellAll();
   };
+
+  /** Nodes that were another leader's lead to what they were told by that one until they hear of this one. */
+  const waitForThe = (nodes: readonly Node[]): void =>
+    store.view((tx) => {
+      for (const { id } of nodes) {
+        const tasks = tx.find('task', 'node', id);
+        const networks = tasks.flatMap(({ addresses }) => addresses.map(({ networkId }) => networkId));
+        withdrawals.missed(id, new Set(networks), clock.now());
+      }
+    });
 
   return {
     handlers,
@@ -344,6 +359,9 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         store.view((tx) => tx.list('node')),
         leaseMs(period()),
         clock.monotonic(),
+      );
+      waitForThe(
+        store.view((tx) => tx.list('node')).filter(({ id, status }) => status.state === 'ready' && !sessions.has(id)),
       );
       // Twice as long as for a heartbeat: they have to find out who leads first.
       await sleep(clock, period() * MISSED_HEARTBEATS * 2, signal).catch(() => undefined);

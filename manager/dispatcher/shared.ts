@@ -1,4 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
+import { driverScope } from '../../base/network-driver.ts';
 import type { IngressPort, Network, NetworkEndpoint, ServiceAddress } from '../../proto/types/index.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { endpoints, ingress, serviceAddresses } from './assignment-set.ts';
@@ -69,7 +70,7 @@ function onlyOwn(
   nodeId: NodeId,
   list: readonly NetworkEndpoint[],
 ): readonly NetworkEndpoint[] {
-  const local = new Set(networks.filter(({ spec }) => spec.driver === 'bridge').map(({ id }) => id));
+  const local = new Set(networks.filter(({ spec }) => driverScope(spec.driver) === 'local').map(({ id }) => id));
   return local.size === 0
     ? list
     : list.filter((endpoint) => endpoint.nodeId === nodeId || !local.has(endpoint.networkId));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { NetworkId } from '../../base/ids.ts';
+import type { NetworkId, NodeId } from '../../base/ids.ts';
 import { service, task, T0 } from '../../test/builders/objects.ts';
 import { WITHDRAWAL_LIMIT_MS, Withdrawals } from './withdrawals.ts';
 
@@ -53,6 +53,38 @@ describe('the withdrawal of a task before it is stopped', () => {
     assert.equal(mustWait(), false);
   });
 
+  it('waits for a node without a session, which may lead to the task still, but not for ever', () => {
+    withdrawals.missed('b' as NodeId, NET, T0);
+    withdrawals.missed('c' as NodeId, OTHER, T0 - WITHDRAWAL_LIMIT_MS / 2);
+    assert.equal(mustWait(), true);
+    assert.equal(
+      withdrawals.limitOf(leaving.id, T0),
+      T0 + WITHDRAWAL_LIMIT_MS / 2,
+      'then somebody is waited for no more',
+    );
+    assert.equal(mustWait(false, T0 + WITHDRAWAL_LIMIT_MS - 1), true);
+    assert.equal(mustWait(false, T0 + WITHDRAWAL_LIMIT_MS), false);
+  });
+
+  it('waits for a node that is back until it says what it leads to, and not for one that is down', () => {
+    withdrawals.missed('b' as NodeId, NET, T0);
+    withdrawals.returned('b' as NodeId);
+    assert.equal(mustWait(), false, 'down');
+    withdrawals.missed('b' as NodeId, NET, T0);
+    withdrawals.open('b again');
+    withdrawals.returned('b' as NodeId);
+    assert.equal(mustWait(), true, 'back');
+    withdrawals.shown('b again', 10, NET, 0);
+    withdrawals.acknowledged('b again', 0);
+    assert.equal(mustWait(), false);
+  });
+
+  it('waits for a node without a session that has nothing on its network only where it has ports on every node', () => {
+    withdrawals.missed('b' as NodeId, OTHER, T0);
+    assert.equal(mustWait(), false);
+    assert.equal(mustWait(true), true);
+  });
+
   it('waits for the newer of two messages', () => {
     join('b');
     withdrawals.shown('b', 8, NET, 1);
@@ -88,7 +120,7 @@ describe('the withdrawal of a task before it is stopped', () => {
     withdrawals.close('b');
     assert.equal(told, 1);
     assert.equal(mustWait(), true);
-    assert.equal(withdrawals.limitOf(leaving.id), T0 + WITHDRAWAL_LIMIT_MS);
+    assert.equal(withdrawals.limitOf(leaving.id, T0), T0 + WITHDRAWAL_LIMIT_MS);
     assert.equal(mustWait(false, T0 + WITHDRAWAL_LIMIT_MS - 1), true);
     assert.equal(mustWait(false, T0 + WITHDRAWAL_LIMIT_MS), false);
   });

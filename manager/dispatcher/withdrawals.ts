@@ -1,5 +1,6 @@
-import type { NetworkId, TaskId } from '../../base/ids.ts';
+import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import type { Task } from '../../proto/types/index.ts';
+import { goingAddresses, heldAddresses } from '../model/task-addresses.ts';
 
 /** A node that does not say within this time that it leads nobody to a task any more is waited for no longer. */
 export const WITHDRAWAL_LIMIT_MS = 5000;
@@ -16,8 +17,10 @@ interface Progress {
   behind: boolean;
 }
 
-/** A task that shall be stopped. */
+/** A task that shall be stopped, or leave networks. */
 interface Leaving {
+  /** Version of the spec for which it leaves networks; undefined: it shall be stopped. */
+  readonly change: number | undefined;
   /** Store version that says so. */
   readonly version: number;
   /** Wall time, ms. */
@@ -37,6 +40,8 @@ export class Withdrawals {
   readonly #sessions = new Map<string, Progress>();
   readonly #leaving = new Map<TaskId, Leaving>();
   readonly #listeners = new Set<() => void>();
+  /** Nodes that are taken for up but have no session: what they lead to they lead to still. */
+  readonly #absent = new Map<NodeId, { readonly networks: ReadonlySet<NetworkId>; readonly until: number }>();
   /** Version up to which everybody was told what concerns it. */
   #passed = -1;
 
@@ -45,11 +50,29 @@ export class Withdrawals {
     this.#sessions.set(session, { settled: -1, pending: [], networks: new Set(), behind: false });
   }
 
-  /** The node is gone, or begins anew: it is waited for no longer. */
+  /** The session is over; whether the node is waited for is said by `missed` and `returned`. */
   close(session: string): void {
     if (!this.#sessions.delete(session)) return;
     if (this.#sessions.size === 0) this.#leaving.clear();
     this.#tell();
+  }
+
+  /** Networks whose names the node of a session knows. */
+  networksOf(session: string): ReadonlySet<NetworkId> {
+    return this.#sessions.get(session)?.networks ?? new Set();
+  }
+
+  /**
+   * A node that leads somebody to tasks on these networks has no session, and nobody says that it is down: its daemon is started again, or it has
+   * not found the present leader yet. Its word is waited for as long as that of others.
+   */
+  missed(node: NodeId, networks: ReadonlySet<NetworkId>, now: number): void {
+    this.#absent.set(node, { networks, until: now + WITHDRAWAL_LIMIT_MS });
+  }
+
+  /** It has a session again, or is down. */
+  returned(node: NodeId): void {
+    if (this.#absent.delete(node)) this.#tell();
   }
 
   /**
@@ -100,15 +123,19 @@ export class Withdrawals {
   }
 
   /**
-   * Whether a task that is no longer wanted must not be stopped yet.
+   * Whether a task that is no longer wanted must not be stopped yet, or one that leaves networks must not leave them.
    * @param own session of the task's node
    * @param isPublic its service has ports on every node
    */
   mustWait(task: Task, own: string, isPublic: boolean, now: number): boolean {
-    const known = this.#leaving.get(task.id);
-    const networks = known?.networks ?? task.addresses.map(({ networkId }) => networkId);
+    const isWanted = task.desiredState === 'running' || task.desiredState === 'ready';
+    const change = isWanted ? task.specVersion : undefined;
+    const last = this.#leaving.get(task.id);
+    const known = last?.change === change ? last : undefined;
+    const going = isWanted ? goingAddresses(task) : heldAddresses(task);
+    const networks = known?.networks ?? going.map(({ networkId }) => networkId);
     const { version, since } = known ?? { version: task.meta.version, since: now };
-    this.#leaving.set(task.id, { version, since, own, networks, isPublic });
+    this.#leaving.set(task.id, { change, version, since, own, networks, isPublic });
     return !this.isFree(task.id, now);
   }
 
@@ -122,13 +149,17 @@ export class Withdrawals {
       if (session === task.own || settled >= task.version) continue;
       if (task.isPublic || settled < 0 || task.networks.some((network) => networks.has(network))) return false;
     }
+    for (const { networks, until } of this.#absent.values())
+      if (now < until && (task.isPublic || task.networks.some((network) => networks.has(network)))) return false;
     return true;
   }
 
-  /** When a task that waits is stopped at the latest, wall time, ms. */
-  limitOf(id: TaskId): number | undefined {
+  /** When to look again at a task that waits, at the latest, wall time, ms: somebody is not waited for any more. */
+  limitOf(id: TaskId, now: number): number | undefined {
     const leaving = this.#leaving.get(id);
-    return leaving === undefined ? undefined : leaving.since + WITHDRAWAL_LIMIT_MS;
+    if (leaving === undefined) return undefined;
+    const ends = [...this.#absent.values()].map(({ until }) => until).filter((until) => until > now);
+    return Math.min(leaving.since + WITHDRAWAL_LIMIT_MS, ...ends);
   }
 
   /** Nobody waits for the task any more. */

@@ -117,6 +117,7 @@ function placedAnew(
       nodes: tx.list('node'),
       tasks,
       service: (id) => tx.get('service', id),
+      driverOf: (name) => tx.find('network', 'name', name)[0]?.spec.driver,
       volume: (name) => tx.find('volume', 'name', name)[0],
       tasksOf: (id) => tasks.filter(({ serviceId }) => serviceId === id),
     },

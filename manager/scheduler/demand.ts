@@ -2,6 +2,7 @@ import { imageKey } from '../../base/image-key.ts';
 import { parseSpread } from '../../base/constraint.ts';
 import type { SpreadLabel } from '../../base/constraint.ts';
 import type { GenericResource, PublishedPort, Service, Task } from '../../proto/types/index.ts';
+import { OPTIONAL_DRIVERS } from '../../base/network-driver.ts';
 import { nodeTest } from './constraints.ts';
 import type { NodeTest } from './constraints.ts';
 import { peersKey } from './node-entry.ts';
@@ -12,7 +13,7 @@ export interface Demand {
   readonly serviceId: string;
   readonly peersKey: string;
   readonly tests: readonly NodeTest[];
-  /** The same for equal constraints. */
+  /** The same for equal constraints and drivers. */
   readonly testsKey: string;
   readonly nanoCpus: number;
   readonly memoryBytes: number;
@@ -22,6 +23,8 @@ export interface Demand {
   readonly maxReplicasPerNode: number;
   readonly spread: readonly SpreadLabel[];
   readonly volumes: readonly string[];
+  /** Drivers of its networks that not every kernel has. */
+  readonly drivers: readonly string[];
   /** Of its image; empty: the reference is none. */
   readonly imageKey: string;
 }
@@ -39,15 +42,21 @@ export function demandKey(task: Task): string {
 
 /**
  * @param service as it is now: how tasks are spread may change without them, also for those that wait already
+ * @param driverOf of the network of a name
  */
-export function demandOf(task: Task, service: Service | undefined): Demand {
+export function demandOf(
+  task: Task,
+  service: Service | undefined,
+  driverOf: (network: string) => string | undefined,
+): Demand {
   const { constraints, reservations } = task.spec;
+  const drivers = driversOf(task, driverOf);
   const placement = task.oneOff ? undefined : (service?.spec.task ?? task.spec).placement;
   return {
     serviceId: task.serviceId,
     peersKey: peersKey(task),
     tests: constraints.map(nodeTest),
-    testsKey: constraints.join('\n'),
+    testsKey: [...constraints, ...drivers].join('\n'),
     nanoCpus: reservations.nanoCpus ?? 0,
     memoryBytes: reservations.memoryBytes ?? 0,
     generic: reservations.generic ?? [],
@@ -55,6 +64,13 @@ export function demandOf(task: Task, service: Service | undefined): Demand {
     maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
     spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),
     volumes: localVolumesOf(task),
+    drivers,
     imageKey: imageKey(task.spec.container.image) ?? '',
   };
+}
+
+function driversOf({ spec }: Task, driverOf: (network: string) => string | undefined): readonly string[] {
+  if (spec.networkMode !== 'networks') return [];
+  const used = new Set(spec.networks.map(({ network }) => driverOf(network)));
+  return OPTIONAL_DRIVERS.filter((driver) => used.has(driver));
 }

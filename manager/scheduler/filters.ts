@@ -29,8 +29,19 @@ const CONSTRAINTS: Filter = {
   passes: ({ tests }, { node }) => tests.every(({ matches }) => matches(node)),
   words: ({ tests }, { node }) => doingWords(`match ${tests.find(({ matches }) => !matches(node))?.text ?? ''}`),
 };
+const DRIVERS: Filter = {
+  applies: ({ drivers }) => drivers.length > 0,
+  passes: ({ drivers }, { node }) => drivers.every((driver) => hasDriver(node, driver)),
+  words({ drivers }, { node }) {
+    const missing = drivers.find((driver) => !hasDriver(node, driver)) ?? '';
+    return [`has no ${missing} networks`, `have no ${missing} networks`];
+  },
+};
+const hasDriver = ({ description }: NodeEntry['node'], driver: string): boolean =>
+  description.networkDrivers?.includes(driver) === true;
+
 /** In the order in which they are asked. */
-export const STANDING: readonly Filter[] = [STATE, AVAILABILITY, CONSTRAINTS];
+export const STANDING: readonly Filter[] = [STATE, AVAILABILITY, CONSTRAINTS, DRIVERS];
 
 /** What depends on the tasks there: they come and go. */
 export const ROOM: readonly Filter[] = [

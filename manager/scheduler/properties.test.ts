@@ -95,6 +95,7 @@ function decide(scheduler: Scheduler, world: World, limit?: number): ReadonlySet
       tasks: world.tasks,
       service: (id) => world.services.find((service) => service.id === id),
       volume: () => undefined,
+      driverOf: () => undefined,
       tasksOf: (id) => world.tasks.filter(({ serviceId }) => serviceId === id),
     },
     1,

@@ -17,6 +17,7 @@ class Cluster {
   tasks: Task[] = [];
   readonly services = new Map<string, Service>();
   readonly volumes = new Map<string, Volume>();
+  readonly drivers = new Map<string, string>();
 
   constructor(...nodes: Node[]) {
     this.nodes = nodes;
@@ -50,6 +51,7 @@ class Cluster {
         tasks: [...this.tasks],
         service: (id) => this.services.get(id),
         volume: (name) => this.volumes.get(name),
+        driverOf: (name) => this.drivers.get(name),
         tasksOf: (id) => this.tasks.filter(({ serviceId }) => serviceId === id),
       },
       1,
@@ -119,6 +121,32 @@ const hostPort = (published: number, hostIp = '') => [
 ];
 
 describe('Scheduler', () => {
+  it('asks for the network drivers that a kernel may lack, and says who lacks them', () => {
+    const [a, b] = [node('a'), node('b')];
+    const cluster = new Cluster(a, { ...b, description: { ...b.description, networkDrivers: ['macvlan'] } });
+    for (const [name, driver] of [
+      ['lan', 'macvlan'],
+      ['wire', 'ipvlan'],
+      ['plain', 'overlay'],
+    ] as const)
+      // prettier-ignore
+      cluster.drivers.set(name, driver);
+    const on = (...names: readonly string[]) => ({
+      networks: names.map((network) => ({ network, aliases: [], ipv4Address: '' })),
+    });
+    cluster.addMany(cluster.service('web', on('plain', 'lan')), 2);
+    cluster.run();
+    assert.equal(cluster.spread, 'a:0 b:2');
+    cluster.tasks = [];
+    cluster.add(cluster.service('db', on('wire')), 1);
+    cluster.run();
+    assert.equal(cluster.message(), 'no suitable node: 2 of 2 have no ipvlan networks');
+    cluster.tasks = [];
+    cluster.add(cluster.service('agent', on('lan')), 1, { boundNode: a.id });
+    cluster.run();
+    assert.equal(cluster.message(), 'no suitable node: its node has no macvlan networks');
+  });
+
   it('gives every node its share, the older ones first', () => {
     const cluster = new Cluster(node('a'), node('b'), node('c'));
     cluster.addMany(cluster.service('web'), 7);

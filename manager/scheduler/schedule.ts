@@ -23,6 +23,8 @@ export interface SchedulerView {
   /** Oldest first. */
   readonly tasks: readonly Task[];
   readonly service: (id: Service['id']) => Service | undefined;
+  /** The driver of the network of that full name. */
+  readonly driverOf: (network: string) => string | undefined;
   /** The volume of that full name. */
   readonly volume: (name: string) => Volume | undefined;
   readonly tasksOf: (id: Service['id']) => readonly Task[];
@@ -120,7 +122,7 @@ export class Scheduler {
     const [first] = group.tasks.values();
     if (first === undefined) return;
     const tasks = [...group.tasks.values()];
-    const demand = demandOf(first, view.service(first.serviceId));
+    const demand = demandOf(first, view.service(first.serviceId), view.driverOf);
     const place = (task: Task, entry: NodeEntry, as = entry): void => {
       const generic = demand.generic.length === 0 ? undefined : as.assign(demand.generic);
       const given = generic === undefined ? task : { ...task, generic };

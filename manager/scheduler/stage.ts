@@ -20,6 +20,7 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
           nodes: view.list('node'),
           tasks: view.list('task'),
           service: (id) => view.get('service', id),
+          driverOf: (name) => view.find('network', 'name', name)[0]?.spec.driver,
           volume: (name) => view.find('volume', 'name', name)[0],
           tasksOf: (id) => view.find('task', 'service', id),
         },

@@ -11,7 +11,9 @@ const MSG = { NEW: 0, GET: 1, DELETE: 2 } as const;
 const NFPROTO_IPV4 = 2;
 const NFPROTO_IPV6 = 10;
 const HEADER_BYTES = 4;
-const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, PROTOINFO: 4, FILTER: 25 } as const;
+const CTA = { TUPLE_ORIG: 1, TUPLE_REPLY: 2, STATUS: 3, PROTOINFO: 4, FILTER: 25 } as const;
+/** IPS_SEEN_REPLY */
+const SEEN_REPLY = 1 << 1;
 const PROTOINFO_TCP = 1;
 const TCP_STATE = 1;
 /** enum tcp_conntrack: the caller has not been answered yet. */
@@ -39,7 +41,7 @@ export interface Flow {
   readonly backend: string;
   /** Its address. */
   readonly answerer: string;
-  /** A caller over TCP that has had no answer yet. */
+  /** A caller over TCP that is not connected yet, over UDP one that has had no answer yet. */
   readonly isUnanswered: boolean;
 }
 
@@ -106,7 +108,10 @@ export function flowsOf(replies: readonly NetlinkReply[]): readonly Flow[] {
           port: destinationPort,
           backend: `${source}:${sourcePort}`,
           answerer: source,
-          isUnanswered: tcp !== undefined && attributes(tcp, 0).get(TCP_STATE)?.[0] === SYN_SENT,
+          isUnanswered:
+            tcp === undefined
+              ? ((found.get(CTA.STATUS)?.readUInt32BE(0) ?? SEEN_REPLY) & SEEN_REPLY) === 0
+              : attributes(tcp, 0).get(TCP_STATE)?.[0] === SYN_SENT,
         },
       ];
     });

@@ -6,13 +6,14 @@
 import type { GuardedPort, PortForward } from '../types.ts';
 import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { generationOf, getGeneration, getTable } from './nfnetlink.ts';
+import { generationOf, getGeneration, getTable, transaction } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 import { changePorts, inOrderOf, wholePorts } from './port-rules.ts';
 import type { RuleTransaction } from './rule-watch.ts';
 import { judge } from './rule-watch.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
-import { changeRules, createRules, removeRules, repairRules } from './ruleset.ts';
+import { createRules, elementChanges, removeRules, repairRules } from './ruleset.ts';
+import { elementRequests } from './ruleset-elements.ts';
 import { changeIpv6Rules, repairIpv6Rules } from './ruleset-ipv6.ts';
 
 export class Firewall {
@@ -110,21 +111,27 @@ export class Firewall {
     const isUnused = isIdle && (portsKnown || !before.exists);
     const isAsApplied = this.#applied?.generation === before.generation ? this.#applied : undefined;
     const script = this.#script(before, wanted, isUnused);
+    const entries =
+      isAsApplied && before.exists && !isUnused
+        ? elementRequests(this.#table, elementChanges(isAsApplied.rules, wanted))
+        : [];
     const changes =
       isUnused || !portsKnown
         ? []
         : isAsApplied && before.exists
           ? changePorts(this.#table, isAsApplied.ports, ports)
           : wholePorts(this.#table, ports);
-    if (script === '' && changes.length === 0) return;
+    if (script === '' && entries.length + changes.length === 0) return;
     if (!isAsApplied) this.#repairs++;
     this.#applied = undefined;
     // What keeps networks apart comes first.
     if (script !== '') await runNft(script);
+    if (entries.length > 0) await kernel('the node', { netfilter: transaction(entries) });
     if (changes.length > 0) await kernel('the published ports', { netfilter: changes });
     const { generation } = await inspect(this.#table);
     // As many more than before as there were transactions: nobody else's change came between.
-    const alone = generation === before.generation + (script === '' ? 0 : 1) + (changes.length === 0 ? 0 : 1);
+    const made = [script, entries, changes].filter(({ length }) => length > 0).length;
+    const alone = generation === before.generation + made;
     // Ports of an earlier process that still stand are not known.
     if (alone && portsKnown && !isUnused) this.#applied = { rules: wanted, ports, generation };
   }
@@ -140,8 +147,8 @@ export class Firewall {
   #ipv4Script(kernel: Inspection, wanted: Ruleset, isUnused: boolean): string {
     if (!kernel.exists) return isUnused ? '' : createRules(this.#table, wanted);
     if (isUnused) return removeRules(this.#table);
-    if (this.#applied?.generation === kernel.generation) return changeRules(this.#table, this.#applied.rules, wanted);
-    return repairRules(this.#table, wanted);
+    // As it was applied: entries change, without a script.
+    return this.#applied?.generation === kernel.generation ? '' : repairRules(this.#table, wanted);
   }
 }
 

@@ -14,6 +14,7 @@ import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
+import { ensureParent, listParents, optionalDrivers, removeParent } from './parents.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { createSandboxes } from './sandboxes.ts';
@@ -117,6 +118,8 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
 
   const networks: Networks = {
     async ensureBridge(request) {
+      const { direct } = request;
+      if (direct !== undefined) return queue.run(request.id, () => ensureParent(instance, { ...request, direct }));
       await ready();
       await queue.run(request.id, async () => {
         await ensureBridge(instance, request, firewall);
@@ -132,11 +135,13 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         firewall.deleteBridge(bridgeName(id));
         await firewall.commit();
         await removeBridgeLink(id);
+        await removeParent(instance, id);
       });
     },
     async listBridges() {
-      return (await surveyBridges(instance)).bridges.map(({ id }) => id);
+      return [...(await surveyBridges(instance)).bridges.map(({ id }) => id), ...(await listParents(instance))];
     },
+    optionalDrivers,
     survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {
       await ready();

@@ -24,6 +24,9 @@ export function vethName(id: ContainerId, ordinal: number): string {
   return `tsv${hash.toString(36).padStart(10, '0').slice(-10)}${ordinal.toString(36)}`;
 }
 
+/** Whether a name is that of the node's end of one of a container's interfaces. */
+export const isVethOf = (id: ContainerId, name: string): boolean => name.startsWith(vethName(id, 0).slice(0, -1));
+
 export interface BridgeAlias {
   readonly instance: string;
   readonly networkId: NetworkId;
@@ -54,4 +57,17 @@ export function parseTunnelAlias(
   const [, instance, id] = /^tsswarm (\S+) (\S+) tunnel$/.exec(alias) ?? [];
   if (instance === undefined || id === undefined) return undefined;
   return id === 'mesh' ? { instance } : { instance, networkId: id as NetworkId };
+}
+
+/** What a VLAN is that was made for a network, written on it. */
+export function formatParentAlias(instance: string, id: NetworkId): string {
+  return `tsswarm ${instance} ${id} parent`;
+}
+
+/** Undefined if the link is no VLAN of ours. */
+export function parseParentAlias(
+  alias: string,
+): { readonly instance: string; readonly networkId: NetworkId } | undefined {
+  const [, instance, id] = /^tsswarm (\S+) (\S+) parent$/.exec(alias) ?? [];
+  return instance === undefined || id === undefined ? undefined : { instance, networkId: id as NetworkId };
 }

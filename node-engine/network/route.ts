@@ -39,6 +39,7 @@ const RTA = { OIF: 4, GATEWAY: 5 } as const;
 const RT_TABLE_MAIN = 254;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
+const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
 export const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
@@ -188,6 +189,16 @@ export function setNoLinkLocal(link: string): NetlinkMessage {
   };
 }
 
+/** Gives a link another hardware address, while it is up. */
+export function setMac(linkIndex: number, mac: string): NetlinkMessage {
+  return {
+    what: `give the hardware address ${mac}`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([linkHeader(linkIndex, 0, 0), attribute(IFLA.ADDRESS, macBytes(mac))]),
+  };
+}
+
 /** Takes a link down: nothing passes any more. */
 export function setLinkDown(name: string): NetlinkMessage {
   return {
@@ -212,15 +223,15 @@ export function deleteLink(name: string): NetlinkMessage {
 /** Leaves out statistics and SR-IOV's lists: a link is then 1 KiB instead of several. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 
-/** One link; an unknown name is no failure but no reply. */
-export function getLink(name: string): NetlinkMessage {
+/** One link; an unknown one is no failure but no reply. @param link its name or index */
+export function getLink(link: string | number): NetlinkMessage {
   return {
-    what: `look up the interface "${name}"`,
+    what: `look up the interface "${link}"`,
     type: RTM.GETLINK,
     flags: 0,
     body: Buffer.concat([
-      linkHeader(0, 0, 0),
-      attribute(IFLA.IFNAME, text(name)),
+      linkHeader(typeof link === 'number' ? link : 0, 0, 0),
+      ...(typeof link === 'string' ? [attribute(IFLA.IFNAME, text(link))] : []),
       attribute(IFLA.EXT_MASK, u32(RTEXT_FILTER_SKIP_STATS)),
     ]),
     tolerate: ['ENODEV'],
@@ -284,6 +295,20 @@ export function setDefaultRoute(gateway: string, linkIndex: number): NetlinkMess
       Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST]),
       u32(0),
       attribute(RTA.GATEWAY, u32be(parseIpv4(gateway))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+/** The default route, to whoever is on the link; one that is there already is replaced. */
+export function setDeviceRoute(linkIndex: number): NetlinkMessage {
+  return {
+    what: 'route by the interface itself',
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST]),
+      u32(0),
       attribute(RTA.OIF, u32(linkIndex)),
     ]),
   };

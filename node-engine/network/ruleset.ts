@@ -45,11 +45,30 @@ export function createRules(table: string, wanted: Ruleset): string {
 
 /** For a table that is just as `before` says. Empty if nothing changes. */
 export function changeRules(table: string, before: Ruleset, wanted: Ruleset): string {
-  const old = elementsOf(before);
-  const now = elementsOf(wanted);
-  const gone = [...old].filter(([key]) => !now.has(key)).map(([, element]) => element);
-  const come = [...now].filter(([key]) => !old.has(key)).map(([, element]) => element);
-  return [...elementLines('delete', table, gone), ...elementLines('add', table, come)].join('\n');
+  return elementChanges(before, wanted)
+    .map(({ verb, set, keys }) => `${verb} element ip ${table} ${set} { ${keys.join(', ')} }`)
+    .join('\n');
+}
+
+/** Entries of one set that come or go, as nft(8) writes them: a thousand at once cost little more than one. */
+export interface ElementChange {
+  readonly verb: 'add' | 'delete';
+  readonly set: string;
+  readonly keys: readonly string[];
+}
+
+/** What differs between two rulesets: nothing but entries of sets. */
+export function elementChanges(before: Ruleset, wanted: Ruleset): readonly ElementChange[] {
+  const [old, now] = [elementsOf(before), elementsOf(wanted)];
+  const bySet = (verb: ElementChange['verb'], of: typeof old, others: typeof old): readonly ElementChange[] => {
+    const elements = [...of].filter(([key]) => !others.has(key)).map(([, element]) => element);
+    return [...Map.groupBy(elements, ({ set }) => set)].map(([set, members]) => ({
+      verb,
+      set,
+      keys: members.map(({ key }) => key),
+    }));
+  };
+  return [...bySet('delete', old, now), ...bySet('add', now, old)];
 }
 
 /** For a table of which nothing is known but that it is ours: makes everything as wanted. Published ports stay as they are. */
@@ -181,14 +200,6 @@ function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string
   for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
-}
-
-/** One line for each set: a thousand elements in one cost little more than one. */
-function elementLines(verb: 'add' | 'delete', table: string, elements: readonly Element[]): readonly string[] {
-  const bySet = Map.groupBy(elements, ({ set }) => set);
-  return [...bySet].map(([set, members]) => {
-    return `${verb} element ip ${table} ${set} { ${members.map(({ key }) => key).join(', ')} }`;
-  });
 }
 
 /** Names of interfaces are quoted: nft would read some of them as keywords. */

@@ -9,24 +9,28 @@ import { MNT, umount } from '../native/addon.ts';
 import type { SandboxInterface, SandboxRequest, Sandboxes } from '../types.ts';
 import { macOf } from './address.ts';
 import { ipv6Sysctls } from './ipv6.ts';
+import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
 import { listeningPorts } from './listeners.ts';
-import { bridgeName, vethName } from './names.ts';
+import { bridgeName, isVethOf, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
 import {
   addAddress,
   addressesOf,
   createVeth,
+  deleteAddress,
   deleteLink,
   getLink,
   linksOf,
   listAddresses,
   listLinks,
   setDefaultRoute,
+  setDeviceRoute,
   setHairpin,
   setLink,
   setLinkDown,
+  setMac,
   setNoLinkLocal,
 } from './route.ts';
 import {
@@ -54,6 +58,7 @@ const SYSCTLS: readonly (readonly [string, string])[] = [
 /** An interface to make with an index that is free. */
 interface Planned {
   readonly interface: SandboxInterface;
+  /** Of one that is on a card of the node: the card. */
   readonly bridge: Link;
   /** Names it, "eth0" unless something else is asked for, and the node's end. */
   readonly ordinal: number;
@@ -119,7 +124,10 @@ async function ensure(id: ContainerId, path: string, request: SandboxRequest, no
   return path;
 }
 
-/** Adds the interfaces that are missing, removes those that are too many and joins all to their bridges again. */
+/**
+ * Makes a namespace that is there what it shall be: joins what stays to its bridge again, adds what is missing, sends packets out by the
+ * new way, and takes away what is too much last, so that nothing that stays notices.
+ */
 async function repair(
   id: ContainerId,
   path: string,
@@ -132,43 +140,103 @@ async function repair(
     netns: path,
     inside: [setLink(LOOPBACK, {}), listLinks(), listAddresses()],
   });
-  const links = linksOf(inside).filter(isOurs);
+  const all = linksOf(inside);
+  const links = all.filter(isOurs);
   const addresses = addressesOf(inside);
-  const holder = ({ ipv4, prefix, name }: SandboxInterface): Link | undefined => {
-    const held = addresses.find((address: Address) => address.ipv4 === ipv4 && address.prefix === prefix);
-    return links.find((link) => link.index === held?.linkIndex && (name === undefined || link.name === name));
-  };
-  const kept = interfaces.filter(holder);
-  const surplus = links.filter((link) => !kept.some((wanted) => holder(wanted) === link));
-  if (surplus.length > 0) await kernel(subject, { netns: path, inside: surplus.map(({ name }) => deleteLink(name)) });
+  const ends = await endsOf(id, links);
+  const held = holdersOf(interfaces, { links, addresses, ends, bridges });
+  const surplus = links.filter((link) => ![...held.values()].includes(link));
+  const absent = interfaces.filter((wanted) => !held.has(wanted));
+  const isInTheWay = ({ name }: Link): boolean => absent.some((wanted) => wanted.name === name);
+  await removeLinks(subject, path, surplus.filter(isInTheWay));
+  const there = links.filter((link) => !surplus.includes(link) || !isInTheWay(link));
 
-  // The node's ends are found by the kernel's own word, and tell which numbers are taken.
-  const ends = Array.from({ length: links.length + interfaces.length }, (_, ordinal) => vethName(id, ordinal));
-  const { outside } = await kernel(subject, { outside: ends.map(getLink) });
-  const endOf = (wanted: SandboxInterface): Link | undefined =>
-    linksOf(outside).find(({ index }) => index === holder(wanted)?.peer);
-  const taken = kept.flatMap((wanted) => [endOf(wanted)?.name ?? '', holder(wanted)?.name ?? '']);
-  const absent = interfaces.filter((wanted) => !holder(wanted));
+  const taken = there.flatMap((link) => [link.name, ends.get(link)?.name ?? '']);
   const ordinals = freeOrdinals(id, absent, taken);
-  const index = Math.max(FIRST_INDEX - 1, ...linksOf(inside).map((link) => link.index)) + 1;
+  const index = Math.max(FIRST_INDEX - 1, ...all.map((link) => link.index)) + 1;
   const missing = absent.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, index + i));
-  const rejoin = kept.flatMap((wanted) => {
-    const end = endOf(wanted);
-    return end ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
+  const rejoin = [...held].flatMap(([wanted, link]) => {
+    const end = ends.get(link);
+    return end && !wanted.direct ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
   });
-  if (rejoin.length > 0) await kernel(subject, { outside: rejoin });
+  const changes = [...held].flatMap(([wanted, link]) => corrections(wanted, link, addresses));
+  if (rejoin.length + changes.length > 0) await kernel(subject, { netns: path, inside: changes, outside: rejoin });
   await connect(id, path, missing, node, {});
   const gateway = interfaces.find((wanted) => wanted.gateway !== '');
-  const through = gateway && holder(gateway);
-  if (through) await kernel(subject, { netns: path, inside: [setDefaultRoute(gateway.gateway, through.index)] });
+  const through = gateway && held.get(gateway);
+  if (through) await kernel(subject, { netns: path, inside: [routeOut(gateway, through.index)] });
   await giveIpv6(
     subject,
     path,
-    kept.flatMap((wanted) => {
-      const link = holder(wanted);
-      return link ? [{ interface: wanted, name: link.name, index: link.index }] : [];
+    [...held].map(([wanted, { name, index: linkIndex }]) => ({ interface: wanted, name, index: linkIndex })),
+  );
+  await removeLinks(
+    subject,
+    path,
+    surplus.filter((link) => !isInTheWay(link)),
+  );
+}
+
+async function removeLinks(subject: string, path: string, links: readonly Link[]): Promise<void> {
+  if (links.length > 0) await kernel(subject, { netns: path, inside: links.map(({ name }) => deleteLink(name)) });
+}
+
+/** The node's end of each interface, by the kernel's own word; a container may have made interfaces of others' ends. */
+async function endsOf(id: ContainerId, links: readonly Link[]): Promise<ReadonlyMap<Link, Link>> {
+  const paired = links.filter(({ peer }) => peer > 0);
+  if (paired.length === 0) return new Map();
+  const { outside } = await kernel(subjectOf(id), { outside: paired.map(({ peer }) => getLink(peer)) });
+  const found = linksOf(outside);
+  return new Map(
+    paired.flatMap((link) => {
+      const end = found.find(({ index, name }) => index === link.peer && isVethOf(id, name));
+      return end ? [[link, end] as const] : [];
     }),
   );
+}
+
+interface SandboxState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  /** The node's end of each link, where it is known. */
+  readonly ends: ReadonlyMap<Link, Link>;
+  readonly bridges: ReadonlyMap<string, Link>;
+}
+
+/** Which link is which wanted interface: the one with its address, else one on its network that has another address. */
+function holdersOf(
+  interfaces: readonly SandboxInterface[],
+  { links, addresses, ends, bridges }: SandboxState,
+): ReadonlyMap<SandboxInterface, Link> {
+  const held = new Map<SandboxInterface, Link>();
+  const give = (wanted: SandboxInterface, isIt: (link: Link) => boolean): void => {
+    const others = [...held.values()];
+    const link = links.find(
+      (one) => !others.includes(one) && (wanted.name === undefined || one.name === wanted.name) && isIt(one),
+    );
+    if (link !== undefined) held.set(wanted, link);
+  };
+  for (const wanted of interfaces) give(wanted, (link) => hasAddress(wanted, link, addresses));
+  for (const wanted of interfaces.filter((one) => !held.has(one))) {
+    const bridge = bridges.get(bridgeName(wanted.networkId));
+    give(wanted, (link) => bridge !== undefined && ends.get(link)?.master === bridge.index);
+  }
+  return held;
+}
+
+const hasAddress = ({ ipv4, prefix }: SandboxInterface, { index }: Link, addresses: readonly Address[]): boolean =>
+  addresses.some((address) => address.linkIndex === index && address.ipv4 === ipv4 && address.prefix === prefix);
+
+/** What makes a link the wanted interface. The old address goes first: with it would go a second one of its subnet. */
+function corrections(wanted: SandboxInterface, link: Link, addresses: readonly Address[]): readonly NetlinkMessage[] {
+  const mac = wanted.macAddress ?? macOf(wanted.ipv4);
+  // All interfaces of ipvlan have the address of their card.
+  const isFixed = wanted.direct?.driver === 'ipvlan' || link.mac === mac.toLowerCase();
+  const changes = isFixed ? [] : [setMac(link.index, mac)];
+  if (hasAddress(wanted, link, addresses)) return changes;
+  const { ipv4, prefix } = wanted;
+  const old = addresses.filter(({ linkIndex }) => linkIndex === link.index);
+  return [...changes, ...old.map(deleteAddress), addAddress({ linkIndex: link.index, ipv4, prefix })];
 }
 
 /** A number for each interface, so that neither its name nor that of the node's end is one that is taken or asked for. */
@@ -223,8 +291,75 @@ interface ConnectOptions {
   readonly first?: readonly NetlinkMessage[];
 }
 
-/** Makes the interfaces on both sides, and the namespace if asked to, on one thread. */
+/** Makes the interfaces on both sides, and the namespace if asked to. */
 async function connect(
+  id: ContainerId,
+  path: string,
+  all: readonly Planned[],
+  node: number,
+  { create = false, sysctls = [], first = [] }: ConnectOptions,
+): Promise<void> {
+  const subject = subjectOf(id);
+  const plan = all.filter((wanted) => !wanted.interface.direct);
+  await connectPairs(id, path, plan, node, { create, sysctls, first });
+  const made = [
+    ...plan.map(({ interface: wanted, ordinal, index }) => ({
+      interface: wanted,
+      name: wanted.name ?? `eth${ordinal}`,
+      index,
+    })),
+    ...(await connectDirectly(id, path, all)),
+  ];
+  if (made.some((one) => one.interface.ipv6)) await giveIpv6(subject, path, made);
+}
+
+/** The route of an interface that leads out. In the modes of ipvlan that route, nobody is asked for the gateway's hardware address. */
+function routeOut({ gateway, direct }: SandboxInterface, index: number): NetlinkMessage {
+  return direct?.driver === 'ipvlan' && direct.mode !== 'l2' ? setDeviceRoute(index) : setDefaultRoute(gateway, index);
+}
+
+/** Interfaces on cards of the node. Each is made under a name that is free on both sides, with an index of the kernel's choice. */
+async function connectDirectly(
+  id: ContainerId,
+  path: string,
+  plan: readonly Planned[],
+): Promise<readonly { readonly interface: SandboxInterface; readonly name: string; readonly index: number }[]> {
+  const subject = subjectOf(id);
+  const made = [];
+  for (const { interface: wanted, bridge: card, ordinal } of plan) {
+    const { direct, ipv4, prefix, macAddress } = wanted;
+    if (!direct) continue;
+    const passing = vethName(id, ordinal);
+    const netns = openSync(path, 'r');
+    try {
+      const mac = macAddress ?? macOf(ipv4);
+      const mtu = direct.mtu === 0 ? card.mtu : direct.mtu;
+      const link = createDirect({ link: direct, parent: card.index, name: passing, mac, mtu, group: GROUP, netns });
+      await kernel(subject, { outside: [link] });
+    } finally {
+      closeSync(netns);
+    }
+    const [link] = linksOf((await kernel(subject, { netns: path, inside: [getLink(passing)] })).inside);
+    if (!link) throw new TsswarmError('NETWORK_FAILED', `cannot set up ${subject}: its link has vanished`);
+    const name = wanted.name ?? `eth${ordinal}`;
+    await kernel(subject, { netns: path, inside: [renameLink(link.index, name)] });
+    await kernel(subject, {
+      netns: path,
+      // Others on the wire may remember the address of who had it before: they are told when the link goes up.
+      sysctls: [[`-net/ipv4/conf/${name}/arp_notify`, '1']],
+      inside: [
+        addAddress({ linkIndex: link.index, ipv4, prefix }),
+        setLink(link.index, {}),
+        ...(wanted.gateway === '' ? [] : [routeOut(wanted, link.index)]),
+      ],
+    });
+    made.push({ interface: wanted, name, index: link.index });
+  }
+  return made;
+}
+
+/** Makes pairs of interfaces, and the namespace if asked to, on one thread. */
+async function connectPairs(
   id: ContainerId,
   path: string,
   plan: readonly Planned[],
@@ -259,13 +394,6 @@ async function connect(
   }
   const [failure] = outcome.failures;
   if (failure) throw refused(subject, failure);
-  if (!plan.some((wanted) => wanted.interface.ipv6)) return;
-  const made = plan.map(({ interface: wanted, ordinal, index }) => ({
-    interface: wanted,
-    name: wanted.name ?? `eth${ordinal}`,
-    index,
-  }));
-  await giveIpv6(subject, path, made);
 }
 
 async function attempt(subject: string, request: Parameters<typeof tryKernel>[0]): ReturnType<typeof tryKernel> {
@@ -287,18 +415,19 @@ function planned(
   ordinal: number,
   index: number,
 ): Planned {
-  const bridge = bridges.get(bridgeName(wanted.networkId));
+  const bridge = bridges.get(wanted.direct?.parent ?? bridgeName(wanted.networkId));
   if (!bridge)
     throw new TsswarmError(
       'NETWORK_FAILED',
-      `cannot join network "${wanted.networkId}": its bridge is not on this node`,
+      `cannot join network "${wanted.networkId}": ${wanted.direct ? `there is no interface "${wanted.direct.parent}"` : 'its bridge is not'} on this node`,
     );
   return { interface: wanted, bridge, ordinal, index };
 }
 
+/** The bridges and cards that the interfaces are on. */
 async function bridgesOf(id: ContainerId, interfaces: readonly SandboxInterface[]): Promise<ReadonlyMap<string, Link>> {
   if (interfaces.length === 0) return new Map();
-  const names = interfaces.map(({ networkId }) => bridgeName(networkId));
+  const names = interfaces.map(({ networkId, direct }) => direct?.parent ?? bridgeName(networkId));
   const { outside } = await kernel(subjectOf(id), { outside: names.map(getLink) });
   return new Map(linksOf(outside).map((link) => [link.name, link]));
 }

@@ -6176,6 +6176,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const NodeDescription = function (p) {
                 this.routes = [];
                 this.live = [];
+                this.networkDrivers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6189,6 +6190,7 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeDescription.prototype.overlay = null;
             NodeDescription.prototype.routes = $util.emptyArray;
             NodeDescription.prototype.live = $util.emptyArray;
+            NodeDescription.prototype.networkDrivers = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -6222,6 +6224,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.live != null && m.live.length) {
                     for (var i = 0; i < m.live.length; ++i)
                         w.uint32(1122).string(m.live[i]);
+                }
+                if (m.networkDrivers != null && m.networkDrivers.length) {
+                    for (var i = 0; i < m.networkDrivers.length; ++i)
+                        w.uint32(1522).string(m.networkDrivers[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -6306,6 +6312,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.live.push(r.stringVerify());
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.networkDrivers && m.networkDrivers.length))
+                                m.networkDrivers = [];
+                            m.networkDrivers.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -6374,6 +6388,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.live[i] = $String(d.live[i]);
                     }
                 }
+                if (d.networkDrivers) {
+                    if (!$Array.isArray(d.networkDrivers))
+                        throw $TypeError(".tsswarm.v1.NodeDescription.networkDrivers: array expected");
+                    m.networkDrivers = $Array(d.networkDrivers.length);
+                    for (var i = 0; i < d.networkDrivers.length; ++i) {
+                        m.networkDrivers[i] = $String(d.networkDrivers[i]);
+                    }
+                }
                 return m;
             };
 
@@ -6388,6 +6410,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.routes = [];
                     d.live = [];
+                    d.networkDrivers = [];
                 }
                 if (o.defaults) {
                     d.hostname = "";
@@ -6420,6 +6443,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.live = $Array(m.live.length);
                     for (var j = 0; j < m.live.length; ++j) {
                         d.live[j] = m.live[j];
+                    }
+                }
+                if (m.networkDrivers && m.networkDrivers.length) {
+                    d.networkDrivers = $Array(m.networkDrivers.length);
+                    for (var j = 0; j < m.networkDrivers.length; ++j) {
+                        d.networkDrivers[j] = m.networkDrivers[j];
                     }
                 }
                 return d;
@@ -12214,6 +12243,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.TaskChange = (function() {
 
             const TaskChange = function (p) {
+                this.addresses = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -12222,6 +12252,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             TaskChange.prototype.spec = null;
             TaskChange.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            TaskChange.prototype.addresses = $util.emptyArray;
 
             TaskChange.encode = function (m, w, q) {
                 if (!w)
@@ -12234,6 +12265,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.TaskSpec.encode(m.spec, w.uint32(10).fork(), q + 1).ldelim();
                 if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
                     w.uint32(16).int64(m.specVersion);
+                if (m.addresses != null && m.addresses.length) {
+                    for (var i = 0; i < m.addresses.length; ++i)
+                        $root.tsswarm.v1.TaskAddress.encode(m.addresses[i], w.uint32(1362).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12282,6 +12317,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.specVersion;
                             continue;
                         }
+                    case 170: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.addresses && m.addresses.length))
+                                m.addresses = [];
+                            m.addresses.push($root.tsswarm.v1.TaskAddress.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12326,6 +12369,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
                     }
                 }
+                if (d.addresses) {
+                    if (!$Array.isArray(d.addresses))
+                        throw $TypeError(".tsswarm.v1.TaskChange.addresses: array expected");
+                    m.addresses = $Array(d.addresses.length);
+                    for (var i = 0; i < d.addresses.length; ++i) {
+                        if (!$util.isObject(d.addresses[i]))
+                            throw $TypeError(".tsswarm.v1.TaskChange.addresses: object expected");
+                        m.addresses[i] = $root.tsswarm.v1.TaskAddress.fromObject(d.addresses[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -12337,6 +12390,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.addresses = [];
+                }
                 if (o.defaults) {
                     d.spec = null;
                     if ($util.Long) {
@@ -12355,6 +12411,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
                     else
                         d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                if (m.addresses && m.addresses.length) {
+                    d.addresses = $Array(m.addresses.length);
+                    for (var j = 0; j < m.addresses.length; ++j) {
+                        d.addresses[j] = $root.tsswarm.v1.TaskAddress.toObject(m.addresses[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -158,6 +158,8 @@ export interface NodeDescription {
   readonly routes?: readonly string[];
   /** What it can change in containers that run; absent: nothing. */
   readonly live?: readonly LiveFeature[];
+  /** Network drivers beside bridge and overlay that its kernel has what it takes for; absent: none. */
+  readonly networkDrivers?: readonly string[];
 }
 
 /**
@@ -494,6 +496,14 @@ export interface RefusedChange {
   readonly reason: string;
 }
 
+/** What a task was before a change that is under way. */
+export interface TaskChange {
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  /** Absent or empty: its addresses stay as they are. */
+  readonly addresses?: readonly TaskAddress[];
+}
+
 export interface TaskAddress {
   readonly networkId: NetworkId;
   /** "10.128.0.5" without prefix length. */
@@ -550,7 +560,7 @@ export interface Task {
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
   /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */
-  readonly changing?: { readonly spec: TaskSpec; readonly specVersion: number };
+  readonly changing?: TaskChange;
   /** The newest spec that its container could not be changed to. */
   readonly refused?: RefusedChange;
   /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */

@@ -4,6 +4,9 @@ import { Machine, eventually } from '../e2e/machine.ts';
 
 type Environment = (index: number) => NodeJS.ProcessEnv;
 
+/** Addresses on the wire: IPv4 ones, or IPv6 ones only. */
+type Family = 4 | 6;
+
 /**
  * Machines on one wire: each a network namespace with a card, all on a bridge in a namespace of its own, so that nothing of the
  * lab touches the network of the machine that it runs on.
@@ -12,7 +15,10 @@ export class Lab {
   readonly machines: readonly Machine[];
   readonly #switch: string;
 
-  private constructor(name: string, count: number, environment: Environment) {
+  readonly #family: Family;
+
+  private constructor(name: string, count: number, environment: Environment, family: Family) {
+    this.#family = family;
     this.#switch = `${name}sw`;
     ip('netns', 'add', this.#switch);
     ip('-n', this.#switch, 'link', 'add', 'bridge', 'type', 'bridge');
@@ -22,7 +28,8 @@ export class Lab {
       const peer = ['peer', 'name', port(index), 'netns', this.#switch];
       ip('-n', machine.name, 'link', 'add', 'wire', 'type', 'veth', ...peer);
       ip('-n', this.#switch, 'link', 'set', port(index), 'master', 'bridge', 'up');
-      ip('-n', machine.name, 'address', 'add', `${this.address(index)}/24`, 'dev', 'wire');
+      const address = family === 4 ? [`${this.address(index)}/24`] : [`${this.address(index)}/64`, 'nodad'];
+      ip('-n', machine.name, 'address', 'add', ...address, 'dev', 'wire');
       ip('-n', machine.name, 'link', 'set', 'wire', 'up');
       return machine;
     });
@@ -30,7 +37,12 @@ export class Lab {
 
   /** @param environment what the programs of a machine are started with */
   static create(name: string, count: number, environment: Environment = () => ({})): Lab {
-    return new Lab(`${name}${process.pid}`, count, environment);
+    return new Lab(`${name}${process.pid}`, count, environment, 4);
+  }
+
+  /** The same on a wire that carries IPv6 alone. */
+  static createIpv6(name: string, count: number): Lab {
+    return new Lab(`${name}${process.pid}`, count, () => ({}), 6);
   }
 
   /** @throws RangeError */
@@ -41,7 +53,7 @@ export class Lab {
   }
 
   address(index: number): string {
-    return `10.77.0.${index + 1}`;
+    return this.#family === 4 ? `10.77.0.${index + 1}` : `fd77::${index + 1}`;
   }
 
   /** Namespace of the wire itself, with an address on it: what is no machine of the cluster runs there. */

@@ -1,4 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
+import { driverScope } from '../../base/network-driver.ts';
 import type { Network, NetworkEndpoint, ServiceAddress } from '../../proto/types/index.ts';
 import type { LocalTask } from './ports.ts';
 import { serves } from './ports.ts';
@@ -54,11 +55,13 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
     const { taskId, serviceId, networkId, nodeId } = endpoint;
     const isOwn = nodeId === view.nodeId || local.has(taskId);
     if (isOwn ? local.has(taskId) && !isHere(taskId) : isLocalOnly(view.networks.get(networkId))) continue;
+    // It has left the network.
+    if (local.get(taskId)?.addresses.some((address) => address.networkId === networkId) === false) continue;
     add(serviceId, networkId, taskId, endpoint);
   }
-  for (const { task } of local.values()) {
+  for (const { task, addresses } of local.values()) {
     if (task.oneOff || task.desiredState !== 'running' || !isHere(task.id)) continue;
-    for (const address of task.addresses) add(task.serviceId, address.networkId, task.id, address);
+    for (const address of addresses) add(task.serviceId, address.networkId, task.id, address);
   }
   const known = new Map(before.map((one) => [one.address, one.endpoints]));
   return services.flatMap(({ serviceId, networkId, ipv4, ipv6, affinity }) => {
@@ -84,9 +87,9 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
   });
 }
 
-/** Docker's driver for a network of one machine. */
 /** Each node has a network of its own of that name: what is on another node is not reached. */
-export const isLocalOnly = (network: Network | undefined): boolean => network?.spec.driver === 'bridge';
+export const isLocalOnly = (network: Network | undefined): boolean =>
+  network !== undefined && driverScope(network.spec.driver) === 'local';
 
 function same(before: readonly string[] | undefined, now: readonly string[]): readonly string[] {
   const sorted = now.toSorted();

@@ -1,7 +1,7 @@
 import { KeyedQueue } from '../../base/async.ts';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
-import { isEncrypted } from '../../base/network-driver.ts';
+import { directLink, isEncrypted } from '../../base/network-driver.ts';
 import type { NetworkId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Engine } from '../../node-engine/types.ts';
@@ -72,9 +72,11 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
       const isOverlay = network.spec.driver === 'overlay';
       const below = isOverlay ? { underlay: underlay?.() ?? '', encrypted: isEncrypted(network.spec.options) } : {};
       const { subnet, gateway, spec, ipv6 } = network;
-      const key = [subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay, below.encrypted].join(
-        ' ',
-      );
+      const direct = directLink(spec.driver, spec.options);
+      const key = [
+        ...[subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay, below.encrypted],
+        direct?.parent,
+      ].join(' ');
       const request = {
         id: network.id,
         name: network.spec.name,
@@ -83,6 +85,7 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
         internal: network.spec.internal,
         mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
         ...below,
+        ...(direct === undefined ? {} : { direct }),
         ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
       };
       use(network.id);

@@ -69,6 +69,7 @@ export interface Resolver {
     readonly networks: readonly NetworkId[];
     readonly dns: readonly string[];
     readonly links?: readonly { readonly service: string; readonly alias: string }[];
+    readonly running?: boolean;
   }): Promise<void>;
   detach(containerId: ContainerId): Promise<void>;
 }
@@ -271,6 +272,7 @@ export function startAgent(options: AgentOptions): Agent {
       ingress: assignments.ingress.values(),
       tasks: controllers.values(),
       peers: assignments.peers,
+      networks: assignments.networks,
     });
     try {
       const failures = await engine.networks.setPorts(forwards);
@@ -360,7 +362,7 @@ export function startAgent(options: AgentOptions): Agent {
           await portTable.settled();
         },
         portTrouble: (wanted) => findPortTrouble(wanted, assignments, portTroubles),
-        attachResolver: async (wanted, containerId) => {
+        attachResolver: async (wanted, containerId, running) => {
           if (wanted.spec.networkMode !== 'networks') return;
           const place = {
             containerId,
@@ -372,6 +374,7 @@ export function startAgent(options: AgentOptions): Agent {
               ...place,
               dns: wanted.spec.container.dns,
               ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
+              ...(running === undefined ? {} : { running: true }),
             }),
             options.balancer.attach({ ...place, fresh: engine.containers.inspect(containerId)?.state === 'created' }),
           ]);
@@ -407,6 +410,11 @@ export function startAgent(options: AgentOptions): Agent {
           tell(task.id);
           balanceOne(task.id);
           if (controllers.get(task.id)?.task.ports.length !== 0) void portTable.run();
+        },
+        addressesChanged: async ({ id }) => {
+          balance();
+          for (const other of controllers.values()) if (other.task.networkTask === id) other.refresh();
+          await Promise.all([publishes(id) ? portTable.run() : undefined, options.balancer.settled()]);
         },
         withdraw: async (wanted) => {
           options.resolver.changeNames({ removedEndpoints: endpointKeys(wanted) });
@@ -501,7 +509,15 @@ export function startAgent(options: AgentOptions): Agent {
     for (const task of assignments.tasks.values()) {
       const controller = controllers.get(task.id);
       if (controller === undefined) startController(task, firstStatus(task, clock.now()));
-      else if (controller.task !== task) controller.update(task);
+      else if (controller.task !== task) {
+        const before = controller.addresses;
+        controller.update(task);
+        // A change that was taken back gives it again what it was about to leave.
+        if (controller.addresses.some((one) => !before.some(({ ipv4 }) => ipv4 === one.ipv4))) {
+          balance();
+          if (publishes(task.id)) void portTable.run();
+        }
+      }
     }
     if (change.kind === 'complete') {
       isTold = true;

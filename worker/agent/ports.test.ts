@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { NodeId } from '../../base/ids.ts';
 import type { PortForward } from '../../node-engine/types.ts';
-import type { IngressPort, OverlayPeer, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { IngressPort, Network, OverlayPeer, Task, TaskStatus } from '../../proto/types/index.ts';
 import { portForwards } from './ports.ts';
 import type { LocalTask } from './ports.ts';
 
@@ -28,6 +28,7 @@ const local = (
   } as unknown as Task,
   status: { state: 'running', health: 'none', ...change } as TaskStatus,
   running: change.running ?? true,
+  addresses: [{ ipv4 }] as unknown as Task['addresses'],
 });
 const HERE = 'here' as NodeId;
 const table = (
@@ -39,6 +40,7 @@ const table = (
     nodeId: HERE,
     ingress: ports,
     tasks,
+    networks: new Map([['lan', { spec: { driver: 'macvlan' } } as unknown as Network]]),
     peers: new Map(
       Object.entries(peers).map(([nodeId, meshAddress]) => [nodeId, { nodeId, meshAddress } as unknown as OverlayPeer]),
     ),
@@ -47,6 +49,12 @@ const addresses = (ports: readonly IngressPort[], tasks: readonly LocalTask[]): 
   table(ports, tasks).map(({ backends }) => backends.map(({ ipv4 }) => ipv4));
 
 describe('the port table of a node', () => {
+  it('leads to tasks on bridges, not to their addresses on a card of the node', () => {
+    const both = local('a', '10.0.0.5');
+    const addresses = [{ networkId: 'lan', ipv4: '192.0.2.9' }, ...both.task.addresses];
+    const moved = { ...both, task: { ...both.task, addresses } as unknown as Task };
+    assert.deepEqual(table([ingress([])], [moved])[0]?.backends, [{ ipv4: '10.0.0.5', port: 8080 }]);
+  });
   it('takes endpoints from the manager', () => {
     assert.deepEqual(table([ingress([['far', '10.0.0.9']])], []), [
       { protocol: 'tcp', hostIp: '', port: 80, backends: [{ ipv4: '10.0.0.9', port: 8080 }] },

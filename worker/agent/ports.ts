@@ -1,5 +1,14 @@
-import type { NodeId } from '../../base/ids.ts';
-import type { IngressPort, OverlayPeer, PublishedPort, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { NetworkId, NodeId } from '../../base/ids.ts';
+import { portAddress } from '../../base/network-driver.ts';
+import type {
+  IngressPort,
+  Network,
+  OverlayPeer,
+  PublishedPort,
+  Task,
+  TaskAddress,
+  TaskStatus,
+} from '../../proto/types/index.ts';
 import type { PortForward } from '../../node-engine/types.ts';
 
 /** Key of a published port of the node, in messages and maps. */
@@ -15,6 +24,8 @@ export interface LocalTask {
   readonly status: TaskStatus;
   /** Its container runs, and is not about to be stopped. */
   readonly running: boolean;
+  /** Those of the task's addresses that its container has: when its networks are changed, not all at every moment. */
+  readonly addresses: readonly TaskAddress[];
 }
 
 /** Running, and healthy where it has a check: fit to receive requests. */
@@ -28,6 +39,7 @@ export interface PortView {
   readonly tasks: Iterable<LocalTask>;
   /** Other nodes: their ports are reached at their addresses in the mesh. */
   readonly peers: ReadonlyMap<string, OverlayPeer>;
+  readonly networks: ReadonlyMap<string, Network>;
 }
 
 type Backend = PortForward['backends'][number];
@@ -38,7 +50,8 @@ type Backend = PortForward['backends'][number];
  * the manager has heard of it (whoever reads "healthy" finds the port open), one that has ended is left out. What another node
  * has is handed to it by the mesh, to the same port, as often as it has endpoints there; it leads that to its own.
  */
-export function portForwards({ nodeId, ingress, tasks, peers }: PortView): readonly PortForward[] {
+export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortView): readonly PortForward[] {
+  const driverOf = (id: NetworkId): string | undefined => networks.get(id)?.spec.driver;
   const local = new Map<string, LocalTask>();
   for (const own of tasks) local.set(own.task.id, own);
   const forwards = new Map<string, PortForward>();
@@ -54,9 +67,9 @@ export function portForwards({ nodeId, ingress, tasks, peers }: PortView): reado
       if (mesh !== undefined && handed.get(meshKey(port)) === port)
         elsewhere.push({ ipv4: mesh, port: port.published });
     }
-    for (const { task, status, running } of local.values()) {
+    for (const { task, status, running, addresses } of local.values()) {
       const isBackend = task.serviceId === serviceId && !task.oneOff && task.desiredState === 'running';
-      const ipv4 = task.addresses[0]?.ipv4;
+      const ipv4 = portAddress({ ...task, addresses }, driverOf);
       if (isBackend && running && serves(status) && ipv4 !== undefined) here.add(ipv4);
     }
     const own = [...here].map((ipv4) => ({ ipv4, port: port.target }));
@@ -69,8 +82,8 @@ export function portForwards({ nodeId, ingress, tasks, peers }: PortView): reado
       ...(affinity === undefined ? {} : { affinity }),
     });
   }
-  for (const { task, running } of local.values()) {
-    const ipv4 = task.addresses[0]?.ipv4;
+  for (const { task, running, addresses } of local.values()) {
+    const ipv4 = portAddress({ ...task, addresses }, driverOf);
     if (ipv4 === undefined || !running) continue;
     for (const port of task.ports) {
       // The first that has a port keeps it.

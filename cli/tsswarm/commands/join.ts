@@ -1,4 +1,5 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { join as joinPath } from 'node:path';
 import { TsswarmError } from '../../../base/errors.ts';
 import { parseJoinToken } from '../../../base/join-token.ts';
@@ -58,7 +59,8 @@ function requestOf(text: string, { token, availability }: JoinOptions): JoinRequ
   if (!['active', 'pause', 'drain'].includes(availability))
     throw new TsswarmError('INVALID_INPUT', `using --availability "${availability}": expected active, pause or drain`);
   const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]/\s]+))(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const host = bracketed === undefined ? plain : `[${bracketed}]`;
+  const ipv6 = isIPv6(text) ? text : bracketed;
+  const host = ipv6 === undefined ? plain : `[${ipv6}]`;
   if (host === undefined)
     throw new TsswarmError('INVALID_INPUT', `joining "${text}": expected <host>[:<port>] of a manager`, {
       hint: 'as "tsswarm join-token" prints it on a manager',

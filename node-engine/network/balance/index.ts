@@ -1,5 +1,6 @@
 /** Virtual addresses inside containers' namespaces: the kernel leads what is sent to one to one of its endpoints. */
 import { isIPv4 } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { Coalesced } from '../../../base/async.ts';
 import { addressBytes, formatBytes } from '../address.ts';
 import type { Flow } from '../conntrack.ts';
@@ -9,6 +10,11 @@ import type { Family } from './messages.ts';
 import type { Slots } from './table.ts';
 import { losers, tableChange, wholeTable } from './table.ts';
 
+/**
+ * A datagram that is on its way when its endpoint goes is answered by it still, if it is stopped as planned; the answer finds back only while its
+ * flow is known. So long it is left.
+ */
+const ANSWER_MS = 1000;
 /** More addresses than this are not looked up one by one: all flows are listed. */
 const SEPARATE_LISTS = 4;
 
@@ -18,8 +24,8 @@ export type VirtualAddresses = ReadonlyMap<string, readonly string[]>;
 /** The balancing of one container. */
 export interface NamespaceBalancer {
   /**
-   * Makes it so: connections that were begun go on, flows over UDP to endpoints that are no more are forgotten, and so are connections
-   * that nobody has answered yet. Several calls at once share one transaction. Empty and never set: nothing is touched.
+   * Makes it so: connections that were begun go on, flows over UDP to endpoints that are no more are forgotten (a second later where an
+   * answer is awaited), and so are connections that nobody has answered yet. Several calls at once share one transaction. Empty and never set: nothing is touched.
    * @throws NETWORK_FAILED, or a system error
    */
   set(wanted: VirtualAddresses): Promise<void>;
@@ -112,18 +118,48 @@ class FamilyTable {
   /** Ends what still leads to endpoints that an address has no more, but for connections that stand. */
   async #forget(addresses: readonly string[], wanted: VirtualAddresses): Promise<void> {
     if (addresses.length === 0) return;
-    const lists = addresses.length > SEPARATE_LISTS ? [undefined] : addresses;
     const plain = (address: string): string => formatBytes(addressBytes(address));
     const endpoints = new Map(
       addresses.map((address) => [plain(address), new Set((wanted.get(address) ?? []).map(plain))]),
     );
     const isStale = ({ destination, answerer, protocol, isUnanswered }: Flow): boolean =>
       (protocol === UDP || isUnanswered) && endpoints.get(destination)?.has(answerer) === false;
-    // That a kernel cannot list them is no reason to fail: they end by themselves, later.
+    const awaitsAnswer = ({ protocol, isUnanswered }: Flow): boolean => protocol === UDP && isUnanswered;
+    const stale = (await this.#flowsTo(addresses)).filter(isStale);
+    await this.#delete(stale.filter((flow) => !awaitsAnswer(flow)));
+    if (stale.some(awaitsAnswer)) void this.#forgetLater(addresses);
+  }
+
+  /** By then an answer has come, or none comes. */
+  async #forgetLater(addresses: readonly string[]): Promise<void> {
+    await setTimeout(ANSWER_MS, undefined, { ref: false });
+    const asked = new Map(addresses.map((address) => [formatBytes(addressBytes(address)), address]));
+    const leads = ({ destination, answerer }: Flow): boolean =>
+      this.#slots?.get(asked.get(destination) ?? '')?.some((one) => formatBytes(addressBytes(one)) === answerer) ===
+      true;
+    try {
+      const flows = await this.#flowsTo(addresses);
+      // Being changed just now: that looks again.
+      if (this.#slots === undefined) return;
+      const mine = flows.filter(({ protocol, destination }) => protocol === UDP && asked.has(destination));
+      await this.#delete(mine.filter((flow) => !leads(flow)));
+    } catch {
+      // The namespace has gone meanwhile.
+    }
+  }
+
+  /** What the kernel tracks to the addresses, and perhaps more. That it cannot list them is no reason to fail: flows end by themselves, later. */
+  async #flowsTo(addresses: readonly string[]): Promise<readonly Flow[]> {
+    const lists = addresses.length > SEPARATE_LISTS ? [undefined] : addresses;
+    const found: Flow[] = [];
     for (const address of lists) {
       const { netfilter } = await tryKernel({ netns: this.#netns, netfilter: [listFlows(this.#family, address)] });
-      const stale = flowsOf(netfilter).filter(isStale);
-      if (stale.length > 0) await tryKernel({ netns: this.#netns, netfilter: stale.map(deleteFlow) });
+      found.push(...flowsOf(netfilter));
     }
+    return found;
+  }
+
+  async #delete(flows: readonly Flow[]): Promise<void> {
+    if (flows.length > 0) await tryKernel({ netns: this.#netns, netfilter: flows.map(deleteFlow) });
   }
 }

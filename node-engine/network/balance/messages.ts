@@ -40,7 +40,8 @@ export const VERDICT = 0xffffff00;
 const SET = { TABLE: 1, NAME: 2, FLAGS: 3, KEY_TYPE: 4, KEY_LENGTH: 5, DATA_TYPE: 6, DATA_LENGTH: 7, ID: 10 } as const;
 const FLAG_MAP = 8;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
-const ELEMENT = { KEY: 1, DATA: 2 } as const;
+const ELEMENT = { KEY: 1, DATA: 2, FLAGS: 3, KEY_END: 10 } as const;
+const ENDS_RANGE = 1;
 const DATA_VERDICT = 2;
 const VERDICT_PART = { CODE: 1, CHAIN: 2 } as const;
 const GOTO = -4;
@@ -118,20 +119,58 @@ export function changeMap(
   map: string,
   elements: readonly MapElement[],
 ): readonly NetlinkMessage[] {
-  const texts = elements.map(({ key, data }) =>
+  const bodies = elements.map(({ key, data }) =>
     nested(
       LIST_ELEMENT,
       nested(ELEMENT.KEY, attribute(DATA_VALUE, key)),
       ...(data === undefined ? [] : [nested(ELEMENT.DATA, data)]),
     ),
   );
-  return chunks(texts).map((part) => ({
-    what: `${verb === 'add' ? 'add to' : 'take from'} the map "${map}"`,
+  return changeElements(verb, family, table, { kind: 'map', name: map }, bodies);
+}
+
+/** One entry of a set: a value, or a range. */
+export interface SetElement {
+  readonly key: Buffer;
+  /** The last one of a range whose key has several parts. */
+  readonly end?: Buffer;
+  /** A range whose key has one part ends before it. */
+  readonly endsRange?: boolean;
+}
+
+/** Entries of a set are made or taken away. */
+export function changeSet(
+  verb: 'add' | 'delete',
+  family: Family,
+  table: string,
+  set: string,
+  elements: readonly SetElement[],
+): readonly NetlinkMessage[] {
+  const bodies = elements.map(({ key, end, endsRange }) =>
+    nested(
+      LIST_ELEMENT,
+      nested(ELEMENT.KEY, attribute(DATA_VALUE, key)),
+      ...(endsRange === true ? [attribute(ELEMENT.FLAGS, u32be(ENDS_RANGE))] : []),
+      ...(end === undefined ? [] : [nested(ELEMENT.KEY_END, attribute(DATA_VALUE, end))]),
+    ),
+  );
+  return changeElements(verb, family, table, { kind: 'set', name: set }, bodies);
+}
+
+function changeElements(
+  verb: 'add' | 'delete',
+  family: Family,
+  table: string,
+  { kind, name }: { readonly kind: 'map' | 'set'; readonly name: string },
+  bodies: readonly Buffer[],
+): readonly NetlinkMessage[] {
+  return chunks(bodies).map((part) => ({
+    what: `${verb === 'add' ? 'add to' : 'take from'} the ${kind} "${name}"`,
     ...nft(
       verb === 'add' ? MSG.NEWSETELEM : MSG.DELSETELEM,
       verb === 'add' ? NLM_F.CREATE | NLM_F.EXCL : 0,
       FAMILIES[family].number,
-      [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(map)), nested(LIST.ELEMENTS, ...part)],
+      [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(name)), nested(LIST.ELEMENTS, ...part)],
     ),
   }));
 }

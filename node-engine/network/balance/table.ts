@@ -73,14 +73,14 @@ export function tableChange(family: Family, before: Slots, wanted: Slots): Table
   return changes.length === 0 ? undefined : { messages: transaction(changes), slots };
 }
 
-/** The addresses that lose an endpoint from one state to the other. */
+/** The addresses that lose an endpoint from one state to the other. One that had none led no flow anywhere. */
 export function losers(before: Slots, after: Slots): readonly string[] {
   return [...before.keys()].filter((address) => {
     const old = before.get(address) ?? [];
     const now = after.get(address);
     if (now === old) return false;
     const kept = new Set(now);
-    return now === undefined || old.length === 0 || old.some((endpoint) => !kept.has(endpoint));
+    return old.length > 0 && (now === undefined || old.some((endpoint) => !kept.has(endpoint)));
   });
 }
 

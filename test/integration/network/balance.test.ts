@@ -92,6 +92,31 @@ describe('virtual addresses in a namespace', () => {
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), A, 'as long as it is there');
     await balancer.set(to(B));
     assert.equal(await caller.call('askUdp', 'one', VIP, 8002), B);
+    await balancer.set(to());
+    const waiting = caller.call('askUdp', 'one', VIP, 8002);
+    await caller.call('close', 'nothing');
+    await balancer.set(to(A));
+    assert.equal(await waiting, A, 'when somebody is there again');
+  });
+
+  it('let an answer through to a datagram that was on its way when its endpoint went', async () => {
+    await answerer.call('serveUdpLater', 8003, A);
+    await balancer.set(to(A));
+    const answer = caller.call('askUdpOnce', VIP, 8003);
+    const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
+    while (!flows().includes('dport=8003')) await caller.call('close', 'nothing');
+    await balancer.set(to(B));
+    while ((await answerer.call('answerNow')) === 0);
+    assert.equal(await answer, A);
+  });
+
+  it('forget where a datagram was sent that nobody answers', async () => {
+    await balancer.set(to(NOBODY));
+    const asking = caller.call('askUdp', 'patient', VIP, 8002);
+    const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
+    while (!flows().includes(NOBODY)) await caller.call('close', 'nothing');
+    await balancer.set(to(B));
+    assert.equal(await asking, B);
   });
 
   it('leave connections that stand alone', async () => {

@@ -36,6 +36,7 @@ export const METHODS = {
   },
   removeBridge: (id: NetworkId) => networks.removeBridge(id),
   listBridges: () => networks.listBridges(),
+  optionalDrivers: () => networks.optionalDrivers?.() ?? Promise.resolve([]),
   guardPorts: (ports: readonly GuardedPort[]) => networks.guardPorts(ports),
   setPorts: (forwards: readonly PortForward[]) => networks.setPorts(forwards),
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net';
 
 const connections = new Map<string, Socket>();
 const datagrams = new Map<string, DatagramSocket>();
+const unanswered: (() => void)[] = [];
 
 const METHODS = {
   /** Answers each line of a connection with the address that was called. */
@@ -27,6 +28,27 @@ const METHODS = {
     socket.on('message', (_, caller) => socket.send(`${address} ${caller.address}`, caller.port, caller.address));
     socket.bind(port, address);
     await once(socket, 'listening');
+  },
+  /** The same, but each answer waits until `answerNow`. */
+  async serveUdpLater(port: number, address: string): Promise<void> {
+    const socket = createSocket('udp4');
+    socket.on('message', (_, caller) => unanswered.push(() => socket.send(address, caller.port, caller.address)));
+    socket.bind(port, address);
+    await once(socket, 'listening');
+  },
+  /** Gives the answers that wait. @returns how many there were */
+  answerNow(): Promise<number> {
+    const all = unanswered.splice(0);
+    for (const answer of all) answer();
+    return Promise.resolve(all.length);
+  },
+  /** Sends one datagram, never again, and waits for its answer. */
+  async askUdpOnce(address: string, port: number): Promise<string> {
+    const socket = createSocket('udp4');
+    socket.connect(port, address, () => socket.send('hello'));
+    const [data] = (await once(socket, 'message')) as [Buffer];
+    socket.close();
+    return data.toString();
   },
   /** "ok", or the error's code. */
   async connect(id: string, address: string, port: number): Promise<string> {

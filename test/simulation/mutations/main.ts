@@ -26,9 +26,11 @@ const RAFT_TESTS = [
 ];
 const STORE_TESTS = ['manager/store/*.test.ts', 'test/integration/store/members.test.ts'];
 const ORCHESTRATOR_TESTS = ['test/scenario/*.test.ts'];
-const SERVICE_TESTS = ['test/scenario/*.test.ts', 'manager/{cluster,dispatcher,model,scheduler}/*.test.ts'];
+const SERVICE_TESTS = ['test/scenario/*.test.ts', 'manager/{ca,cluster,dispatcher,model,scheduler}/*.test.ts'];
+const IDENTITY_TESTS = ['worker/identity/*.test.ts'];
 const AGENT_TESTS = ['worker/agent/*.test.ts', 'worker/agent/*/*.test.ts'];
 const testsOf = ({ file, profile }: Mutation): readonly string[] => {
+  if (file.startsWith('../../worker/identity/')) return IDENTITY_TESTS;
   if (file.startsWith('../../worker/')) return AGENT_TESTS;
   if (profile === 'services') return SERVICE_TESTS;
   if (file.startsWith('../store/')) return STORE_TESTS;

@@ -1,4 +1,5 @@
 import { TsswarmError } from '../../../base/errors.ts';
+import { MTU_OPTION, directLink } from '../../../base/network-driver.ts';
 import { TemplateFault, expandText } from '../../../base/template/index.ts';
 import type { TaskContext } from '../../../base/template/index.ts';
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
@@ -112,6 +113,7 @@ function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
   const outwardIpv6 = leadsOut.find(({ ipv6, network }) => ipv6 !== undefined && network.ipv6 !== undefined);
   return attached.map((one) => {
     const { networkId, ipv4, ipv6, network, attachment } = one;
+    const direct = directLink(network.spec.driver, network.spec.options);
     return {
       networkId,
       ipv4,
@@ -128,6 +130,7 @@ function interfaces(task: Task, assignments: Assignments): SandboxInterface[] {
           }),
       ...(attachment?.macAddress === undefined ? {} : { macAddress: attachment.macAddress }),
       ...(attachment?.interfaceName === undefined ? {} : { name: attachment.interfaceName }),
+      ...(direct === undefined ? {} : { direct: { ...direct, mtu: Number(network.spec.options[MTU_OPTION] ?? 0) } }),
     };
   });
 }

@@ -1,0 +1,288 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { watchProject } from '../../../cli/tscompose/project/watch.ts';
+import type { ProjectWatch } from '../../../cli/tscompose/project/watch.ts';
+import { connectLocal } from '../../../proto/rpc/local/client.ts';
+import { controlService } from '../../../proto/rpc/services.ts';
+import type { Task } from '../../../proto/types/index.ts';
+import { containerIdOf } from '../../../worker/agent/container-id.ts';
+import type { Lab } from '../lab.ts';
+import { buildEndpointImage } from './endpoint-image.ts';
+import { Bearers } from './bearers.ts';
+import type { Report } from './hammer.ts';
+
+const PROJECT = 'churn';
+const HAMMER = join(import.meta.dirname, 'hammer.ts');
+/** Longest that a phase may take to come to its end. */
+const PATIENCE_MS = 600_000;
+const LOOK_EVERY_MS = 20;
+/** How long what has begun goes on after a phase, before its requests are counted. */
+const SETTLE_MS = 1500;
+
+/** Shape of the run. */
+export interface ChurnOptions {
+  /** Requests that each node has under way. */
+  readonly workers: number;
+  /** Between two requests of one of them, ms. */
+  readonly restMs: number;
+  /** Containers that are replaced at the same time in an update. */
+  readonly parallelism: number;
+}
+
+/** What became of the requests of one phase. */
+export interface Outcome {
+  readonly phase: string;
+  readonly ms: number;
+  readonly answered: number;
+  /** Of those that were not answered, how many had no excuse. */
+  readonly lost: readonly string[];
+  /** Not answered, while somebody was dead and that was not known for a second yet. */
+  readonly excused: number;
+  /** Addresses that were given to somebody who asked too late for them. */
+  readonly stale: readonly string[];
+  readonly slowestMs: number;
+  /** Endpoints that have come and gone. */
+  readonly came: number;
+  readonly went: number;
+  /** From the first word that endpoints are dead until the last failure of one who asked after it, ms; 0: none. */
+  readonly failedForMs: number;
+}
+
+/**
+ * A service whose endpoints join and leave on all nodes of a lab, while a container on each node asks for it without rest. It judges:
+ * nobody is led to an endpoint that is stopped as planned, and nobody to a dead one later than `graceMs` after it was reported.
+ */
+export class Churn {
+  readonly #lab: Lab;
+  readonly #options: ChurnOptions;
+  readonly #folder: string;
+  readonly #connection: ReturnType<typeof connectLocal>;
+  readonly #bearers = new Bearers();
+  #watch: ProjectWatch | undefined;
+  #looking: NodeJS.Timeout | undefined;
+  #isAnyDown = false;
+  #version = 1;
+  #replicas = 0;
+
+  private constructor(lab: Lab, options: ChurnOptions) {
+    this.#lab = lab;
+    this.#options = options;
+    this.#folder = join(lab.machine(0).dir, PROJECT);
+    this.#connection = connectLocal(lab.machine(0).socket);
+  }
+
+  /** Loads the image on all machines and brings the service up. The lab's cluster is formed. */
+  static async start(lab: Lab, replicas: number, options: ChurnOptions): Promise<Churn> {
+    const churn = new Churn(lab, options);
+    const archive = join(lab.machine(0).dir, 'endpoint.tar');
+    await buildEndpointImage('endpoint', archive);
+    for (const machine of lab.machines) machine.ok('tsswarm', 'image', 'load', '-i', archive);
+    churn.#watch = await watchProject(churn.#control, PROJECT);
+    churn.#watch.onChange(() => churn.#bearers.look(churn.#tasks(), now()));
+    churn.#looking = setInterval(() => void churn.#lookAtNodes(), LOOK_EVERY_MS);
+    await churn.scale(replicas);
+    return churn;
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#looking);
+    this.#watch?.close();
+    await this.#compose('down', '-t', '0');
+    this.#connection.close();
+  }
+
+  /** Endpoints that run. */
+  get running(): readonly Task[] {
+    return this.#tasks().filter(isRunning);
+  }
+
+  scale(replicas: number): Promise<void> {
+    this.#replicas = replicas;
+    return this.#up();
+  }
+
+  /** Replaces all containers. */
+  update(): Promise<void> {
+    this.#version++;
+    return this.#up();
+  }
+
+  /** Kills endpoints and waits until there are as many again. */
+  async kill(count: number): Promise<void> {
+    const dying = this.running.slice(0, count);
+    for (const { status } of dying) process.kill(status.pid, 'SIGKILL');
+    this.#bearers.died(
+      dying.map(({ id }) => id),
+      now(),
+    );
+    await this.#until(
+      () => dying.every(({ id }) => !this.running.some((task) => task.id === id)),
+      'the dead to be noticed',
+    );
+    await this.#whole();
+  }
+
+  /** Switches a machine off and waits until its endpoints run elsewhere. */
+  async powerOff(index: number): Promise<void> {
+    const { nodes } = await this.#control.listNodes({});
+    const node = nodes.find(({ description }) => description.hostname === `m${index}`);
+    const dying = this.running.filter(({ nodeId }) => nodeId === node?.id).map(({ id }) => id);
+    this.#bearers.died(dying, now());
+    await this.#lab.powerOff(index);
+    await this.#until(() => this.#bearers.areGone(dying), 'the node to be down');
+    await this.#whole();
+  }
+
+  /** Waits until a container asks from every machine again. */
+  async rejoined(): Promise<void> {
+    const count = this.#lab.machines.length;
+    const clients = (): readonly Task[] => this.#tasks('client').filter(isRunning);
+    await this.#until(() => !this.#isAnyDown && clients().length === count, `${count} containers that ask`);
+  }
+
+  /**
+   * Does something while every node but `besides` asks for the service.
+   * @param graceMs for how long after they were reported dead endpoints may be asked; 0: nobody may fail at all
+   */
+  async phase(
+    name: string,
+    graceMs: number,
+    work: () => Promise<void>,
+    besides: readonly number[] = [],
+  ): Promise<Outcome> {
+    const began = now();
+    const clients = this.#tasks('client').filter(isRunning);
+    const hammers = await Promise.all(
+      this.#lab.machines.flatMap((machine, index) => {
+        if (besides.includes(index)) return [];
+        const folder = join(machine.dir, 'run', 'engine', 'netns');
+        const mine = clients.filter(({ id }) => this.#machineOf(id) === index);
+        return mine.map(({ id }) => startHammer(join(folder, containerIdOf(id)), this.#options));
+      }),
+    );
+    if (hammers.length === 0) throw new Error('nobody asks');
+    try {
+      await work();
+      const ms = now() - began;
+      await new Promise((resolve) => setTimeout(resolve, graceMs + SETTLE_MS));
+      const reports = await Promise.all(hammers.map((hammer) => hammer.end()));
+      return { phase: name, ms, ...this.#bearers.judge(reports, began, graceMs) };
+    } finally {
+      for (const { child } of hammers) child.kill('SIGKILL');
+    }
+  }
+
+  get #control() {
+    return this.#connection.service(controlService);
+  }
+
+  #machineOf(id: string): number {
+    const task = this.#watch?.view.tasks.get(id);
+    return Number(this.#names.get(task?.nodeId ?? '')?.slice(1) ?? -1);
+  }
+
+  readonly #names = new Map<string, string>();
+
+  #tasks(service = 'web'): readonly Task[] {
+    const view = this.#watch?.view;
+    if (view === undefined) return [];
+    const id = [...view.services.values()].find(({ spec }) => spec.composeName === service)?.id;
+    return [...view.tasks.values()].filter(({ serviceId }) => serviceId === id);
+  }
+
+  /** What the node is taken for is no matter of the project's. */
+  async #lookAtNodes(): Promise<void> {
+    try {
+      const { nodes } = await this.#control.listNodes({});
+      for (const { id, description } of nodes) this.#names.set(id, description.hostname);
+      const down = new Set<string>(nodes.filter(({ status }) => status.state === 'down').map(({ id }) => id));
+      if (down.size > 0)
+        this.#bearers.gone(
+          this.#tasks().filter(({ nodeId }) => down.has(nodeId)),
+          now(),
+        );
+    } catch {
+      // An election, or the end of the run.
+    }
+  }
+
+  #whole(): Promise<void> {
+    return this.#until(() => this.running.length >= this.#replicas, `${this.#replicas} endpoints`);
+  }
+
+  async #until(isTrue: () => boolean, what: string): Promise<void> {
+    const deadline = now() + PATIENCE_MS;
+    while (!isTrue()) {
+      if (now() > deadline) throw new Error(`waiting for ${what}: not within ${PATIENCE_MS} ms`);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+  }
+
+  async #up(): Promise<void> {
+    const { parallelism } = this.#options;
+    this.#lab.machine(0).project(PROJECT, {
+      'compose.yaml': `services:
+  web:
+    image: endpoint
+    environment: { VERSION: "${this.#version}" }
+    stop_grace_period: 10s
+    deploy:
+      replicas: ${this.#replicas}
+      update_config: { parallelism: ${parallelism}, monitor: 0s }
+      restart_policy: { delay: 0s }
+  client:
+    image: endpoint
+    stop_grace_period: 0s
+    deploy: { mode: global }
+networks:
+  default: { ipam: { config: [{ subnet: 10.96.0.0/21, ip_range: 10.96.0.0/22 }] } }
+`,
+    });
+    await this.#compose('up', '-d', '--wait');
+    await this.#whole();
+  }
+
+  async #compose(...argv: readonly string[]): Promise<void> {
+    const child = this.#lab.machine(0).start('tscompose', '-f', join(this.#folder, 'compose.yaml'), ...argv);
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += String(part)));
+    const [code] = (await once(child, 'close')) as [number | null];
+    if (code !== 0) throw new Error(`tscompose ${argv.join(' ')} ended with ${code}\n${said.slice(-2000)}`);
+  }
+}
+
+const isRunning = ({ status, desiredState }: Task): boolean => status.state === 'running' && desiredState === 'running';
+
+interface Hammer {
+  readonly child: ChildProcess;
+  end(): Promise<Report>;
+}
+
+async function startHammer(netns: string, { workers, restMs }: ChurnOptions): Promise<Hammer> {
+  const argv = [`--net=${netns}`, process.execPath, HAMMER, 'web', String(workers), String(restMs)];
+  const child = spawn('nsenter', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
+  let text = '';
+  const started = Promise.withResolvers<void>();
+  child.stdout.on('data', (part: Buffer) => {
+    text += String(part);
+    started.resolve();
+  });
+  const ended = once(child, 'close');
+  await Promise.race([started.promise, ended]);
+  return {
+    child,
+    async end() {
+      child.stdin.end();
+      await ended;
+      const [, report] = text.split('\n');
+      if (report === undefined) throw new Error(`a client ended without a word: ${text}`);
+      return JSON.parse(report) as Report;
+    },
+  };
+}
+
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

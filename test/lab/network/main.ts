@@ -1,0 +1,56 @@
+/**
+ * Hundreds of endpoints that join and leave on five nodes, while a container on each node asks for them by name without rest: all that is
+ * planned fails nobody, and nobody is led to a dead endpoint later than a second after it was reported. Needs root; about 0.7 MiB of
+ * memory for each endpoint, and some minutes.
+ *
+ * Usage: npm run test:lab:network [-- ENDPOINTS [ROUNDS [MANAGERS]]]
+ */
+import { Lab } from '../lab.ts';
+import { Churn } from './churn.ts';
+import type { Outcome } from './churn.ts';
+
+const [most = 500, rounds = 1, managers = 3] = process.argv.slice(2).map(Number);
+const few = Math.ceil(most / 5);
+const GRACE_MS = 1000;
+const NODES = 5;
+const VICTIM = NODES - 1;
+
+const lab = Lab.create('tsch', NODES);
+let churn: Churn | undefined;
+let failed = 0;
+const tell = (outcome: Outcome): void => {
+  const { phase, ms, answered, excused, lost, stale, slowestMs, came, went, failedForMs } = outcome;
+  const window = excused === 0 ? '' : `, ${excused} failed until ${failedForMs.toFixed(0)} ms after the first word`;
+  console.log(
+    `${phase.padEnd(34)}${(ms / 1000).toFixed(1).padStart(6)} s  ${answered} requests answered, the slowest in ${slowestMs.toFixed(0)} ms; ` +
+      `${came} came, ${went} went${window}`,
+  );
+  for (const one of lost) console.log(`  LOST ${one}`);
+  for (const one of stale) console.log(`  STALE ${one}`);
+  failed += lost.length + stale.length;
+};
+try {
+  lab.form(managers);
+  churn = await Churn.start(lab, few, { workers: 4, restMs: 10, parallelism: few });
+  const run = churn;
+  for (let round = 1; round <= rounds; round++) {
+    tell(await run.phase(`${few} to ${most} endpoints`, 0, () => run.scale(most)));
+    tell(await run.phase(`an update of ${most}`, 0, () => run.update()));
+    tell(await run.phase(`${few} killed at once`, GRACE_MS, () => run.kill(few)));
+    tell(await run.phase('a node switched off', GRACE_MS, () => run.powerOff(VICTIM), [VICTIM]));
+    lab.heal(VICTIM);
+    lab.start(VICTIM);
+    await run.rejoined();
+    tell(await run.phase(`${most} to ${few} endpoints`, 0, () => run.scale(few)));
+  }
+} catch (error) {
+  failed++;
+  console.log(error);
+  for (const machine of lab.machines)
+    console.log(machine.name, machine.run('tail', '-n', '5', `${machine.stateDir}/tsswarmd.log`).stdout);
+} finally {
+  await churn?.stop().catch((error: unknown) => console.log(String(error)));
+  lab.dispose();
+}
+console.log(failed === 0 ? 'nobody was lost' : `FAILED: ${failed}`);
+process.exit(failed === 0 ? 0 : 1);
