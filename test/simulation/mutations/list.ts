@@ -496,6 +496,9 @@ export const MUTATIONS: readonly Mutation[] = [
     file: '../../worker/agent/task/loop.ts',
     find: 'const changed = await engine.containers.update(request);',
     replace: 'const changed: readonly string[] = [];',
+    profile: 'services',
+  },
+  {
     name: 'ca: a rotation ends before every node uses the new root',
     file: '../ca/rotation.ts',
     find: 'if (caRotation === undefined || progress === undefined || progress.waitingFor.length > 0) return undefined;',
