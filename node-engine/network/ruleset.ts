@@ -11,7 +11,7 @@
  *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
 import type { GuardedPort } from '../types.ts';
-import { ECHO_PORT, MESH_NAME } from './names.ts';
+import { ECHO_PORT, MESH_NAME, PROBE_NAME } from './names.ts';
 
 export interface RulesetBridge {
   /** Of the interface. */
@@ -127,9 +127,10 @@ function baseRules(table: string): string {
       untracked('ip'),
     ]),
 
-    // The mesh carries published ports and what answers them, and what tries whether it does; nothing else.
+    // The mesh carries published ports and what answers them, the tunnel that tries the way to others what tries it; nothing else.
     ...chain('input', '{ type filter hook input priority 0; }', [
-      `iifname "${MESH_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" ct state new drop`,
       `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
     ]),
 
@@ -145,6 +146,8 @@ function baseRules(table: string): string {
       `oifname "${MESH_NAME}" ct status dnat accept`,
       `iifname "${MESH_NAME}" drop`,
       `oifname "${MESH_NAME}" drop`,
+      `iifname "${PROBE_NAME}" drop`,
+      `oifname "${PROBE_NAME}" drop`,
       'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct status dnat accept',

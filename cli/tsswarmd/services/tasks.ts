@@ -5,7 +5,14 @@ import type { ContainerId } from '../../../base/ids.ts';
 import type { Containers, InspectableEngine, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
-import type { AttachStart, DoctorCheck, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
+import type {
+  AttachStart,
+  DoctorCheck,
+  OverlayPeer,
+  ProcessInput,
+  ProcessOutput,
+  TaskStatus,
+} from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 import { copyFrom, copyTo, statPath } from './files.ts';
 import { logMessages } from './log-entries.ts';
@@ -19,7 +26,7 @@ export function tasksHandlers(
   { containers, inspection }: Pick<InspectableEngine, 'containers' | 'inspection'>,
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
-  doctor: (probe: boolean, signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  doctor: (peers: readonly OverlayPeer[], signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
     const id = containerIdOf(taskId);
@@ -41,7 +48,7 @@ export function tasksHandlers(
         containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
       });
     },
-    doctor: async ({ probe }, signal) => ({ checks: await doctor(probe, signal) }),
+    doctor: async ({ peers }, signal) => ({ checks: await doctor(peers ?? [], signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },
