@@ -166,6 +166,7 @@ const LIVE_FEATURES: readonly LiveFeature[] = [
   'mounts',
   'names',
   'sysctls',
+  'networks',
 ];
 
 /** Go's names, which OCI and Docker use, of Node's architectures. */

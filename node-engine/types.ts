@@ -6,6 +6,7 @@ import type { ContainerId, NetworkId } from '../base/ids.ts';
 import type { DirectLink } from '../base/network-driver.ts';
 import type {
   ContainerSpec,
+  Drift,
   HealthCheck,
   HealthState,
   Labels,
@@ -82,6 +83,9 @@ export interface ContainerCreate {
   readonly specVersion?: number;
 }
 
+/** What somebody has changed by hand, of one look. */
+export type FoundDrift = Omit<Drift, 'at' | 'count'>;
+
 /** What a container that is there shall be. Its image, its writable layer and what else a process cannot survive stay. */
 export type ContainerUpdate = Omit<ContainerCreate, 'adopt' | 'imageId'>;
 
@@ -110,6 +114,8 @@ export interface ContainerInfo {
   readonly tty: boolean;
   /** Of the spec that it has; absent: nobody said. */
   readonly specVersion?: number;
+  /** IPv4 addresses of its interfaces, or of those that it shares; absent: the engine does not say. */
+  readonly addresses?: readonly string[];
 }
 
 /** Every field filled: the image's values under the spec's, Docker's defaults under both. */
@@ -220,6 +226,15 @@ export interface Containers {
    * @throws NOT_SUPPORTED for what cannot be changed, NOT_FOUND, and what the kernel says; the container is as it was before
    */
   update?(request: ContainerUpdate): Promise<readonly string[]>;
+  /**
+   * Looks whether a running container still is what it was made: limits, processes, mounts, names, addresses. Reads, and starts no
+   * process. A container that does not run, or has another `specVersion` than the request, has nothing to be found.
+   * @param request what it shall be: with the contents of its files
+   * @param options.repair makes what somebody has changed again what it was
+   * @returns what was found changed; absent: this engine cannot look
+   * @throws NOT_FOUND
+   */
+  checkDrift?(request: ContainerUpdate, options: { readonly repair: boolean }): Promise<readonly FoundDrift[]>;
   inspect(id: ContainerId): ContainerInfo | undefined;
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
@@ -588,13 +603,31 @@ export interface Tunnels {
 
 /** Network namespaces of containers; used by the engine itself. */
 export interface Sandboxes {
-  /** Makes the namespace with its interfaces (idempotent: what exists is kept) and returns its path. */
+  /**
+   * Makes the namespace with its interfaces, or makes what is there so (what exists is kept, also of an interface of which only the
+   * address is another one); what is too much goes last. Returns its path.
+   */
   create(id: ContainerId, request: SandboxRequest): Promise<string>;
   path(id: ContainerId): string;
   /** TCP ports listened to inside, but on loopback alone; undefined: it cannot be told. */
   listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
+  /**
+   * What of its interfaces is not as asked for: links, addresses, routes. Only reads; a namespace of another container, or the node's,
+   * has nothing to be found. @throws NETWORK_FAILED
+   */
+  check(id: ContainerId, request: SandboxRequest): Promise<readonly SandboxDifference[]>;
+  /** Makes it what was asked for, touching nothing else. @throws NETWORK_FAILED */
+  mend(id: ContainerId, request: SandboxRequest): Promise<void>;
+}
+
+/** What of a namespace is not as it was made. */
+export interface SandboxDifference {
+  /** "address eth0" */
+  readonly field: string;
+  readonly expected: string;
+  readonly found: string;
 }
 
 export interface VolumeInfo {

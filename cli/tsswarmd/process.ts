@@ -122,6 +122,10 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
         throw new TsswarmError('UNAVAILABLE', 'examining the network: the node is starting');
       return started.work.examine(peers, signal);
     },
+    (taskIds) => {
+      if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'looking at tasks: the node is starting');
+      return started.work.agent.look(taskIds);
+    },
   );
   const workOf = (nodeId: NodeId): Work =>
     startWork({

@@ -172,6 +172,7 @@ function convertService(
       ...(deploy?.['x-fencing'] === undefined || deploy['x-fencing'] === 'auto'
         ? {}
         : { fencing: deploy['x-fencing'] }),
+      ...(deploy?.['x-drift'] === 'report' ? { drift: 'report' as const } : {}),
     },
     ports: service.ports.map(convertPort),
     dependsOn: Object.entries(service.depends_on).map(([dependency, { condition, required, restart }]) => ({

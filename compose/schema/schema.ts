@@ -99,6 +99,7 @@ const deploy = object(
     'x-affinity': { enum: ['client', 'none'] },
     'x-fencing': { enum: ['auto', 'always', 'never'] },
     'x-rebalance': { enum: ['auto', 'manual'] },
+    'x-drift': { enum: ['repair', 'report'] },
   },
   'deploy',
 );

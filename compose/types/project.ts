@@ -137,6 +137,8 @@ export interface ComposeDeploy {
   readonly 'x-fencing'?: 'auto' | 'always' | 'never';
   /** Ours: whether containers move by themselves when nodes come. */
   readonly 'x-rebalance'?: 'auto' | 'manual';
+  /** Ours: what becomes of what somebody changes by hand on a container. */
+  readonly 'x-drift'?: 'repair' | 'report';
 }
 
 /** Durations in milliseconds, sizes in bytes. */

@@ -1,6 +1,16 @@
 import { messageOf } from '../../base/errors.ts';
 import { readIp } from '../../base/ip-address.ts';
-import type { Cluster, Network, Node, Service, Task, TaskAddress, VirtualIp } from '../../proto/types/index.ts';
+import type {
+  Cluster,
+  Network,
+  NetworkAttachment,
+  Node,
+  Service,
+  Task,
+  TaskAddress,
+  VirtualIp,
+} from '../../proto/types/index.ts';
+import { heldAddresses } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { Subnet } from './ipv4.ts';
 import { contains, formatAddress, formatSubnet, nextAddress, parseAddress, parseSubnet } from './ipv4.ts';
@@ -55,6 +65,8 @@ export function allocate(view: AllocatorView, now: number): Allocation {
   const addresses = new AddressBook(view.tasks, networks, ipv6, view.services, virtualIps);
   const changedTasks: Task[] = [];
   for (const task of view.tasks) {
+    const readdressed = readdress(task, networks, addresses, now);
+    if (readdressed !== undefined) changedTasks.push(readdressed);
     if (
       task.status.state !== 'new' ||
       task.held ||
@@ -130,7 +142,7 @@ class AddressBook {
       for (const { networkId, ipv4 } of virtualIps.get(service.id) ?? service.virtualIps)
         this.#used.get(networkId)?.set(parseAddress(ipv4), undefined);
     for (const task of tasks) {
-      for (const { networkId, ipv4 } of task.addresses) {
+      for (const { networkId, ipv4 } of heldAddresses(task)) {
         const address = parseAddress(ipv4);
         this.#last.set(networkId, address);
         if (!isFinal(task)) this.#used.get(networkId)?.set(address, task);
@@ -183,6 +195,67 @@ function fixed(text: string, subnet: Subnet, used: ReadonlyMap<number, Task | un
   const free = !used.has(address) || (holder?.serviceId === task.serviceId && holder.slot === task.slot);
   return free ? address : `address ${text} is taken by ${holder?.name ?? 'the gateway or as an auxiliary address'}`;
 }
+
+/**
+ * The addresses of a task whose networks are changed while it runs: what it has it keeps where it can, and what it had before it may
+ * have again.
+ * @returns undefined: there is nothing to do
+ */
+function readdress(
+  task: Task,
+  networks: ReadonlyMap<string, Network>,
+  book: AddressBook,
+  now: number,
+): Task | undefined {
+  const { changing, spec, status } = task;
+  if (changing === undefined || isFinal(task) || spec.networkMode !== 'networks') return undefined;
+  const had = heldAddresses(task);
+  const addresses: TaskAddress[] = [];
+  let trouble = '';
+  for (const attachment of spec.networks) {
+    const network = networks.get(attachment.network);
+    const known = had.find((address) => address.networkId === network?.id && fits(address, attachment, network));
+    const address = known ?? taken(() => book.take(task, attachment));
+    if (typeof address === 'string') trouble ||= address;
+    else addresses.push(address);
+  }
+  if (trouble !== '')
+    return status.message === trouble
+      ? undefined
+      : { ...task, status: { ...status, message: trouble, timestamp: now } };
+  if (sameAddresses(addresses, task.addresses)) return undefined;
+  const former = changing.addresses ?? [];
+  return { ...task, addresses, changing: { ...changing, addresses: former.length === 0 ? task.addresses : former } };
+}
+
+/** Whether an address that a task has is what an attachment asks for. */
+function fits(
+  { ipv4, ipv6 }: TaskAddress,
+  { ipv4Address, ipv6Address = '' }: NetworkAttachment,
+  network: Network | undefined,
+): boolean {
+  const hasFamilies = (ipv6 !== undefined) === (network?.ipv6 !== undefined);
+  return (
+    hasFamilies && (ipv4Address === '' || ipv4Address === ipv4) && (ipv6Address === '' || isSameIp(ipv6Address, ipv6))
+  );
+}
+
+const isSameIp = (a: string, b: string | undefined): boolean => readIp(a)?.value === readIp(b ?? '')?.value;
+
+function taken(take: () => TaskAddress | string): TaskAddress | string {
+  try {
+    return take();
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+const sameAddresses = (a: readonly TaskAddress[], b: readonly TaskAddress[]): boolean =>
+  a.length === b.length &&
+  a.every(({ networkId, ipv4, ipv6 }, index) => {
+    const other = b[index];
+    return networkId === other?.networkId && ipv4 === other.ipv4 && ipv6 === other.ipv6;
+  });
 
 function allocateTask(task: Task, book: AddressBook, used: Set<string>, now: number): Task | undefined {
   const addresses: TaskAddress[] = [];

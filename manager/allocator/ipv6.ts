@@ -1,6 +1,7 @@
 import { formatIp, parseIp, readIp, readIpSubnet, subnetContains } from '../../base/ip-address.ts';
 import type { IpSubnet } from '../../base/ip-address.ts';
 import type { Network, NetworkAttachment, Service, Task } from '../../proto/types/index.ts';
+import { heldAddresses } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 
 /**
@@ -24,7 +25,7 @@ export class Ipv6Book {
     for (const { virtualIps } of services)
       for (const { networkId, ipv6 } of virtualIps) this.#note(networkId, ipv6, undefined);
     for (const task of tasks)
-      if (!isFinal(task)) for (const { networkId, ipv6 } of task.addresses) this.#note(networkId, ipv6, task);
+      if (!isFinal(task)) for (const { networkId, ipv6 } of heldAddresses(task)) this.#note(networkId, ipv6, task);
   }
 
   /**

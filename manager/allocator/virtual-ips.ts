@@ -2,6 +2,7 @@ import type { NetworkId, ServiceId } from '../../base/ids.ts';
 import { readIp } from '../../base/ip-address.ts';
 import { isDirect } from '../../base/network-driver.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
+import { heldAddresses } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 import { contains, formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
 import type { Subnet } from './ipv4.ts';
@@ -75,7 +76,7 @@ function networksOf(
   if (spec.endpointMode === 'dnsrr' || isJob) return new Set();
   const named = spec.task.networkMode === 'networks' ? spec.task.networks : [];
   const own = named.flatMap(({ network }) => idOf.get(network) ?? []);
-  const former = tasks.flatMap((task) => (isFinal(task) ? [] : task.addresses.map(({ networkId }) => networkId)));
+  const former = tasks.flatMap((task) => (isFinal(task) ? [] : heldAddresses(task).map(({ networkId }) => networkId)));
   return new Set([...own, ...former]);
 }
 
@@ -102,7 +103,7 @@ class Range {
     Object.values(network.spec.auxiliaryAddresses ?? {}).forEach(take);
     for (const task of tasks) {
       if (isFinal(task)) continue;
-      for (const { networkId, ipv4 } of task.addresses) if (networkId === network.id) take(ipv4);
+      for (const { networkId, ipv4 } of heldAddresses(task)) if (networkId === network.id) take(ipv4);
     }
     let demand = 0;
     for (const { id, spec, desiredTasks } of services) {

@@ -12,6 +12,7 @@ import type {
   ServiceSpec,
 } from '../../proto/types/index.ts';
 import { canonical } from '../model/spec-change.ts';
+import { isOnNetwork } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { WriteTransaction } from '../store/types.ts';
 import { applyService } from './apply-service.ts';
@@ -136,9 +137,7 @@ function applyNetworks(
       note('network', spec.name, 'none');
       continue;
     }
-    const used = tx
-      .list('task')
-      .some((task) => !isFinal(task) && task.addresses.some(({ networkId }) => networkId === known.id));
+    const used = tx.list('task').some((task) => !isFinal(task) && isOnNetwork(task, known.id));
     const hard = fields.find((field) => field !== 'labels');
     if (used && hard !== undefined) refuseNetworkChange(known, hard);
     note('network', spec.name, 'update', fields);

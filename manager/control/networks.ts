@@ -13,6 +13,7 @@ import type {
   NetworkSpec,
   RemoveNetworkRequest,
 } from '../../proto/types/index.ts';
+import { isOnNetwork } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { ReadTransaction, WriteTransaction } from '../store/types.ts';
 
@@ -67,7 +68,7 @@ export function removeNetwork(tx: WriteTransaction, { id }: RemoveNetworkRequest
       hint: 'take them off it, or remove them first',
     });
   }
-  const wasUsed = tx.list('task').some((task) => isOn(task, network));
+  const wasUsed = tx.list('task').some((task) => isOnNetwork(task, network.id));
   // What no task was ever on is on no node.
   if (wasUsed) tx.update('network', { ...network, pendingDelete: true });
   else tx.remove('network', network.id);
@@ -81,16 +82,13 @@ export function networkUsers(tx: ReadTransaction, network: Network): readonly st
   const known = new Set<string>(services.map(({ id }) => id));
   const tasks = tx
     .list('task')
-    .filter((task) => !isFinal(task) && (isOn(task, network) || names(task.spec.networks, network)))
+    .filter((task) => !isFinal(task) && (isOnNetwork(task, network.id) || names(task.spec.networks, network)))
     .filter((task) => task.oneOff || !known.has(task.serviceId));
   return [...services.map(({ spec }) => `service "${spec.name}"`), ...tasks.map(({ name }) => `container "${name}"`)];
 }
 
 const names = (attachments: readonly { readonly network: string }[], { spec }: Network): boolean =>
   attachments.some(({ network }) => network === spec.name);
-
-const isOn = (task: { readonly addresses: readonly { readonly networkId: string }[] }, { id }: Network): boolean =>
-  task.addresses.some(({ networkId }) => networkId === id);
 
 /** Refuses a network that cannot be. @param action what is being done, for the message @throws INVALID_INPUT, NOT_SUPPORTED */
 export function validateNetwork(action: string, spec: NetworkSpec): void {

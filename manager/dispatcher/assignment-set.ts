@@ -11,6 +11,7 @@ import type {
 import type { NodeId } from '../../base/ids.ts';
 import { portAddress } from '../../base/network-driver.ts';
 import type { ReadTransaction } from '../store/types.ts';
+import { goingAddresses, heldAddresses, steadyAddresses } from '../model/task-addresses.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
 import type { SharedSets } from './shared.ts';
 
@@ -24,7 +25,7 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     .find('task', 'node', nodeId)
     .filter((task) => reached(task.status.state, 'assigned') && task.status.state !== 'remove');
   const live = tasks.filter(mayRun);
-  const networkIds = new Set(tasks.flatMap((task) => task.addresses.map(({ networkId }) => networkId)));
+  const networkIds = new Set(tasks.flatMap((task) => heldAddresses(task).map(({ networkId }) => networkId)));
   const names = (pick: (task: Task) => readonly { readonly name: string }[]): Set<string> =>
     new Set(live.flatMap((task) => pick(task).map(({ name }) => name)));
   const secrets = names((task) => task.spec.container.secrets);
@@ -40,14 +41,16 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
   };
 }
 
-/** The set with those of its tasks marked that shall stop and must not yet. */
+/** The set with those of its tasks marked that shall stop, or leave a network, and must not yet. */
 export function withDraining(set: AssignmentSet, mustWait: (task: Task) => boolean): AssignmentSet {
   const isLeaving = ({ desiredState, oneOff, status }: Task): boolean =>
     (desiredState === 'shutdown' || desiredState === 'remove') && !oneOff && status.state === 'running';
-  if (!set.tasks.some(isLeaving)) return set;
+  const isMoving = (task: Task): boolean => task.status.state === 'running' && goingAddresses(task).length > 0;
+  const isGoing = (task: Task): boolean => isLeaving(task) || isMoving(task);
+  if (!set.tasks.some(isGoing)) return set;
   return {
     ...set,
-    tasks: set.tasks.map((task) => (isLeaving(task) && mustWait(task) ? { ...task, draining: true } : task)),
+    tasks: set.tasks.map((task) => (isGoing(task) && mustWait(task) ? { ...task, draining: true } : task)),
   };
 }
 
@@ -67,7 +70,7 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
   for (const task of tx.list('task')) {
     if (task.nodeId === '' || task.desiredState !== 'running' || !isServing(task) || !reachable(task)) continue;
     const service = tx.get('service', task.serviceId);
-    for (const { networkId, ipv4, ipv6 } of task.addresses) {
+    for (const { networkId, ipv4, ipv6 } of steadyAddresses(task)) {
       const network = byId.get(networkId);
       if (network === undefined) continue;
       const attachment = task.spec.networks.find((candidate) => candidate.network === network.spec.name);
@@ -115,7 +118,8 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
       .find('task', 'service', service.id)
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
       .flatMap((task) => {
-        const ipv4 = portAddress(task, (id) => tx.get('network', id)?.spec.driver);
+        const reached = { ...task, addresses: steadyAddresses(task) };
+        const ipv4 = portAddress(reached, (id) => tx.get('network', id)?.spec.driver);
         return ipv4 === undefined ? [] : [backendOf(task, ipv4)];
       });
     for (const port of service.ports) {

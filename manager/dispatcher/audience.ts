@@ -1,5 +1,6 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
 import type { Node, PublishedPort, Service, Task } from '../../proto/types/index.ts';
+import { heldAddresses } from '../model/task-addresses.ts';
 import { isServing } from '../model/task-state.ts';
 import type { ReadTransaction, Store, StoreChange, StoreWatch } from '../store/types.ts';
 import { isLocated } from './overlays.ts';
@@ -28,7 +29,8 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
         if (task !== undefined && task.nodeId !== '') nodes.add(task.nodeId as NodeId);
       const isSeen = isSeenByOthers(before, after);
       if (!isSeen && !isElsewhere(before, after)) continue;
-      for (const task of [before, after]) for (const { networkId } of task?.addresses ?? []) networks.add(networkId);
+      for (const task of [before, after])
+        for (const { networkId } of task === undefined ? [] : heldAddresses(task)) networks.add(networkId);
       if (!isSeen) continue;
       const serviceId = (after ?? before)?.serviceId;
       everybody ||= serviceId !== undefined && hasIngress(tx.get('service', serviceId)?.ports);
@@ -42,7 +44,7 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
     } else if (change.table === 'node') {
       if (!isReachedElsewhere(change.before, change.after)) continue;
       for (const task of tx.find('task', 'node', change.id))
-        for (const { networkId } of task.addresses) networks.add(networkId);
+        for (const { networkId } of heldAddresses(task)) networks.add(networkId);
       everybody ||= tx.list('service').some(({ ports }) => hasIngress(ports));
     } else if (change.table === 'volume') {
       everybody ||= change.before?.pendingDelete === true || change.after?.pendingDelete === true;
@@ -77,17 +79,30 @@ function isSeenByOthers(before: Task | undefined, after: Task | undefined): bool
   if (before === undefined || after === undefined) return false;
   if (before.desiredState !== after.desiredState && after.status.state === 'running') return true;
   return (
-    found && (before.addresses !== after.addresses || before.nodeId !== after.nodeId || before.name !== after.name)
+    found &&
+    (hasMoved(before, after) ||
+      before.nodeId !== after.nodeId ||
+      before.name !== after.name ||
+      aliasKey(before) !== aliasKey(after))
   );
+}
+
+/** Whether its addresses are others, or those that it is on its way from. */
+const hasMoved = (before: Task, after: Task): boolean =>
+  before.addresses !== after.addresses || before.changing?.addresses !== after.changing?.addresses;
+
+/** What it is called on its networks. */
+function aliasKey({ spec: { networks } }: Task): string {
+  return networks.every(({ aliases }) => aliases.length === 0)
+    ? ''
+    : JSON.stringify(networks.map(({ network, aliases }) => [network, aliases]));
 }
 
 /** Whether the task's addresses are in another place, or nowhere any more, or somebody else's. */
 function isElsewhere(before: Task | undefined, after: Task | undefined): boolean {
   if (isLocated(before) !== isLocated(after)) return true;
   if (!isLocated(before) || !isLocated(after)) return false;
-  return (
-    before.nodeId !== after.nodeId || before.addresses !== after.addresses || before.desiredState !== after.desiredState
-  );
+  return before.nodeId !== after.nodeId || hasMoved(before, after) || before.desiredState !== after.desiredState;
 }
 
 /** Whether other nodes reach it in another way than before. */

@@ -1,5 +1,6 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
 import type { Network, Node, OverlayLocation, OverlayPeer, Task } from '../../proto/types/index.ts';
+import { heldAddresses } from '../model/task-addresses.ts';
 import { mayRun } from '../model/task-state.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { kept } from './kept.ts';
@@ -64,7 +65,7 @@ export class Overlays {
     const byAddress = new Map<string, Task>();
     for (const task of tx.find('task', 'network', network.id)) {
       if (!isLocated(task)) continue;
-      const ipv4 = task.addresses.find(({ networkId }) => networkId === network.id)?.ipv4 ?? '';
+      const ipv4 = heldAddresses(task).find(({ networkId }) => networkId === network.id)?.ipv4 ?? '';
       const other = byAddress.get(ipv4);
       if (other === undefined || isRightful(task, other)) byAddress.set(ipv4, task);
     }
@@ -76,9 +77,14 @@ export class Overlays {
   #locate(task: Task, tx: ReadTransaction): readonly OverlayLocation[] {
     let found = this.#ofTask.get(task);
     if (found === undefined) {
-      found = task.addresses.map(({ networkId, ipv4, ipv6 }) => {
+      // Of two on one network the one that it shall have: the other is about to go.
+      const latest = heldAddresses(task).filter(
+        ({ networkId }, index, all) => all.findIndex((one) => one.networkId === networkId) === index,
+      );
+      found = latest.map(({ networkId, ipv4, ipv6 }) => {
         const name = tx.get('network', networkId)?.spec.name;
-        const macAddress = task.spec.networks.find(({ network }) => network === name)?.macAddress;
+        const attached = [...task.spec.networks, ...(task.changing?.spec.networks ?? [])];
+        const macAddress = attached.find(({ network }) => network === name)?.macAddress;
         return {
           taskId: task.id,
           networkId,

@@ -1,5 +1,6 @@
 import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import type { Task } from '../../proto/types/index.ts';
+import { goingAddresses, heldAddresses } from '../model/task-addresses.ts';
 
 /** A node that does not say within this time that it leads nobody to a task any more is waited for no longer. */
 export const WITHDRAWAL_LIMIT_MS = 5000;
@@ -16,8 +17,10 @@ interface Progress {
   behind: boolean;
 }
 
-/** A task that shall be stopped. */
+/** A task that shall be stopped, or leave networks. */
 interface Leaving {
+  /** Version of the spec for which it leaves networks; undefined: it shall be stopped. */
+  readonly change: number | undefined;
   /** Store version that says so. */
   readonly version: number;
   /** Wall time, ms. */
@@ -120,15 +123,19 @@ export class Withdrawals {
   }
 
   /**
-   * Whether a task that is no longer wanted must not be stopped yet.
+   * Whether a task that is no longer wanted must not be stopped yet, or one that leaves networks must not leave them.
    * @param own session of the task's node
    * @param isPublic its service has ports on every node
    */
   mustWait(task: Task, own: string, isPublic: boolean, now: number): boolean {
-    const known = this.#leaving.get(task.id);
-    const networks = known?.networks ?? task.addresses.map(({ networkId }) => networkId);
+    const isWanted = task.desiredState === 'running' || task.desiredState === 'ready';
+    const change = isWanted ? task.specVersion : undefined;
+    const last = this.#leaving.get(task.id);
+    const known = last?.change === change ? last : undefined;
+    const going = isWanted ? goingAddresses(task) : heldAddresses(task);
+    const networks = known?.networks ?? going.map(({ networkId }) => networkId);
     const { version, since } = known ?? { version: task.meta.version, since: now };
-    this.#leaving.set(task.id, { version, since, own, networks, isPublic });
+    this.#leaving.set(task.id, { change, version, since, own, networks, isPublic });
     return !this.isFree(task.id, now);
   }
 

@@ -13,5 +13,6 @@ export function settleChange(task: Task): Task {
   const { applied, refused } = task.status;
   if (applied?.specVersion === task.specVersion) return settled;
   if (refused?.specVersion !== task.specVersion) return task;
-  return { ...settled, spec: changing.spec, specVersion: changing.specVersion, refused };
+  const { spec, specVersion, addresses = [] } = changing;
+  return { ...settled, spec, specVersion, refused, ...(addresses.length === 0 ? {} : { addresses }) };
 }

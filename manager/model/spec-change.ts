@@ -4,6 +4,7 @@ import type {
   Labels,
   LiveFeature,
   LogConfig,
+  NetworkAttachment,
   ResourceLimits,
   ServiceSpec,
   TaskSpec,
@@ -72,18 +73,25 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   reservations: replace('its node may not have that much left'),
   restart: live('settings'),
   networkMode: replace('a process keeps its network namespace'),
-  networks: replace(NOT_YET),
+  networks: liveUnless<readonly NetworkAttachment[]>('networks', (before, after) => {
+    const renamed = after.find(({ network, interfaceName }) => {
+      const known = before.find((one) => one.network === network);
+      return known !== undefined && known.interfaceName !== interfaceName;
+    });
+    return renamed === undefined ? undefined : `its interface on network "${renamed.network}" keeps its name`;
+  }),
   log: liveUnless<LogConfig>('settings', (a, b) =>
     (a.driver === 'none') === (b.driver === 'none')
       ? undefined
       : 'a supervisor that keeps no log cannot begin one, and the other way round',
   ),
-  links: replace(NOT_YET),
+  links: live('networks'),
   constraints: replace('its node may not satisfy them'),
   forceUpdate: replace('it was asked for'),
   // Tells where to put a task, not what it is: those that run stay where they are.
   placement: keep,
   fencing: replace('a supervisor is told of the lease when it starts'),
+  drift: live('settings'),
 };
 
 const LIMITS: Record<keyof ResourceLimits, Rule> = {

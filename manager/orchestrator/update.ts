@@ -173,6 +173,8 @@ function judgeUpdate(
       const passed = now >= since + monitorMs;
       entries.push({ slot: number, taskId: current.id, since, passed });
       if (passed) settled++;
+    } else if (waitsFor === '' && lacksAddress(current)) {
+      waitsFor = `container "${current.name}": ${current.status.message}`;
     } else if (waitsFor === '' && (current.held || current.status.state === 'pending')) {
       const what = current.status.message.replace(/^waiting for /, '');
       if (current.held || what.startsWith('no suitable node')) waitsFor = `container "${current.name}": ${what}`;
@@ -198,12 +200,18 @@ function failureOf(fresh: readonly Task[], current: Task, status: UpdateStatus, 
   }
   if (time.now < deadlineOf(current, status, time)) return '';
   const where = isChanging(current)
-    ? 'its node has not changed it'
+    ? lacksAddress(current)
+      ? message
+      : 'its node has not changed it'
     : health === 'starting' && state === 'running'
       ? 'its health check has not passed'
       : message || state;
   return `container "${current.name}": not ready after ${PROGRESS_DEADLINE_MS / 60_000} minutes: ${where}`;
 }
+
+/** It shall be on a network that has no address for it; its message says why. */
+const lacksAddress = (task: Task): boolean =>
+  isChanging(task) && task.spec.networkMode === 'networks' && task.addresses.length < task.spec.networks.length;
 
 /** No leader gives up before it has seen for the whole time itself that nothing goes on: a new one whose clock is ahead would at once. */
 const deadlineOf = (task: Task, { startedAt }: UpdateStatus, { ledSince }: LeaderTime): number =>

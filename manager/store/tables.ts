@@ -1,3 +1,4 @@
+import { heldAddresses } from '../model/task-addresses.ts';
 import type { Indexes, TableName, Tables } from './types.ts';
 
 /** Key or keys of an object in an index. */
@@ -23,7 +24,7 @@ export const TABLES: { readonly [T in TableName]: TableDefinition<T> } = {
       service: ({ serviceId }) => serviceId,
       node: ({ nodeId }) => nodeId,
       project: ({ projectId }) => projectId,
-      network: ({ addresses }) => addresses.map(({ networkId }) => networkId),
+      network: (task) => [...new Set(heldAddresses(task).map(({ networkId }) => networkId))],
     },
   },
   network: owned(),

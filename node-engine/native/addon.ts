@@ -286,6 +286,8 @@ const CONTAINER_CHANGES = [
   'sysctl',
   'hostname',
   'domainname',
+  'read-sysctl',
+  'read-names',
 ] as const;
 
 /** mount_setattr(2) attributes. */
@@ -296,7 +298,8 @@ export interface ContainerChange {
   /**
    * `bind`: what is at `value` on the node appears at `target`, in place of what is mounted there; `tmpfs`: a new one, with options
    * `value`; `detach`: nothing is mounted at `target` any more; `attributes` of the mount at `target`; `resize` a tmpfs to `value`
-   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`.
+   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`. `read-sysctl` and `read-names` change nothing
+   * (see {@link readContainer}).
    */
   readonly kind: (typeof CONTAINER_CHANGES)[number];
   readonly target: string;
@@ -321,7 +324,7 @@ export interface ContainerChangeError extends NodeJS.ErrnoException {
 /**
  * Changes a running container from inside its namespaces, on a thread of its own.
  * @param pid a process of it
- * @returns what each sysctl was before; empty for other changes
+ * @returns what each sysctl was before, or what was read; empty for other changes
  * @throws ContainerChangeError
  */
 export async function changeContainer(pid: number, changes: readonly ContainerChange[]): Promise<readonly string[]> {
@@ -338,6 +341,27 @@ export async function changeContainer(pid: number, changes: readonly ContainerCh
   if (error === 0) return before.map((text) => text.trim());
   const change = changes[at] ?? changes[0];
   throw Object.assign(systemError(error, stage, change?.target), { change, before });
+}
+
+/** What a container's own namespaces say. */
+export interface ContainerReading {
+  readonly hostname: string;
+  readonly domainname: string;
+  /** In the order of the question; empty: there is none, or it cannot be read. */
+  readonly sysctls: readonly string[];
+}
+
+/**
+ * Looks into the namespaces of a running container, on a thread of its own. @param pid a process of it
+ * @param sysctls keys with slashes
+ */
+export async function readContainer(pid: number, sysctls: readonly string[]): Promise<ContainerReading> {
+  const [names = '', ...values] = await changeContainer(pid, [
+    { kind: 'read-names', target: '', value: '' },
+    ...sysctls.map((target): ContainerChange => ({ kind: 'read-sysctl', target, value: '' })),
+  ]);
+  const [hostname = '', domainname = ''] = names.split('\n');
+  return { hostname, domainname, sysctls: values };
 }
 
 /** Limits one process (prlimit(2)). @param resource number of the limit in <bits/resource.h> @param soft -1: none */

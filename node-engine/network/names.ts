@@ -28,6 +28,9 @@ export function vethName(id: ContainerId, ordinal: number): string {
   return `tsv${hash.toString(36).padStart(10, '0').slice(-10)}${ordinal.toString(36)}`;
 }
 
+/** Whether a name is that of the node's end of one of a container's interfaces. */
+export const isVethOf = (id: ContainerId, name: string): boolean => name.startsWith(vethName(id, 0).slice(0, -1));
+
 export interface BridgeAlias {
   readonly instance: string;
   readonly networkId: NetworkId;

@@ -12,13 +12,15 @@ import { ipv6Sysctls } from './ipv6.ts';
 import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
 import { listeningPorts } from './listeners.ts';
-import { bridgeName, vethName } from './names.ts';
+import { checkInterfaces, mendInterfaces } from './sandbox-drift.ts';
+import { bridgeName, isVethOf, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
 import {
   addAddress,
   addressesOf,
   createVeth,
+  deleteAddress,
   deleteLink,
   getLink,
   linksOf,
@@ -29,6 +31,7 @@ import {
   setHairpin,
   setLink,
   setLinkDown,
+  setMac,
   setNoLinkLocal,
 } from './route.ts';
 import {
@@ -78,6 +81,19 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
       if (request.mode === 'container') return shared(id, request, pathOf);
       return queue.run(id, () => ensure(id, pathOf(id), request, node));
     },
+    async check(id, request) {
+      if (request.mode !== 'networks') return [];
+      return queue.run(id, async () =>
+        isNamespace(pathOf(id)) ? checkInterfaces(id, pathOf(id), request.interfaces) : [],
+      );
+    },
+    async mend(id, request) {
+      if (request.mode !== 'networks') return;
+      await queue.run(id, async () => {
+        const isWhole = await mendInterfaces(id, pathOf(id), request.interfaces);
+        if (!isWhole) await ensure(id, pathOf(id), request, node);
+      });
+    },
     path: (id) => (isNamespace(pathOf(id)) ? pathOf(id) : ''),
     async listening(id) {
       return isNamespace(pathOf(id)) ? listeningPorts(pathOf(id)) : undefined;
@@ -122,7 +138,10 @@ async function ensure(id: ContainerId, path: string, request: SandboxRequest, no
   return path;
 }
 
-/** Adds the interfaces that are missing, removes those that are too many and joins all to their bridges again. */
+/**
+ * Makes a namespace that is there what it shall be: joins what stays to its bridge again, adds what is missing, sends packets out by the
+ * new way, and takes away what is too much last, so that nothing that stays notices.
+ */
 async function repair(
   id: ContainerId,
   path: string,
@@ -135,43 +154,103 @@ async function repair(
     netns: path,
     inside: [setLink(LOOPBACK, {}), listLinks(), listAddresses()],
   });
-  const links = linksOf(inside).filter(isOurs);
+  const all = linksOf(inside);
+  const links = all.filter(isOurs);
   const addresses = addressesOf(inside);
-  const holder = ({ ipv4, prefix, name }: SandboxInterface): Link | undefined => {
-    const held = addresses.find((address: Address) => address.ipv4 === ipv4 && address.prefix === prefix);
-    return links.find((link) => link.index === held?.linkIndex && (name === undefined || link.name === name));
-  };
-  const kept = interfaces.filter(holder);
-  const surplus = links.filter((link) => !kept.some((wanted) => holder(wanted) === link));
-  if (surplus.length > 0) await kernel(subject, { netns: path, inside: surplus.map(({ name }) => deleteLink(name)) });
+  const ends = await endsOf(id, links);
+  const held = holdersOf(interfaces, { links, addresses, ends, bridges });
+  const surplus = links.filter((link) => ![...held.values()].includes(link));
+  const absent = interfaces.filter((wanted) => !held.has(wanted));
+  const isInTheWay = ({ name }: Link): boolean => absent.some((wanted) => wanted.name === name);
+  await removeLinks(subject, path, surplus.filter(isInTheWay));
+  const there = links.filter((link) => !surplus.includes(link) || !isInTheWay(link));
 
-  // The node's ends are found by the kernel's own word, and tell which numbers are taken.
-  const ends = Array.from({ length: links.length + interfaces.length }, (_, ordinal) => vethName(id, ordinal));
-  const { outside } = await kernel(subject, { outside: ends.map(getLink) });
-  const endOf = (wanted: SandboxInterface): Link | undefined =>
-    linksOf(outside).find(({ index }) => index === holder(wanted)?.peer);
-  const taken = kept.flatMap((wanted) => [endOf(wanted)?.name ?? '', holder(wanted)?.name ?? '']);
-  const absent = interfaces.filter((wanted) => !holder(wanted));
+  const taken = there.flatMap((link) => [link.name, ends.get(link)?.name ?? '']);
   const ordinals = freeOrdinals(id, absent, taken);
-  const index = Math.max(FIRST_INDEX - 1, ...linksOf(inside).map((link) => link.index)) + 1;
+  const index = Math.max(FIRST_INDEX - 1, ...all.map((link) => link.index)) + 1;
   const missing = absent.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, index + i));
-  const rejoin = kept.flatMap((wanted) => {
-    const end = endOf(wanted);
+  const rejoin = [...held].flatMap(([wanted, link]) => {
+    const end = ends.get(link);
     return end && !wanted.direct ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
   });
-  if (rejoin.length > 0) await kernel(subject, { outside: rejoin });
+  const changes = [...held].flatMap(([wanted, link]) => corrections(wanted, link, addresses));
+  if (rejoin.length + changes.length > 0) await kernel(subject, { netns: path, inside: changes, outside: rejoin });
   await connect(id, path, missing, node, {});
   const gateway = interfaces.find((wanted) => wanted.gateway !== '');
-  const through = gateway && holder(gateway);
+  const through = gateway && held.get(gateway);
   if (through) await kernel(subject, { netns: path, inside: [routeOut(gateway, through.index)] });
   await giveIpv6(
     subject,
     path,
-    kept.flatMap((wanted) => {
-      const link = holder(wanted);
-      return link ? [{ interface: wanted, name: link.name, index: link.index }] : [];
+    [...held].map(([wanted, { name, index: linkIndex }]) => ({ interface: wanted, name, index: linkIndex })),
+  );
+  await removeLinks(
+    subject,
+    path,
+    surplus.filter((link) => !isInTheWay(link)),
+  );
+}
+
+async function removeLinks(subject: string, path: string, links: readonly Link[]): Promise<void> {
+  if (links.length > 0) await kernel(subject, { netns: path, inside: links.map(({ name }) => deleteLink(name)) });
+}
+
+/** The node's end of each interface, by the kernel's own word; a container may have made interfaces of others' ends. */
+async function endsOf(id: ContainerId, links: readonly Link[]): Promise<ReadonlyMap<Link, Link>> {
+  const paired = links.filter(({ peer }) => peer > 0);
+  if (paired.length === 0) return new Map();
+  const { outside } = await kernel(subjectOf(id), { outside: paired.map(({ peer }) => getLink(peer)) });
+  const found = linksOf(outside);
+  return new Map(
+    paired.flatMap((link) => {
+      const end = found.find(({ index, name }) => index === link.peer && isVethOf(id, name));
+      return end ? [[link, end] as const] : [];
     }),
   );
+}
+
+interface SandboxState {
+  readonly links: readonly Link[];
+  readonly addresses: readonly Address[];
+  /** The node's end of each link, where it is known. */
+  readonly ends: ReadonlyMap<Link, Link>;
+  readonly bridges: ReadonlyMap<string, Link>;
+}
+
+/** Which link is which wanted interface: the one with its address, else one on its network that has another address. */
+function holdersOf(
+  interfaces: readonly SandboxInterface[],
+  { links, addresses, ends, bridges }: SandboxState,
+): ReadonlyMap<SandboxInterface, Link> {
+  const held = new Map<SandboxInterface, Link>();
+  const give = (wanted: SandboxInterface, isIt: (link: Link) => boolean): void => {
+    const others = [...held.values()];
+    const link = links.find(
+      (one) => !others.includes(one) && (wanted.name === undefined || one.name === wanted.name) && isIt(one),
+    );
+    if (link !== undefined) held.set(wanted, link);
+  };
+  for (const wanted of interfaces) give(wanted, (link) => hasAddress(wanted, link, addresses));
+  for (const wanted of interfaces.filter((one) => !held.has(one))) {
+    const bridge = bridges.get(bridgeName(wanted.networkId));
+    give(wanted, (link) => bridge !== undefined && ends.get(link)?.master === bridge.index);
+  }
+  return held;
+}
+
+const hasAddress = ({ ipv4, prefix }: SandboxInterface, { index }: Link, addresses: readonly Address[]): boolean =>
+  addresses.some((address) => address.linkIndex === index && address.ipv4 === ipv4 && address.prefix === prefix);
+
+/** What makes a link the wanted interface. The old address goes first: with it would go a second one of its subnet. */
+function corrections(wanted: SandboxInterface, link: Link, addresses: readonly Address[]): readonly NetlinkMessage[] {
+  const mac = wanted.macAddress ?? macOf(wanted.ipv4);
+  // All interfaces of ipvlan have the address of their card.
+  const isFixed = wanted.direct?.driver === 'ipvlan' || link.mac === mac.toLowerCase();
+  const changes = isFixed ? [] : [setMac(link.index, mac)];
+  if (hasAddress(wanted, link, addresses)) return changes;
+  const { ipv4, prefix } = wanted;
+  const old = addresses.filter(({ linkIndex }) => linkIndex === link.index);
+  return [...changes, ...old.map(deleteAddress), addAddress({ linkIndex: link.index, ipv4, prefix })];
 }
 
 /** A number for each interface, so that neither its name nor that of the node's end is one that is taken or asked for. */

@@ -116,6 +116,7 @@ export function containerInfo(record: ContainerRecord, status: ContainerStatus):
     healthCheck: record.healthCheck,
     stopSignal: record.stopSignal,
     tty: record.spec.tty,
+    addresses: record.sandbox.interfaces.map(({ ipv4 }) => ipv4),
     ...(record.specVersion === undefined ? {} : { specVersion: record.specVersion }),
   };
 }

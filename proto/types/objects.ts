@@ -266,7 +266,12 @@ export interface TaskSpec {
   readonly fencing?: FencingPolicy;
   /** Absent: none. */
   readonly links?: readonly ServiceLink[];
+  /** What becomes of what somebody changes by hand; absent: `repair`. */
+  readonly drift?: DriftPolicy;
 }
+
+/** `repair`: it is made again what the spec says, and told; `report`: it is only told. */
+export type DriftPolicy = 'repair' | 'report';
 
 /**
  * `auto`: a task that can be replaced elsewhere and writes what another machine may write too ends when its node's lease does;
@@ -478,6 +483,24 @@ export interface TaskStatus {
   readonly ageMs?: number;
   /** How long the container's last run took, by its node's clock; absent: it has not ended, or never ran. */
   readonly ranMs?: number;
+  /** What was found changed by hand, the newest first, one entry for each field; absent: nothing. */
+  readonly drifts?: readonly Drift[];
+}
+
+/** What the node had of a container when it looked was not what the spec says: somebody has changed it by hand. */
+export interface Drift {
+  /** "pids.max", "mount /data", "address eth0" */
+  readonly field: string;
+  readonly expected: string;
+  readonly found: string;
+  /** It was made again what the spec says. */
+  readonly repaired: boolean;
+  /** Why it was not; empty if it was. */
+  readonly reason: string;
+  /** When it was found last, ms since the epoch by the node's clock. */
+  readonly at: number;
+  /** How often it was found and repaired; at least 1. */
+  readonly count: number;
 }
 
 /** Which spec a container has, and how it came by it. */
@@ -494,6 +517,14 @@ export interface AppliedSpec {
 export interface RefusedChange {
   readonly specVersion: number;
   readonly reason: string;
+}
+
+/** What a task was before a change that is under way. */
+export interface TaskChange {
+  readonly spec: TaskSpec;
+  readonly specVersion: number;
+  /** Absent or empty: its addresses stay as they are. */
+  readonly addresses?: readonly TaskAddress[];
 }
 
 export interface TaskAddress {
@@ -552,7 +583,7 @@ export interface Task {
   /** In assignments only: it shall stop, but other nodes may still lead to it: not yet. */
   readonly draining?: boolean;
   /** Its spec was changed while it runs, and its node has not said yet what became of that: what it was before. */
-  readonly changing?: { readonly spec: TaskSpec; readonly specVersion: number };
+  readonly changing?: TaskChange;
   /** The newest spec that its container could not be changed to. */
   readonly refused?: RefusedChange;
   /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */

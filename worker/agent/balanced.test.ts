@@ -27,7 +27,7 @@ const endpoint = (slot: number, nodeId = THERE): NetworkEndpoint => ({
 });
 const local = (slot: number, running: boolean, status: Partial<TaskStatus> = {}): LocalTask => {
   const own = task(web, slot, status, { addresses: [at(slot)] });
-  return { task: own, status: own.status, running };
+  return { task: own, status: own.status, running, addresses: own.addresses };
 };
 const view = (
   endpoints: readonly NetworkEndpoint[],

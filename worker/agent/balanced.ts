@@ -55,11 +55,13 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
     const { taskId, serviceId, networkId, nodeId } = endpoint;
     const isOwn = nodeId === view.nodeId || local.has(taskId);
     if (isOwn ? local.has(taskId) && !isHere(taskId) : isLocalOnly(view.networks.get(networkId))) continue;
+    // It has left the network.
+    if (local.get(taskId)?.addresses.some((address) => address.networkId === networkId) === false) continue;
     add(serviceId, networkId, taskId, endpoint);
   }
-  for (const { task } of local.values()) {
+  for (const { task, addresses } of local.values()) {
     if (task.oneOff || task.desiredState !== 'running' || !isHere(task.id)) continue;
-    for (const address of task.addresses) add(task.serviceId, address.networkId, task.id, address);
+    for (const address of addresses) add(task.serviceId, address.networkId, task.id, address);
   }
   const known = new Map(before.map((one) => [one.address, one.endpoints]));
   return services.flatMap(({ serviceId, networkId, ipv4, ipv6, affinity }) => {

@@ -28,6 +28,7 @@ const local = (
   } as unknown as Task,
   status: { state: 'running', health: 'none', ...change } as TaskStatus,
   running: change.running ?? true,
+  addresses: [{ ipv4 }] as unknown as Task['addresses'],
 });
 const HERE = 'here' as NodeId;
 const table = (

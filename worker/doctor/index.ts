@@ -80,8 +80,8 @@ async function examineNode(
 /** Of the tunnel that is made for the packets that try the way; networks have 4096 and more, the mesh has 4095. */
 const PROBE_VNI = 4094;
 const PROBE_PREFIX = 18;
-/** From the mesh's third byte to that of the probe: 169.254.128.0/18. */
-const PROBE_DISTANCE = 64;
+/** From the mesh's third byte to that of the probe: 169.254.0.0/18. What clouds have at 169.254.169–170 stays reachable. */
+const PROBE_DISTANCE = 192;
 
 /** The ways to all other nodes, whether this one shares something with them or not, through a tunnel that is there only meanwhile. */
 async function examinePaths(

@@ -63,6 +63,36 @@ export function addNetworkCommands(network: Command, place: () => NodePlace, ter
       (await import('./commands.ts')).removeNetworks(place(), names, options, terminal),
     );
   network
+    .command('connect')
+    .description('put a running service on a network; its containers go on')
+    .argument('<network>')
+    .argument('<service>', 'service, or its one container')
+    .addOption(repeatable('--alias <name>', 'a further name of it on the network; repeatable'))
+    .option('--ip <address>', 'IPv4 address, for a service of one container')
+    .option('--ip6 <address>', 'IPv6 address, for a service of one container')
+    .option('--gw-priority <number>', 'the default route goes through the network with the highest (0)')
+    .option('-d, --detach', 'do not wait')
+    .option('-q, --quiet', 'no progress')
+    .option('--dry-run', 'only say what would happen to its containers')
+    .addOption(repeatable('--driver-opt <key=value>', 'refused: options are of the network').hideHelp())
+    .addOption(repeatable('--link <container:alias>', 'refused: use --alias').hideHelp())
+    .addOption(repeatable('--link-local-ip <address>', 'refused: use --ip').hideHelp())
+    .action(async (name, service, options) =>
+      (await import('./attach-commands.ts')).connectNetwork(place(), name, service, options, terminal),
+    );
+  network
+    .command('disconnect')
+    .description('take a running service off a network; its containers go on')
+    .argument('<network>')
+    .argument('<service>', 'service, or its one container')
+    .option('-f, --force', 'a service that is not on the network is no error')
+    .option('-d, --detach', 'do not wait')
+    .option('-q, --quiet', 'no progress')
+    .option('--dry-run', 'only say what would happen to its containers')
+    .action(async (name, service, options) =>
+      (await import('./attach-commands.ts')).disconnectNetwork(place(), name, service, options, terminal),
+    );
+  network
     .command('prune')
     .description('remove all networks that nobody uses')
     .option('-f, --force', 'do not ask')

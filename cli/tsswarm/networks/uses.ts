@@ -1,4 +1,5 @@
 import { TsswarmError } from '../../../base/errors.ts';
+import { isOnNetwork } from '../../../manager/model/task-addresses.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
 import type { Network, Service, Task } from '../../../proto/types/index.ts';
 
@@ -14,10 +15,7 @@ export function isUsed({ services, tasks }: NetworkUsers, { id, spec: { name } }
     attachments.some(({ network }) => network === name);
   return (
     services.some((service) => !service.pendingDelete && isNamed(service.spec.task.networks)) ||
-    tasks.some(
-      (task) =>
-        !isFinal(task) && (isNamed(task.spec.networks) || task.addresses.some(({ networkId }) => networkId === id)),
-    )
+    tasks.some((task) => !isFinal(task) && (isNamed(task.spec.networks) || isOnNetwork(task, id)))
   );
 }
 

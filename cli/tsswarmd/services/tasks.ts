@@ -8,6 +8,7 @@ import type { tasksService } from '../../../proto/rpc/services.ts';
 import type {
   AttachStart,
   DoctorCheck,
+  Drift,
   OverlayPeer,
   ProcessInput,
   ProcessOutput,
@@ -20,6 +21,7 @@ import { logMessages } from './log-entries.ts';
 /**
  * Logs, exec and attach of the tasks on this node.
  * @param doctor looks for faults in the node's network
+ * @param look looks now what somebody has changed by hand on the containers of tasks
  * @param whenStarted resolves when the task's container has been started, or never will be
  */
 export function tasksHandlers(
@@ -27,6 +29,7 @@ export function tasksHandlers(
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
   doctor: (peers: readonly OverlayPeer[], signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  look: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, readonly Drift[]>>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
     const id = containerIdOf(taskId);
@@ -34,7 +37,8 @@ export function tasksHandlers(
     throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
   };
   return {
-    containers({ taskIds = [] }) {
+    async containers({ taskIds = [], look: looks = false }) {
+      const drifts = looks ? await look(taskIds) : undefined;
       const all = containers.list().map(({ id, labels, argv, createdAt, startedAt, finishedAt }) => ({
         taskId: labels[TASK_ID_LABEL] ?? '',
         containerId: id,
@@ -44,9 +48,11 @@ export function tasksHandlers(
         finishedAt,
       }));
       const wanted = new Set(taskIds);
-      return Promise.resolve({
-        containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
-      });
+      const summaries = wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId));
+      return {
+        containers:
+          drifts === undefined ? summaries : summaries.map((one) => ({ ...one, drifts: drifts.get(one.taskId) ?? [] })),
+      };
     },
     doctor: async ({ peers }, signal) => ({ checks: await doctor(peers ?? [], signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {

@@ -14,7 +14,7 @@ import { setProcessResources } from './processes.ts';
 /** What steps work on. */
 export type ChangeParts = Pick<
   ContainerParts,
-  'disk' | 'cgroups' | 'cgroupParent' | 'logger' | 'calls' | 'volumes' | 'secrets' | 'launcher'
+  'disk' | 'cgroups' | 'cgroupParent' | 'logger' | 'calls' | 'volumes' | 'secrets' | 'launcher' | 'sandboxes'
 >;
 
 /** With its main process. */
@@ -42,6 +42,10 @@ const EXECUTORS: Readonly<Record<StepName, Executor>> = {
     // The node's own, or a mount of the user's.
     if (spec.ipcMode === 'host' || spec.mounts.some(({ target }) => cleanTarget(target) === '/dev/shm')) return;
     await resizeShm(parts, parts.pid, spec.shmBytes || DEFAULT_SHM_BYTES, name);
+  },
+  async networks({ sandboxes }, { id, sandbox }) {
+    // Without a namespace it gets its networks when it is started.
+    if (sandboxes.path(id) !== '') await sandboxes.create(id, sandbox);
   },
   names: (parts, wanted, before) => changeNames(parts, parts.pid, wanted, before),
   sysctls: (parts, wanted, before) => changeSysctls(parts, parts.pid, wanted, before),

@@ -9,7 +9,7 @@ import { planMounts } from './mounts.ts';
  * What of a running container is changed at a time. Each step makes true what the second of two records says, from whatever is there,
  * so that it can be repeated, and taken back by the first.
  */
-export type StepName = 'limits' | 'resources' | 'mounts' | 'names' | 'sysctls' | 'log' | 'shm' | 'signal';
+export type StepName = 'limits' | 'resources' | 'mounts' | 'networks' | 'names' | 'sysctls' | 'log' | 'shm' | 'signal';
 
 /** Nothing that runs goes by it: the new record is enough. */
 const RECORD = 'record';
@@ -28,7 +28,7 @@ const RECORD_PARTS: Record<keyof ContainerRecord, Part | 'spec'> = {
   image: FIXED,
   limits: 'limits',
   log: 'log',
-  sandbox: FIXED,
+  sandbox: 'networks',
   labels: RECORD,
   hostname: 'names',
   volumes: 'mounts',
@@ -90,7 +90,17 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
  * The order in which steps are taken: what is refused more often comes first, what cannot always be taken back last. A process that is
  * told of new files finds everything else done, too.
  */
-const ORDER: readonly StepName[] = ['mounts', 'shm', 'limits', 'resources', 'log', 'names', 'sysctls', 'signal'];
+const ORDER: readonly StepName[] = [
+  'mounts',
+  'shm',
+  'networks',
+  'limits',
+  'resources',
+  'log',
+  'names',
+  'sysctls',
+  'signal',
+];
 
 /**
  * The steps that make one container of another.
@@ -111,6 +121,13 @@ export function planSteps(before: ContainerRecord, after: ContainerRecord): read
   look(RECORD_PARTS, before, after);
   refuseUnknown(before, after);
   if (needed.has('mounts')) planMounts(before, after);
+  if (needed.has('networks')) {
+    refuseSandbox(before, after);
+    // Its own addresses stand in /etc/hosts.
+    needed.add('names');
+    // The interfaces are those of the container whose namespace it is.
+    if (after.sandbox.mode === 'container') needed.delete('networks');
+  }
   if (changeSignals(before, after).length > 0) needed.add('signal');
   return ORDER.filter((step) => needed.has(step));
 }
@@ -136,6 +153,16 @@ function refuseUnknown(before: ContainerRecord, after: ContainerRecord): void {
       `changing the sysctls of container "${after.name}": what "${lost}" was before it was set is not known`,
     );
   if ((before.log.driver === 'none') !== (after.log.driver === 'none')) throw fixed(after.name, 'log driver');
+}
+
+/** A process stays in its network namespace, and an interface that is up keeps its name. */
+function refuseSandbox(before: ContainerRecord, after: ContainerRecord): void {
+  const [old, fresh] = [before.sandbox, after.sandbox];
+  if (old.mode !== fresh.mode || old.container !== fresh.container) throw fixed(after.name, 'network mode');
+  for (const { networkId, name } of fresh.interfaces) {
+    const known = old.interfaces.find((one) => one.networkId === networkId);
+    if (known !== undefined && known.name !== name) throw fixed(after.name, 'interface name');
+  }
 }
 
 const fixed = (name: string, key: string): TsswarmError =>

@@ -5,10 +5,11 @@ import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
-import type { NodeDescription, Task, TaskStatus } from '../../../proto/types/index.ts';
+import type { Drift, NodeDescription, Task, TaskAddress, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
 import type { Health } from '../health/health.ts';
+import { mergeDrifts } from '../drift/merge.ts';
 import { watchHealth } from '../health/loop.ts';
 import { runHooks } from '../hooks/loop.ts';
 import { awaitedPorts } from '../listening/listening.ts';
@@ -37,7 +38,7 @@ export interface TaskSurroundings {
   /** Why the task's published ports cannot be had; undefined when they can. */
   readonly portTrouble: (task: Task) => string | undefined;
   /** The sandbox exists: names can be resolved from now on. */
-  readonly attachResolver: (task: Task, id: ContainerId) => Promise<void>;
+  readonly attachResolver: (task: Task, id: ContainerId, running?: 'running') => Promise<void>;
   readonly detachResolver: (id: ContainerId) => Promise<void>;
   /** It does not outlive the lease of the node. */
   readonly isFenced: (task: Task) => boolean;
@@ -51,6 +52,8 @@ export interface TaskSurroundings {
   readonly report: (taskId: TaskId, status: TaskStatus) => void;
   /** The container is running or no longer: the node's port table may change. */
   readonly runningChanged: () => void;
+  /** Its container has other addresses now, or is about to lose some. Resolves when nobody on this node is led to others. */
+  readonly addressesChanged: (task: Task) => Promise<void>;
   /** Resolves when nobody on this node is led to the task any more. */
   readonly withdraw: (task: Task) => Promise<void>;
 }
@@ -65,6 +68,12 @@ export interface TaskController {
   readonly running: boolean;
   /** The container is about to be stopped: nobody shall be led to it. */
   readonly leaving: boolean;
+  /** Looks whether somebody has changed the container by hand, and says so. @returns all that is known of that */
+  look(): Promise<readonly Drift[]>;
+  /** Those of the task's addresses that its container has. */
+  readonly addresses: readonly TaskAddress[];
+  /** The container whose network this one shares has other addresses now. */
+  refresh(): void;
   /** Ends the controller; the container stays as it is. */
   close(): void;
 }
@@ -102,6 +111,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   /** Aborts when the run has ended. */
   let runs: AbortSignal = life.signal;
   let attempts = 0;
+  /** What it shares with another container may have changed. */
+  let isStale = first.networkTask !== undefined;
   /** It is about to be stopped: nobody is led to it. */
   let leaving = false;
   /** A stop under way: when it began, and the timer of a grace that was shortened meanwhile. */
@@ -294,13 +305,19 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   /** Makes the running container what the task's spec says. @returns what was changed */
   const changeContainer = async (): Promise<readonly string[]> => {
     const container = engine.containers.inspect(id);
-    if (container === undefined || container.specVersion === task.specVersion) return [];
+    if (container === undefined || (container.specVersion === task.specVersion && !isStale)) return [];
     if (engine.containers.update === undefined)
       throw new TsswarmError('NOT_SUPPORTED', `changing "${task.name}": this node cannot change running containers`);
     const fenced = around.isFenced(task);
+    if (task.addresses.some(({ ipv4 }) => container.addresses?.includes(ipv4) === false))
+      await around.prepareNetworks(task);
     const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), fenced);
+    const leaves = container.addresses?.some((own) => !task.addresses.some(({ ipv4 }) => ipv4 === own)) ?? false;
+    if (leaves && task.networkTask === undefined) await around.addressesChanged(task);
     const changed = await engine.containers.update(request);
-    if (changed.includes('names')) await around.attachResolver(task, id);
+    isStale = false;
+    await around.attachResolver(task, id, 'running');
+    if (changed.includes('networks')) await around.addressesChanged(task);
     return changed;
   };
 
@@ -386,7 +403,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         listening,
         givenUp,
         mayStart: !isFenced || around.mayStart(),
-        mayChange: around.mayChange(),
+        mayChange: around.mayChange() && hasAddresses(task, around.assignments()),
+        isStale,
         wasFenced: wasFenced || container?.exit?.leaseOver === true,
         ...(fencedMs === undefined ? {} : { fencedMs }),
         now: clock.now(),
@@ -412,6 +430,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
     if (step.action === 'change' && !mayPass) {
+      isStale = false;
       // It runs on as it was; the manager has it replaced.
       if (engine.containers.inspect(id)?.state === 'running')
         say({ refused: { specVersion: task.specVersion, reason } });
@@ -427,6 +446,24 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     }
     if (!mustHappen) say({ message: `${reason}; trying again` });
     await sleep(clock, backoffMs(attempts - 1, FIRST_RETRY_MS, LONGEST_RETRY_MS), life.signal).catch(() => undefined);
+  };
+
+  /** What a task and its node agree on is what the container shall be: while it is being changed, there is nothing to compare with. */
+  const look = async (): Promise<readonly Drift[]> => {
+    const { applied, drifts = [] } = status;
+    const isSettled = applied?.specVersion === task.specVersion && status.state === 'running' && !leaving;
+    const container = engine.containers.inspect(id);
+    const { checkDrift } = engine.containers;
+    if (checkDrift === undefined || !isSettled || !around.mayChange() || container?.state !== 'running') return drifts;
+    const fenced = around.isFenced(task);
+    const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), fenced);
+    const found = await checkDrift.call(engine.containers, request, { repair: task.spec.drift !== 'report' });
+    const known = mergeDrifts(status.drifts ?? [], found, clock.now());
+    if (life.signal.aborted || known === status.drifts || isFinal(status.state)) return status.drifts ?? [];
+    const { drifts: _, ...rest } = status;
+    status = known.length === 0 ? rest : { ...rest, drifts: known };
+    around.report(task.id, status);
+    return known;
   };
 
   void run().catch((error: unknown) => logger.error('controller ended', { reason: messageOf(error) }));
@@ -460,6 +497,15 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     get leaving() {
       return leaving;
     },
+    look,
+    get addresses() {
+      const own = engine.containers.inspect(id)?.addresses;
+      return own === undefined ? task.addresses : task.addresses.filter(({ ipv4 }) => own.includes(ipv4));
+    },
+    refresh() {
+      isStale = true;
+      wake();
+    },
     close() {
       life.abort(new Error('the agent lets go'));
       timer?.cancel();
@@ -474,6 +520,12 @@ const lastRun = ({ startedAt }: ContainerInfo, { code, oomKilled, at }: ExitStat
   oomKilled,
   ...(startedAt === 0 ? {} : { ranMs: Math.max(0, Math.round(at - startedAt)) }),
 });
+
+/** The managers have given it an address on each of its networks. */
+function hasAddresses({ spec, addresses }: Task, { networks }: Assignments): boolean {
+  const names = addresses.map(({ networkId }) => networks.get(networkId)?.spec.name);
+  return spec.networkMode !== 'networks' || spec.networks.every(({ network }) => names.includes(network));
+}
 
 const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
 

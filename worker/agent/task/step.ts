@@ -48,6 +48,8 @@ export interface TaskObservation {
   readonly mayStart: boolean;
   /** False: what a changed container needs is not all known yet. */
   readonly mayChange: boolean;
+  /** The container whose network it shares may have other addresses than when it was made, or changed. */
+  readonly isStale?: boolean;
   /** It was ended with the lease. */
   readonly wasFenced: boolean;
   /** Wall time of this node, ms. */
@@ -110,10 +112,10 @@ export function nextStep(seen: TaskObservation): Step {
 
 /** A task whose container runs. */
 function running(seen: TaskObservation): Step {
-  const { task, status, container, givenUp, hooked, listening, fencedMs, mayChange } = seen;
+  const { task, status, container, givenUp, hooked, listening, fencedMs, mayChange, isStale } = seen;
   if (fencedMs !== undefined) return { action: 'fence', graceMs: Math.min(fencedMs, graceOf(task)) };
   if (givenUp !== '') return { action: 'stop', graceMs: graceOf(task) };
-  if (mayChange && isOutdated(container, task, status)) return { action: 'change' };
+  if (mayChange && (isStale === true || isOutdated(container, task, status))) return { action: 'change' };
   if (task.restartCount > status.restartCount) return { action: 'restart', graceMs: graceOf(task) };
   if (!reached(status, 'running')) {
     const waits = !hooked && (task.spec.container.postStart ?? []).length > 0;

@@ -47,6 +47,8 @@ export interface ResolverAttachment {
   readonly dns: readonly string[];
   /** Names that services have for this container alone; absent: none. */
   readonly links?: readonly { readonly service: string; readonly alias: string }[];
+  /** Its processes run and may be asking: sockets that are open stay open. Absent: they are made anew, as is what leads to them. */
+  readonly running?: boolean;
 }
 
 export interface Resolver {
@@ -64,7 +66,7 @@ export interface Resolver {
 
 export function createResolver(options: ResolverOptions): Resolver {
   const { clock, random, networkName } = options;
-  const servers = new Map<ContainerId, { close(): void }>();
+  const servers = new Map<ContainerId, { close(): void; answer: Answerer }>();
   const queue = new KeyedQueue();
   const nodeServers = nameserversOf(options.resolvConf);
   const records = new Records();
@@ -92,16 +94,24 @@ export function createResolver(options: ResolverOptions): Resolver {
       const { containerId, netnsPath } = attachment;
       if (netnsPath === '') return;
       await queue.run(containerId, async () => {
+        const known = servers.get(containerId);
+        const answer = answererFor(attachment);
+        if (known !== undefined && attachment.running === true) {
+          known.answer = answer;
+          return;
+        }
         const sockets = await openResolverSockets(netnsPath, `container "${containerId.slice(0, 12)}"`);
-        servers.get(containerId)?.close();
-        const server = serveDns(sockets, answererFor(attachment));
+        known?.close();
+        const server = serveDns(sockets, (...question) => served.answer(...question));
         const unguard = options.guard?.guard(netnsPath, [RESOLVER_TABLE], () => sockets.repair());
-        servers.set(containerId, {
+        const served = {
           close() {
             unguard?.();
             server.close();
           },
-        });
+          answer,
+        };
+        servers.set(containerId, served);
       });
     },
     async detach(containerId) {

@@ -127,14 +127,15 @@ function demandScalable({ spec }: Service, name: string): void {
 const find = async (node: NodeClient, name: string): Promise<Service> =>
   pickService((await node.control.listObjects({ project: '' })).services, name);
 
-interface Changed {
+/** A service that was changed. */
+export interface Changed {
   /** As it was when it was changed. */
   readonly before: Service;
   readonly answer: UpdateServiceResponse;
 }
 
 /** Changes a service; when somebody else was quicker, again on top of that. */
-async function changeService(
+export async function changeService(
   node: NodeClient,
   service: Service,
   change: (now: Service) => Promise<UpdateServiceResponse>,
@@ -152,7 +153,8 @@ async function changeService(
   }
 }
 
-async function follow(
+/** Says what a change warns of, and waits until the service is what was asked for, unless that is not wanted. */
+export async function follow(
   node: NodeClient,
   { before, answer }: Changed,
   how: { readonly options: FollowOptions; readonly rollback: boolean; readonly doing: string },

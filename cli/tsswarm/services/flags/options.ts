@@ -4,6 +4,7 @@ import { repeatable } from '../../../terminal/program.ts';
 
 /** Flags with one value that `create` and `update` share. */
 export interface ScalarFlags {
+  readonly drift?: string;
   readonly endpointMode?: string;
   readonly entrypoint?: string;
   readonly healthCmd?: string;
@@ -101,6 +102,7 @@ function addScalars(command: Command): Command {
   return command
     .option('-d, --detach', 'return at once: do not wait until it runs as it shall')
     .option('-q, --quiet', 'show no progress')
+    .option('--drift <policy>', 'repair what somebody changes by hand on the containers, or only report it (repair)')
     .option('--endpoint-mode <mode>', 'vip: the name leads to one virtual address; dnsrr: to every container (vip)')
     .option('--entrypoint <command>', "instead of the image's entrypoint")
     .option('--health-cmd <command>', 'run in the container to see whether it is healthy')
