@@ -454,8 +454,20 @@ export interface PortForward {
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
   /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
   readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** The number by which nodes hand it to each other, where it is not `port`. */
+  readonly meshPort?: number;
   /** A caller is led to the same backend again, by its address; absent: to any. */
   readonly affinity?: 'client';
+  /** What is handed to other nodes keeps the caller's address, and answers come back by this node; absent: it gets this node's. */
+  readonly keepsSource?: boolean;
+}
+
+/** Another node that ports are handed to, and that hands over its own. */
+export interface PortNode {
+  /** In the mesh: "169.254.192.2". */
+  readonly meshAddress: string;
+  /** Where calls of that node itself come from. */
+  readonly address: string;
 }
 
 /** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
@@ -512,10 +524,12 @@ export interface Networks {
   /**
    * Makes the node's port table exactly this, in one nftables transaction. Ports that another process holds on the node
    * are reported, not taken.
+   * @param nodes the other nodes, for ports that keep the caller's address; absent: there are none
    * @returns the forwards that could not be made, with the reason
    */
   setPorts(
     forwards: readonly PortForward[],
+    nodes?: readonly PortNode[],
   ): Promise<readonly { readonly forward: PortForward; readonly reason: string }[]>;
 }
 

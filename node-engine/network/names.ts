@@ -16,6 +16,9 @@ export function tunnelName(id: NetworkId): string {
 /** The tunnel that leads published ports from node to node. */
 export const MESH_NAME = 'ts-mesh';
 
+/** Addresses of nodes in it. */
+export const MESH_SUBNET = '169.254.192.0/18';
+
 /** The tunnel that is there while the way to other nodes is tried. */
 export const PROBE_NAME = 'ts-probe';
 
