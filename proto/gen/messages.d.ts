@@ -56,6 +56,7 @@ export type MessageName =
   | 'AppliedSpec'
   | 'RefusedChange'
   | 'TaskStatus'
+  | 'Drift'
   | 'TaskChange'
   | 'TaskAddress'
   | 'Task'
