@@ -34693,6 +34693,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.DoctorRequest = (function() {
 
             const DoctorRequest = function (p) {
+                this.peers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -34701,6 +34702,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DoctorRequest.prototype.nodeId = "";
             DoctorRequest.prototype.probe = false;
+            DoctorRequest.prototype.peers = $util.emptyArray;
 
             DoctorRequest.encode = function (m, w, q) {
                 if (!w)
@@ -34713,6 +34715,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
                     w.uint32(16).bool(m.probe);
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(1522).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -34764,6 +34770,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.probe;
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -34801,6 +34815,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.probe = $Boolean(d.probe);
                     }
                 }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.DoctorRequest.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorRequest.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -34812,6 +34836,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.peers = [];
+                }
                 if (o.defaults) {
                     d.nodeId = "";
                     d.probe = false;
@@ -34821,6 +34848,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
                     d.probe = m.probe;
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
                 }
                 return d;
             };
