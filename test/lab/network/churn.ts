@@ -238,7 +238,7 @@ export class Churn {
   client:
     image: endpoint
     stop_grace_period: 0s
-    deploy: { mode: global }
+    deploy: { mode: global, restart_policy: { delay: 0s } }
 networks:
   default: { ipam: { config: [{ subnet: 10.96.0.0/21, ip_range: 10.96.0.0/22 }] } }
 `,
