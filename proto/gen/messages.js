@@ -7903,6 +7903,15 @@ export const tsswarm = $root.tsswarm = (() => {
             PublishedPort.prototype.protocol = "";
             PublishedPort.prototype.mode = "";
             PublishedPort.prototype.hostIp = "";
+            PublishedPort.prototype.source = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(PublishedPort.prototype, "_source", {
+                get: $util.oneOfGetter($oneOfFields = ["source"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             PublishedPort.encode = function (m, w, q) {
                 if (!w)
@@ -7921,6 +7930,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(34).string(m.mode);
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp") && m.hostIp !== "")
                     w.uint32(42).string(m.hostIp);
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source"))
+                    w.uint32(1442).string(m.source);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7999,6 +8010,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.hostIp;
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.source = r.stringVerify();
+                            m._source = "source";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8051,6 +8069,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.hostIp = $String(d.hostIp);
                     }
                 }
+                if (d.source != null) {
+                    m.source = $String(d.source);
+                }
                 return m;
             };
 
@@ -8083,6 +8104,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp")) {
                     d.hostIp = m.hostIp;
+                }
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source")) {
+                    d.source = m.source;
                 }
                 return d;
             };
@@ -19256,12 +19280,19 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressBackend.prototype.taskId = "";
             IngressBackend.prototype.ipv4 = "";
             IngressBackend.prototype.nodeId = null;
+            IngressBackend.prototype.ipv6 = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(IngressBackend.prototype, "_nodeId", {
                 get: $util.oneOfGetter($oneOfFields = ["nodeId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressBackend.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -19278,6 +19309,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.ipv4);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId"))
                     w.uint32(26).string(m.nodeId);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(1442).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19336,6 +19369,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeId = "nodeId";
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19376,6 +19416,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.nodeId != null) {
                     m.nodeId = $String(d.nodeId);
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -19399,6 +19442,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
                 }
                 return d;
             };
@@ -34300,6 +34346,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.DoctorRequest = (function() {
 
             const DoctorRequest = function (p) {
+                this.peers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -34308,6 +34355,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DoctorRequest.prototype.nodeId = "";
             DoctorRequest.prototype.probe = false;
+            DoctorRequest.prototype.peers = $util.emptyArray;
 
             DoctorRequest.encode = function (m, w, q) {
                 if (!w)
@@ -34320,6 +34368,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
                     w.uint32(16).bool(m.probe);
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(1522).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -34371,6 +34423,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.probe;
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -34408,6 +34468,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.probe = $Boolean(d.probe);
                     }
                 }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.DoctorRequest.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorRequest.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -34419,6 +34489,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.peers = [];
+                }
                 if (o.defaults) {
                     d.nodeId = "";
                     d.probe = false;
@@ -34428,6 +34501,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
                     d.probe = m.probe;
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -29,7 +29,7 @@ import { watchDrift } from './drift/loop.ts';
 import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
-import { portForwards, portKey, serves } from './ports.ts';
+import { portForwards, portKey, portNodes, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
@@ -280,7 +280,7 @@ export function startAgent(options: AgentOptions): Agent {
       networks: assignments.networks,
     });
     try {
-      const failures = await engine.networks.setPorts(forwards);
+      const failures = await engine.networks.setPorts(forwards, portNodes(options.nodeId, assignments.peers));
       portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
