@@ -55,8 +55,9 @@ export function withDraining(set: AssignmentSet, mustWait: (task: Task) => boole
 }
 
 /** Where nothing is known of its nodes, or none of them is left, every node looks. */
-function mayHold(tx: ReadTransaction, { nodeIds = [] }: Volume, nodeId: NodeId): boolean {
-  return nodeIds.includes(nodeId) || !nodeIds.some((id) => tx.get('node', id) !== undefined);
+function mayHold(tx: ReadTransaction, { nodeIds = [], assignedTo = [] }: Volume, nodeId: NodeId): boolean {
+  const known = [...nodeIds, ...assignedTo];
+  return known.includes(nodeId) || !known.some((id) => tx.get('node', id) !== undefined);
 }
 
 /** What a node that is down runs cannot be reached from others. */

@@ -316,9 +316,11 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
         for (const volume of tx.find('volume', 'name', name)) {
           if (!volume.pendingDelete) continue;
           // It goes when the last node that has it has said so.
-          const left = (volume.nodeIds ?? []).filter((id) => id !== request.nodeId && tx.get('node', id) !== undefined);
-          if (left.length === 0) tx.remove('volume', volume.id);
-          else tx.update('volume', { ...volume, nodeIds: left });
+          const others = (ids: readonly NodeId[] = []): readonly NodeId[] =>
+            ids.filter((id) => id !== request.nodeId && tx.get('node', id) !== undefined);
+          const [nodeIds, assignedTo] = [others(volume.nodeIds), others(volume.assignedTo)];
+          if (nodeIds.length + assignedTo.length === 0) tx.remove('volume', volume.id);
+          else tx.update('volume', { ...volume, nodeIds, assignedTo });
         }
       }
     });

@@ -71,6 +71,8 @@ export class Scheduler {
   readonly #decided = new Map<string, Task>();
   /** Volumes that were found on a node and whose object may not say so yet. */
   readonly #found = new Map<string, Set<NodeId>>();
+  /** Volumes whose node may have made them without having said so yet, as the objects may not say yet. */
+  readonly #assigned = new Map<string, Set<NodeId>>();
 
   /**
    * Of the nodes that pass all filters a task gets the one that its preferences name, then the one with the fewest tasks of
@@ -96,10 +98,11 @@ export class Scheduler {
       if (index.task(task.id)?.status.state !== task.status.state) this.#failures.note(task);
       index.putTask(task);
       this.#decided.delete(task.id);
-      if (!madeItsVolumes(task) || task.status.state === 'remove') return;
+      if (task.nodeId === '' || task.status.state === 'remove') return;
+      const noted = madeItsVolumes(task) ? this.#found : this.#assigned;
       for (const name of namedVolumesOf(task)) {
-        const nodes = this.#found.get(name) ?? new Set();
-        this.#found.set(name, nodes.add(task.nodeId as NodeId));
+        const nodes = noted.get(name) ?? new Set();
+        noted.set(name, nodes.add(task.nodeId));
       }
     };
     const remove = (id: string): void => {
@@ -305,16 +308,22 @@ export class Scheduler {
     return homes;
   }
 
-  /** Objects of volumes that do not say yet where they were found. */
+  /** Objects of volumes that do not say yet where they were found, and where they may be. */
   #volumesFound(view: SchedulerView): readonly Volume[] {
     const changed: Volume[] = [];
-    for (const [name, nodes] of this.#found) {
+    for (const name of new Set([...this.#found.keys(), ...this.#assigned.keys()])) {
       const volume = view.volume(name);
-      const said = volume?.nodeIds ?? [];
-      const missing = [...nodes].filter((id) => !said.includes(id));
+      const nodeIds = [...new Set([...(volume?.nodeIds ?? []), ...(this.#found.get(name) ?? [])])];
+      const assigned = new Set([...(volume?.assignedTo ?? []), ...(this.#assigned.get(name) ?? [])]);
+      const assignedTo = [...assigned].filter((id) => !nodeIds.includes(id));
       // Also of one that is going: whoever has it is asked to remove it.
-      if (volume === undefined || missing.length === 0) this.#found.delete(name);
-      else changed.push({ ...volume, nodeIds: [...said, ...missing] });
+      if (
+        volume === undefined ||
+        (nodeIds.length === (volume.nodeIds?.length ?? 0) && assignedTo.length === (volume.assignedTo?.length ?? 0))
+      ) {
+        this.#found.delete(name);
+        this.#assigned.delete(name);
+      } else changed.push({ ...volume, nodeIds, assignedTo });
     }
     return changed;
   }

@@ -15734,6 +15734,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const Volume = function (p) {
                 this.nodeIds = [];
+                this.assignedTo = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -15746,6 +15747,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Volume.prototype.spec = null;
             Volume.prototype.pendingDelete = false;
             Volume.prototype.nodeIds = $util.emptyArray;
+            Volume.prototype.assignedTo = $util.emptyArray;
 
             Volume.encode = function (m, w, q) {
                 if (!w)
@@ -15767,6 +15769,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.nodeIds != null && m.nodeIds.length) {
                     for (var i = 0; i < m.nodeIds.length; ++i)
                         w.uint32(162).string(m.nodeIds[i]);
+                }
+                if (m.assignedTo != null && m.assignedTo.length) {
+                    for (var i = 0; i < m.assignedTo.length; ++i)
+                        w.uint32(1850).string(m.assignedTo[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -15848,6 +15854,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.nodeIds.push(r.stringVerify());
                             continue;
                         }
+                    case 231: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.assignedTo && m.assignedTo.length))
+                                m.assignedTo = [];
+                            m.assignedTo.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -15908,6 +15922,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.nodeIds[i] = $String(d.nodeIds[i]);
                     }
                 }
+                if (d.assignedTo) {
+                    if (!$Array.isArray(d.assignedTo))
+                        throw $TypeError(".tsswarm.v1.Volume.assignedTo: array expected");
+                    m.assignedTo = $Array(d.assignedTo.length);
+                    for (var i = 0; i < d.assignedTo.length; ++i) {
+                        m.assignedTo[i] = $String(d.assignedTo[i]);
+                    }
+                }
                 return m;
             };
 
@@ -15921,6 +15943,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.nodeIds = [];
+                    d.assignedTo = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -15948,6 +15971,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.nodeIds = $Array(m.nodeIds.length);
                     for (var j = 0; j < m.nodeIds.length; ++j) {
                         d.nodeIds[j] = m.nodeIds[j];
+                    }
+                }
+                if (m.assignedTo && m.assignedTo.length) {
+                    d.assignedTo = $Array(m.assignedTo.length);
+                    for (var j = 0; j < m.assignedTo.length; ++j) {
+                        d.assignedTo[j] = m.assignedTo[j];
                     }
                 }
                 return d;

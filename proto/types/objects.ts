@@ -672,6 +672,8 @@ export interface Volume {
   readonly pendingDelete: boolean;
   /** Nodes on which a task has made it: its data is there. Absent: none yet. */
   readonly nodeIds?: readonly NodeId[];
+  /** Nodes that were given a task with it and have not said that it was made: it may be there. Absent: none. */
+  readonly assignedTo?: readonly NodeId[];
 }
 
 export interface SecretSpec {

@@ -194,5 +194,20 @@ describe('a project on several nodes', () => {
       await cluster.store.update((tx) => tx.remove('node', 'b' as Node['id']));
       await cluster.clock.advance(2000);
     });
+
+    it('is removed also on a node that was given a task with it and has said nothing', async () => {
+      const maybe = () => cluster.store.view((tx) => tx.find('volume', 'name', 'app_data')[0]?.assignedTo);
+      await start(node('silent'));
+      await change('node-one', { availability: 'drain' });
+      await cluster.apply(withData(1));
+      assert.deepEqual(nodes('db'), ['silent']);
+      assert.deepEqual([maybe(), recorded()], [['silent'], []]);
+      await takeDown(true);
+      await cluster.store.update((tx) => {
+        for (const { id } of tx.list('task')) tx.remove('task', id);
+      });
+      await cluster.clock.advance(2000);
+      assert.deepEqual(maybe(), ['silent'], 'it has not been asked');
+    });
   });
 });

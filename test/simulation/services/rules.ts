@@ -25,8 +25,6 @@ export class Rules implements Onlooker {
   readonly #reached = new Map<string, Service['spec']>();
   /** By volume: nodes of which the cluster has been told that its data is there. */
   readonly #homes = new Map<string, Set<string>>();
-  /** "node/volume" of each that the cluster was told of. */
-  readonly #toldOf = new Set<string>();
   /** By service and version: slots in which a living task was replaced. */
   readonly #begun = new Map<string, Set<number>>();
   readonly counts = {
@@ -67,11 +65,6 @@ export class Rules implements Onlooker {
     }
   }
 
-  /** Whether the cluster was ever told that a volume is known on a node. */
-  wasTold(nodeId: string, volume: string): boolean {
-    return this.#toldOf.has(`${nodeId}/${volume}`);
-  }
-
   #task(before: Task | undefined, after: Task | undefined): void {
     if (after === undefined) return before === undefined ? undefined : this.#forgotten(before);
     if (before !== undefined) {
@@ -90,9 +83,6 @@ export class Rules implements Onlooker {
     if (after.status.state === 'complete' && before?.status.state !== 'complete') this.#completed(after);
     if (before !== undefined && isWanted(before) && !isWanted(after)) this.#takenDown(before);
     if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
-    if (after.status.containerId !== '')
-      for (const mount of after.spec.container.mounts)
-        if (mount.type === 'volume') this.#toldOf.add(`${after.nodeId}/${mount.source}`);
     if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
       for (const volume of localVolumesOf(after)) {
         const homes = this.#homes.get(volume) ?? new Set();

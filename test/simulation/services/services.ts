@@ -291,9 +291,7 @@ export class Services {
     const names = all.filter((id) => !/^k\d+$/.test(id));
     if (names.length > 0) return `${names.length} objects are left of the project: ${names.join()}`;
     for (const { id, kernel } of this.#staying) {
-      // An agent that died before it could say that a container was made leaves what nobody knows of: test/simulation/README.md.
-      const copies = [...kernel.copies.keys()].filter((name) => this.rules.wasTold(id, name));
-      const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...copies];
+      const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...kernel.copies.keys()];
       if (kept.length > 0) return `${id} still has ${kept.join()}`;
     }
     return '';
