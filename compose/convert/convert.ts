@@ -401,6 +401,8 @@ function convertPort(port: ComposeService['ports'][number]): PublishedPort {
     protocol: port.protocol,
     mode: port.mode,
     hostIp: port.host_ip ?? '',
+    // With mode host only containers of the node that was called answer: they see it anyway.
+    ...(port['x-source'] === 'keep' && port.mode === 'ingress' ? { source: 'keep' as const } : {}),
   };
 }
 

@@ -140,6 +140,7 @@ const port = object({
   protocol: { enum: ['tcp', 'udp', 'sctp'] },
   app_protocol: string,
   mode: { enum: ['ingress', 'host'] },
+  'x-source': { enum: ['keep', 'node'] },
 });
 
 const mount = object({

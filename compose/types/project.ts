@@ -25,6 +25,7 @@ export interface ComposePort {
   /** As text, "" for "choose one"; a range "8000-8010" means one of these. */
   readonly published?: string;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly 'x-source'?: 'keep' | 'node';
 }
 
 export interface ComposeMount {

@@ -47,6 +47,13 @@ interface Native {
     envp: readonly string[],
     input: Buffer | undefined,
   ): Promise<ProgramReply | number>;
+  startProgram(
+    path: string,
+    argv: readonly string[],
+    envp: readonly string[],
+    streams: string,
+  ):
+    { readonly pid: number; readonly fds: readonly number[]; readonly ended: Promise<ProgramStatus | number> } | number;
   changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
   watchOpen(others: number): { readonly socket: number; readonly cancel: number } | number;
@@ -241,12 +248,16 @@ export async function bindSocket(
 
 // ---------------------------------------------------------------------------------------------- programs
 
-/** How a program ended, and what it wrote: the first MiB of each. */
-export interface ProgramEnd {
+/** How a program ended. */
+export interface ProgramStatus {
   /** Exit code; -1 when a signal ended it. */
   readonly code: number;
   /** Number of the signal that ended it; 0: none did. */
   readonly signal: number;
+}
+
+/** The same, and what it wrote: the first MiB of each. */
+export interface ProgramEnd extends ProgramStatus {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
 }
@@ -272,6 +283,37 @@ export async function runProgram(
   if (typeof reply === 'number') throw systemError(reply, 'pthread_create');
   if (reply.error !== 0) throw systemError(reply.error, 'posix_spawn', program);
   return reply;
+}
+
+/** A program that goes on beside this process. */
+export interface StartedProgram {
+  /** Nobody else's until `ended` is known. */
+  readonly pid: number;
+  /** Of this process, which closes them: the other ends of the program's sockets, by its numbers; -1: it has nothing there. */
+  readonly fds: readonly number[];
+  /** This process may end before. */
+  readonly ended: Promise<ProgramStatus>;
+}
+
+/**
+ * Starts a program with an empty environment, by posix_spawn(3) as {@link runProgram}; returns when it is executed.
+ * @param streams what its descriptors from 0 on are: a socket to this process, or nothing
+ * @throws ENOENT, EACCES, ENOMEM, EMFILE, …
+ */
+export function startProgram(
+  program: string,
+  args: readonly string[],
+  streams: readonly ('socket' | 'nothing')[],
+): StartedProgram {
+  const kinds = streams.map((kind) => (kind === 'socket' ? 's' : '-')).join('');
+  const started = native().startProgram(program, [program, ...args], [], kinds);
+  if (typeof started === 'number') throw systemError(started, 'posix_spawn', program);
+  const { pid, fds } = started;
+  const ended = started.ended.then((status) => {
+    if (typeof status === 'number') throw systemError(status, 'pthread_create');
+    return status;
+  });
+  return { pid, fds, ended };
 }
 
 // ---------------------------------------------------------------------------------------------- running containers

@@ -8364,6 +8364,15 @@ export const tsswarm = $root.tsswarm = (() => {
             PublishedPort.prototype.protocol = "";
             PublishedPort.prototype.mode = "";
             PublishedPort.prototype.hostIp = "";
+            PublishedPort.prototype.source = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(PublishedPort.prototype, "_source", {
+                get: $util.oneOfGetter($oneOfFields = ["source"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             PublishedPort.encode = function (m, w, q) {
                 if (!w)
@@ -8382,6 +8391,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(34).string(m.mode);
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp") && m.hostIp !== "")
                     w.uint32(42).string(m.hostIp);
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source"))
+                    w.uint32(1442).string(m.source);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8460,6 +8471,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.hostIp;
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.source = r.stringVerify();
+                            m._source = "source";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8512,6 +8530,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.hostIp = $String(d.hostIp);
                     }
                 }
+                if (d.source != null) {
+                    m.source = $String(d.source);
+                }
                 return m;
             };
 
@@ -8544,6 +8565,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp")) {
                     d.hostIp = m.hostIp;
+                }
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source")) {
+                    d.source = m.source;
                 }
                 return d;
             };
@@ -19717,12 +19741,19 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressBackend.prototype.taskId = "";
             IngressBackend.prototype.ipv4 = "";
             IngressBackend.prototype.nodeId = null;
+            IngressBackend.prototype.ipv6 = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(IngressBackend.prototype, "_nodeId", {
                 get: $util.oneOfGetter($oneOfFields = ["nodeId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressBackend.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -19739,6 +19770,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.ipv4);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId"))
                     w.uint32(26).string(m.nodeId);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(1442).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19797,6 +19830,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeId = "nodeId";
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19837,6 +19877,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.nodeId != null) {
                     m.nodeId = $String(d.nodeId);
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -19860,6 +19903,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
                 }
                 return d;
             };
@@ -34761,6 +34807,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.DoctorRequest = (function() {
 
             const DoctorRequest = function (p) {
+                this.peers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -34769,6 +34816,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DoctorRequest.prototype.nodeId = "";
             DoctorRequest.prototype.probe = false;
+            DoctorRequest.prototype.peers = $util.emptyArray;
 
             DoctorRequest.encode = function (m, w, q) {
                 if (!w)
@@ -34781,6 +34829,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
                     w.uint32(16).bool(m.probe);
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(1522).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -34832,6 +34884,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.probe;
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -34869,6 +34929,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.probe = $Boolean(d.probe);
                     }
                 }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.DoctorRequest.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorRequest.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -34880,6 +34950,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.peers = [];
+                }
                 if (o.defaults) {
                     d.nodeId = "";
                     d.probe = false;
@@ -34889,6 +34962,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
                     d.probe = m.probe;
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -218,6 +218,8 @@ export interface PublishedPort {
   readonly mode: PublishMode;
   /** Address to answer on; empty: all. */
   readonly hostIp: string;
+  /** 'keep': containers see the caller's address also when another node was called; absent: then they see that node's. */
+  readonly source?: 'keep';
 }
 
 export interface NetworkAttachment {

@@ -21,7 +21,7 @@ import type {
 import type { Assignments } from './assignments.ts';
 import type { BalancedAddress } from './balanced.ts';
 import { balancedAddresses, isLocalOnly } from './balanced.ts';
-import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, serviceAddressKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
@@ -29,7 +29,7 @@ import { watchDrift } from './drift/loop.ts';
 import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
-import { portForwards, portKey, serves } from './ports.ts';
+import { portForwards, portKey, portNodes, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
@@ -280,7 +280,7 @@ export function startAgent(options: AgentOptions): Agent {
       networks: assignments.networks,
     });
     try {
-      const failures = await engine.networks.setPorts(forwards);
+      const failures = await engine.networks.setPorts(forwards, portNodes(options.nodeId, assignments.peers));
       portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
@@ -291,19 +291,41 @@ export function startAgent(options: AgentOptions): Agent {
     }
   });
 
-  /** Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. */
+  /**
+   * Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. Of a message that has
+   * waited only what no later one has changed.
+   */
   const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
     const isHidden = ({ taskId, nodeId, networkId }: NetworkEndpoint): boolean =>
       controllers.get(taskId)?.leaving === true ||
       (nodeId !== options.nodeId && isLocalOnly(assignments.networks.get(networkId)));
-    const hidden = update.endpoints.filter(isHidden);
+    const complete = kind === 'complete';
+    const endpoints = complete
+      ? [...assignments.endpoints.values()]
+      : update.endpoints.filter((one) => assignments.endpoints.get(endpointKey(one)) === one);
+    const services = complete
+      ? [...assignments.services.values()]
+      : update.services.filter((one) => assignments.services.get(serviceAddressKey(one)) === one);
+    const hidden = endpoints.filter(isHidden);
     options.resolver.changeNames({
-      complete: kind === 'complete',
-      endpoints: hidden.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isHidden(one)),
-      services: update.services,
-      removedEndpoints: [...remove.endpoints, ...hidden.map(endpointKey)],
-      removedServices: remove.services,
+      complete,
+      endpoints: hidden.length === 0 ? endpoints : endpoints.filter((one) => !isHidden(one)),
+      services,
+      removedEndpoints: [
+        ...remove.endpoints.filter((key) => !assignments.endpoints.has(key)),
+        ...hidden.map(endpointKey),
+      ],
+      removedServices: remove.services.filter((key) => !assignments.services.has(key)),
     });
+  };
+  /** What is gone from the assignments is not named any more, whatever else is waited for. */
+  const unname = (before: Assignments): void => {
+    const gone = (old: ReadonlyMap<string, unknown>, now: ReadonlyMap<string, unknown>): readonly string[] =>
+      old === now ? [] : [...old.keys()].filter((key) => !now.has(key));
+    const removedEndpoints = gone(before.endpoints, assignments.endpoints);
+    const removedServices = gone(before.services, assignments.services);
+    if (removedEndpoints.length + removedServices.length > 0)
+      options.resolver.changeNames({ removedEndpoints, removedServices });
   };
   const endpointKeys = ({ id, addresses }: Task): readonly string[] =>
     addresses.map(({ networkId }) => endpointKey({ taskId: id as TaskId, networkId }));
@@ -477,8 +499,11 @@ export function startAgent(options: AgentOptions): Agent {
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
     balance();
-    // A name leads to a virtual address when that leads somewhere.
-    if (assignments.services !== before.services) await options.balancer.settled();
+    if (assignments.services !== before.services) {
+      unname(before);
+      // A name leads to a virtual address when that leads somewhere.
+      await options.balancer.settled();
+    }
     if (
       change.kind === 'complete' ||
       assignments.endpoints !== before.endpoints ||

@@ -75,7 +75,10 @@ export const LISTS = {
   mount: ['mount', 'type=volume|bind|tmpfs,source=…,target=…[,readonly]…'],
   network: ['network', 'network to attach to: <name> or name=…,alias=…,ip=…; host; none'],
   placementPref: ['placement-pref', 'spread=node.labels.<key>'],
-  publish: ['publish', 'publish a port: [published:]target[/protocol] or published=…,target=…,protocol=…,mode=…'],
+  publish: [
+    'publish',
+    'publish a port: [published:]target[/protocol] or published=…,target=…,protocol=…,mode=…,x-source=…',
+  ],
   secret: ['secret', 'a secret of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…,signal=…'],
   sysctl: ['sysctl', 'kernel parameter: <name>=<value>'],
   ulimit: ['ulimit', 'limit of the process: nofile=1024:2048'],
