@@ -6,6 +6,7 @@ import type { ContainerId, NetworkId } from '../base/ids.ts';
 import type { DirectLink } from '../base/network-driver.ts';
 import type {
   ContainerSpec,
+  Drift,
   HealthCheck,
   HealthState,
   Labels,
@@ -81,6 +82,9 @@ export interface ContainerCreate {
   /** Which version of its spec this is, in the caller's own count: the engine keeps it and says it again. */
   readonly specVersion?: number;
 }
+
+/** What somebody has changed by hand, of one look. */
+export type FoundDrift = Omit<Drift, 'at' | 'count'>;
 
 /** What a container that is there shall be. Its image, its writable layer and what else a process cannot survive stay. */
 export type ContainerUpdate = Omit<ContainerCreate, 'adopt' | 'imageId'>;
@@ -222,6 +226,15 @@ export interface Containers {
    * @throws NOT_SUPPORTED for what cannot be changed, NOT_FOUND, and what the kernel says; the container is as it was before
    */
   update?(request: ContainerUpdate): Promise<readonly string[]>;
+  /**
+   * Looks whether a running container still is what it was made: limits, processes, mounts, names, addresses. Reads, and starts no
+   * process. A container that does not run, or has another `specVersion` than the request, has nothing to be found.
+   * @param request what it shall be: with the contents of its files
+   * @param options.repair makes what somebody has changed again what it was
+   * @returns what was found changed; absent: this engine cannot look
+   * @throws NOT_FOUND
+   */
+  checkDrift?(request: ContainerUpdate, options: { readonly repair: boolean }): Promise<readonly FoundDrift[]>;
   inspect(id: ContainerId): ContainerInfo | undefined;
   list(): readonly ContainerInfo[];
   /** Resolves at the exit of a running container, or at once for an exited one. */
@@ -441,8 +454,20 @@ export interface PortForward {
   readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
   /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
   readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  /** The number by which nodes hand it to each other, where it is not `port`. */
+  readonly meshPort?: number;
   /** A caller is led to the same backend again, by its address; absent: to any. */
   readonly affinity?: 'client';
+  /** What is handed to other nodes keeps the caller's address, and answers come back by this node; absent: it gets this node's. */
+  readonly keepsSource?: boolean;
+}
+
+/** Another node that ports are handed to, and that hands over its own. */
+export interface PortNode {
+  /** In the mesh: "169.254.192.2". */
+  readonly meshAddress: string;
+  /** Where calls of that node itself come from. */
+  readonly address: string;
 }
 
 /** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
@@ -467,8 +492,10 @@ export interface NetworkSurvey {
   }[];
   /** Names of the bridges that our rules know; undefined: our rules are gone. */
   readonly ruled: readonly string[] | undefined;
-  /** Of the tunnel that leads published ports from node to node; absent: there is none. */
-  readonly meshMtu?: number;
+  /** Of the tunnel that is there while the way to others is tried; absent: there is none. */
+  readonly probeMtu?: number;
+  /** VXLAN devices of others than this daemon. */
+  readonly foreignTunnels: readonly { readonly name: string; readonly vni: number; readonly port: number }[];
   readonly drops: readonly ForwardDrop[];
   /** IPv4 addresses of everything but our bridges. */
   readonly addresses: readonly { readonly device: string; readonly address: string }[];
@@ -497,15 +524,20 @@ export interface Networks {
   /**
    * Makes the node's port table exactly this, in one nftables transaction. Ports that another process holds on the node
    * are reported, not taken.
+   * @param nodes the other nodes, for ports that keep the caller's address; absent: there are none
    * @returns the forwards that could not be made, with the reason
    */
   setPorts(
     forwards: readonly PortForward[],
+    nodes?: readonly PortNode[],
   ): Promise<readonly { readonly forward: PortForward; readonly reason: string }[]>;
 }
 
-/** The tunnel of an overlay network to other nodes, or the one of the mesh that leads published ports from node to node. */
-export type TunnelId = NetworkId | 'mesh';
+/**
+ * The tunnel of an overlay network to other nodes, the one of the mesh that leads published ports from node to node, or one that is made
+ * for a moment to try the way to others.
+ */
+export type TunnelId = NetworkId | 'mesh' | 'probe';
 
 export interface TunnelRequest {
   readonly id: TunnelId;
@@ -519,7 +551,7 @@ export interface TunnelRequest {
   readonly local: string;
   /** Its packets take the encrypted way and no other; `local` and the entries' peers are addresses of that. */
   readonly encrypted?: boolean;
-  /** Of the mesh: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
+  /** Of the mesh and the probe: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
   readonly address?: string;
 }
 
@@ -568,7 +600,7 @@ export interface SecureLink {
 
 /** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */
 export interface Tunnels {
-  /** What is there, also of an earlier life; what is there of an entry by half has no peer. */
+  /** What is there of networks and the mesh, also of an earlier life; what is there of an entry by half has no peer. */
   list(): Promise<readonly { readonly id: TunnelId; readonly entries: readonly TunnelEntry[] }[]>;
   /**
    * Makes the tunnel, or mends it, without interruption where the kernel allows it. A bridge must be there before.
@@ -595,6 +627,21 @@ export interface Sandboxes {
   listening(id: ContainerId): Promise<ReadonlySet<number> | undefined>;
   remove(id: ContainerId): Promise<void>;
   list(): Promise<readonly ContainerId[]>;
+  /**
+   * What of its interfaces is not as asked for: links, addresses, routes. Only reads; a namespace of another container, or the node's,
+   * has nothing to be found. @throws NETWORK_FAILED
+   */
+  check(id: ContainerId, request: SandboxRequest): Promise<readonly SandboxDifference[]>;
+  /** Makes it what was asked for, touching nothing else. @throws NETWORK_FAILED */
+  mend(id: ContainerId, request: SandboxRequest): Promise<void>;
+}
+
+/** What of a namespace is not as it was made. */
+export interface SandboxDifference {
+  /** "address eth0" */
+  readonly field: string;
+  readonly expected: string;
+  readonly found: string;
 }
 
 export interface VolumeInfo {

@@ -95,6 +95,7 @@ program
   .addOption(repeatable('--status <state>', 'only those: created, running, restarting, exited or dead'))
   .option('--format <format>', 'table or json', 'table')
   .option('--no-trunc', 'whole commands')
+  .option('--drift', 'what somebody has changed by hand on the containers: the nodes look now')
   .action(async (services, options) => (await import('./commands/ps.ts')).ps(contextOf(), services, options));
 
 program

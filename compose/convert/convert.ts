@@ -172,6 +172,7 @@ function convertService(
       ...(deploy?.['x-fencing'] === undefined || deploy['x-fencing'] === 'auto'
         ? {}
         : { fencing: deploy['x-fencing'] }),
+      ...(deploy?.['x-drift'] === 'report' ? { drift: 'report' as const } : {}),
     },
     ports: service.ports.map(convertPort),
     dependsOn: Object.entries(service.depends_on).map(([dependency, { condition, required, restart }]) => ({
@@ -398,6 +399,8 @@ function convertPort(port: ComposeService['ports'][number]): PublishedPort {
     protocol: port.protocol,
     mode: port.mode,
     hostIp: port.host_ip ?? '',
+    // With mode host only containers of the node that was called answer: they see it anyway.
+    ...(port['x-source'] === 'keep' && port.mode === 'ingress' ? { source: 'keep' as const } : {}),
   };
 }
 

@@ -24,6 +24,7 @@ function longPort(item: Reader): ComposePort {
     target,
     published,
     protocol: (item.text('protocol') ?? 'tcp') as ComposePort['protocol'],
+    'x-source': item.text('x-source') as ComposePort['x-source'],
   }) as ComposePort;
 }
 

@@ -275,6 +275,7 @@ function readDeploy(reader: Reader): ComposeDeploy | undefined {
     'x-affinity': reader.text('x-affinity'),
     'x-fencing': reader.text('x-fencing'),
     'x-rebalance': reader.text('x-rebalance'),
+    'x-drift': reader.text('x-drift'),
   }) as ComposeDeploy;
 }
 

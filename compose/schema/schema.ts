@@ -99,6 +99,7 @@ const deploy = object(
     'x-affinity': { enum: ['client', 'none'] },
     'x-fencing': { enum: ['auto', 'always', 'never'] },
     'x-rebalance': { enum: ['auto', 'manual'] },
+    'x-drift': { enum: ['repair', 'report'] },
   },
   'deploy',
 );
@@ -126,6 +127,7 @@ const port = object({
   protocol: { enum: ['tcp', 'udp', 'sctp'] },
   app_protocol: string,
   mode: { enum: ['ingress', 'host'] },
+  'x-source': { enum: ['keep', 'node'] },
 });
 
 const mount = object({

@@ -25,6 +25,7 @@ export interface ComposePort {
   /** As text, "" for "choose one"; a range "8000-8010" means one of these. */
   readonly published?: string;
   readonly protocol: 'tcp' | 'udp' | 'sctp';
+  readonly 'x-source'?: 'keep' | 'node';
 }
 
 export interface ComposeMount {
@@ -137,6 +138,8 @@ export interface ComposeDeploy {
   readonly 'x-fencing'?: 'auto' | 'always' | 'never';
   /** Ours: whether containers move by themselves when nodes come. */
   readonly 'x-rebalance'?: 'auto' | 'manual';
+  /** Ours: what becomes of what somebody changes by hand on a container. */
+  readonly 'x-drift'?: 'repair' | 'report';
 }
 
 /** Durations in milliseconds, sizes in bytes. */

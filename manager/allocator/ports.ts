@@ -63,6 +63,7 @@ export function portsMatch(wanted: readonly PublishedPort[], allocated: readonly
       port.protocol === other.protocol &&
       port.mode === other.mode &&
       port.hostIp === other.hostIp &&
+      port.source === other.source &&
       (port.published === 0 ? other.published >= FIRST_DYNAMIC_PORT : port.published === other.published)
     );
   });

@@ -91,6 +91,7 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   // Tells where to put a task, not what it is: those that run stay where they are.
   placement: keep,
   fencing: replace('a supervisor is told of the lease when it starts'),
+  drift: live('settings'),
 };
 
 const LIMITS: Record<keyof ResourceLimits, Rule> = {

@@ -23,6 +23,8 @@ const RECONNECT_MS = 4_000;
 const ASK_MS = 1_500;
 /** How long nodes have to say what containers they have, ms: a list is shown without those that do not. */
 const LIST_MS = 3_000;
+/** The same when they look at them, one after the other, and repair what they find. */
+const LOOK_MS = 20_000;
 
 export interface TaskRouterOptions {
   readonly nodeId: NodeId;
@@ -151,7 +153,7 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
 
   return {
     async containers(request, signal, caller) {
-      const { taskIds = [] } = request;
+      const { taskIds = [], look = false } = request;
       if (taskIds.length === 0) return local.containers(request, signal, caller);
       const byNode = new Map<string, string[]>();
       for (const taskId of taskIds) {
@@ -160,15 +162,15 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
         byNode.set(nodeId, [...(byNode.get(nodeId) ?? []), taskId]);
       }
       const patience = new AbortController();
-      const timer = clock.startTimer(LIST_MS, () =>
+      const timer = clock.startTimer(look ? LOOK_MS : LIST_MS, () =>
         patience.abort(new TsswarmError('DEADLINE_EXCEEDED', 'listing containers: no answer in time')),
       );
       const life = AbortSignal.any([signal, patience.signal]);
       const answers = await Promise.all(
         [...byNode].map(async ([nodeId, ids]): Promise<ListContainersResponse> => {
           try {
-            if (nodeId === self) return await local.containers({ taskIds: ids }, life, caller);
-            return await (await reach(nodeId as NodeId, caller, life)).containers({ taskIds: ids }, life);
+            if (nodeId === self) return await local.containers({ taskIds: ids, look }, life, caller);
+            return await (await reach(nodeId as NodeId, caller, life)).containers({ taskIds: ids, look }, life);
           } catch (error) {
             return { containers: [], unreachable: [{ nodeId, reason: messageOf(error) }] };
           }

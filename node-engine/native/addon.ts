@@ -47,6 +47,13 @@ interface Native {
     envp: readonly string[],
     input: Buffer | undefined,
   ): Promise<ProgramReply | number>;
+  startProgram(
+    path: string,
+    argv: readonly string[],
+    envp: readonly string[],
+    streams: string,
+  ):
+    { readonly pid: number; readonly fds: readonly number[]; readonly ended: Promise<ProgramStatus | number> } | number;
   changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
   watchOpen(others: number): { readonly socket: number; readonly cancel: number } | number;
@@ -241,12 +248,16 @@ export async function bindSocket(
 
 // ---------------------------------------------------------------------------------------------- programs
 
-/** How a program ended, and what it wrote: the first MiB of each. */
-export interface ProgramEnd {
+/** How a program ended. */
+export interface ProgramStatus {
   /** Exit code; -1 when a signal ended it. */
   readonly code: number;
   /** Number of the signal that ended it; 0: none did. */
   readonly signal: number;
+}
+
+/** The same, and what it wrote: the first MiB of each. */
+export interface ProgramEnd extends ProgramStatus {
   readonly stdout: Buffer;
   readonly stderr: Buffer;
 }
@@ -274,6 +285,37 @@ export async function runProgram(
   return reply;
 }
 
+/** A program that goes on beside this process. */
+export interface StartedProgram {
+  /** Nobody else's until `ended` is known. */
+  readonly pid: number;
+  /** Of this process, which closes them: the other ends of the program's sockets, by its numbers; -1: it has nothing there. */
+  readonly fds: readonly number[];
+  /** This process may end before. */
+  readonly ended: Promise<ProgramStatus>;
+}
+
+/**
+ * Starts a program with an empty environment, by posix_spawn(3) as {@link runProgram}; returns when it is executed.
+ * @param streams what its descriptors from 0 on are: a socket to this process, or nothing
+ * @throws ENOENT, EACCES, ENOMEM, EMFILE, …
+ */
+export function startProgram(
+  program: string,
+  args: readonly string[],
+  streams: readonly ('socket' | 'nothing')[],
+): StartedProgram {
+  const kinds = streams.map((kind) => (kind === 'socket' ? 's' : '-')).join('');
+  const started = native().startProgram(program, [program, ...args], [], kinds);
+  if (typeof started === 'number') throw systemError(started, 'posix_spawn', program);
+  const { pid, fds } = started;
+  const ended = started.ended.then((status) => {
+    if (typeof status === 'number') throw systemError(status, 'pthread_create');
+    return status;
+  });
+  return { pid, fds, ended };
+}
+
 // ---------------------------------------------------------------------------------------------- running containers
 
 /** In the order of `enum kind` in addon/container.c. */
@@ -286,6 +328,8 @@ const CONTAINER_CHANGES = [
   'sysctl',
   'hostname',
   'domainname',
+  'read-sysctl',
+  'read-names',
 ] as const;
 
 /** mount_setattr(2) attributes. */
@@ -296,7 +340,8 @@ export interface ContainerChange {
   /**
    * `bind`: what is at `value` on the node appears at `target`, in place of what is mounted there; `tmpfs`: a new one, with options
    * `value`; `detach`: nothing is mounted at `target` any more; `attributes` of the mount at `target`; `resize` a tmpfs to `value`
-   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`.
+   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`. `read-sysctl` and `read-names` change nothing
+   * (see {@link readContainer}).
    */
   readonly kind: (typeof CONTAINER_CHANGES)[number];
   readonly target: string;
@@ -321,7 +366,7 @@ export interface ContainerChangeError extends NodeJS.ErrnoException {
 /**
  * Changes a running container from inside its namespaces, on a thread of its own.
  * @param pid a process of it
- * @returns what each sysctl was before; empty for other changes
+ * @returns what each sysctl was before, or what was read; empty for other changes
  * @throws ContainerChangeError
  */
 export async function changeContainer(pid: number, changes: readonly ContainerChange[]): Promise<readonly string[]> {
@@ -338,6 +383,27 @@ export async function changeContainer(pid: number, changes: readonly ContainerCh
   if (error === 0) return before.map((text) => text.trim());
   const change = changes[at] ?? changes[0];
   throw Object.assign(systemError(error, stage, change?.target), { change, before });
+}
+
+/** What a container's own namespaces say. */
+export interface ContainerReading {
+  readonly hostname: string;
+  readonly domainname: string;
+  /** In the order of the question; empty: there is none, or it cannot be read. */
+  readonly sysctls: readonly string[];
+}
+
+/**
+ * Looks into the namespaces of a running container, on a thread of its own. @param pid a process of it
+ * @param sysctls keys with slashes
+ */
+export async function readContainer(pid: number, sysctls: readonly string[]): Promise<ContainerReading> {
+  const [names = '', ...values] = await changeContainer(pid, [
+    { kind: 'read-names', target: '', value: '' },
+    ...sysctls.map((target): ContainerChange => ({ kind: 'read-sysctl', target, value: '' })),
+  ]);
+  const [hostname = '', domainname = ''] = names.split('\n');
+  return { hostname, domainname, sysctls: values };
 }
 
 /** Limits one process (prlimit(2)). @param resource number of the limit in <bits/resource.h> @param soft -1: none */

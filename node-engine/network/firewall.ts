@@ -3,7 +3,7 @@
  * anybody has changed rules meanwhile (`nft flush ruleset`, a firewall's restart) everything is applied again. Changes that
  * come while a transaction runs share the next one.
  */
-import type { GuardedPort, PortForward } from '../types.ts';
+import type { GuardedPort, PortForward, PortNode } from '../types.ts';
 import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable, transaction } from './nfnetlink.ts';
@@ -22,6 +22,7 @@ export class Firewall {
   #hardware: readonly string[] = [];
   #ipv6Hardware: readonly string[] = [];
   #guarded: readonly GuardedPort[] = [];
+  #nodes: readonly PortNode[] = [];
   /** Undefined until somebody has said: then those of an earlier process stay. */
   #forwards: readonly PortForward[] | undefined;
   /** What was applied, and the kernel's count of changes then. */
@@ -45,7 +46,9 @@ export class Firewall {
     this.#bridges.delete(name);
   }
 
-  setForwards(forwards: readonly PortForward[]): void {
+  /** @param nodes those that calls are handed to, or come from, with their callers' addresses */
+  setForwards(forwards: readonly PortForward[], nodes: readonly PortNode[]): void {
+    this.#nodes = nodes;
     this.#forwards = inOrderOf(this.#forwards ?? [], forwards);
   }
 
@@ -104,6 +107,10 @@ export class Firewall {
       hardware: this.#hardware,
       ipv6Hardware: this.#ipv6Hardware,
       guarded: this.#guarded,
+      kept: (this.#forwards ?? []).flatMap(({ keepsSource, protocol, port, meshPort = port }) =>
+        keepsSource === true ? [{ protocol, port: meshPort }] : [],
+      ),
+      nodes: this.#nodes,
     };
     const ports = this.#forwards ?? [];
     const isIdle = wanted.bridges.length === 0 && ports.every(isEmpty);

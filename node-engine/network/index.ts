@@ -8,7 +8,7 @@ import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
 import { watchRules } from '../native/addon.ts';
-import type { GuardedPort, Networks, PortForward, Sandboxes, Tunnels } from '../types.ts';
+import type { GuardedPort, Networks, PortForward, PortNode, Sandboxes, Tunnels } from '../types.ts';
 import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
@@ -17,6 +17,7 @@ import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { ensureParent, listParents, optionalDrivers, removeParent } from './parents.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
+import { setReturnRoutes } from './return-routes.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
@@ -109,6 +110,21 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     warned = chains;
   };
 
+  /** Undefined: nobody has looked what an earlier process made. */
+  let returning: readonly PortNode[] | undefined;
+  /** @returns why it could not be done */
+  const keepReturnRoutes = async (keepers: readonly PortNode[]): Promise<string | undefined> => {
+    if (returning !== undefined && JSON.stringify(returning) === JSON.stringify(keepers)) return undefined;
+    returning = undefined;
+    try {
+      await setReturnRoutes(keepers);
+      returning = keepers;
+      return undefined;
+    } catch (error) {
+      return messageOf(error);
+    }
+  };
+
   let nodePorts: readonly GuardedPort[] = [];
   const tunnelPorts = new Set<number>();
   const guard = (): Promise<void> => {
@@ -148,17 +164,22 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       nodePorts = ports;
       await guard();
     },
-    async setPorts(forwards) {
+    async setPorts(forwards, nodes = []) {
       await ready();
       return queue.run('ports', async () => {
-        const { held, refused } = await reservations.hold(forwards);
+        const { held: all, refused } = await reservations.hold(forwards);
+        const keepers = all.some(({ keepsSource }) => keepsSource === true) ? nodes : [];
+        const trouble = await keepReturnRoutes(keepers);
+        const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
         if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
-        firewall.setForwards(held);
+        firewall.setForwards(held, keepers);
         await firewall.commit();
         const changed = changedUdpPorts(forwarded, held);
         forwarded = held;
         await endStaleFlows(changed, held);
-        return refused;
+        if (trouble === undefined) return refused;
+        const untold = all.filter((forward) => !held.includes(forward));
+        return [...refused, ...untold.map((forward) => ({ forward, reason: trouble }))];
       });
     },
   };
@@ -174,7 +195,13 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
           tunnelPorts.add(request.port);
           await guard();
         }
-        return tunnels.ensure(request);
+        const made = await tunnels.ensure(request);
+        // Routes by the mesh went with the one before.
+        if (request.id === 'mesh')
+          await queue.run('ports', async () => {
+            if (returning !== undefined && returning.length > 0) await setReturnRoutes(returning);
+          });
+        return made;
       },
     },
     close() {

@@ -5,7 +5,7 @@
  * others there are:
  *   exact   on one address of the node       key: ip daddr . meta l4proto . th dport
  *   any     on all addresses                 key: meta l4proto . th dport
- *   mesh    what other nodes hand over       key: as any; to backends of this node only
+ *   mesh    what other nodes hand over       key: as any, with the mesh's number; to backends of this node only
  *
  *   map <kind>_ports      { key : goto <kind>_<n> }      n: how many backends the port has; made with the table (ruleset.ts)
  *   map <kind>_backends   { key . 0…n-1 : address . port }
@@ -218,11 +218,22 @@ interface Port {
   readonly keeps: boolean;
 }
 
-function portsOf({ protocol, hostIp, port, backends, meshBackends = [], affinity }: PortForward): readonly Port[] {
+function portsOf({
+  protocol,
+  hostIp,
+  port,
+  meshPort = port,
+  backends,
+  meshBackends = [],
+  affinity,
+}: PortForward): readonly Port[] {
   const keeps = affinity === 'client';
-  const number = Buffer.concat([Buffer.from([PROTOCOLS[protocol], 0, 0, 0]), portBytes(port)]);
   const one = (kind: Kind, of: readonly Backend[]): readonly Port[] => {
     if (of.length === 0) return [];
+    const number = Buffer.concat([
+      Buffer.from([PROTOCOLS[protocol], 0, 0, 0]),
+      portBytes(kind === 'mesh' ? meshPort : port),
+    ]);
     const key = kind === 'exact' ? Buffer.concat([addressBytes(hostIp), number]) : number;
     return [{ kind, key, name: key.toString('hex'), shares: keeps ? shared(of) : of, keeps }];
   };

@@ -42,9 +42,10 @@ export class PortReservations {
     const held: PortForward[] = [];
     await Promise.all(
       [...wanted].map(async ([key, forward]) => {
-        const reason = this.#held.has(key) ? undefined : await this.#take(key, forward);
-        if (reason === undefined) held.push(forward);
-        else refused.push({ forward, reason });
+        const trouble = this.#held.has(key) ? undefined : await this.#take(key, forward);
+        if (trouble === undefined) held.push(forward);
+        else if (trouble.isElsewhere && forward.meshBackends !== undefined) held.push({ ...forward, backends: [] });
+        else refused.push({ forward, reason: trouble.reason });
       }),
     );
     return { held, refused };
@@ -55,8 +56,11 @@ export class PortReservations {
     this.#held.clear();
   }
 
-  /** @returns why it cannot be taken */
-  async #take(key: string, forward: PortForward): Promise<string | undefined> {
+  /** @returns why it cannot be taken; `isElsewhere`: its address is that of another node perhaps */
+  async #take(
+    key: string,
+    forward: PortForward,
+  ): Promise<{ readonly reason: string; readonly isElsewhere: boolean } | undefined> {
     const kind = ({ tcp: 'tcp-reserve', udp: 'udp', sctp: 'sctp-reserve' } as const)[forward.protocol];
     try {
       const { fd } = await bindSocket('', kind, forward.hostIp || '0.0.0.0', forward.port);
@@ -64,13 +68,14 @@ export class PortReservations {
       return undefined;
     } catch (error) {
       const code = errnoOf(error);
-      if (code === 'EADDRINUSE') return inUse(forward);
-      if (code === 'EADDRNOTAVAIL') return `the address "${forward.hostIp}" is not an address of this node`;
+      if (code === 'EADDRINUSE') return { reason: inUse(forward), isElsewhere: false };
+      if (code === 'EADDRNOTAVAIL')
+        return { reason: `the address "${forward.hostIp}" is not an address of this node`, isElsewhere: true };
       if (code === 'EPROTONOSUPPORT' && forward.protocol === 'sctp') {
         this.#held.set(key, -1);
         return undefined;
       }
-      return `cannot take the port ${portText(forward)}: ${messageOf(error)}`;
+      return { reason: `cannot take the port ${portText(forward)}: ${messageOf(error)}`, isElsewhere: false };
     }
   }
 }

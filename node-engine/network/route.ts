@@ -11,6 +11,7 @@ export const RTM = {
   DELADDR: 21,
   GETADDR: 22,
   NEWROUTE: 24,
+  GETROUTE: 26,
 } as const;
 const AF_UNSPEC = 0;
 const AF_INET = 2;
@@ -35,14 +36,16 @@ export const IFLA_INFO = { KIND: 1, DATA: 2, SLAVE_KIND: 4, SLAVE_DATA: 5 } as c
 const VETH_INFO_PEER = 1;
 const IFLA_BRPORT_MODE = 4;
 const IFA = { ADDRESS: 1, LOCAL: 2, BROADCAST: 4 } as const;
-const RTA = { OIF: 4, GATEWAY: 5 } as const;
+const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PREFSRC: 7 } as const;
 const RT_TABLE_MAIN = 254;
+const RTPROT_KERNEL = 2;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
 const RTN_UNICAST = 1;
 export const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
+const ROUTE_HEADER_BYTES = 12;
 
 export interface Link {
   readonly index: number;
@@ -295,6 +298,58 @@ export function setDefaultRoute(gateway: string, linkIndex: number): NetlinkMess
       Buffer.from([AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNICAST]),
       u32(0),
       attribute(RTA.GATEWAY, u32be(parseIpv4(gateway))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+/** Routes of the main table and the kernel's own. */
+export function listRoutes(): NetlinkMessage {
+  return {
+    what: 'list the routes',
+    type: RTM.GETROUTE,
+    flags: NLM_F.DUMP,
+    body: Buffer.from([AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+  };
+}
+
+export interface Route {
+  readonly linkIndex: number;
+  /** "10.128.0.0/24"; "0.0.0.0/0": the default route. */
+  readonly destination: string;
+  /** Empty: what is there is reached directly. */
+  readonly gateway: string;
+}
+
+/** The IPv4 routes of the main table among the replies. */
+export function routesOf(replies: readonly NetlinkReply[]): readonly Route[] {
+  return replies
+    .filter(({ type, body }) => type === RTM.NEWROUTE && body[0] === AF_INET && body[4] === RT_TABLE_MAIN)
+    .map(({ body }) => {
+      const found = attributes(body, ROUTE_HEADER_BYTES);
+      const address = (value: Buffer | undefined): string => formatIpv4((value ?? Buffer.alloc(4)).readUInt32BE(0));
+      const oif = found.get(RTA.OIF);
+      const gateway = found.get(RTA.GATEWAY);
+      return {
+        linkIndex: oif === undefined ? 0 : readU32(oif, 0),
+        destination: `${address(found.get(RTA.DST))}/${body[1] ?? 0}`,
+        gateway: gateway === undefined ? '' : address(gateway),
+      };
+    });
+}
+
+/** The route to a subnet that a link is on: as the kernel makes it for an address. @param address of the link in it */
+export function setSubnetRoute({ linkIndex, ipv4, prefix }: Address): NetlinkMessage {
+  const mask = prefix === 0 ? 0 : (~0 << (32 - prefix)) >>> 0;
+  return {
+    what: `route to the network of ${ipv4}/${prefix}`,
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET, prefix, 0, 0, RT_TABLE_MAIN, RTPROT_KERNEL, RT_SCOPE_LINK, RTN_UNICAST]),
+      u32(0),
+      attribute(RTA.DST, u32be((parseIpv4(ipv4) & mask) >>> 0)),
+      attribute(RTA.PREFSRC, u32be(parseIpv4(ipv4))),
       attribute(RTA.OIF, u32(linkIndex)),
     ]),
   };

@@ -3,12 +3,13 @@
  */
 import { TsswarmError } from '../../base/errors.ts';
 import { addressBytes, formatIpv4, parseSubnet } from './address.ts';
-import { changeSet } from './balance/messages.ts';
-import type { SetElement } from './balance/messages.ts';
+import { changeMap, changeSet, toAddress } from './balance/messages.ts';
+import type { MapElement, SetElement } from './balance/messages.ts';
 import type { NetlinkMessage } from './netlink.ts';
+import { u32 } from './netlink.ts';
 import type { ElementChange } from './ruleset.ts';
 
-type Part = 'interface' | 'subnet' | 'protocol' | 'port';
+type Part = 'interface' | 'address' | 'subnet' | 'protocol' | 'port';
 
 /** What the keys of each set consist of. */
 const SETS: Readonly<Record<string, readonly Part[]>> = {
@@ -20,6 +21,8 @@ const SETS: Readonly<Record<string, readonly Part[]>> = {
   subnets: ['subnet'],
   outgoing: ['subnet'],
   guarded: ['protocol', 'port'],
+  kept: ['protocol', 'port'],
+  nodes: ['address'],
 };
 const INTERFACE_BYTES = 16;
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
@@ -27,15 +30,26 @@ const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132
 /** To be carried out together. */
 export function elementRequests(table: string, changes: readonly ElementChange[]): readonly NetlinkMessage[] {
   return changes.flatMap(({ verb, set, keys }) =>
-    changeSet(
-      verb,
-      'ip',
-      table,
-      set,
-      keys.flatMap((key) => elementsOf(set, key)),
-    ),
+    set === 'senders'
+      ? changeMap(verb, 'ip', table, set, keys.map(senderOf(verb)))
+      : changeSet(
+          verb,
+          'ip',
+          table,
+          set,
+          keys.flatMap((key) => elementsOf(set, key)),
+        ),
   );
 }
+
+/** "02:42:a9:fe:c0:02 : 0x7473c002": a hardware address and the mark that it leads to. */
+const senderOf =
+  (verb: ElementChange['verb']) =>
+  (text: string): MapElement => {
+    const [mac = '', mark = ''] = text.split(' : ');
+    const key = Buffer.from(mac.replaceAll(':', ''), 'hex');
+    return { key, data: verb === 'delete' ? undefined : toAddress(u32(Number(mark))) };
+  };
 
 /** One, or the two ends of a range, which the kernel keeps as entries of their own where the range is all of the key. */
 function elementsOf(set: string, key: string): readonly SetElement[] {
@@ -59,6 +73,8 @@ function boundsOf(part: Part, text: string): readonly [Buffer, Buffer] {
       name.write(text.replaceAll('"', ''), 'latin1');
       return [name, name];
     }
+    case 'address':
+      return [addressBytes(text), addressBytes(text)];
     case 'subnet': {
       const { first, last } = parseSubnet(text);
       return [addressBytes(formatIpv4(first)), addressBytes(formatIpv4(last))];

@@ -5,13 +5,18 @@
  *   bridges, internal   names of our bridges, and of those without a way out
  *   hardware            network cards that do not forward to each other
  *   guarded             ports of the node that containers do not reach
+ *   kept, nodes         ports of the mesh whose callers keep their address, and callers that cannot: the other nodes themselves
+ *   senders             hardware address of a node in the mesh → mark of what it hands over
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
  *   inside              pairs (bridge, its subnet): what stays within a network
  *   exact_ports, …      published ports: their entries are port-rules.ts's; only the first packet of a connection comes there
  */
-import type { GuardedPort } from '../types.ts';
-import { ECHO_PORT, MESH_NAME } from './names.ts';
+import type { GuardedPort, PortForward, PortNode } from '../types.ts';
+import { isIPv4 } from 'node:net';
+import { macOf } from './address.ts';
+import { ECHO_PORT, MESH_NAME, MESH_SUBNET, PROBE_NAME } from './names.ts';
+import { MARKS, markOf } from './return-routes.ts';
 
 export interface RulesetBridge {
   /** Of the interface. */
@@ -34,9 +39,18 @@ export interface Ruleset {
   readonly ipv6Hardware: readonly string[];
   /** Ports of the node that nothing in a container reaches. */
   readonly guarded: readonly GuardedPort[];
+  /** Ports as nodes hand them to each other, with their callers' addresses. */
+  readonly kept: readonly KeptPort[];
+  /** The other nodes, while a port is kept. */
+  readonly nodes: readonly PortNode[];
 }
 
-export const EMPTY_RULESET: Ruleset = { bridges: [], hardware: [], ipv6Hardware: [], guarded: [] };
+export interface KeptPort {
+  readonly protocol: PortForward['protocol'];
+  readonly port: number;
+}
+
+export const EMPTY_RULESET: Ruleset = { bridges: [], hardware: [], ipv6Hardware: [], guarded: [], kept: [], nodes: [] };
 
 /** For a table that is not there. Nothing is deleted: the kernel answers a deletion only after a grace period (16 ms). */
 export function createRules(table: string, wanted: Ruleset): string {
@@ -76,7 +90,10 @@ export function repairRules(table: string, wanted: Ruleset): string {
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
-    ...['bridges', 'internal', 'guarded', 'same', 'inside', 'subnets', 'outgoing'].map((name) => flush('set', name)),
+    ...['bridges', 'internal', 'guarded', 'same', 'inside', 'subnets', 'outgoing', 'kept', 'nodes'].map((name) =>
+      flush('set', name),
+    ),
+    flush('map', 'senders'),
     changeRules(table, EMPTY_RULESET, wanted),
   ].join('\n');
 }
@@ -104,6 +121,9 @@ function baseRules(table: string): string {
     add('set', 'inside', '{ type ifname . ipv4_addr; flags interval; }'),
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
+    add('set', 'kept', '{ type inet_proto . inet_service; }'),
+    add('set', 'nodes', '{ type ipv4_addr; }'),
+    add('map', 'senders', '{ type ether_addr : mark; }'),
     add('map', 'exact_ports', '{ type ipv4_addr . inet_proto . inet_service : verdict; }'),
     add('map', 'any_ports', '{ type inet_proto . inet_service : verdict; }'),
     add('map', 'mesh_ports', '{ type inet_proto . inet_service : verdict; }'),
@@ -120,6 +140,16 @@ function baseRules(table: string): string {
     ]),
     ...chain('output', '{ type nat hook output priority -100; }', ['fib daddr type local goto ports']),
 
+    // A connection with its caller's own address remembers which node has handed it over, and its answers go there.
+    ...chain('answers', '{ type filter hook prerouting priority -150; }', [
+      `iifname "${MESH_NAME}" ct state new ip saddr != ${MESH_SUBNET} ct mark set ether saddr map @senders`,
+      `iifname @bridges ct direction reply ct mark and ${hex(MARKS.mask)} == ${hex(MARKS.value)} meta mark set ct mark`,
+    ]),
+    // The tunnel's own packet would inherit the mark, and take the mesh itself.
+    ...chain('unmarked', '{ type filter hook postrouting priority -150; }', [
+      `oifname "${MESH_NAME}" meta mark and ${hex(MARKS.mask)} == ${hex(MARKS.value)} meta mark set 0`,
+    ]),
+
     // route_localnet is on for our bridges; nothing that comes from a container may reach the node's loopback by it.
     ...chain('guard', '{ type filter hook prerouting priority -300; }', [
       'iifname @bridges ip daddr 127.0.0.0/8 drop',
@@ -127,9 +157,10 @@ function baseRules(table: string): string {
       untracked('ip'),
     ]),
 
-    // The mesh carries published ports and what answers them, and what tries whether it does; nothing else.
+    // The mesh carries published ports and what answers them, the tunnel that tries the way to others what tries it; nothing else.
     ...chain('input', '{ type filter hook input priority 0; }', [
-      `iifname "${MESH_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" ct state new drop`,
       `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
     ]),
 
@@ -145,6 +176,8 @@ function baseRules(table: string): string {
       `oifname "${MESH_NAME}" ct status dnat accept`,
       `iifname "${MESH_NAME}" drop`,
       `oifname "${MESH_NAME}" drop`,
+      `iifname "${PROBE_NAME}" drop`,
+      `oifname "${PROBE_NAME}" drop`,
       'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct status dnat accept',
@@ -153,6 +186,8 @@ function baseRules(table: string): string {
     ]),
 
     ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      // A node would take its own address for a forged one, and those of this node lead nowhere there.
+      `ct status dnat oifname "${MESH_NAME}" ip saddr != @nodes ip saddr != @subnets fib saddr type != local meta l4proto . th dport @kept accept`,
       // Other nodes know how to answer this one, not its callers.
       `ct status dnat oifname "${MESH_NAME}" masquerade`,
       // A container that calls a published port: the backend may reach it directly, and must answer by us.
@@ -189,7 +224,7 @@ interface Element {
 }
 
 /** By set and key. */
-function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string, Element> {
+function elementsOf({ bridges, hardware, guarded, kept, nodes }: Ruleset): ReadonlyMap<string, Element> {
   const elements: Element[] = bridges.flatMap(({ name, subnet, internal }) => [
     { set: 'bridges', key: quoted(name) },
     { set: 'same', key: `${quoted(name)} . ${quoted(name)}` },
@@ -198,9 +233,16 @@ function elementsOf({ bridges, hardware, guarded }: Ruleset): ReadonlyMap<string
     internal ? { set: 'internal', key: quoted(name) } : { set: 'outgoing', key: subnet },
   ]);
   for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
+  for (const { protocol, port } of kept) elements.push({ set: 'kept', key: `${protocol} . ${port}` });
+  for (const { address, meshAddress } of nodes) {
+    if (isIPv4(address)) elements.push({ set: 'nodes', key: address });
+    elements.push({ set: 'senders', key: `${macOf(meshAddress)} : ${hex(markOf(meshAddress))}` });
+  }
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
 }
+
+const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`;
 
 /** Names of interfaces are quoted: nft would read some of them as keywords. */
 function quoted(name: string): string {

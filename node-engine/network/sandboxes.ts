@@ -12,6 +12,7 @@ import { ipv6Sysctls } from './ipv6.ts';
 import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
 import { listeningPorts } from './listeners.ts';
+import { checkInterfaces, mendInterfaces } from './sandbox-drift.ts';
 import { bridgeName, isVethOf, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
@@ -79,6 +80,19 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
       if (request.mode === 'host') return '';
       if (request.mode === 'container') return shared(id, request, pathOf);
       return queue.run(id, () => ensure(id, pathOf(id), request, node));
+    },
+    async check(id, request) {
+      if (request.mode !== 'networks') return [];
+      return queue.run(id, async () =>
+        isNamespace(pathOf(id)) ? checkInterfaces(id, pathOf(id), request.interfaces) : [],
+      );
+    },
+    async mend(id, request) {
+      if (request.mode !== 'networks') return;
+      await queue.run(id, async () => {
+        const isWhole = await mendInterfaces(id, pathOf(id), request.interfaces);
+        if (!isWhole) await ensure(id, pathOf(id), request, node);
+      });
     },
     path: (id) => (isNamespace(pathOf(id)) ? pathOf(id) : ''),
     async listening(id) {

@@ -14,6 +14,7 @@ import type {
   ContainerUpdate,
   ExecRequest,
   ExitStatus,
+  FoundDrift,
   LogQuery,
   LogRecord,
   ProcessSession,
@@ -33,7 +34,10 @@ import {
 } from './creation.ts';
 import { execProcess } from './exec.ts';
 import { launchError } from './launch-errors.ts';
+import { checkContainer } from './drift/check.ts';
 import { changeContainer, settleChange } from './live/change.ts';
+import type { FilePlaces } from './live/limits.ts';
+import { processStartTime } from '../native/addon.ts';
 import { parseLogConfig } from './log-options.ts';
 import type { ContainerParts } from './parts.ts';
 import type { Entry } from './run.ts';
@@ -60,6 +64,7 @@ export class ContainerService implements Containers {
   /** Requests at work: what they need must not be removed meanwhile. */
   readonly #creating = new Set<ContainerCreate>();
   readonly #starting = new Semaphore(PARALLEL_STARTS);
+  readonly #controlPlaces: FilePlaces = new Map();
   #execCount = 0;
   #closed = false;
 
@@ -140,6 +145,26 @@ export class ContainerService implements Containers {
       if (steps.length > 0)
         this.#logger.info('container changed', { id: request.id, name: request.name, steps: steps.join(', ') });
       return steps;
+    });
+  }
+
+  async checkDrift(request: ContainerUpdate, { repair }: { readonly repair: boolean }): Promise<readonly FoundDrift[]> {
+    return this.#queue.run(request.id, async () => {
+      const { record, status } = this.#get(request.id, 'looking at');
+      const { pid } = status.process;
+      if (status.state !== 'running' || record.specVersion !== request.specVersion) return [];
+      try {
+        const found = await checkContainer(this.#parts, { record, pid, request }, repair, this.#controlPlaces);
+        for (const { field, expected, found: now, repaired, reason } of found) {
+          const about = { id: record.id, name: record.name, field, expected, found: now, repaired };
+          this.#logger.warn('somebody has changed a container by hand', reason === '' ? about : { ...about, reason });
+        }
+        return found;
+      } catch (error) {
+        // It ended while it was looked at.
+        if (processStartTime(pid)?.toString() !== status.process.startTime) return [];
+        throw error;
+      }
     });
   }
 

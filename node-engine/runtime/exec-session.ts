@@ -1,14 +1,12 @@
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
-import { constants } from 'node:os';
-import type { Readable, Writable } from 'node:stream';
+import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { deferred } from '../../base/async.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { parseSignal } from '../../base/signals.ts';
 import { encodeFrame, encodeSize } from '../launcher/frames.ts';
 import { parseFailure } from '../launcher/failure.ts';
 import { OutputQueue } from '../launcher/output-queue.ts';
+import type { StartedProgram } from '../native/addon.ts';
+import { startProgram } from '../native/addon.ts';
 import type { ExitStatus, ProcessSession, TerminalSize } from '../types.ts';
 import type { ExecLaunch } from './ports.ts';
 import { LaunchError } from './ports.ts';
@@ -28,21 +26,18 @@ export async function execInContainer(program: string, request: ExecLaunch): Pro
   const args = ['exec', '--run-dir', runDir, '--process', processPath];
   if (tty) args.push('--tty');
   if (seccompPath !== '') args.push('--seccomp-bpf', seccompPath);
-  const child = spawn(program, args, {
-    stdio: [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe', tty ? 'pipe' : 'ignore', 'pipe'],
-    env: {},
-  });
-  const failed = new Promise<never>((_, reject) => child.once('error', reject));
-  const session = new ExecSession(child);
-  let said: string;
+  let started: StartedProgram;
   try {
-    // The launcher closes this descriptor when the command is executed.
-    said = await Promise.race([text(child.stdio[FAILURE_FD] as Readable), failed]);
+    const kinds = [stdin, true, true, tty, true].map((isThere) => (isThere ? 'socket' : 'nothing'));
+    started = startProgram(program, args, kinds);
   } catch (cause) {
     throw new TsswarmError('RUNTIME_FAILED', `executing in a container: running "${program}": ${messageOf(cause)}`, {
       cause,
     });
   }
+  const session = new ExecSession(started);
+  // The launcher closes this descriptor when the command is executed.
+  const said = await session.failure;
   if (said !== '') {
     session.close();
     const failure = parseFailure(said) ?? { stage: 'process', path: '', errno: '', message: said.trim() };
@@ -55,29 +50,43 @@ export async function execInContainer(program: string, request: ExecLaunch): Pro
 class ExecSession implements ProcessSession {
   readonly output: OutputQueue;
   readonly exit: Promise<ExitStatus>;
-  readonly #child: ChildProcess;
+  /** What the launcher says of a command that it could not execute; empty: it is executed. */
+  readonly failure: Promise<string>;
+  readonly #pid: number;
+  readonly #sockets: readonly (Socket | undefined)[];
+  #hasEnded = false;
 
-  constructor(child: ChildProcess) {
-    this.#child = child;
-    const streams = [child.stdout, child.stderr] as const;
+  constructor({ pid, fds, ended }: StartedProgram) {
+    this.#pid = pid;
+    this.#sockets = fds.map((fd) => (fd < 0 ? undefined : new Socket({ fd, readable: true, writable: true })));
+    const [, stdout, stderr] = this.#sockets;
+    const failure = this.#sockets[FAILURE_FD];
+    const streams = [stdout, stderr] as const;
     const flow = (flowing: boolean): void =>
       streams.forEach((stream) => (flowing ? stream?.resume() : stream?.pause()));
     this.output = new OutputQueue(flow);
-    this.#listen(child.stdout, 'stdout');
-    this.#listen(child.stderr, 'stderr');
-    for (const stream of child.stdio) stream?.on('error', () => undefined);
-    const exit = deferred<ExitStatus>();
-    child.once('exit', (code, signal) =>
-      exit.resolve({ code: exitCode(code, signal), oomKilled: false, at: Date.now() }),
+    this.#listen(stdout, 'stdout');
+    this.#listen(stderr, 'stderr');
+    for (const socket of this.#sockets) socket?.on('error', () => undefined);
+    this.failure = failure === undefined ? Promise.resolve('') : text(failure).catch(() => '');
+    this.exit = ended.then(
+      ({ code, signal }) => {
+        this.#hasEnded = true;
+        return { code: signal === 0 ? code : 128 + signal, oomKilled: false, at: Date.now() };
+      },
+      () => {
+        this.#hasEnded = true;
+        return { code: NOT_RUN, oomKilled: false, at: Date.now() };
+      },
     );
-    child.once('error', () => exit.resolve({ code: NOT_RUN, oomKilled: false, at: Date.now() }));
-    // 'close' comes when both streams have ended too.
-    child.once('close', () => this.output.end());
-    this.exit = exit.promise;
+    const closed = streams.map((stream) => new Promise((resolve) => stream?.once('close', resolve)));
+    void Promise.all([this.exit, ...closed]).then(() => this.output.end());
+    // What goes to the program only tells of its end when it is written to.
+    void this.exit.then(() => [this.#sockets[0], this.#sockets[SIZE_FD]].forEach((socket) => socket?.destroy()));
   }
 
   write(data: Uint8Array): Promise<void> {
-    const { stdin } = this.#child;
+    const [stdin] = this.#sockets;
     return new Promise((resolve, reject) => {
       if (!stdin?.writable) {
         reject(new TsswarmError('CONTAINER_NOT_RUNNING', 'writing to an executed command: its stdin is closed'));
@@ -88,30 +97,27 @@ class ExecSession implements ProcessSession {
   }
 
   closeStdin(): void {
-    this.#child.stdin?.end();
+    this.#sockets[0]?.end();
   }
 
   resize({ columns, rows }: TerminalSize): void {
-    const sizes = this.#child.stdio[SIZE_FD] as Writable | null;
-    if (sizes?.writable) sizes.write(encodeFrame('R', encodeSize(columns, rows)));
+    const sizes = this.#sockets[SIZE_FD];
+    if (sizes?.writable === true) sizes.write(encodeFrame('R', encodeSize(columns, rows)));
   }
 
   kill(signal: string): void {
-    this.#child.kill(parseSignal(signal));
+    const number = parseSignal(signal);
+    if (!this.#hasEnded) process.kill(this.#pid, number);
   }
 
   close(): void {
     this.output.end();
     // The launcher kills and reaps the command when nobody reads it any more. Killed itself, it would leave the reaping to
     // the machine's init, and the end of the container would wait for that.
-    for (const stream of this.#child.stdio) stream?.destroy();
+    for (const socket of this.#sockets) socket?.destroy();
   }
 
-  #listen(stream: Readable | null, name: 'stdout' | 'stderr'): void {
+  #listen(stream: Socket | undefined, name: 'stdout' | 'stderr'): void {
     stream?.on('data', (data: Buffer) => this.output.push({ stream: name, data }));
   }
-}
-
-function exitCode(code: number | null, signal: NodeJS.Signals | null): number {
-  return code ?? 128 + (signal ? constants.signals[signal] : 0);
 }

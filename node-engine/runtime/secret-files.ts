@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
   chownSync,
@@ -16,12 +16,15 @@ import { errnoOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { FileContent } from '../types.ts';
 import { mountPointsBelow } from '../volume/mount-points.ts';
+import type { Difference } from './drift/difference.ts';
 import type { MountCalls } from './ports.ts';
 import type { FilePlace } from './record.ts';
 import { keyOf, placeOf } from './record.ts';
 
 const NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
 const DETACH = 2;
+/** Beside each file lies what it was made with, so that a change by hand is seen also by a daemon that has not written it. */
+const SEAL = '.seal';
 
 /**
  * Secrets and configs of all containers, on one tmpfs that exists while any container has some. Without swap where the
@@ -67,8 +70,29 @@ export class SecretFiles {
     const keys = new Set(kept.map(keyOf));
     if (!this.#list().includes(id)) return;
     for (const name of readdirSync(join(this.#directory, id)))
-      if (!keys.has(name)) rmSync(join(this.#directory, id, name), { force: true });
+      if (!keys.has(name.replace(SEAL, ''))) rmSync(join(this.#directory, id, name), { force: true });
     if (kept.length === 0) this.remove(id);
+  }
+
+  /**
+   * Files that are not as they were put down. @param contents of the files, as far as they are known: one that was changed by hand is
+   * written again where it is, for it is mounted there
+   */
+  changed(id: ContainerId, files: readonly FilePlace[], contents: readonly FileContent[]): readonly Difference[] {
+    return files.flatMap((file, index): readonly Difference[] => {
+      const path = this.path(id, keyOf(file, index));
+      const seal = readIfThere(path + SEAL)?.toString();
+      const now = sealOf(path);
+      // Made by a daemon that put down no seals.
+      if (seal === undefined || seal === now) return [];
+      const field = `file ${file.target}`;
+      const content = contents.find((one) => one.target === file.target && sealFor(one) === seal);
+      const [expected, found] = ['as it was put down', now === '' ? 'removed' : 'changed'];
+      if (content === undefined) return [{ field, expected, found, tolerated: 'its contents are not at hand' }];
+      // A file that was removed is another one now, which is not mounted: nobody sees it.
+      if (now === '') return [{ field, expected, found, tolerated: 'the container has the removed one open' }];
+      return [{ field, expected, found, mend: () => this.#writeOne(path, content) }];
+    });
   }
 
   #holds(path: string, { data, uid, gid, mode }: FileContent): boolean {
@@ -81,6 +105,7 @@ export class SecretFiles {
     writeFileSync(path, data, { mode: 0o600 });
     chownSync(path, uid, gid);
     chmodSync(path, mode);
+    writeFileSync(path + SEAL, sealFor({ data, uid, gid, mode }), { mode: 0o600 });
   }
 
   write(id: ContainerId, files: readonly FileContent[]): void {
@@ -133,5 +158,25 @@ export class SecretFiles {
     if (!existsSync(this.#directory) || this.#list().length > 0) return;
     for (const point of mountPointsBelow(this.#directory)) this.#calls.umount(point, DETACH);
     rmdirSync(this.#directory);
+  }
+}
+
+const sealFor = ({ data, uid, gid, mode }: Pick<FileContent, 'data' | 'uid' | 'gid' | 'mode'>): string =>
+  `${createHash('sha256').update(data).digest('hex')} ${uid} ${gid} ${mode}`;
+
+/** What the seal of a file would be that is as it is now; empty: it is gone. */
+function sealOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  const data = readIfThere(path);
+  if (stat === undefined || data === undefined) return '';
+  return sealFor({ data, uid: stat.uid, gid: stat.gid, mode: stat.mode & 0o7777 });
+}
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
   }
 }

@@ -7903,6 +7903,15 @@ export const tsswarm = $root.tsswarm = (() => {
             PublishedPort.prototype.protocol = "";
             PublishedPort.prototype.mode = "";
             PublishedPort.prototype.hostIp = "";
+            PublishedPort.prototype.source = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(PublishedPort.prototype, "_source", {
+                get: $util.oneOfGetter($oneOfFields = ["source"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             PublishedPort.encode = function (m, w, q) {
                 if (!w)
@@ -7921,6 +7930,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(34).string(m.mode);
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp") && m.hostIp !== "")
                     w.uint32(42).string(m.hostIp);
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source"))
+                    w.uint32(1442).string(m.source);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7999,6 +8010,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.hostIp;
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.source = r.stringVerify();
+                            m._source = "source";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8051,6 +8069,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.hostIp = $String(d.hostIp);
                     }
                 }
+                if (d.source != null) {
+                    m.source = $String(d.source);
+                }
                 return m;
             };
 
@@ -8083,6 +8104,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.hostIp != null && $Object.hasOwnProperty.call(m, "hostIp")) {
                     d.hostIp = m.hostIp;
+                }
+                if (m.source != null && $Object.hasOwnProperty.call(m, "source")) {
+                    d.source = m.source;
                 }
                 return d;
             };
@@ -8545,6 +8569,7 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskSpec.prototype.placement = null;
             TaskSpec.prototype.fencing = null;
             TaskSpec.prototype.links = $util.emptyArray;
+            TaskSpec.prototype.drift = null;
 
             let $oneOfFields;
 
@@ -8557,6 +8582,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(TaskSpec.prototype, "_fencing", {
                 get: $util.oneOfGetter($oneOfFields = ["fencing"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(TaskSpec.prototype, "_drift", {
+                get: $util.oneOfGetter($oneOfFields = ["drift"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -8597,6 +8628,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.links.length; ++i)
                         $root.tsswarm.v1.ServiceLink.encode(m.links[i], w.uint32(970).fork(), q + 1).ldelim();
                 }
+                if (m.drift != null && $Object.hasOwnProperty.call(m, "drift"))
+                    w.uint32(1682).string(m.drift);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8716,6 +8749,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.links.push($root.tsswarm.v1.ServiceLink.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 210: {
+                            if (u !== 2)
+                                break;
+                            m.drift = r.stringVerify();
+                            m._drift = "drift";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8821,6 +8861,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.links[i] = $root.tsswarm.v1.ServiceLink.fromObject(d.links[i], q + 1);
                     }
                 }
+                if (d.drift != null) {
+                    m.drift = $String(d.drift);
+                }
                 return m;
             };
 
@@ -8899,6 +8942,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.links.length; ++j) {
                         d.links[j] = $root.tsswarm.v1.ServiceLink.toObject(m.links[j], o, q + 1);
                     }
+                }
+                if (m.drift != null && $Object.hasOwnProperty.call(m, "drift")) {
+                    d.drift = m.drift;
                 }
                 return d;
             };
@@ -11761,6 +11807,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.TaskStatus = (function() {
 
             const TaskStatus = function (p) {
+                this.drifts = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -11782,6 +11829,7 @@ export const tsswarm = $root.tsswarm = (() => {
             TaskStatus.prototype.refused = null;
             TaskStatus.prototype.ageMs = null;
             TaskStatus.prototype.ranMs = null;
+            TaskStatus.prototype.drifts = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -11852,6 +11900,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(1200).int64(m.ageMs);
                 if (m.ranMs != null && $Object.hasOwnProperty.call(m, "ranMs"))
                     w.uint32(1208).int64(m.ranMs);
+                if (m.drifts != null && m.drifts.length) {
+                    for (var i = 0; i < m.drifts.length; ++i)
+                        $root.tsswarm.v1.Drift.encode(m.drifts[i], w.uint32(1682).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -12010,6 +12062,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._ranMs = "ranMs";
                             continue;
                         }
+                    case 210: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.drifts && m.drifts.length))
+                                m.drifts = [];
+                            m.drifts.push($root.tsswarm.v1.Drift.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -12134,6 +12194,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.ranMs === "object")
                         m.ranMs = new $util.LongBits(d.ranMs.low >>> 0, d.ranMs.high >>> 0).toNumber();
                 }
+                if (d.drifts) {
+                    if (!$Array.isArray(d.drifts))
+                        throw $TypeError(".tsswarm.v1.TaskStatus.drifts: array expected");
+                    m.drifts = $Array(d.drifts.length);
+                    for (var i = 0; i < d.drifts.length; ++i) {
+                        if (!$util.isObject(d.drifts[i]))
+                            throw $TypeError(".tsswarm.v1.TaskStatus.drifts: object expected");
+                        m.drifts[i] = $root.tsswarm.v1.Drift.fromObject(d.drifts[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -12145,6 +12215,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.drifts = [];
+                }
                 if (o.defaults) {
                     d.state = "";
                     if ($util.Long) {
@@ -12230,6 +12303,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     else
                         d.ranMs = o.longs === $String ? $util.Long.prototype.toString.call(m.ranMs) : o.longs === $Number ? new $util.LongBits(m.ranMs.low >>> 0, m.ranMs.high >>> 0).toNumber() : m.ranMs;
                 }
+                if (m.drifts && m.drifts.length) {
+                    d.drifts = $Array(m.drifts.length);
+                    for (var j = 0; j < m.drifts.length; ++j) {
+                        d.drifts[j] = $root.tsswarm.v1.Drift.toObject(m.drifts[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -12238,6 +12317,269 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return TaskStatus;
+        })();
+
+        v1.Drift = (function() {
+
+            const Drift = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            Drift.prototype.field = "";
+            Drift.prototype.expected = "";
+            Drift.prototype.found = "";
+            Drift.prototype.repaired = false;
+            Drift.prototype.reason = "";
+            Drift.prototype.at = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            Drift.prototype.count = 0;
+
+            Drift.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field") && m.field !== "")
+                    w.uint32(10).string(m.field);
+                if (m.expected != null && $Object.hasOwnProperty.call(m, "expected") && m.expected !== "")
+                    w.uint32(18).string(m.expected);
+                if (m.found != null && $Object.hasOwnProperty.call(m, "found") && m.found !== "")
+                    w.uint32(26).string(m.found);
+                if (m.repaired != null && $Object.hasOwnProperty.call(m, "repaired") && m.repaired !== false)
+                    w.uint32(32).bool(m.repaired);
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason") && m.reason !== "")
+                    w.uint32(42).string(m.reason);
+                if (m.at != null && $Object.hasOwnProperty.call(m, "at") && (typeof m.at === "object" ? m.at.low || m.at.high : m.at !== 0))
+                    w.uint32(48).int64(m.at);
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count") && m.count !== 0)
+                    w.uint32(56).int32(m.count);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            Drift.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.Drift();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.field = v;
+                            else
+                                delete m.field;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.expected = v;
+                            else
+                                delete m.expected;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.found = v;
+                            else
+                                delete m.found;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.repaired = v;
+                            else
+                                delete m.repaired;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.reason = v;
+                            else
+                                delete m.reason;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.at = v;
+                            else
+                                delete m.at;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.int32())
+                                m.count = v;
+                            else
+                                delete m.count;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            Drift.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.Drift)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.Drift: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.Drift();
+                if (d.field != null) {
+                    if (typeof d.field !== "string" || d.field.length) {
+                        m.field = $String(d.field);
+                    }
+                }
+                if (d.expected != null) {
+                    if (typeof d.expected !== "string" || d.expected.length) {
+                        m.expected = $String(d.expected);
+                    }
+                }
+                if (d.found != null) {
+                    if (typeof d.found !== "string" || d.found.length) {
+                        m.found = $String(d.found);
+                    }
+                }
+                if (d.repaired != null) {
+                    if (d.repaired) {
+                        m.repaired = $Boolean(d.repaired);
+                    }
+                }
+                if (d.reason != null) {
+                    if (typeof d.reason !== "string" || d.reason.length) {
+                        m.reason = $String(d.reason);
+                    }
+                }
+                if (d.at != null) {
+                    if (typeof d.at === "object" ? d.at.low || d.at.high : $Number(d.at) !== 0) {
+                        if ($util.Long)
+                            m.at = $util.Long.fromValue(d.at, false);
+                        else if (typeof d.at === "string")
+                            m.at = $parseInt(d.at, 10);
+                        else if (typeof d.at === "number")
+                            m.at = d.at;
+                        else if (typeof d.at === "object")
+                            m.at = new $util.LongBits(d.at.low >>> 0, d.at.high >>> 0).toNumber();
+                    }
+                }
+                if (d.count != null) {
+                    if ($Number(d.count) !== 0) {
+                        m.count = d.count | 0;
+                    }
+                }
+                return m;
+            };
+
+            Drift.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.field = "";
+                    d.expected = "";
+                    d.found = "";
+                    d.repaired = false;
+                    d.reason = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.at = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.at = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    d.count = 0;
+                }
+                if (m.field != null && $Object.hasOwnProperty.call(m, "field")) {
+                    d.field = m.field;
+                }
+                if (m.expected != null && $Object.hasOwnProperty.call(m, "expected")) {
+                    d.expected = m.expected;
+                }
+                if (m.found != null && $Object.hasOwnProperty.call(m, "found")) {
+                    d.found = m.found;
+                }
+                if (m.repaired != null && $Object.hasOwnProperty.call(m, "repaired")) {
+                    d.repaired = m.repaired;
+                }
+                if (m.reason != null && $Object.hasOwnProperty.call(m, "reason")) {
+                    d.reason = m.reason;
+                }
+                if (m.at != null && $Object.hasOwnProperty.call(m, "at")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.at = typeof m.at === "number" ? $BigInt(m.at) : $util.Long.fromBits(m.at.low >>> 0, m.at.high >>> 0, false).toBigInt();
+                    else if (typeof m.at === "number")
+                        d.at = o.longs === $String ? $String(m.at) : m.at;
+                    else
+                        d.at = o.longs === $String ? $util.Long.prototype.toString.call(m.at) : o.longs === $Number ? new $util.LongBits(m.at.low >>> 0, m.at.high >>> 0).toNumber() : m.at;
+                }
+                if (m.count != null && $Object.hasOwnProperty.call(m, "count")) {
+                    d.count = m.count;
+                }
+                return d;
+            };
+
+            Drift.prototype.toJSON = function() {
+                return Drift.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return Drift;
         })();
 
         v1.TaskChange = (function() {
@@ -12601,6 +12943,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.ports = [];
                 this.restartedAt = [];
                 this.generic = [];
+                this.past = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -12638,6 +12981,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
+            Task.prototype.past = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -12759,6 +13103,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
                 if (m.instead != null && $Object.hasOwnProperty.call(m, "instead"))
                     w.uint32(1138).string(m.instead);
+                if (m.past != null && m.past.length) {
+                    for (var i = 0; i < m.past.length; ++i)
+                        $root.tsswarm.v1.PastTask.encode(m.past[i], w.uint32(1842).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -13050,6 +13398,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._instead = "instead";
                             continue;
                         }
+                    case 230: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.past && m.past.length))
+                                m.past = [];
+                            m.past.push($root.tsswarm.v1.PastTask.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -13284,6 +13640,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.instead != null) {
                     m.instead = $String(d.instead);
                 }
+                if (d.past) {
+                    if (!$Array.isArray(d.past))
+                        throw $TypeError(".tsswarm.v1.Task.past: array expected");
+                    m.past = $Array(d.past.length);
+                    for (var i = 0; i < d.past.length; ++i) {
+                        if (!$util.isObject(d.past[i]))
+                            throw $TypeError(".tsswarm.v1.Task.past: object expected");
+                        m.past[i] = $root.tsswarm.v1.PastTask.fromObject(d.past[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -13300,6 +13666,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.ports = [];
                     d.restartedAt = [];
                     d.generic = [];
+                    d.past = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -13478,6 +13845,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.instead != null && $Object.hasOwnProperty.call(m, "instead")) {
                     d.instead = m.instead;
                 }
+                if (m.past && m.past.length) {
+                    d.past = $Array(m.past.length);
+                    for (var j = 0; j < m.past.length; ++j) {
+                        d.past[j] = $root.tsswarm.v1.PastTask.toObject(m.past[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -13486,6 +13859,322 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Task;
+        })();
+
+        v1.PastTask = (function() {
+
+            const PastTask = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            PastTask.prototype.id = "";
+            PastTask.prototype.image = "";
+            PastTask.prototype.nodeId = "";
+            PastTask.prototype.state = "";
+            PastTask.prototype.error = "";
+            PastTask.prototype.timestamp = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            PastTask.prototype.createdAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            PastTask.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            PastTask.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.image != null && $Object.hasOwnProperty.call(m, "image") && m.image !== "")
+                    w.uint32(18).string(m.image);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(26).string(m.nodeId);
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state") && m.state !== "")
+                    w.uint32(34).string(m.state);
+                if (m.error != null && $Object.hasOwnProperty.call(m, "error") && m.error !== "")
+                    w.uint32(42).string(m.error);
+                if (m.timestamp != null && $Object.hasOwnProperty.call(m, "timestamp") && (typeof m.timestamp === "object" ? m.timestamp.low || m.timestamp.high : m.timestamp !== 0))
+                    w.uint32(48).int64(m.timestamp);
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt") && (typeof m.createdAt === "object" ? m.createdAt.low || m.createdAt.high : m.createdAt !== 0))
+                    w.uint32(56).int64(m.createdAt);
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(64).int64(m.specVersion);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            PastTask.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.PastTask();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.image = v;
+                            else
+                                delete m.image;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.state = v;
+                            else
+                                delete m.state;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.error = v;
+                            else
+                                delete m.error;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.timestamp = v;
+                            else
+                                delete m.timestamp;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.createdAt = v;
+                            else
+                                delete m.createdAt;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            PastTask.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.PastTask)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.PastTask: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.PastTask();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.image != null) {
+                    if (typeof d.image !== "string" || d.image.length) {
+                        m.image = $String(d.image);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.state != null) {
+                    if (typeof d.state !== "string" || d.state.length) {
+                        m.state = $String(d.state);
+                    }
+                }
+                if (d.error != null) {
+                    if (typeof d.error !== "string" || d.error.length) {
+                        m.error = $String(d.error);
+                    }
+                }
+                if (d.timestamp != null) {
+                    if (typeof d.timestamp === "object" ? d.timestamp.low || d.timestamp.high : $Number(d.timestamp) !== 0) {
+                        if ($util.Long)
+                            m.timestamp = $util.Long.fromValue(d.timestamp, false);
+                        else if (typeof d.timestamp === "string")
+                            m.timestamp = $parseInt(d.timestamp, 10);
+                        else if (typeof d.timestamp === "number")
+                            m.timestamp = d.timestamp;
+                        else if (typeof d.timestamp === "object")
+                            m.timestamp = new $util.LongBits(d.timestamp.low >>> 0, d.timestamp.high >>> 0).toNumber();
+                    }
+                }
+                if (d.createdAt != null) {
+                    if (typeof d.createdAt === "object" ? d.createdAt.low || d.createdAt.high : $Number(d.createdAt) !== 0) {
+                        if ($util.Long)
+                            m.createdAt = $util.Long.fromValue(d.createdAt, false);
+                        else if (typeof d.createdAt === "string")
+                            m.createdAt = $parseInt(d.createdAt, 10);
+                        else if (typeof d.createdAt === "number")
+                            m.createdAt = d.createdAt;
+                        else if (typeof d.createdAt === "object")
+                            m.createdAt = new $util.LongBits(d.createdAt.low >>> 0, d.createdAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            PastTask.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                    d.image = "";
+                    d.nodeId = "";
+                    d.state = "";
+                    d.error = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.timestamp = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.timestamp = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.createdAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.createdAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.image != null && $Object.hasOwnProperty.call(m, "image")) {
+                    d.image = m.image;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state")) {
+                    d.state = m.state;
+                }
+                if (m.error != null && $Object.hasOwnProperty.call(m, "error")) {
+                    d.error = m.error;
+                }
+                if (m.timestamp != null && $Object.hasOwnProperty.call(m, "timestamp")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.timestamp = typeof m.timestamp === "number" ? $BigInt(m.timestamp) : $util.Long.fromBits(m.timestamp.low >>> 0, m.timestamp.high >>> 0, false).toBigInt();
+                    else if (typeof m.timestamp === "number")
+                        d.timestamp = o.longs === $String ? $String(m.timestamp) : m.timestamp;
+                    else
+                        d.timestamp = o.longs === $String ? $util.Long.prototype.toString.call(m.timestamp) : o.longs === $Number ? new $util.LongBits(m.timestamp.low >>> 0, m.timestamp.high >>> 0).toNumber() : m.timestamp;
+                }
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.createdAt = typeof m.createdAt === "number" ? $BigInt(m.createdAt) : $util.Long.fromBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.createdAt === "number")
+                        d.createdAt = o.longs === $String ? $String(m.createdAt) : m.createdAt;
+                    else
+                        d.createdAt = o.longs === $String ? $util.Long.prototype.toString.call(m.createdAt) : o.longs === $Number ? new $util.LongBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0).toNumber() : m.createdAt;
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                return d;
+            };
+
+            PastTask.prototype.toJSON = function() {
+                return PastTask.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return PastTask;
         })();
 
         v1.ServiceAnnotations = (function() {
@@ -18938,12 +19627,19 @@ export const tsswarm = $root.tsswarm = (() => {
             IngressBackend.prototype.taskId = "";
             IngressBackend.prototype.ipv4 = "";
             IngressBackend.prototype.nodeId = null;
+            IngressBackend.prototype.ipv6 = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(IngressBackend.prototype, "_nodeId", {
                 get: $util.oneOfGetter($oneOfFields = ["nodeId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(IngressBackend.prototype, "_ipv6", {
+                get: $util.oneOfGetter($oneOfFields = ["ipv6"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -18960,6 +19656,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(18).string(m.ipv4);
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId"))
                     w.uint32(26).string(m.nodeId);
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6"))
+                    w.uint32(1442).string(m.ipv6);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -19018,6 +19716,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._nodeId = "nodeId";
                             continue;
                         }
+                    case 180: {
+                            if (u !== 2)
+                                break;
+                            m.ipv6 = r.stringVerify();
+                            m._ipv6 = "ipv6";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -19058,6 +19763,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.nodeId != null) {
                     m.nodeId = $String(d.nodeId);
                 }
+                if (d.ipv6 != null) {
+                    m.ipv6 = $String(d.ipv6);
+                }
                 return m;
             };
 
@@ -19081,6 +19789,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
                     d.nodeId = m.nodeId;
+                }
+                if (m.ipv6 != null && $Object.hasOwnProperty.call(m, "ipv6")) {
+                    d.ipv6 = m.ipv6;
                 }
                 return d;
             };
@@ -33218,6 +33929,15 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             ListContainersRequest.prototype.taskIds = $util.emptyArray;
+            ListContainersRequest.prototype.look = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListContainersRequest.prototype, "_look", {
+                get: $util.oneOfGetter($oneOfFields = ["look"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListContainersRequest.encode = function (m, w, q) {
                 if (!w)
@@ -33230,6 +33950,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.taskIds.length; ++i)
                         w.uint32(10).string(m.taskIds[i]);
                 }
+                if (m.look != null && $Object.hasOwnProperty.call(m, "look"))
+                    w.uint32(1680).bool(m.look);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -33271,6 +33993,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.taskIds.push(r.stringVerify());
                             continue;
                         }
+                    case 210: {
+                            if (u !== 0)
+                                break;
+                            m.look = r.bool();
+                            m._look = "look";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -33306,6 +34035,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.taskIds[i] = $String(d.taskIds[i]);
                     }
                 }
+                if (d.look != null) {
+                    m.look = $Boolean(d.look);
+                }
                 return m;
             };
 
@@ -33326,6 +34058,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.taskIds[j] = m.taskIds[j];
                     }
                 }
+                if (m.look != null && $Object.hasOwnProperty.call(m, "look")) {
+                    d.look = m.look;
+                }
                 return d;
             };
 
@@ -33340,6 +34075,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const ContainerSummary = function (p) {
                 this.argv = [];
+                this.drifts = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -33352,6 +34088,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ContainerSummary.prototype.createdAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             ContainerSummary.prototype.startedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             ContainerSummary.prototype.finishedAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            ContainerSummary.prototype.drifts = $util.emptyArray;
 
             ContainerSummary.encode = function (m, w, q) {
                 if (!w)
@@ -33374,6 +34111,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(40).int64(m.startedAt);
                 if (m.finishedAt != null && $Object.hasOwnProperty.call(m, "finishedAt") && (typeof m.finishedAt === "object" ? m.finishedAt.low || m.finishedAt.high : m.finishedAt !== 0))
                     w.uint32(48).int64(m.finishedAt);
+                if (m.drifts != null && m.drifts.length) {
+                    for (var i = 0; i < m.drifts.length; ++i)
+                        $root.tsswarm.v1.Drift.encode(m.drifts[i], w.uint32(1682).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -33460,6 +34201,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.finishedAt;
                             continue;
                         }
+                    case 210: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.drifts && m.drifts.length))
+                                m.drifts = [];
+                            m.drifts.push($root.tsswarm.v1.Drift.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -33541,6 +34290,16 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.finishedAt = new $util.LongBits(d.finishedAt.low >>> 0, d.finishedAt.high >>> 0).toNumber();
                     }
                 }
+                if (d.drifts) {
+                    if (!$Array.isArray(d.drifts))
+                        throw $TypeError(".tsswarm.v1.ContainerSummary.drifts: array expected");
+                    m.drifts = $Array(d.drifts.length);
+                    for (var i = 0; i < d.drifts.length; ++i) {
+                        if (!$util.isObject(d.drifts[i]))
+                            throw $TypeError(".tsswarm.v1.ContainerSummary.drifts: object expected");
+                        m.drifts[i] = $root.tsswarm.v1.Drift.fromObject(d.drifts[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -33554,6 +34313,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.argv = [];
+                    d.drifts = [];
                 }
                 if (o.defaults) {
                     d.taskId = "";
@@ -33609,6 +34369,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.finishedAt = o.longs === $String ? $String(m.finishedAt) : m.finishedAt;
                     else
                         d.finishedAt = o.longs === $String ? $util.Long.prototype.toString.call(m.finishedAt) : o.longs === $Number ? new $util.LongBits(m.finishedAt.low >>> 0, m.finishedAt.high >>> 0).toNumber() : m.finishedAt;
+                }
+                if (m.drifts && m.drifts.length) {
+                    d.drifts = $Array(m.drifts.length);
+                    for (var j = 0; j < m.drifts.length; ++j) {
+                        d.drifts[j] = $root.tsswarm.v1.Drift.toObject(m.drifts[j], o, q + 1);
+                    }
                 }
                 return d;
             };
@@ -33927,6 +34693,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.DoctorRequest = (function() {
 
             const DoctorRequest = function (p) {
+                this.peers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -33935,6 +34702,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DoctorRequest.prototype.nodeId = "";
             DoctorRequest.prototype.probe = false;
+            DoctorRequest.prototype.peers = $util.emptyArray;
 
             DoctorRequest.encode = function (m, w, q) {
                 if (!w)
@@ -33947,6 +34715,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
                     w.uint32(16).bool(m.probe);
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(1522).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -33998,6 +34770,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.probe;
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -34035,6 +34815,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.probe = $Boolean(d.probe);
                     }
                 }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.DoctorRequest.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorRequest.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -34046,6 +34836,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.peers = [];
+                }
                 if (o.defaults) {
                     d.nodeId = "";
                     d.probe = false;
@@ -34055,6 +34848,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
                     d.probe = m.probe;
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -49,7 +49,12 @@ export interface OverlayLocation {
 export interface IngressPort {
   readonly port: PublishedPort;
   readonly serviceId: ServiceId;
-  readonly backends: readonly { readonly taskId: TaskId; readonly ipv4: string; readonly nodeId?: NodeId }[];
+  readonly backends: readonly {
+    readonly taskId: TaskId;
+    readonly ipv4: string;
+    readonly nodeId?: NodeId;
+    readonly ipv6?: string;
+  }[];
   /** A caller is led to the same backend again; absent: to any. */
   readonly affinity?: 'client';
 }

@@ -4,6 +4,7 @@ import type {
   Author,
   Cluster,
   Config,
+  Drift,
   Network,
   NetworkSpec,
   Node,
@@ -19,7 +20,7 @@ import type {
   TaskSpec,
   Volume,
 } from './objects.ts';
-import type { TaskStatusUpdate } from './assignment.ts';
+import type { OverlayPeer, TaskStatusUpdate } from './assignment.ts';
 
 export interface ApplyProjectRequest {
   readonly project: DesiredProject;
@@ -335,15 +336,23 @@ export interface ContainerSummary {
   readonly createdAt: number;
   readonly startedAt: number;
   readonly finishedAt: number;
+  /** Only when it was asked to look: what was found changed by hand; absent: nothing. */
+  readonly drifts?: readonly Drift[];
 }
 export interface ListContainersRequest {
+  /** Look now what somebody has changed of them by hand; absent: no. */
+  readonly look?: boolean;
   /** Absent or empty: all of the node that is asked; else those of these tasks, wherever they are. */
   readonly taskIds?: readonly string[];
 }
 export interface ListContainersResponse {
   readonly containers: readonly ContainerSummary[];
   /** Nodes that were to be asked and could not be. */
-  readonly unreachable?: readonly { readonly nodeId: string; readonly reason: string }[];
+  readonly unreachable?: readonly UnreachableNode[];
+}
+export interface UnreachableNode {
+  readonly nodeId: string;
+  readonly reason: string;
 }
 export interface TaskRequest {
   readonly taskId: string;
@@ -355,6 +364,8 @@ export interface DoctorRequest {
   readonly nodeId: string;
   /** Others are asked at the same time and answer: the way to them is tried. */
   readonly probe: boolean;
+  /** With `probe`: all nodes, as they are reached; absent: none. */
+  readonly peers?: readonly OverlayPeer[];
 }
 export interface DoctorCheck {
   /** "forwarding", "firewall", … */

@@ -217,6 +217,8 @@ export interface PublishedPort {
   readonly mode: PublishMode;
   /** Address to answer on; empty: all. */
   readonly hostIp: string;
+  /** 'keep': containers see the caller's address also when another node was called; absent: then they see that node's. */
+  readonly source?: 'keep';
 }
 
 export interface NetworkAttachment {
@@ -266,7 +268,12 @@ export interface TaskSpec {
   readonly fencing?: FencingPolicy;
   /** Absent: none. */
   readonly links?: readonly ServiceLink[];
+  /** What becomes of what somebody changes by hand; absent: `repair`. */
+  readonly drift?: DriftPolicy;
 }
+
+/** `repair`: it is made again what the spec says, and told; `report`: it is only told. */
+export type DriftPolicy = 'repair' | 'report';
 
 /**
  * `auto`: a task that can be replaced elsewhere and writes what another machine may write too ends when its node's lease does;
@@ -478,6 +485,24 @@ export interface TaskStatus {
   readonly ageMs?: number;
   /** How long the container's last run took, by its node's clock; absent: it has not ended, or never ran. */
   readonly ranMs?: number;
+  /** What was found changed by hand, the newest first, one entry for each field; absent: nothing. */
+  readonly drifts?: readonly Drift[];
+}
+
+/** What the node had of a container when it looked was not what the spec says: somebody has changed it by hand. */
+export interface Drift {
+  /** "pids.max", "mount /data", "address eth0" */
+  readonly field: string;
+  readonly expected: string;
+  readonly found: string;
+  /** It was made again what the spec says. */
+  readonly repaired: boolean;
+  /** Why it was not; empty if it was. */
+  readonly reason: string;
+  /** When it was found last, ms since the epoch by the node's clock. */
+  readonly at: number;
+  /** How often it was found and repaired; at least 1. */
+  readonly count: number;
 }
 
 /** Which spec a container has, and how it came by it. */
@@ -565,6 +590,23 @@ export interface Task {
   readonly refused?: RefusedChange;
   /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */
   readonly instead?: string;
+  /** Tasks that had its slot before and are gone from their nodes, the newest first, as far as the history reaches; absent: none. */
+  readonly past?: readonly PastTask[];
+}
+
+/** What is remembered of a task that is gone. */
+export interface PastTask {
+  readonly id: TaskId;
+  readonly image: string;
+  /** Empty: it was on none. */
+  readonly nodeId: NodeId | '';
+  /** How it ended. */
+  readonly state: TaskState;
+  readonly error: string;
+  /** Of its end, wall time, ms. */
+  readonly timestamp: number;
+  readonly createdAt: number;
+  readonly specVersion: number;
 }
 
 // ---------------------------------------------------------------------------------------------- resources

@@ -44,6 +44,7 @@ const task: Record<Exclude<keyof TaskSpec, 'container' | 'limits'>, Row | Withou
   forceUpdate: { without: 'it is what --force counts' },
   placement: { after: 'deploy: {placement: {preferences: [{spread: node.labels.zone}]}}' },
   fencing: { without: 'it is of the long form of x-tsswarm' },
+  drift: { after: 'deploy: {x-drift: report}' },
 };
 
 const container: Record<keyof ContainerSpec, Row | Without> = {

@@ -71,9 +71,11 @@ ${more}`;
 
 describe('published ports of several machines', function () {
   let lab: Lab;
+  let caller: ReturnType<Lab['openSwitch']>;
   before(function () {
     this.timeout(120_000);
     lab = Lab.create('tsing', 3);
+    caller = lab.openSwitch();
     lab.form(1);
     for (const machine of lab.machines) machine.load(['busybox']);
   });
@@ -103,7 +105,7 @@ describe('published ports of several machines', function () {
     const first = lab.machine(0);
     const folder = first.project('web', { 'compose.yaml': `services:\n${web}` });
     first.composeOk(folder, 'up', '-d', '--wait');
-    const { namespace, host } = lab.openSwitch();
+    const { namespace, host } = caller;
     await eventually(
       () => (new Set(ask(netnsOf(namespace), lab.address(2), 8080, 8)).size === 2 ? true : undefined),
       'both containers, by a machine that has none',
@@ -143,6 +145,65 @@ describe('published ports of several machines', function () {
     const [direct] = ask(join(folderOfNamespaces, container), mesh, 8080, 1);
     assert.equal(direct, 'failed', 'containers do not reach the mesh');
     first.ok('tsswarm', 'service', 'rm', 'caller');
+    first.composeOk(folder, 'down');
+  });
+
+  it('show every caller’s address where the port keeps it, on whichever machine the container is', async () => {
+    const web = answering(
+      'web',
+      `    ports: [{ published: 8081, target: 80, x-source: keep }]
+    deploy:
+      replicas: 2
+      placement: { constraints: [node.hostname != m2], max_replicas_per_node: 1 }
+`,
+    );
+    const first = lab.machine(0);
+    const folder = first.project('keep', { 'compose.yaml': `services:\n${web}` });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    for (const index of [0, 1, 2]) {
+      await eventually(
+        () => (new Set(ask(netnsOf(caller.namespace), lab.address(index), 8081, 8)).size === 2 ? true : undefined),
+        `both containers, by machine ${index}`,
+      );
+      const answers = ask(netnsOf(caller.namespace), lab.address(index), 8081, 20);
+      assert.deepEqual(callers(answers), [caller.host], answers.join('\n'));
+      // Machines of the cluster themselves, by any of them.
+      for (const [from, at] of [
+        [index, '127.0.0.1'],
+        [index, lab.address((index + 1) % 3)],
+      ] as const) {
+        const own = ask(netnsOf(lab.machine(from).name), at, 8081, 10);
+        assert.ok(!own.includes('failed'), `${from} ${at}: ${own.join('\n')}`);
+        assert.equal(new Set(own.map((answer) => answer.split(' ')[0])).size, 2, own.join('\n'));
+      }
+    }
+    // In place, without another container.
+    const before = first.composeOk(folder, 'ps', '-q', 'web');
+    first.project('keep', { 'compose.yaml': `services:\n${web.replace(', x-source: keep', '')}` });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    await eventually(
+      () => (callers(ask(netnsOf(caller.namespace), lab.address(2), 8081, 4)).includes(caller.host) ? undefined : true),
+      'the address of the machine instead',
+    );
+    assert.equal(first.composeOk(folder, 'ps', '-q', 'web'), before);
+    assert.equal(first.inside(['ip', 'rule', 'list', 'priority', '32700']), '');
+    first.composeOk(folder, 'down');
+  });
+
+  it('of the same number on different addresses lead to their own services, on whichever machine these are', async () => {
+    const on = (machine: number, at: number): string => `    ports: ["${lab.address(at)}:8082:80"]
+    hostname: at-m${at}
+    deploy: { placement: { constraints: [node.hostname == m${machine}] } }
+`;
+    const first = lab.machine(0);
+    const services = [answering('a', on(1, 0)), answering('b', on(2, 1)), answering('c', on(0, 2))].join('');
+    const folder = first.project('same', { 'compose.yaml': `services:\n${services}` });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    for (const index of [0, 1, 2])
+      await eventually(() => {
+        const answers = ask(netnsOf(caller.namespace), lab.address(index), 8082, 5);
+        return answers.every((answer) => answer.startsWith(`at-m${index} `)) ? true : undefined;
+      }, `the service at the address of machine ${index}`);
     first.composeOk(folder, 'down');
   });
 

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
-import type { ContainerId, NodeId, TaskId } from '../../base/ids.ts';
+import type { ContainerId, NetworkId, NodeId, ServiceId, TaskId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
 import type { ContainerInfo, Engine, ExitStatus } from '../../node-engine/types.ts';
-import type { AssignmentChange, Mount, Task, TaskStatus } from '../../proto/types/index.ts';
+import type { AssignmentChange, Mount, NetworkEndpoint, Task, TaskStatus } from '../../proto/types/index.ts';
 import { containerSpec, imageConfig } from '../../test/builders/container-spec.ts';
 import { node, service, task } from '../../test/builders/objects.ts';
 import { taskSpec } from '../../test/builders/specs.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
+import { Records } from '../overlay/dns/records.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, toSet } from './assignments.ts';
 import { startAgent } from './loop.ts';
 import type { AgentOptions } from './loop.ts';
@@ -35,6 +36,11 @@ class Machine {
   /** Managers answer. */
   reachable = true;
   #change: AssignmentChange | undefined;
+  #more = Promise.withResolvers<AssignmentChange>();
+  /** What containers here are answered. */
+  readonly names = new Records();
+  /** Virtual addresses are being brought into the kernel until then. */
+  settled: Promise<boolean> = Promise.resolve(true);
   readonly skewMs: number;
 
   constructor(skewMs = 0) {
@@ -59,6 +65,7 @@ class Machine {
     const until = (signal?: AbortSignal): Promise<void> =>
       new Promise((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
     const change = this.#change;
+    const next = (): Promise<AssignmentChange> => this.#more.promise;
     const dispatcher: AgentOptions['dispatcher'] = {
       async *session(_, signal) {
         heard();
@@ -68,7 +75,11 @@ class Machine {
       async *assignments(_, signal) {
         heard();
         yield change;
-        await until(signal);
+        const end = until(signal);
+        while (signal?.aborted !== true) {
+          const more = await Promise.race([end, next()]);
+          if (more !== undefined) yield more;
+        }
       },
       heartbeat: async () => {
         heard();
@@ -86,10 +97,14 @@ class Machine {
       describe: () => node('one').description,
       dispatcher,
       engine: this.#engine(),
-      resolver: { changeNames: () => undefined, attach: () => Promise.resolve(), detach: () => Promise.resolve() },
+      resolver: {
+        changeNames: (change) => this.names.change(change),
+        attach: () => Promise.resolve(),
+        detach: () => Promise.resolve(),
+      },
       balancer: {
         setAddresses: () => undefined,
-        settled: () => Promise.resolve(true),
+        settled: () => this.settled,
         attach: () => Promise.resolve(),
         detach: () => undefined,
       },
@@ -103,6 +118,22 @@ class Machine {
       random: seededRandom(1),
       logger: silentLogger,
     });
+  }
+
+  /** A manager tells what has changed. */
+  async tell(
+    change: Pick<AssignmentChange, 'sequence'> & { readonly [K in 'update' | 'remove']?: Partial<AssignmentChange[K]> },
+  ) {
+    const { sequence, update = {}, remove = {} } = change;
+    const more = this.#more;
+    this.#more = Promise.withResolvers();
+    more.resolve({
+      kind: 'incremental',
+      sequence,
+      update: { ...toSet(NO_ASSIGNMENTS), ...update },
+      remove: { ...NO_REMOVALS, ...remove },
+    });
+    await settle();
   }
 
   /** The container's process ends by itself. */
@@ -182,6 +213,51 @@ describe('an agent', () => {
     machine.reachable = true;
     await clock.advance(5_000);
     assert.equal(machine.starts.length, 1);
+    await agent.close();
+  });
+
+  it('names what the last message says, also when an earlier one was held up by virtual addresses', async () => {
+    const machine = new Machine();
+    const agent = machine.start([]);
+    await machine.clock.advance(100);
+    const networkId = 'net' as NetworkId;
+    const endpoint = (name: string, n: number): NetworkEndpoint => ({
+      taskId: name as TaskId,
+      serviceId: 'web' as ServiceId,
+      nodeId: 'two' as NodeId,
+      networkId,
+      name,
+      aliases: ['web'],
+      ipv4: `10.1.0.${n}`,
+    });
+    const service = { serviceId: 'web' as ServiceId, networkId, names: ['web'], ipv4: '10.1.0.254' };
+    const named = (name: string): readonly string[] =>
+      (machine.names.find([{ id: networkId, name: 'net' }], name)?.addresses().ipv4 ?? []).map((bytes) =>
+        bytes.join('.'),
+      );
+    const held = Promise.withResolvers<boolean>();
+    machine.settled = held.promise;
+    const [gone, stays, renewed] = [endpoint('gone', 2), endpoint('stays', 3), endpoint('renewed', 4)];
+    await machine.tell({ sequence: 1, update: { services: [service], endpoints: [gone, stays, renewed] } });
+    assert.deepEqual(named('web'), [], 'the virtual address leads nowhere yet');
+    const changed = { ...renewed, ipv4: '10.1.0.5' };
+    await machine.tell({ sequence: 2, update: { endpoints: [changed] }, remove: { endpoints: ['gone/net'] } });
+    assert.deepEqual(named('tasks.web'), ['10.1.0.5']);
+    held.resolve(true);
+    await settle();
+    assert.deepEqual(named('web'), ['10.1.0.254']);
+    assert.deepEqual(named('tasks.web').toSorted(), ['10.1.0.3', '10.1.0.5'], 'what went meanwhile does not come back');
+    const again = Promise.withResolvers<boolean>();
+    machine.settled = again.promise;
+    const update = { services: [{ ...service, names: ['web', 'www'] }] };
+    await machine.tell({ sequence: 3, update, remove: { endpoints: ['stays/net'] } });
+    assert.deepEqual(named('tasks.web'), ['10.1.0.5'], 'what goes waits for nothing');
+    await machine.tell({ sequence: 4, update: { endpoints: [stays] } });
+    again.resolve(true);
+    await settle();
+    assert.deepEqual(named('tasks.www'), [], 'no endpoint bears the other name');
+    assert.deepEqual(named('www'), ['10.1.0.254']);
+    assert.deepEqual(named('tasks.web').toSorted(), ['10.1.0.3', '10.1.0.5'], 'what came meanwhile stays');
     await agent.close();
   });
 

@@ -9,6 +9,7 @@ import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type {
   AssignmentChange,
+  Drift,
   Network,
   NetworkEndpoint,
   NodeDescription,
@@ -20,14 +21,15 @@ import type {
 import type { Assignments } from './assignments.ts';
 import type { BalancedAddress } from './balanced.ts';
 import { balancedAddresses, isLocalOnly } from './balanced.ts';
-import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, toSet } from './assignments.ts';
+import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, endpointKey, serviceAddressKey, toSet } from './assignments.ts';
 import { containerIdOf } from './container-id.ts';
 import { createBridges } from './bridges.ts';
 import type { AgentDisk } from './disk.ts';
+import { watchDrift } from './drift/loop.ts';
 import { imageKeys } from './image-keys.ts';
 import { isFenced } from './lease/fenced.ts';
 import { keepLease } from './lease/loop.ts';
-import { portForwards, portKey, serves } from './ports.ts';
+import { portForwards, portKey, portNodes, serves } from './ports.ts';
 import { createSession } from './session/client.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
 import type { TaskController } from './task/loop.ts';
@@ -132,6 +134,8 @@ export interface Agent {
    * @throws the signal's reason
    */
   whenStarted(taskId: string, signal: AbortSignal): Promise<TaskStatus>;
+  /** Looks now what somebody has changed by hand on the containers of tasks, and repairs it where it may. */
+  look(taskIds: readonly string[]): Promise<ReadonlyMap<string, readonly Drift[]>>;
 }
 
 /** Takes up what was kept on disk, then connects to the manager. `engine.recover()` must have been called before. */
@@ -186,6 +190,7 @@ export function startAgent(options: AgentOptions): Agent {
       wakeAll();
     },
   });
+  const drift = watchDrift(() => controllers, { clock, random: options.random, logger });
   const wakeAll = (): void => {
     for (const controller of controllers.values()) controller.update(controller.task);
   };
@@ -276,7 +281,7 @@ export function startAgent(options: AgentOptions): Agent {
       networks: assignments.networks,
     });
     try {
-      const failures = await engine.networks.setPorts(forwards);
+      const failures = await engine.networks.setPorts(forwards, portNodes(options.nodeId, assignments.peers));
       portsHold = true;
       portTroubles = new Map(
         failures.map(({ forward, reason }) => [portKey({ ...forward, published: forward.port }), reason]),
@@ -287,19 +292,41 @@ export function startAgent(options: AgentOptions): Agent {
     }
   });
 
-  /** Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. */
+  /**
+   * Names lead to what serves, but not to what is being stopped here, or is on another node's own network of that name. Of a message that has
+   * waited only what no later one has changed.
+   */
   const changeNames = ({ kind, update, remove }: Pick<AssignmentChange, 'kind' | 'update' | 'remove'>): void => {
     const isHidden = ({ taskId, nodeId, networkId }: NetworkEndpoint): boolean =>
       controllers.get(taskId)?.leaving === true ||
       (nodeId !== options.nodeId && isLocalOnly(assignments.networks.get(networkId)));
-    const hidden = update.endpoints.filter(isHidden);
+    const complete = kind === 'complete';
+    const endpoints = complete
+      ? [...assignments.endpoints.values()]
+      : update.endpoints.filter((one) => assignments.endpoints.get(endpointKey(one)) === one);
+    const services = complete
+      ? [...assignments.services.values()]
+      : update.services.filter((one) => assignments.services.get(serviceAddressKey(one)) === one);
+    const hidden = endpoints.filter(isHidden);
     options.resolver.changeNames({
-      complete: kind === 'complete',
-      endpoints: hidden.length === 0 ? update.endpoints : update.endpoints.filter((one) => !isHidden(one)),
-      services: update.services,
-      removedEndpoints: [...remove.endpoints, ...hidden.map(endpointKey)],
-      removedServices: remove.services,
+      complete,
+      endpoints: hidden.length === 0 ? endpoints : endpoints.filter((one) => !isHidden(one)),
+      services,
+      removedEndpoints: [
+        ...remove.endpoints.filter((key) => !assignments.endpoints.has(key)),
+        ...hidden.map(endpointKey),
+      ],
+      removedServices: remove.services.filter((key) => !assignments.services.has(key)),
     });
+  };
+  /** What is gone from the assignments is not named any more, whatever else is waited for. */
+  const unname = (before: Assignments): void => {
+    const gone = (old: ReadonlyMap<string, unknown>, now: ReadonlyMap<string, unknown>): readonly string[] =>
+      old === now ? [] : [...old.keys()].filter((key) => !now.has(key));
+    const removedEndpoints = gone(before.endpoints, assignments.endpoints);
+    const removedServices = gone(before.services, assignments.services);
+    if (removedEndpoints.length + removedServices.length > 0)
+      options.resolver.changeNames({ removedEndpoints, removedServices });
   };
   const endpointKeys = ({ id, addresses }: Task): readonly string[] =>
     addresses.map(({ networkId }) => endpointKey({ taskId: id as TaskId, networkId }));
@@ -473,8 +500,11 @@ export function startAgent(options: AgentOptions): Agent {
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
     balance();
-    // A name leads to a virtual address when that leads somewhere.
-    if (assignments.services !== before.services) await options.balancer.settled();
+    if (assignments.services !== before.services) {
+      unname(before);
+      // A name leads to a virtual address when that leads somewhere.
+      await options.balancer.settled();
+    }
     if (
       change.kind === 'complete' ||
       assignments.endpoints !== before.endpoints ||
@@ -521,6 +551,7 @@ export function startAgent(options: AgentOptions): Agent {
       }
     }
     if (change.kind === 'complete') {
+      if (engine.containers.checkDrift !== undefined) drift.begin();
       isTold = true;
       if (!isUpToDate && lapses === lapsesBefore) {
         isUpToDate = lease.stage() !== 'over';
@@ -601,6 +632,7 @@ export function startAgent(options: AgentOptions): Agent {
       await session.goodbye();
       life.abort(new Error('the agent ends'));
       lease.close();
+      drift.close();
       for (const controller of controllers.values()) controller.close();
       stopFlush();
       bridges.close();
@@ -611,6 +643,7 @@ export function startAgent(options: AgentOptions): Agent {
     network: (id) => assignments.networks.get(id),
     assignments: () => assignments,
     whenStarted,
+    look: (taskIds) => drift.look(taskIds),
   };
 }
 

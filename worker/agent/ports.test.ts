@@ -85,19 +85,30 @@ describe('the port table of a node', () => {
       );
     });
 
-    it('hands over one of several ports of a number: the same for all nodes', () => {
+    it('hands over several ports of a number by numbers of their own: the same for all nodes', () => {
       const one = shared({ port: { ...port, hostIp: '127.0.0.1' } });
       const other = shared({ port: { ...port, hostIp: '10.77.0.1' }, serviceId: 'other' });
-      for (const order of [
-        [one, other],
-        [other, one],
-      ]) {
-        const found = table(order, [], mesh).filter(({ meshBackends }) => meshBackends !== undefined);
-        assert.deepEqual(
-          found.map(({ hostIp }) => hostIp),
-          ['10.77.0.1'],
-        );
-      }
+      const numbers = (ports: readonly IngressPort[]): readonly (readonly [string, number])[] =>
+        table(ports, [], mesh)
+          .map(({ hostIp, port: number, meshPort = number }) => [hostIp, meshPort] as const)
+          .sort();
+      const [first, second] = numbers([one, other]);
+      assert.deepEqual(first, ['10.77.0.1', 80]);
+      assert.ok(second !== undefined && second[0] === '127.0.0.1' && second[1] >= 32_768, String(second));
+      assert.deepEqual(numbers([other, one]), [first, second]);
+      // Whatever else is published.
+      const third = shared({ port: { ...port, hostIp: '10.77.0.2' }, serviceId: 'third' });
+      assert.deepEqual(numbers([third, other, one]).at(-1), second);
+      assert.deepEqual(
+        table([one, other], [], mesh).flatMap(({ backends }) => backends.map(({ port: number }) => number)),
+        [8080, second[1], second[1], 8080, 80, 80],
+      );
+    });
+
+    it('keeps the callers’ addresses where the port says so', () => {
+      const keeps = (source: object): readonly (boolean | undefined)[] =>
+        table([shared({ port: { ...port, ...source } })], [], mesh).map(({ keepsSource }) => keepsSource);
+      assert.deepEqual([keeps({ source: 'keep' }), keeps({})], [[true], [undefined]]);
     });
   });
 

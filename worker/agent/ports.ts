@@ -1,15 +1,7 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
 import { portAddress } from '../../base/network-driver.ts';
-import type {
-  IngressPort,
-  Network,
-  OverlayPeer,
-  PublishedPort,
-  Task,
-  TaskAddress,
-  TaskStatus,
-} from '../../proto/types/index.ts';
-import type { PortForward } from '../../node-engine/types.ts';
+import type { IngressPort, Network, OverlayPeer, Task, TaskAddress, TaskStatus } from '../../proto/types/index.ts';
+import type { PortForward, PortNode } from '../../node-engine/types.ts';
 
 /** Key of a published port of the node, in messages and maps. */
 export const portKey = (port: {
@@ -56,16 +48,16 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
   for (const own of tasks) local.set(own.task.id, own);
   const forwards = new Map<string, PortForward>();
   const ports = [...ingress];
-  const handed = handedOver(ports);
+  const mesh = meshPorts(ports);
   for (const { port, backends, serviceId, affinity } of ports) {
+    const meshPort = mesh.get(portKey(port)) ?? port.published;
     const here = new Set<string>();
     const elsewhere: Backend[] = [];
     for (const { taskId, ipv4, nodeId: at } of backends) {
       const own = local.get(taskId);
       if (own !== undefined ? own.running && serves(own.status) : at === nodeId || at === undefined) here.add(ipv4);
-      const mesh = own === undefined && at !== nodeId ? peers.get(at ?? '')?.meshAddress : undefined;
-      if (mesh !== undefined && handed.get(meshKey(port)) === port)
-        elsewhere.push({ ipv4: mesh, port: port.published });
+      const far = own === undefined && at !== nodeId ? peers.get(at ?? '')?.meshAddress : undefined;
+      if (far !== undefined) elsewhere.push({ ipv4: far, port: meshPort });
     }
     for (const { task, status, running, addresses } of local.values()) {
       const isBackend = task.serviceId === serviceId && !task.oneOff && task.desiredState === 'running';
@@ -78,7 +70,9 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
       hostIp: port.hostIp,
       port: port.published,
       backends: [...own, ...elsewhere],
-      ...(handed.get(meshKey(port)) === port && peers.size > 0 ? { meshBackends: own } : {}),
+      ...(peers.size > 0 ? { meshBackends: own } : {}),
+      ...(meshPort === port.published ? {} : { meshPort }),
+      ...(port.source === 'keep' && peers.size > 0 ? { keepsSource: true } : {}),
       ...(affinity === undefined ? {} : { affinity }),
     });
   }
@@ -99,17 +93,46 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
   return [...forwards.values()];
 }
 
-const meshKey = ({ protocol, published }: PublishedPort): string => `${protocol}/${published}`;
+/** Where a port is handed over whose own number is taken there: the numbers that the kernel gives to those who call. */
+const FIRST_SPARE = 32_768;
+const SPARE = 28_232;
 
 /**
- * The ports that nodes hand to each other: the mesh knows a port by its number alone, so of several on different addresses it is
- * the same one for all nodes.
+ * The numbers by which nodes hand ports to each other: the mesh knows a port by its number alone. Of several on different addresses the first
+ * in the order of their addresses has its own, the others one that follows from their names: so all nodes find the same, whatever else is published.
  */
-function handedOver(ports: readonly IngressPort[]): ReadonlyMap<string, PublishedPort> {
-  const first = new Map<string, PublishedPort>();
-  for (const { port } of ports) {
-    const known = first.get(meshKey(port));
-    if (known === undefined || port.hostIp < known.hostIp) first.set(meshKey(port), port);
+export function meshPorts(ports: readonly IngressPort[]): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
+  const taken = new Set<string>();
+  const keys = ports.map(({ port }) => ({ port, key: portKey(port) })).sort((a, b) => (a.key < b.key ? -1 : 1));
+  const others: typeof keys = [];
+  for (const one of keys) {
+    const own = `${one.port.protocol}/${one.port.published}`;
+    if (taken.has(own)) others.push(one);
+    else found.set(one.key, one.port.published);
+    taken.add(own);
   }
-  return first;
+  for (const { port, key } of others) {
+    let offset = hash(key) % SPARE;
+    while (taken.has(`${port.protocol}/${FIRST_SPARE + offset}`)) offset = (offset + 1) % SPARE;
+    taken.add(`${port.protocol}/${FIRST_SPARE + offset}`);
+    found.set(key, FIRST_SPARE + offset);
+  }
+  return found;
+}
+
+/** FNV-1a. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
+  return value >>> 0;
+}
+
+/** The other nodes that ports are handed to, in a fixed order. */
+export function portNodes(nodeId: NodeId, peers: ReadonlyMap<string, OverlayPeer>): readonly PortNode[] {
+  return [...peers.values()]
+    .flatMap(({ nodeId: id, meshAddress, overlay }) =>
+      id === nodeId || meshAddress === undefined ? [] : [{ meshAddress, address: overlay.address }],
+    )
+    .sort((a, b) => (a.meshAddress < b.meshAddress ? -1 : 1));
 }

@@ -1,5 +1,7 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
+import { driftsOf } from '../../local-node/drifts.ts';
+import { renderDrifts } from '../../render/drifts.ts';
 import { durationWords, renderTable } from '../../render/index.ts';
 import { cutTo } from '../../render/width.ts';
 import type { ContainerSummary, Service, Task } from '../../../proto/types/index.ts';
@@ -16,6 +18,7 @@ export interface PsOptions {
   readonly format: string;
   readonly status?: readonly string[];
   readonly trunc: boolean;
+  readonly drift?: boolean;
 }
 
 const COMMAND_COLUMNS = 22;
@@ -37,6 +40,10 @@ export async function ps(context: Context, names: readonly string[], options: Ps
           : options.status.includes(stateWord(task)),
       );
     const { out } = context.terminal;
+    if (options.drift === true) {
+      out(await driftTable(node, containers, options));
+      return;
+    }
     if (options.services === true) {
       for (const name of new Set(containers.map(({ service }) => service.spec.composeName))) out(`${name}\n`);
     } else if (options.quiet === true) {
@@ -47,6 +54,28 @@ export async function ps(context: Context, names: readonly string[], options: Ps
   } finally {
     node.close();
   }
+}
+
+/** What was found changed by hand, also on nodes that have to be asked. */
+async function driftTable(
+  node: NodeClient,
+  containers: readonly Container[],
+  { format, trunc }: PsOptions,
+): Promise<string> {
+  const { nodes } = await node.control.listNodes({});
+  const hostnames = new Map(nodes.map(({ id, description }) => [id as string, description.hostname]));
+  const { drifts } = await driftsOf(
+    node,
+    containers.map(({ task }) => task),
+  );
+  const found = containers.flatMap(({ task }) =>
+    (drifts.get(task.id) ?? []).map((drift) => ({
+      task: task.name,
+      node: hostnames.get(task.nodeId) ?? task.nodeId,
+      drift,
+    })),
+  );
+  return renderDrifts(found, Date.now(), format === 'json' ? 'json' : undefined, trunc);
 }
 
 /** What the nodes say of the containers of tasks; of those on a node that cannot be reached nothing is known. */

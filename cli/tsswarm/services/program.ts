@@ -60,9 +60,12 @@ export function addServiceCommands(service: Command, place: () => NodePlace, ter
   addTaskListOptions(service.command('ps'))
     .description('list the tasks of services')
     .argument('<service...>')
-    .action(async (names, options) =>
-      (await import('./commands/ps.ts')).serviceTasks(place(), names, options, terminal),
-    );
+    .option('--drift', 'what somebody has changed by hand on their containers: the nodes look now')
+    .action(async (names, options) => {
+      if (options.drift === true)
+        await (await import('./commands/drift.ts')).serviceDrifts(place(), names, options, terminal);
+      else await (await import('./commands/ps.ts')).serviceTasks(place(), names, options, terminal);
+    });
   service
     .command('inspect')
     .description('show all that is known of services, as JSON')

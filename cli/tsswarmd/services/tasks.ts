@@ -5,7 +5,15 @@ import type { ContainerId } from '../../../base/ids.ts';
 import type { Containers, InspectableEngine, OutputChunk, ProcessSession } from '../../../node-engine/index.ts';
 import type { ServiceHandlers } from '../../../proto/rpc/server.ts';
 import type { tasksService } from '../../../proto/rpc/services.ts';
-import type { AttachStart, DoctorCheck, ProcessInput, ProcessOutput, TaskStatus } from '../../../proto/types/index.ts';
+import type {
+  AttachStart,
+  DoctorCheck,
+  Drift,
+  OverlayPeer,
+  ProcessInput,
+  ProcessOutput,
+  TaskStatus,
+} from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
 import { copyFrom, copyTo, statPath } from './files.ts';
 import { logMessages } from './log-entries.ts';
@@ -13,13 +21,15 @@ import { logMessages } from './log-entries.ts';
 /**
  * Logs, exec and attach of the tasks on this node.
  * @param doctor looks for faults in the node's network
+ * @param look looks now what somebody has changed by hand on the containers of tasks
  * @param whenStarted resolves when the task's container has been started, or never will be
  */
 export function tasksHandlers(
   { containers, inspection }: Pick<InspectableEngine, 'containers' | 'inspection'>,
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
-  doctor: (probe: boolean, signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  doctor: (peers: readonly OverlayPeer[], signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  look: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, readonly Drift[]>>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
     const id = containerIdOf(taskId);
@@ -27,7 +37,8 @@ export function tasksHandlers(
     throw new TsswarmError('NOT_FOUND', `finding the container of task "${taskId}": there is none on this node`);
   };
   return {
-    containers({ taskIds = [] }) {
+    async containers({ taskIds = [], look: looks = false }) {
+      const drifts = looks ? await look(taskIds) : undefined;
       const all = containers.list().map(({ id, labels, argv, createdAt, startedAt, finishedAt }) => ({
         taskId: labels[TASK_ID_LABEL] ?? '',
         containerId: id,
@@ -37,11 +48,13 @@ export function tasksHandlers(
         finishedAt,
       }));
       const wanted = new Set(taskIds);
-      return Promise.resolve({
-        containers: wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId)),
-      });
+      const summaries = wanted.size === 0 ? all : all.filter(({ taskId }) => wanted.has(taskId));
+      return {
+        containers:
+          drifts === undefined ? summaries : summaries.map((one) => ({ ...one, drifts: drifts.get(one.taskId) ?? [] })),
+      };
     },
-    doctor: async ({ probe }, signal) => ({ checks: await doctor(probe, signal) }),
+    doctor: async ({ peers }, signal) => ({ checks: await doctor(peers ?? [], signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 enum {
@@ -27,7 +28,7 @@ enum {
 enum { K_MOVE_BENEATH = 0x200, K_FSPICK_CLOEXEC = 1, K_FSPICK_EMPTY_PATH = 8, K_FSCONFIG_RECONFIGURE = 7 };
 
 // In the order of CONTAINER_CHANGES in addon.ts.
-enum kind { BIND, TMPFS, DETACH, ATTRIBUTES, RESIZE, SYSCTL, HOST_NAME, DOMAIN_NAME, KINDS };
+enum kind { BIND, TMPFS, DETACH, ATTRIBUTES, RESIZE, SYSCTL, HOST_NAME, DOMAIN_NAME, READ_SYSCTL, READ_NAMES, KINDS };
 
 struct change {
   enum kind kind;
@@ -37,7 +38,7 @@ struct change {
   bool recursive;
   int fd; // of the mount that is not attached yet
   bool directory;
-  char *before; // what a sysctl was
+  char *before; // what a sysctl was or is; the names, one a line
 };
 
 struct container_job {
@@ -99,6 +100,23 @@ static bool write_sysctl(struct container_job *job, int sysctls, struct change *
   if (!good) fail(job, "sysctl");
   close(fd);
   return good;
+}
+
+// One that this kernel lacks, or that cannot be read, is told as an empty text: looking never fails for it.
+static bool read_sysctl(int sysctls, struct change *change) {
+  int fd = openat(sysctls, change->target, O_RDONLY | O_CLOEXEC);
+  change->before = calloc(1, SYSCTL_BYTES);
+  if (fd >= 0 && change->before && read(fd, change->before, SYSCTL_BYTES - 1) < 0) change->before[0] = 0;
+  if (fd >= 0) close(fd);
+  return true;
+}
+
+static bool read_names(struct container_job *job, struct change *change) {
+  struct utsname names;
+  if (uname(&names)) return fail(job, "uname");
+  change->before = calloc(1, SYSCTL_BYTES);
+  if (change->before) snprintf(change->before, SYSCTL_BYTES, "%s\n%s", names.nodename, names.domainname);
+  return true;
 }
 
 static bool enter(struct container_job *job, const char *name, int type) {
@@ -195,6 +213,10 @@ static bool apply_outside(struct container_job *job, int sysctls, struct change 
     return !sethostname(change->value, strlen(change->value)) || fail(job, "sethostname");
   case DOMAIN_NAME:
     return !setdomainname(change->value, strlen(change->value)) || fail(job, "setdomainname");
+  case READ_SYSCTL:
+    return read_sysctl(sysctls, change);
+  case READ_NAMES:
+    return read_names(job, change);
   default:
     return true;
   }

@@ -1,4 +1,4 @@
-// A program run to its end. Node's own spawn forks: it copies the page tables of the whole daemon (3 ms of CPU at 100 MiB) on
+// A program run to its end, and one that goes on beside this process. Node's own spawn forks: it copies the page tables of the whole daemon (3 ms of CPU at 100 MiB) on
 // the thread that everything else waits for, and each page that is written afterwards faults. posix_spawn(3) shares the memory
 // with the child until it executes, and only this job's thread waits.
 #include "addon.h"
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,22 +81,21 @@ static int open_input(const struct program_job *job) {
   return fd;
 }
 
-static int spawn_program(const struct program_job *job, int input, int output, int errors, pid_t *pid) {
+// Descriptors become the program's 0, 1, 2 …
+static int spawn_program(const char *path, char **argv, char **envp, const int *fds, int count, pid_t *pid) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   sigset_t none, all;
   sigemptyset(&none);
   sigfillset(&all);
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, input, 0);
-  posix_spawn_file_actions_adddup2(&actions, output, 1);
-  posix_spawn_file_actions_adddup2(&actions, errors, 2);
+  for (int i = 0; i < count; i++) posix_spawn_file_actions_adddup2(&actions, fds[i], i);
   posix_spawnattr_init(&attributes);
-  // This thread blocks all signals and Node ignores some: neither is the program's.
+  // A job's thread blocks all signals and Node ignores some: neither is the program's.
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
-  int error = posix_spawnp(pid, job->path, &actions, &attributes, job->argv, job->envp);
+  int error = posix_spawnp(pid, path, &actions, &attributes, argv, envp);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   return error;
@@ -144,7 +144,7 @@ static void program_run(struct job *base) {
   pid_t pid;
   int input = open_input(job);
   if (input < 0 || pipe2(out, O_CLOEXEC) < 0 || pipe2(err, O_CLOEXEC) < 0) job->error = errno;
-  else job->error = spawn_program(job, input, out[1], err[1], &pid);
+  else job->error = spawn_program(job->path, job->argv, job->envp, (int[]){input, out[1], err[1]}, 3, &pid);
   if (input >= 0) close(input);
   if (out[1] >= 0) close(out[1]);
   if (err[1] >= 0) close(err[1]);
@@ -206,4 +206,120 @@ static napi_value js_run_program(napi_env env, napi_callback_info info) {
   return job_start(env, &job->job);
 }
 
-void export_program(napi_env env, napi_value exports) { export_function(env, exports, "runProgram", js_run_program); }
+// ---------------------------------------------------------------------------------------------- beside this process
+
+#define MOST_STREAMS 8
+// Above the numbers that streams have in the program.
+#define FIRST_OWN 16
+
+// Waits for the end without taking it: as long as the process is a zombie, its id is nobody else's.
+struct end_job {
+  struct job job;
+  pid_t pid;
+  bool waited;
+  bool reaped;
+  int status;
+};
+
+static void reap(struct end_job *job) {
+  if (job->reaped) return;
+  while (waitpid(job->pid, &job->status, 0) < 0 && errno == EINTR) continue;
+  job->reaped = true;
+}
+
+static void end_run(struct job *base) {
+  struct end_job *job = (struct end_job *)base;
+  siginfo_t info;
+  while (waitid(P_PID, (id_t)job->pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) continue;
+  job->waited = true;
+}
+
+static napi_value end_result(napi_env env, struct job *base) {
+  struct end_job *job = (struct end_job *)base;
+  napi_value result;
+  reap(job);
+  napi_create_object(env, &result);
+  set_named(env, result, "code", make_int(env, WIFEXITED(job->status) ? WEXITSTATUS(job->status) : -1));
+  set_named(env, result, "signal", make_int(env, WIFSIGNALED(job->status) ? WTERMSIG(job->status) : 0));
+  return result;
+}
+
+static void end_free(struct job *base) {
+  struct end_job *job = (struct end_job *)base;
+  // No thread could be made for it.
+  if (!job->waited) kill(job->pid, SIGKILL);
+  reap(job);
+  free(job);
+}
+
+// One end is the program's. Sockets, as Node makes them: each is read and written, and tells when the other end is gone.
+static int open_stream(bool connected, int ends[2]) {
+  int made[2] = {-1, -1};
+  ends[0] = ends[1] = -1;
+  if (connected && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, made) < 0) return errno;
+  if (!connected) made[1] = open("/dev/null", O_RDWR | O_CLOEXEC);
+  ends[0] = made[0];
+  if (made[1] >= 0) ends[1] = fcntl(made[1], F_DUPFD_CLOEXEC, FIRST_OWN);
+  int error = ends[1] < 0 ? errno : 0;
+  if (made[1] >= 0) close(made[1]);
+  return error;
+}
+
+// startProgram(path, argv, envp, streams) → {pid, fds, ended: Promise<{code, signal}>} | -errno
+//   streams: a character for each descriptor of the program from 0 on, 's' a socket to it, '-' nothing
+static napi_value js_start_program(napi_env env, napi_callback_info info) {
+  struct args args;
+  size_t length = 0, count = 0;
+  char *path = NULL, *streams = NULL, **argv = NULL, **envp = NULL;
+  int own[MOST_STREAMS], theirs[MOST_STREAMS], error = 0;
+  pid_t pid = -1;
+  args_take(&args, env, info);
+  if (args.count != 4) args.bad = true;
+  if (!args.bad) path = value_copy(env, args.value[0], &length);
+  if (!args.bad) argv = texts_take(env, args.value[1]);
+  if (!args.bad) envp = texts_take(env, args.value[2]);
+  if (!args.bad) streams = value_copy(env, args.value[3], &count);
+  struct end_job *job = calloc(1, sizeof *job);
+  if (!path || !argv || !envp || !streams || count > MOST_STREAMS || !job) args.bad = true;
+  napi_value result = NULL;
+  if (!args_bad(&args)) {
+    for (size_t i = 0; i < count; i++) {
+      int ends[2];
+      int failed = open_stream(streams[i] == 's', ends);
+      own[i] = ends[0];
+      theirs[i] = ends[1];
+      if (failed && !error) error = failed;
+    }
+    if (!error) error = spawn_program(path, argv, envp, theirs, (int)count, &pid);
+    for (size_t i = 0; i < count; i++) {
+      if (theirs[i] >= 0) close(theirs[i]);
+      if (error && own[i] >= 0) close(own[i]);
+    }
+    if (error) {
+      result = make_int(env, -(int64_t)error);
+    } else {
+      napi_value fds;
+      napi_create_object(env, &result);
+      napi_create_array_with_length(env, count, &fds);
+      for (size_t i = 0; i < count; i++) napi_set_element(env, fds, (uint32_t)i, make_int(env, own[i]));
+      // Nobody has to wait for it when this process ends.
+      job->job = (struct job){.run = end_run, .result = end_result, .free = end_free, .background = true};
+      job->pid = pid;
+      set_named(env, result, "pid", make_int(env, pid));
+      set_named(env, result, "fds", fds);
+      set_named(env, result, "ended", job_start(env, &job->job));
+      job = NULL;
+    }
+  }
+  free(job);
+  free(path);
+  free(streams);
+  texts_free(argv);
+  texts_free(envp);
+  return result;
+}
+
+void export_program(napi_env env, napi_value exports) {
+  export_function(env, exports, "runProgram", js_run_program);
+  export_function(env, exports, "startProgram", js_start_program);
+}

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TsswarmError, errnoOf, messageOf } from '../../../base/errors.ts';
 import type { ResourceLimits } from '../../../proto/types/index.ts';
@@ -8,6 +8,10 @@ import { resolveResources } from '../resources.ts';
 const DEFAULT_SHARES = 1024;
 /** The same in version 2 (Documentation/admin-guide/cgroup-v2.rst). */
 const DEFAULT_WEIGHT = 100;
+/** The kernel counts memory in pages, of at most this many bytes on any machine that we run on. */
+const LARGEST_PAGE = 65_536;
+/** Version 1 says "no limit" as the greatest number of bytes in whole pages. */
+const NO_LIMIT = 2 ** 62;
 
 /** The files of a container's control groups, whichever hierarchy they are in. */
 export interface ControlFiles {
@@ -18,72 +22,101 @@ export interface ControlFiles {
   write(file: string, value: string): void;
 }
 
+/** A file of a control group that says something else than it shall. */
+export interface LimitChange {
+  readonly file: string;
+  /** To be written. */
+  readonly text: string;
+  readonly expected: string;
+  readonly found: string;
+}
+
 /**
  * Makes the limits of a running container what they shall be; one that is not asked for is lifted. Files that this kernel lacks are
  * passed over: the launcher warned of them at the start.
  * @throws INVALID_INPUT for limits that the kernel would refuse, RUNTIME_FAILED when it refuses others, or memory is in use
  */
 export function setLimits(files: ControlFiles, limits: ResourceLimits, name: string): void {
-  const { memory, cpu, pids } = resolveResources(limits, [], false);
-  const set = (file: string, value: string | number): void => {
-    if (files.read(file)?.trim() !== String(value)) write(files, file, String(value), name);
-  };
-  // Version 1 and version 2 have no file of the same name here, so each write finds its own.
-  setOptional(files, 'pids.max', pids?.limit ?? 'max', set);
-  setOptional(files, 'cpu.shares', cpu?.shares ?? DEFAULT_SHARES, set);
-  setOptional(files, 'cpu.weight', cpu?.shares === undefined ? DEFAULT_WEIGHT : weightOf(cpu.shares), set);
-  setOptional(files, 'cpu.cfs_quota_us', cpu?.quota ?? -1, set);
-  setOptional(files, 'cpu.max', `${cpu?.quota ?? 'max'} ${cpu?.period ?? 100_000}`, set);
-  setCpus(files, cpu?.cpus ?? '', set);
-  setMemoryV1(files, memory?.limit ?? -1, memory?.swap ?? -1, set);
-  setMemoryV2(files, memory?.limit, memory?.swap, name, set);
+  makeRoom(files, resolveResources(limits, [], false).memory?.limit, name);
+  for (const { file, text } of limitChanges(files, limits)) write(files, file, text, name);
 }
 
-type Set = (file: string, value: string | number) => void;
+/**
+ * What has to be written to make the limits what they shall be, in the order that the kernel allows.
+ * @throws INVALID_INPUT for limits that the kernel would refuse
+ */
+export function limitChanges(files: ControlFiles, limits: ResourceLimits): readonly LimitChange[] {
+  const { memory, cpu, pids } = resolveResources(limits, [], false);
+  // Version 1 and version 2 have no file of the same name here, so each write finds its own.
+  const wanted: readonly (readonly [file: string, text: string])[] = [
+    ['pids.max', String(pids?.limit ?? 'max')],
+    ['cpu.shares', String(cpu?.shares ?? DEFAULT_SHARES)],
+    ['cpu.weight', String(cpu?.shares === undefined ? DEFAULT_WEIGHT : weightOf(cpu.shares))],
+    ['cpu.cfs_quota_us', String(cpu?.quota ?? -1)],
+    ['cpu.max', `${cpu?.quota ?? 'max'} ${cpu?.period ?? 100_000}`],
+    ...cpusOf(files, cpu?.cpus ?? ''),
+    ...memoryV1(files, memory?.limit ?? -1, memory?.swap ?? -1),
+    ['memory.max', String(memory?.limit ?? 'max')],
+    ['memory.swap.max', swapV2(memory?.limit, memory?.swap)],
+  ];
+  return wanted.flatMap(([file, text]) => {
+    const found = files.read(file)?.trim();
+    if (found === undefined || says(found, text.trim())) return [];
+    return [{ file, text, expected: text.trim(), found }];
+  });
+}
 
-function setOptional(files: ControlFiles, file: string, value: string | number, set: Set): void {
-  if (files.read(file) !== undefined) set(file, value);
+/** Whether a file that shows this was told that: the kernel has its own words for no limit, counts pages, and sorts sets. */
+function says(found: string, wanted: string): boolean {
+  if (found === wanted) return true;
+  if (wanted === '-1') return Number(found) >= NO_LIMIT;
+  if (/^\d[\d,-]*$/.test(found) && /[,-]/.test(found + wanted)) return numbersIn(found) === numbersIn(wanted);
+  const [shown, told] = [Number(found), Number(wanted)];
+  return told >= LARGEST_PAGE && shown <= told && told - shown < LARGEST_PAGE && shown % 4096 === 0;
+}
+
+/** "0-2,5" as "0,1,2,5". */
+function numbersIn(set: string): string {
+  const numbers = set.split(',').flatMap((part) => {
+    const [first = NaN, last = first] = part.split('-').map(Number);
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index);
+  });
+  return [...new Set(numbers)].sort((a, b) => a - b).join(',');
 }
 
 /** As the launcher converts (cgroup-v2.c). */
 const weightOf = (shares: number): number => 1 + Math.floor(((shares - 2) * 9999) / 262_142);
 
 /** Without an own set those of the group above are used: version 1 has to be told them, version 2 takes them for an empty set. */
-function setCpus(files: ControlFiles, cpus: string, set: Set): void {
-  const current = files.read('cpuset.cpus');
-  if (current === undefined) return;
+function cpusOf(files: ControlFiles, cpus: string): readonly (readonly [file: string, text: string])[] {
   const isV2 = files.read('cpuset.cpus.effective') !== undefined && files.read('cpuset.cpu_exclusive') === undefined;
   const wanted = cpus !== '' ? cpus : isV2 ? '\n' : (files.readAbove('cpuset.cpus')?.trim() ?? '');
-  if (wanted !== '' && current.trim() !== wanted.trim()) set('cpuset.cpus', wanted);
+  return wanted === '' ? [] : [['cpuset.cpus', wanted]];
 }
 
 /** Memory and swap together may never be below memory alone: what grows goes first. */
-function setMemoryV1(files: ControlFiles, limit: number, both: number, set: Set): void {
-  if (files.read('memory.limit_in_bytes') === undefined) return;
+function memoryV1(
+  files: ControlFiles,
+  limit: number,
+  both: number,
+): readonly (readonly [file: string, text: string])[] {
   const now = Number(files.read('memory.memsw.limit_in_bytes') ?? NaN);
   const grows = both === -1 || both > now;
-  if (grows) setOptional(files, 'memory.memsw.limit_in_bytes', both, set);
-  set('memory.limit_in_bytes', limit);
-  if (!grows) setOptional(files, 'memory.memsw.limit_in_bytes', both, set);
+  const memory = ['memory.limit_in_bytes', String(limit)] as const;
+  const together = ['memory.memsw.limit_in_bytes', String(both)] as const;
+  return grows ? [together, memory] : [memory, together];
 }
 
+/** Version 2 counts swap alone. */
+const swapV2 = (limit: number | undefined, both: number | undefined): string =>
+  limit === undefined || both === undefined || both === -1 ? 'max' : String(both - limit);
+
 /** Version 2 kills where more is used than is allowed from now on: it is asked to give memory back before. */
-function setMemoryV2(
-  files: ControlFiles,
-  limit: number | undefined,
-  both: number | undefined,
-  name: string,
-  set: Set,
-): void {
-  if (files.read('memory.max') === undefined) return;
-  if (limit !== undefined) {
-    const excess = used(files) - limit;
-    if (excess > 0) tryTo(() => files.write('memory.reclaim', String(excess)));
-    if (used(files) > limit) throw inUse(name, limit, used(files));
-  }
-  set('memory.max', limit ?? 'max');
-  const swap = limit === undefined || both === undefined || both === -1 ? 'max' : both - limit;
-  setOptional(files, 'memory.swap.max', swap, set);
+function makeRoom(files: ControlFiles, limit: number | undefined, name: string): void {
+  if (limit === undefined || files.read('memory.max') === undefined) return;
+  const excess = used(files) - limit;
+  if (excess > 0) tryTo(() => files.write('memory.reclaim', String(excess)));
+  if (used(files) > limit) throw inUse(name, limit, used(files));
 }
 
 const used = (files: ControlFiles): number =>
@@ -117,18 +150,31 @@ function write(files: ControlFiles, file: string, value: string, name: string): 
   }
 }
 
-/** @param folders the container's group in each hierarchy */
-export function controlFiles(folders: readonly string[]): ControlFiles {
+/** In which hierarchy files are, by their number in the list; -1: in none. The same for every container of a node. */
+export type FilePlaces = Map<string, number>;
+
+/**
+ * @param folders the container's group in each hierarchy
+ * @param places what is known of where files are; what is found is put down there
+ */
+export function controlFiles(folders: readonly string[], places: FilePlaces = new Map()): ControlFiles {
   const read = (path: string): string | undefined => {
     try {
       return readFileSync(path, 'utf8');
     } catch (error) {
       // EOPNOTSUPP: swap is not counted here.
-      if (['ENOENT', 'ENOTDIR', 'EOPNOTSUPP', 'EACCES'].includes(errnoOf(error) ?? '')) return undefined;
+      if (['ENOENT', 'ENOTDIR', 'EOPNOTSUPP', 'EACCES', 'ENODEV'].includes(errnoOf(error) ?? '')) return undefined;
       throw error;
     }
   };
-  const folderOf = (file: string): string | undefined => folders.find((one) => read(join(one, file)) !== undefined);
+  const folderOf = (file: string): string | undefined => {
+    let place = places.get(file);
+    if (place === undefined) {
+      place = folders.findIndex((one) => existsSync(join(one, file)));
+      places.set(file, place);
+    }
+    return folders[place];
+  };
   return {
     read: (file) => {
       const folder = folderOf(file);

@@ -31,7 +31,18 @@ export async function changeMounts(
   const isAttached = ({ target }: { readonly target: string }): boolean => attached.has(cleanTarget(target));
   const binds = wanted.spec.mounts.filter((mount): mount is BindMount => mount.type === 'bind' && isAttached(mount));
   ensureBindSources(wanted.name, binds);
-  if (pid === 0) return;
+  if (pid !== 0) await takeMountSteps(parts, pid, wanted, steps);
+}
+
+/** Takes the steps in a container that runs; what is attached comes from the record. @throws MOUNT_FAILED */
+export async function takeMountSteps(
+  parts: Parts,
+  pid: number,
+  wanted: ContainerRecord,
+  steps: readonly MountStep[],
+): Promise<void> {
+  const attached = new Set(steps.filter(({ action }) => action === 'attach').map(({ target }) => target));
+  const isAttached = ({ target }: { readonly target: string }): boolean => attached.has(cleanTarget(target));
   const sources = await bindSources(wanted, parts.disk.paths(wanted.id), parts.volumes, parts.secrets, isAttached);
   const bound = new Map(sources.binds.map((bind) => [cleanTarget(bind.target), bind]));
   const change = ({ action, target, sizeBytes }: MountStep): ContainerChange => {
@@ -94,7 +105,7 @@ export async function changeSysctls(
 }
 
 /** "net.ipv4.ip_forward" and "net/ipv4/conf/eth0.5/forwarding" are both allowed (sysctl(8)). */
-const sysctlPath = (key: string): string => (key.includes('/') ? key : key.replaceAll('.', '/'));
+export const sysctlPath = (key: string): string => (key.includes('/') ? key : key.replaceAll('.', '/'));
 
 /** Host and domain name, and the files that tell them and the names of others. */
 export async function changeNames(
@@ -112,7 +123,7 @@ export async function changeNames(
 }
 
 /** The file is bound into the container: one that took its place would not be seen there. */
-function writeInPlace(path: string, text: string): void {
+export function writeInPlace(path: string, text: string): void {
   const bytes = Buffer.from(text);
   const file = openSync(path, 'r+');
   try {
@@ -123,7 +134,8 @@ function writeInPlace(path: string, text: string): void {
   }
 }
 
-async function inside(
+/** Changes a running container from inside. @throws the code, naming what failed */
+export async function inside(
   { calls }: Pick<ContainerParts, 'calls'>,
   pid: number,
   name: string,

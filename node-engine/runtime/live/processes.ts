@@ -72,13 +72,19 @@ export function setProcessResources(calls: ProcessCalls, wanted: ContainerRecord
       if (done.has(pid)) continue;
       isNew = true;
       done.add(pid);
-      for (const limit of changed) setLimit(calls, pid, limit, wanted.name);
+      for (const limit of changed) setOneLimit(calls, pid, limit, wanted.name);
       if (scores !== undefined) setScore(pid, scores, wanted.name);
     }
   }
 }
 
-function setLimit({ setLimit: set }: ProcessCalls, pid: number, { type, soft, hard }: OciRlimit, name: string): void {
+/** Limits one process; one that has ended is fine. @throws RUNTIME_FAILED */
+export function setOneLimit(
+  { setLimit: set }: ProcessCalls,
+  pid: number,
+  { type, soft, hard }: OciRlimit,
+  name: string,
+): void {
   const number = NUMBERS[type] ?? -1;
   const finite = (value: number): number => (value === Infinity ? -1 : value);
   try {
@@ -94,7 +100,8 @@ function setLimit({ setLimit: set }: ProcessCalls, pid: number, { type, soft, ha
   }
 }
 
-function setScore(pid: number, score: number, name: string): void {
+/** Moves one process in the order of the out-of-memory killer; one that has ended is fine. @throws RUNTIME_FAILED */
+export function setScore(pid: number, score: number, name: string): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, String(score), { flag: 'r+' });
   } catch (cause) {
@@ -107,13 +114,13 @@ function setScore(pid: number, score: number, name: string): void {
   }
 }
 
-/** "Max open files            1024                 4096                 files" */
-function inherited(pid: number, type: string): OciRlimit {
+const inherited = (pid: number, type: string): OciRlimit => limitIn(readFileSync(`/proc/${pid}/limits`, 'utf8'), type);
+
+/** A limit in the text of /proc/PID/limits: "Max open files            1024                 4096                 files" */
+export function limitIn(text: string, type: string): OciRlimit {
   const title = LINES[NUMBERS[type] ?? -1] ?? '';
-  const line = readFileSync(`/proc/${pid}/limits`, 'utf8')
-    .split('\n')
-    .find((one) => title !== '' && one.startsWith(title));
+  const line = text.split('\n').find((one) => title !== '' && one.startsWith(title));
   const [soft = 'unlimited', hard = 'unlimited'] = (line ?? '').slice(title.length).trim().split(/\s+/);
-  const number = (text: string): number => (text === 'unlimited' ? Infinity : Number(text));
+  const number = (word: string): number => (word === 'unlimited' ? Infinity : Number(word));
   return { type, soft: number(soft), hard: number(hard) };
 }

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { LAUNCHER_PROGRAM, killAll } from '../../../node-engine/launcher/index.ts';
@@ -96,6 +96,22 @@ describe('a command executed in a container', () => {
     await session.write(Buffer.concat([Buffer.from('first\n'), Buffer.alloc(100_000)]));
     equal((await collect(session.output)).stdout, 'first\n');
     equal((await session.exit).code, 0);
+  });
+
+  it('leaves no descriptor open here', async () => {
+    const open = (): number => readdirSync('/proc/self/fd').length;
+    const sessions = async (): Promise<void> => {
+      const all = await Promise.all(Array.from({ length: 5 }, () => script('echo yes', { stdin: true })));
+      for (const { output } of all) equal((await collect(output)).stdout, 'yes\n');
+      await Promise.all(all.map(({ exit }) => exit));
+      // What is closed is closed in the next turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await sessions();
+    const before = open();
+    await sessions();
+    equal(open(), before);
   });
 
   it('delivers all of much output', async () => {

@@ -30,6 +30,14 @@ describe('changes of the rules of a node by requests', () => {
         { protocol: 'tcp', port: 2377 },
         { protocol: 'udp', port: 4789 },
       ],
+      kept: [
+        { protocol: 'tcp', port: 80 },
+        { protocol: 'sctp', port: 40_000 },
+      ],
+      nodes: [
+        { meshAddress: '169.254.192.2', address: '10.77.0.2' },
+        { meshAddress: '169.254.255.254', address: '192.0.2.9' },
+      ],
     };
     const some = <T>(of: readonly T[]): readonly T[] => of.filter(() => random.next() < 0.6);
     let last = EMPTY_RULESET;
@@ -39,6 +47,8 @@ describe('changes of the rules of a node by requests', () => {
         bridges: some(all.bridges).map((bridge) => ({ ...bridge, internal: random.next() < 0.3 })),
         hardware: some(all.hardware),
         guarded: some(all.guarded),
+        kept: some(all.kept),
+        nodes: some(all.nodes),
       };
       nft(changeRules('one', last, next), '-f', '-');
       const requests = elementRequests('two', elementChanges(last, next));

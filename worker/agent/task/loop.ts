@@ -5,10 +5,11 @@ import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts
 import type { ContainerId, TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
-import type { NodeDescription, Task, TaskAddress, TaskStatus } from '../../../proto/types/index.ts';
+import type { Drift, NodeDescription, Task, TaskAddress, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
 import type { Health } from '../health/health.ts';
+import { mergeDrifts } from '../drift/merge.ts';
 import { watchHealth } from '../health/loop.ts';
 import { runHooks } from '../hooks/loop.ts';
 import { awaitedPorts } from '../listening/listening.ts';
@@ -67,6 +68,8 @@ export interface TaskController {
   readonly running: boolean;
   /** The container is about to be stopped: nobody shall be led to it. */
   readonly leaving: boolean;
+  /** Looks whether somebody has changed the container by hand, and says so. @returns all that is known of that */
+  look(): Promise<readonly Drift[]>;
   /** Those of the task's addresses that its container has. */
   readonly addresses: readonly TaskAddress[];
   /** The container whose network this one shares has other addresses now. */
@@ -445,6 +448,24 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     await sleep(clock, backoffMs(attempts - 1, FIRST_RETRY_MS, LONGEST_RETRY_MS), life.signal).catch(() => undefined);
   };
 
+  /** What a task and its node agree on is what the container shall be: while it is being changed, there is nothing to compare with. */
+  const look = async (): Promise<readonly Drift[]> => {
+    const { applied, drifts = [] } = status;
+    const isSettled = applied?.specVersion === task.specVersion && status.state === 'running' && !leaving;
+    const container = engine.containers.inspect(id);
+    const { checkDrift } = engine.containers;
+    if (checkDrift === undefined || !isSettled || !around.mayChange() || container?.state !== 'running') return drifts;
+    const fenced = around.isFenced(task);
+    const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), fenced);
+    const found = await checkDrift.call(engine.containers, request, { repair: task.spec.drift !== 'report' });
+    const known = mergeDrifts(status.drifts ?? [], found, clock.now());
+    if (life.signal.aborted || known === status.drifts || isFinal(status.state)) return status.drifts ?? [];
+    const { drifts: _, ...rest } = status;
+    status = known.length === 0 ? rest : { ...rest, drifts: known };
+    around.report(task.id, status);
+    return known;
+  };
+
   void run().catch((error: unknown) => logger.error('controller ended', { reason: messageOf(error) }));
   return {
     update(next) {
@@ -476,6 +497,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     get leaving() {
       return leaving;
     },
+    look,
     get addresses() {
       const own = engine.containers.inspect(id)?.addresses;
       return own === undefined ? task.addresses : task.addresses.filter(({ ipv4 }) => own.includes(ipv4));

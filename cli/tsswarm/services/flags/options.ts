@@ -4,6 +4,7 @@ import { repeatable } from '../../../terminal/program.ts';
 
 /** Flags with one value that `create` and `update` share. */
 export interface ScalarFlags {
+  readonly drift?: string;
   readonly endpointMode?: string;
   readonly entrypoint?: string;
   readonly healthCmd?: string;
@@ -74,7 +75,10 @@ export const LISTS = {
   mount: ['mount', 'type=volume|bind|tmpfs,source=…,target=…[,readonly]…'],
   network: ['network', 'network to attach to: <name> or name=…,alias=…,ip=…; host; none'],
   placementPref: ['placement-pref', 'spread=node.labels.<key>'],
-  publish: ['publish', 'publish a port: [published:]target[/protocol] or published=…,target=…,protocol=…,mode=…'],
+  publish: [
+    'publish',
+    'publish a port: [published:]target[/protocol] or published=…,target=…,protocol=…,mode=…,x-source=…',
+  ],
   secret: ['secret', 'a secret of the cluster as a file: <name> or source=…,target=…,uid=…,gid=…,mode=…,signal=…'],
   sysctl: ['sysctl', 'kernel parameter: <name>=<value>'],
   ulimit: ['ulimit', 'limit of the process: nofile=1024:2048'],
@@ -101,6 +105,7 @@ function addScalars(command: Command): Command {
   return command
     .option('-d, --detach', 'return at once: do not wait until it runs as it shall')
     .option('-q, --quiet', 'show no progress')
+    .option('--drift <policy>', 'repair what somebody changes by hand on the containers, or only report it (repair)')
     .option('--endpoint-mode <mode>', 'vip: the name leads to one virtual address; dnsrr: to every container (vip)')
     .option('--entrypoint <command>', "instead of the image's entrypoint")
     .option('--health-cmd <command>', 'run in the container to see whether it is healthy')

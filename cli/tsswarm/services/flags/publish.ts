@@ -5,7 +5,7 @@ const PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp'];
 
 /**
  * `--publish`: "[ip:][published:]target[/protocol]", where both may be ranges of the same length, or
- * "published=…,target=…,protocol=…,mode=ingress|host".
+ * "published=…,target=…,protocol=…,mode=ingress|host,x-source=keep|node".
  * @throws INVALID_INPUT
  */
 export function parsePublish(flag: string, text: string): readonly PublishedPort[] {
@@ -17,15 +17,24 @@ function long(flag: string, text: string): readonly PublishedPort[] {
   let published = '';
   let protocol: PortProtocol = 'tcp';
   let mode: PublishMode = 'ingress';
+  let source = 'node';
   for (const [key, value] of csvPairs(flag, text)) {
     if (key === 'target') target = value;
     else if (key === 'published') published = value;
     else if (key === 'protocol') protocol = word(flag, value, PROTOCOLS);
     else if (key === 'mode') mode = word(flag, value, ['ingress', 'host']);
-    else refuseValue(flag, text, `the key "${key}" is not known: target, published, protocol and mode are`);
+    else if (key === 'x-source') source = word(flag, value, ['keep', 'node']);
+    else refuseValue(flag, text, `the key "${key}" is not known: target, published, protocol, mode and x-source are`);
   }
   if (target === '') refuseValue(flag, text, 'it has no target port');
-  return ports(flag, text, { hostIp: '', published, target, protocol, mode });
+  return ports(flag, text, {
+    hostIp: '',
+    published,
+    target,
+    protocol,
+    mode,
+    ...(source === 'keep' && mode === 'ingress' ? { source } : {}),
+  });
 }
 
 function short(flag: string, text: string): readonly PublishedPort[] {
@@ -41,7 +50,7 @@ function short(flag: string, text: string): readonly PublishedPort[] {
   });
 }
 
-interface Ranges extends Pick<PublishedPort, 'hostIp' | 'protocol' | 'mode'> {
+interface Ranges extends Pick<PublishedPort, 'hostIp' | 'protocol' | 'mode' | 'source'> {
   readonly published: string;
   readonly target: string;
 }

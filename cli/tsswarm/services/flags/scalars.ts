@@ -15,6 +15,7 @@ import { bytes, commandWords, count, durationMs, nanoCpus, pair, ratio, refuseVa
 
 const CONDITIONS = ['none', 'on-failure', 'any'] as const;
 const ENDPOINT_MODES = ['vip', 'dnsrr'] as const;
+const DRIFT_POLICIES = ['repair', 'report'] as const;
 const ORDERS = ['start-first', 'stop-first'] as const;
 
 /** A spec with what the flags of one value say; what they do not mention stays. @throws INVALID_INPUT, NOT_SUPPORTED */
@@ -80,8 +81,11 @@ function task(spec: TaskSpec, flags: ScalarFlags, isJob: boolean): TaskSpec {
     ...(flags.reserveCpu === undefined ? {} : { nanoCpus: nanoCpus('--reserve-cpu', flags.reserveCpu) }),
     ...(flags.reserveMemory === undefined ? {} : { memoryBytes: bytes('--reserve-memory', flags.reserveMemory) }),
   };
+  const { drift: before, ...rest } = spec;
+  const drift = flags.drift === undefined ? before : word('--drift', flags.drift, DRIFT_POLICIES);
   return {
-    ...spec,
+    ...rest,
+    ...(drift === 'report' ? { drift } : {}),
     container: container(spec.container, flags),
     limits: limits(spec.limits, flags),
     reservations: reserves,
