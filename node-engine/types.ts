@@ -498,8 +498,10 @@ export interface NetworkSurvey {
   }[];
   /** Names of the bridges that our rules know; undefined: our rules are gone. */
   readonly ruled: readonly string[] | undefined;
-  /** Of the tunnel that leads published ports from node to node; absent: there is none. */
-  readonly meshMtu?: number;
+  /** Of the tunnel that is there while the way to others is tried; absent: there is none. */
+  readonly probeMtu?: number;
+  /** VXLAN devices of others than this daemon. */
+  readonly foreignTunnels: readonly { readonly name: string; readonly vni: number; readonly port: number }[];
   readonly drops: readonly ForwardDrop[];
   /** IPv4 addresses of everything but our bridges. */
   readonly addresses: readonly { readonly device: string; readonly address: string }[];
@@ -537,8 +539,11 @@ export interface Networks {
   ): Promise<readonly { readonly forward: PortForward; readonly reason: string }[]>;
 }
 
-/** The tunnel of an overlay network to other nodes, or the one of the mesh that leads published ports from node to node. */
-export type TunnelId = NetworkId | 'mesh';
+/**
+ * The tunnel of an overlay network to other nodes, the one of the mesh that leads published ports from node to node, or one that is made
+ * for a moment to try the way to others.
+ */
+export type TunnelId = NetworkId | 'mesh' | 'probe';
 
 export interface TunnelRequest {
   readonly id: TunnelId;
@@ -552,7 +557,7 @@ export interface TunnelRequest {
   readonly local: string;
   /** Its packets take the encrypted way and no other; `local` and the entries' peers are addresses of that. */
   readonly encrypted?: boolean;
-  /** Of the mesh: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
+  /** Of the mesh and the probe: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
   readonly address?: string;
 }
 
@@ -601,7 +606,7 @@ export interface SecureLink {
 
 /** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */
 export interface Tunnels {
-  /** What is there, also of an earlier life; what is there of an entry by half has no peer. */
+  /** What is there of networks and the mesh, also of an earlier life; what is there of an entry by half has no peer. */
   list(): Promise<readonly { readonly id: TunnelId; readonly entries: readonly TunnelEntry[] }[]>;
   /**
    * Makes the tunnel, or mends it, without interruption where the kernel allows it. A bridge must be there before.

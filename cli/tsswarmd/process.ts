@@ -117,10 +117,10 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'waiting for a task: the node is starting');
       return started.work.agent.whenStarted(taskId, signal);
     },
-    (probe, signal) => {
+    (peers, signal) => {
       if (started.work === undefined)
         throw new TsswarmError('UNAVAILABLE', 'examining the network: the node is starting');
-      return started.work.examine(probe, signal);
+      return started.work.examine(peers, signal);
     },
     (taskIds) => {
       if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'looking at tasks: the node is starting');

@@ -10,7 +10,7 @@ import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService, tasksService } from '../../proto/rpc/services.ts';
-import type { DoctorCheck, NodeDescription, NodeOverlay } from '../../proto/types/index.ts';
+import type { DoctorCheck, NodeDescription, NodeOverlay, OverlayPeer } from '../../proto/types/index.ts';
 import { agentDisk, startAgent } from '../../worker/agent/index.ts';
 import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
@@ -49,7 +49,7 @@ export interface Work {
   /** What the container of a task is given to end by itself. */
   graceMs(taskId: string): number;
   /** Looks for faults in the node's network. */
-  examine(probe: boolean, signal: AbortSignal): Promise<readonly DoctorCheck[]>;
+  examine(peers: readonly OverlayPeer[], signal: AbortSignal): Promise<readonly DoctorCheck[]>;
   close(): void;
 }
 
@@ -135,7 +135,7 @@ export function startWork(options: WorkOptions): Work {
     agent,
     managers,
     graceMs: (taskId) => agent.find(taskId)?.spec.container.stopGraceMs ?? 10_000,
-    examine: (probe, signal) =>
+    examine: (peers, signal) =>
       examine(
         {
           nodeId,
@@ -145,7 +145,7 @@ export function startWork(options: WorkOptions): Work {
           managers: place.managers,
           resolvConf: '/etc/resolv.conf',
         },
-        probe,
+        peers,
         signal,
       ),
     close() {

@@ -28,6 +28,7 @@ import {
   setLink,
 } from './route.ts';
 import type { Ipv6Address } from './route-ipv6.ts';
+import { vxlansOf } from './vxlan.ts';
 import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses, routeLoopback } from './route-ipv6.ts';
 
 const DEFAULT_MTU = 1500;
@@ -48,6 +49,8 @@ export async function surveyBridges(instance: string): Promise<{
   readonly links: readonly Link[];
   readonly addresses: readonly Address[];
   readonly ipv6Addresses: readonly Ipv6Address[];
+  /** What is particular to VXLAN devices, by index. */
+  readonly vxlans: ReturnType<typeof vxlansOf>;
 }> {
   const { outside: replies } = await kernel('the node', {
     outside: [listLinks(), listAddresses(), listIpv6Addresses()],
@@ -62,7 +65,7 @@ export async function surveyBridges(instance: string): Promise<{
     const ipv6 = ipv6Addresses.filter(({ linkIndex }) => linkIndex === link.index);
     return [{ id: alias.networkId, link, internal: alias.internal, addresses: own, ipv6Addresses: ipv6 }];
   });
-  return { bridges, links, addresses, ipv6Addresses };
+  return { bridges, links, addresses, ipv6Addresses, vxlans: vxlansOf(replies) };
 }
 
 /** What the rules have to know of a bridge that is there; undefined while it has no address. */

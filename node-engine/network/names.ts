@@ -1,6 +1,7 @@
 /** Names of interfaces. The kernel allows 15 characters; what does not fit stands in the link's alias. */
 import { createHash } from 'node:crypto';
 import type { ContainerId, NetworkId } from '../../base/ids.ts';
+import type { TunnelId } from '../types.ts';
 
 /** "ts-4mk3v9q2x1": the bridge of a network. */
 export function bridgeName(id: NetworkId): string {
@@ -18,7 +19,10 @@ export const MESH_NAME = 'ts-mesh';
 /** Addresses of nodes in it. */
 export const MESH_SUBNET = '169.254.192.0/18';
 
-/** UDP port of the mesh: who looks for faults sends packets from node to node there. */
+/** The tunnel that is there while the way to other nodes is tried. */
+export const PROBE_NAME = 'ts-probe';
+
+/** UDP port in that tunnel: who looks for faults sends packets from node to node there. */
 export const ECHO_PORT = 4791;
 
 /** The node's end of a container's interface eth`ordinal`. */
@@ -48,18 +52,15 @@ export function parseAlias(alias: string): BridgeAlias | undefined {
   return { instance, networkId: networkId as NetworkId, internal: kind === 'internal' };
 }
 
-/** What a tunnel is, written on it: whose, and of which network; of none: the mesh. */
-export function formatTunnelAlias(instance: string, id: NetworkId | undefined): string {
-  return `tsswarm ${instance} ${id ?? 'mesh'} tunnel`;
+/** What a tunnel is, written on it: whose, and of which network; else the mesh or the probe. */
+export function formatTunnelAlias(instance: string, id: TunnelId): string {
+  return `tsswarm ${instance} ${id} tunnel`;
 }
 
 /** Undefined if the link is no tunnel of ours. */
-export function parseTunnelAlias(
-  alias: string,
-): { readonly instance: string; readonly networkId?: NetworkId } | undefined {
+export function parseTunnelAlias(alias: string): { readonly instance: string; readonly id: TunnelId } | undefined {
   const [, instance, id] = /^tsswarm (\S+) (\S+) tunnel$/.exec(alias) ?? [];
-  if (instance === undefined || id === undefined) return undefined;
-  return id === 'mesh' ? { instance } : { instance, networkId: id as NetworkId };
+  return instance === undefined || id === undefined ? undefined : { instance, id: id as TunnelId };
 }
 
 /** What a VLAN is that was made for a network, written on it. */

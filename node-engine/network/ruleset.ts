@@ -15,7 +15,7 @@
 import type { GuardedPort, PortForward, PortNode } from '../types.ts';
 import { isIPv4 } from 'node:net';
 import { macOf } from './address.ts';
-import { ECHO_PORT, MESH_NAME, MESH_SUBNET } from './names.ts';
+import { ECHO_PORT, MESH_NAME, MESH_SUBNET, PROBE_NAME } from './names.ts';
 import { MARKS, markOf } from './return-routes.ts';
 
 export interface RulesetBridge {
@@ -161,9 +161,10 @@ function baseRules(table: string): string {
       untracked('ip'),
     ]),
 
-    // The mesh carries published ports and what answers them, and what tries whether it does; nothing else.
+    // The mesh carries published ports and what answers them, the tunnel that tries the way to others what tries it; nothing else.
     ...chain('input', '{ type filter hook input priority 0; }', [
-      `iifname "${MESH_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${PROBE_NAME}" ct state new drop`,
       `iifname "${MESH_NAME}" ct state new ip protocol != icmp reject`,
     ]),
 
@@ -179,6 +180,8 @@ function baseRules(table: string): string {
       `oifname "${MESH_NAME}" ct status dnat accept`,
       `iifname "${MESH_NAME}" drop`,
       `oifname "${MESH_NAME}" drop`,
+      `iifname "${PROBE_NAME}" drop`,
+      `oifname "${PROBE_NAME}" drop`,
       'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct status dnat accept',

@@ -5,18 +5,20 @@ import { runProgram } from '../native/addon.ts';
 import type { NetworkSurvey } from '../types.ts';
 import { surveyBridges } from './bridges.ts';
 import { hostSubnets } from './host-routes.ts';
-import { MESH_NAME } from './names.ts';
+import { PROBE_NAME, parseTunnelAlias } from './names.ts';
+import type { Link } from './route.ts';
+import type { vxlansOf } from './vxlan.ts';
 import { forwardDrops, setMembers } from './nft-listing.ts';
 
 /** @param table name of our own tables @throws NETWORK_FAILED where nft(8) cannot be run */
 export async function surveyNetwork(instance: string, table: string): Promise<NetworkSurvey> {
-  const [{ bridges, addresses, links }, rules, own] = await Promise.all([
+  const [{ bridges, addresses, links, vxlans }, rules, own] = await Promise.all([
     surveyBridges(instance),
     listing(['-t', 'list', 'ruleset']),
     // It fails where the table is missing: then there are no members.
     listing(['list', 'set', 'ip', table, 'bridges']).catch(() => ({})),
   ]);
-  const mesh = links.find(({ name }) => name === MESH_NAME);
+  const probe = links.find(({ name }) => name === PROBE_NAME);
   const nameOf = (index: number): string => links.find((link) => link.index === index)?.name ?? '';
   const isBridge = new Set(bridges.map(({ link }) => link.index));
   return {
@@ -29,13 +31,27 @@ export async function surveyNetwork(instance: string, table: string): Promise<Ne
       addresses: own.map(({ ipv4, prefix }) => `${ipv4}/${prefix}`),
     })),
     ruled: setMembers(own),
-    ...(mesh === undefined ? {} : { meshMtu: mesh.mtu }),
+    ...(probe === undefined ? {} : { probeMtu: probe.mtu }),
+    foreignTunnels: foreignTunnels(instance, links, vxlans),
     drops: forwardDrops(rules, table),
     addresses: addresses
       .filter(({ linkIndex }) => !isBridge.has(linkIndex))
       .map(({ linkIndex, ipv4, prefix }) => ({ device: nameOf(linkIndex), address: `${ipv4}/${prefix}` })),
     routes: hostSubnets(),
   };
+}
+
+/** VXLAN devices that are none of this daemon's. */
+export function foreignTunnels(
+  instance: string,
+  links: readonly Link[],
+  vxlans: ReturnType<typeof vxlansOf>,
+): NetworkSurvey['foreignTunnels'] {
+  return links.flatMap(({ index, name, alias }) => {
+    const is = vxlans.get(index);
+    if (is === undefined || parseTunnelAlias(alias)?.instance === instance) return [];
+    return [{ name, vni: is.vni, port: is.port }];
+  });
 }
 
 async function listing(args: readonly string[]): Promise<unknown> {

@@ -1,13 +1,12 @@
 /** Tunnels between nodes: made, mended, found again and removed by netlink; their entries put in and taken out in lots. */
 import { isIPv6 } from 'node:net';
 import type { KeyedQueue } from '../../base/async.ts';
-import type { NetworkId } from '../../base/ids.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { MESH_IPV6_PREFIX, meshIpv6 } from '../../base/mesh-address.ts';
 import type { TunnelChange, TunnelEntry, TunnelId, TunnelRequest, Tunnels } from '../types.ts';
 import { macOf, parseSubnet } from './address.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
-import { MESH_NAME, bridgeName, formatTunnelAlias, parseTunnelAlias, tunnelName } from './names.ts';
+import { MESH_NAME, PROBE_NAME, bridgeName, formatTunnelAlias, parseTunnelAlias, tunnelName } from './names.ts';
 import type { Forwarding, Neighbour } from './neighbours.ts';
 import {
   deleteForwarding,
@@ -44,9 +43,15 @@ import { createVxlan, setTunnelPort, setVxlanLocal, vxlansOf } from './vxlan.ts'
 /** Requests in one go: what the kernel has to say of all of them must fit in the socket. */
 const LOT = 256;
 
-const nameOf = (id: TunnelId): string => (id === 'mesh' ? MESH_NAME : tunnelName(id));
+/** A tunnel with an address of its own on it, and no bridge. */
+const isBare = (id: TunnelId): id is 'mesh' | 'probe' => id === 'mesh' || id === 'probe';
+const BARE = {
+  mesh: { name: MESH_NAME, subject: 'the mesh of published ports' },
+  probe: { name: PROBE_NAME, subject: 'the way that is tried' },
+} as const;
+const nameOf = (id: TunnelId): string => (isBare(id) ? BARE[id].name : tunnelName(id));
 const subjectOf = ({ id, name }: Pick<TunnelRequest, 'id' | 'name'>): string =>
-  id === 'mesh' ? 'the mesh of published ports' : `network "${name}"`;
+  isBare(id) ? BARE[id].subject : `network "${name}"`;
 
 /**
  * @param guard name of the table that keeps the node's own frames out of the tunnels
@@ -58,7 +63,7 @@ export function createTunnels(instance: string, guard: string, queue: KeyedQueue
     list: () => list(instance),
     ensure: (request) =>
       queue.run(request.id, async () => {
-        if (request.id !== 'mesh') await ensureTunnelGuard(guard);
+        if (!isBare(request.id)) await ensureTunnelGuard(guard);
         if (request.encrypted === true) await refuseClear(guard, secureName(instance), request);
         return ensure(instance, request);
       }),
@@ -69,8 +74,8 @@ export function createTunnels(instance: string, guard: string, queue: KeyedQueue
         const links = linksOf(outside).filter(isOurs);
         if (links.some(({ name }) => name === nameOf(id)))
           await kernel(`tunnel "${nameOf(id)}"`, { outside: [deleteLink(nameOf(id))] });
-        const isLast = !links.some(({ name }) => name !== nameOf(id) && name !== MESH_NAME);
-        if (isLast && id !== 'mesh') await removeTunnelGuard(guard);
+        const isLast = !links.some(({ name }) => name !== nameOf(id) && name !== MESH_NAME && name !== PROBE_NAME);
+        if (isLast && !isBare(id)) await removeTunnelGuard(guard);
       }),
     secure: createSecureLink(instance),
   };
@@ -83,10 +88,10 @@ async function list(instance: string): ReturnType<Tunnels['list']> {
   const forwarding = Map.groupBy(forwardingOf(outside), ({ link }) => link);
   return links.flatMap((link) => {
     const alias = parseTunnelAlias(link.alias);
-    if (alias?.instance !== instance || link.kind !== 'vxlan') return [];
-    const isMesh = alias.networkId === undefined;
+    if (alias?.instance !== instance || link.kind !== 'vxlan' || alias.id === 'probe') return [];
+    const isMesh = alias.id === 'mesh';
     const known = neighbours.get(isMesh ? link.index : link.master) ?? [];
-    return [{ id: alias.networkId ?? 'mesh', entries: entriesOf(known, forwarding.get(link.index) ?? [], !isMesh) }];
+    return [{ id: alias.id, entries: entriesOf(known, forwarding.get(link.index) ?? [], !isMesh) }];
   });
 }
 
@@ -118,9 +123,9 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
   const subject = subjectOf(request);
   const { outside } = await kernel(subject, { outside: [listLinks(), listAddresses()] });
   const links = linksOf(outside);
-  const bridge =
-    request.id === 'mesh' ? undefined : links.find(({ name }) => name === bridgeName(request.id as NetworkId));
-  if (request.id !== 'mesh' && bridge === undefined)
+  const { id } = request;
+  const bridge = isBare(id) ? undefined : links.find(({ name }) => name === bridgeName(id));
+  if (!isBare(id) && bridge === undefined)
     throw new TsswarmError(
       'NETWORK_FAILED',
       `cannot connect ${subject} with other nodes: its bridge is not on this node`,
@@ -141,7 +146,7 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
       'NETWORK_FAILED',
       `cannot connect ${subject} with other nodes: the encrypted way is not there`,
     );
-  const alias = formatTunnelAlias(instance, request.id === 'mesh' ? undefined : request.id);
+  const alias = formatTunnelAlias(instance, id);
   let link = links.find((candidate) => candidate.name === name);
   if (link !== undefined && link.alias !== '' && parseTunnelAlias(link.alias)?.instance !== instance)
     throw new TsswarmError(
@@ -166,8 +171,8 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
     link = linksOf((await kernel(subject, { outside: [getLink(name)] })).outside)[0];
     await setAddress(subject, link?.index ?? 0, request.address, outside);
     // The node's own calls to published ports come from 127.0.0.1 until the source is translated.
-    await kernel(subject, { sysctls: [[`net/ipv4/conf/${name}/route_localnet`, '1']] });
-    if (link !== undefined && hasIpv6()) {
+    if (id === 'mesh') await kernel(subject, { sysctls: [[`net/ipv4/conf/${name}/route_localnet`, '1']] });
+    if (id === 'mesh' && link !== undefined && hasIpv6()) {
       const ipv6: Ipv6Address = {
         linkIndex: link.index,
         ipv6: meshIpv6(ipOf(request.address)),
@@ -224,7 +229,7 @@ async function create(
     hint:
       other === undefined
         ? 'where Docker runs a swarm on the same machines, make the cluster with another port: tsswarm init --data-path-port'
-        : `see "ip -details link show ${other.name}" and remove it if nothing needs it`,
+        : `see "ip -details link show ${other.name}" who made it: remove it, or make the network anew, which then gets another identifier`,
   });
 }
 
@@ -248,7 +253,7 @@ const ipOf = (cidr: string): string => cidr.split('/')[0] ?? '';
 
 async function apply(id: TunnelId, { remove, put }: TunnelChange): Promise<void> {
   const subject = `tunnel "${nameOf(id)}"`;
-  const bridged = id !== 'mesh';
+  const bridged = !isBare(id);
   const { outside } = await kernel(subject, { outside: [getLink(nameOf(id))] });
   const [tunnel] = linksOf(outside);
   if (tunnel === undefined)

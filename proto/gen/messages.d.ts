@@ -60,6 +60,7 @@ export type MessageName =
   | 'TaskChange'
   | 'TaskAddress'
   | 'Task'
+  | 'PastTask'
   | 'ServiceAnnotations'
   | 'NetworkSpec'
   | 'NetworkIpv6Spec'

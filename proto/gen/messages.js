@@ -12943,6 +12943,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 this.ports = [];
                 this.restartedAt = [];
                 this.generic = [];
+                this.past = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -12980,6 +12981,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.changing = null;
             Task.prototype.refused = null;
             Task.prototype.instead = null;
+            Task.prototype.past = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -13101,6 +13103,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     $root.tsswarm.v1.RefusedChange.encode(m.refused, w.uint32(1130).fork(), q + 1).ldelim();
                 if (m.instead != null && $Object.hasOwnProperty.call(m, "instead"))
                     w.uint32(1138).string(m.instead);
+                if (m.past != null && m.past.length) {
+                    for (var i = 0; i < m.past.length; ++i)
+                        $root.tsswarm.v1.PastTask.encode(m.past[i], w.uint32(1842).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -13392,6 +13398,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._instead = "instead";
                             continue;
                         }
+                    case 230: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.past && m.past.length))
+                                m.past = [];
+                            m.past.push($root.tsswarm.v1.PastTask.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -13626,6 +13640,16 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.instead != null) {
                     m.instead = $String(d.instead);
                 }
+                if (d.past) {
+                    if (!$Array.isArray(d.past))
+                        throw $TypeError(".tsswarm.v1.Task.past: array expected");
+                    m.past = $Array(d.past.length);
+                    for (var i = 0; i < d.past.length; ++i) {
+                        if (!$util.isObject(d.past[i]))
+                            throw $TypeError(".tsswarm.v1.Task.past: object expected");
+                        m.past[i] = $root.tsswarm.v1.PastTask.fromObject(d.past[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -13642,6 +13666,7 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.ports = [];
                     d.restartedAt = [];
                     d.generic = [];
+                    d.past = [];
                 }
                 if (o.defaults) {
                     d.id = "";
@@ -13820,6 +13845,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.instead != null && $Object.hasOwnProperty.call(m, "instead")) {
                     d.instead = m.instead;
                 }
+                if (m.past && m.past.length) {
+                    d.past = $Array(m.past.length);
+                    for (var j = 0; j < m.past.length; ++j) {
+                        d.past[j] = $root.tsswarm.v1.PastTask.toObject(m.past[j], o, q + 1);
+                    }
+                }
                 return d;
             };
 
@@ -13828,6 +13859,322 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Task;
+        })();
+
+        v1.PastTask = (function() {
+
+            const PastTask = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            PastTask.prototype.id = "";
+            PastTask.prototype.image = "";
+            PastTask.prototype.nodeId = "";
+            PastTask.prototype.state = "";
+            PastTask.prototype.error = "";
+            PastTask.prototype.timestamp = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            PastTask.prototype.createdAt = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+            PastTask.prototype.specVersion = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            PastTask.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id") && m.id !== "")
+                    w.uint32(10).string(m.id);
+                if (m.image != null && $Object.hasOwnProperty.call(m, "image") && m.image !== "")
+                    w.uint32(18).string(m.image);
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(26).string(m.nodeId);
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state") && m.state !== "")
+                    w.uint32(34).string(m.state);
+                if (m.error != null && $Object.hasOwnProperty.call(m, "error") && m.error !== "")
+                    w.uint32(42).string(m.error);
+                if (m.timestamp != null && $Object.hasOwnProperty.call(m, "timestamp") && (typeof m.timestamp === "object" ? m.timestamp.low || m.timestamp.high : m.timestamp !== 0))
+                    w.uint32(48).int64(m.timestamp);
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt") && (typeof m.createdAt === "object" ? m.createdAt.low || m.createdAt.high : m.createdAt !== 0))
+                    w.uint32(56).int64(m.createdAt);
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion") && (typeof m.specVersion === "object" ? m.specVersion.low || m.specVersion.high : m.specVersion !== 0))
+                    w.uint32(64).int64(m.specVersion);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            PastTask.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.PastTask();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.id = v;
+                            else
+                                delete m.id;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.image = v;
+                            else
+                                delete m.image;
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.state = v;
+                            else
+                                delete m.state;
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.error = v;
+                            else
+                                delete m.error;
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.timestamp = v;
+                            else
+                                delete m.timestamp;
+                            continue;
+                        }
+                    case 7: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.createdAt = v;
+                            else
+                                delete m.createdAt;
+                            continue;
+                        }
+                    case 8: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.specVersion = v;
+                            else
+                                delete m.specVersion;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            PastTask.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.PastTask)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.PastTask: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.PastTask();
+                if (d.id != null) {
+                    if (typeof d.id !== "string" || d.id.length) {
+                        m.id = $String(d.id);
+                    }
+                }
+                if (d.image != null) {
+                    if (typeof d.image !== "string" || d.image.length) {
+                        m.image = $String(d.image);
+                    }
+                }
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                if (d.state != null) {
+                    if (typeof d.state !== "string" || d.state.length) {
+                        m.state = $String(d.state);
+                    }
+                }
+                if (d.error != null) {
+                    if (typeof d.error !== "string" || d.error.length) {
+                        m.error = $String(d.error);
+                    }
+                }
+                if (d.timestamp != null) {
+                    if (typeof d.timestamp === "object" ? d.timestamp.low || d.timestamp.high : $Number(d.timestamp) !== 0) {
+                        if ($util.Long)
+                            m.timestamp = $util.Long.fromValue(d.timestamp, false);
+                        else if (typeof d.timestamp === "string")
+                            m.timestamp = $parseInt(d.timestamp, 10);
+                        else if (typeof d.timestamp === "number")
+                            m.timestamp = d.timestamp;
+                        else if (typeof d.timestamp === "object")
+                            m.timestamp = new $util.LongBits(d.timestamp.low >>> 0, d.timestamp.high >>> 0).toNumber();
+                    }
+                }
+                if (d.createdAt != null) {
+                    if (typeof d.createdAt === "object" ? d.createdAt.low || d.createdAt.high : $Number(d.createdAt) !== 0) {
+                        if ($util.Long)
+                            m.createdAt = $util.Long.fromValue(d.createdAt, false);
+                        else if (typeof d.createdAt === "string")
+                            m.createdAt = $parseInt(d.createdAt, 10);
+                        else if (typeof d.createdAt === "number")
+                            m.createdAt = d.createdAt;
+                        else if (typeof d.createdAt === "object")
+                            m.createdAt = new $util.LongBits(d.createdAt.low >>> 0, d.createdAt.high >>> 0).toNumber();
+                    }
+                }
+                if (d.specVersion != null) {
+                    if (typeof d.specVersion === "object" ? d.specVersion.low || d.specVersion.high : $Number(d.specVersion) !== 0) {
+                        if ($util.Long)
+                            m.specVersion = $util.Long.fromValue(d.specVersion, false);
+                        else if (typeof d.specVersion === "string")
+                            m.specVersion = $parseInt(d.specVersion, 10);
+                        else if (typeof d.specVersion === "number")
+                            m.specVersion = d.specVersion;
+                        else if (typeof d.specVersion === "object")
+                            m.specVersion = new $util.LongBits(d.specVersion.low >>> 0, d.specVersion.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            PastTask.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.id = "";
+                    d.image = "";
+                    d.nodeId = "";
+                    d.state = "";
+                    d.error = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.timestamp = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.timestamp = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.createdAt = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.createdAt = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.specVersion = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.specVersion = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.id != null && $Object.hasOwnProperty.call(m, "id")) {
+                    d.id = m.id;
+                }
+                if (m.image != null && $Object.hasOwnProperty.call(m, "image")) {
+                    d.image = m.image;
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                if (m.state != null && $Object.hasOwnProperty.call(m, "state")) {
+                    d.state = m.state;
+                }
+                if (m.error != null && $Object.hasOwnProperty.call(m, "error")) {
+                    d.error = m.error;
+                }
+                if (m.timestamp != null && $Object.hasOwnProperty.call(m, "timestamp")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.timestamp = typeof m.timestamp === "number" ? $BigInt(m.timestamp) : $util.Long.fromBits(m.timestamp.low >>> 0, m.timestamp.high >>> 0, false).toBigInt();
+                    else if (typeof m.timestamp === "number")
+                        d.timestamp = o.longs === $String ? $String(m.timestamp) : m.timestamp;
+                    else
+                        d.timestamp = o.longs === $String ? $util.Long.prototype.toString.call(m.timestamp) : o.longs === $Number ? new $util.LongBits(m.timestamp.low >>> 0, m.timestamp.high >>> 0).toNumber() : m.timestamp;
+                }
+                if (m.createdAt != null && $Object.hasOwnProperty.call(m, "createdAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.createdAt = typeof m.createdAt === "number" ? $BigInt(m.createdAt) : $util.Long.fromBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.createdAt === "number")
+                        d.createdAt = o.longs === $String ? $String(m.createdAt) : m.createdAt;
+                    else
+                        d.createdAt = o.longs === $String ? $util.Long.prototype.toString.call(m.createdAt) : o.longs === $Number ? new $util.LongBits(m.createdAt.low >>> 0, m.createdAt.high >>> 0).toNumber() : m.createdAt;
+                }
+                if (m.specVersion != null && $Object.hasOwnProperty.call(m, "specVersion")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.specVersion = typeof m.specVersion === "number" ? $BigInt(m.specVersion) : $util.Long.fromBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0, false).toBigInt();
+                    else if (typeof m.specVersion === "number")
+                        d.specVersion = o.longs === $String ? $String(m.specVersion) : m.specVersion;
+                    else
+                        d.specVersion = o.longs === $String ? $util.Long.prototype.toString.call(m.specVersion) : o.longs === $Number ? new $util.LongBits(m.specVersion.low >>> 0, m.specVersion.high >>> 0).toNumber() : m.specVersion;
+                }
+                return d;
+            };
+
+            PastTask.prototype.toJSON = function() {
+                return PastTask.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return PastTask;
         })();
 
         v1.ServiceAnnotations = (function() {
@@ -34346,6 +34693,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.DoctorRequest = (function() {
 
             const DoctorRequest = function (p) {
+                this.peers = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -34354,6 +34702,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             DoctorRequest.prototype.nodeId = "";
             DoctorRequest.prototype.probe = false;
+            DoctorRequest.prototype.peers = $util.emptyArray;
 
             DoctorRequest.encode = function (m, w, q) {
                 if (!w)
@@ -34366,6 +34715,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.nodeId);
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe") && m.probe !== false)
                     w.uint32(16).bool(m.probe);
+                if (m.peers != null && m.peers.length) {
+                    for (var i = 0; i < m.peers.length; ++i)
+                        $root.tsswarm.v1.OverlayPeer.encode(m.peers[i], w.uint32(1522).fork(), q + 1).ldelim();
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -34417,6 +34770,14 @@ export const tsswarm = $root.tsswarm = (() => {
                                 delete m.probe;
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.peers && m.peers.length))
+                                m.peers = [];
+                            m.peers.push($root.tsswarm.v1.OverlayPeer.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -34454,6 +34815,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.probe = $Boolean(d.probe);
                     }
                 }
+                if (d.peers) {
+                    if (!$Array.isArray(d.peers))
+                        throw $TypeError(".tsswarm.v1.DoctorRequest.peers: array expected");
+                    m.peers = $Array(d.peers.length);
+                    for (var i = 0; i < d.peers.length; ++i) {
+                        if (!$util.isObject(d.peers[i]))
+                            throw $TypeError(".tsswarm.v1.DoctorRequest.peers: object expected");
+                        m.peers[i] = $root.tsswarm.v1.OverlayPeer.fromObject(d.peers[i], q + 1);
+                    }
+                }
                 return m;
             };
 
@@ -34465,6 +34836,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.peers = [];
+                }
                 if (o.defaults) {
                     d.nodeId = "";
                     d.probe = false;
@@ -34474,6 +34848,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.probe != null && $Object.hasOwnProperty.call(m, "probe")) {
                     d.probe = m.probe;
+                }
+                if (m.peers && m.peers.length) {
+                    d.peers = $Array(m.peers.length);
+                    for (var j = 0; j < m.peers.length; ++j) {
+                        d.peers[j] = $root.tsswarm.v1.OverlayPeer.toObject(m.peers[j], o, q + 1);
+                    }
                 }
                 return d;
             };

@@ -20,7 +20,7 @@ import type {
   TaskSpec,
   Volume,
 } from './objects.ts';
-import type { TaskStatusUpdate } from './assignment.ts';
+import type { OverlayPeer, TaskStatusUpdate } from './assignment.ts';
 
 export interface ApplyProjectRequest {
   readonly project: DesiredProject;
@@ -364,6 +364,8 @@ export interface DoctorRequest {
   readonly nodeId: string;
   /** Others are asked at the same time and answer: the way to them is tried. */
   readonly probe: boolean;
+  /** With `probe`: all nodes, as they are reached; absent: none. */
+  readonly peers?: readonly OverlayPeer[];
 }
 export interface DoctorCheck {
   /** "forwarding", "firewall", … */

@@ -29,8 +29,6 @@ describe('tsswarm network doctor between machines', function () {
     lab = Lab.create('tsdoc', 3);
     lab.form(2);
     for (const machine of lab.machines) machine.load(['busybox']);
-    const folder = lab.machine(0).project('each', { 'compose.yaml': PROJECT });
-    lab.machine(0).composeOk(folder, 'up', '-d');
   });
   after(() => lab.dispose());
   /** What is asked of names that are not ours is nothing of the lab's. */
@@ -45,8 +43,16 @@ describe('tsswarm network doctor between machines', function () {
   const paths = (): readonly string[] =>
     checks().flatMap(({ node, name, subject, status }) => (name === 'path' ? [`${node} ${subject} ${status}`] : []));
 
+  const all = ['m0 m1 ok', 'm0 m2 ok', 'm1 m0 ok', 'm1 m2 ok', 'm2 m0 ok', 'm2 m1 ok'];
+
+  it('tries the ways between machines that share nothing yet, and leaves nothing of it', async () => {
+    await eventually(() => ([...paths()].sort().join() === all.join() ? true : undefined), 'all ways to be in order');
+    for (const machine of lab.machines) assert.doesNotMatch(machine.inside(['ip', 'link']), /vxlan|ts-/);
+  });
+
   it('finds the ways between all of them in order, from any manager', async () => {
-    const all = ['m0 m1 ok', 'm0 m2 ok', 'm1 m0 ok', 'm1 m2 ok', 'm2 m0 ok', 'm2 m1 ok'];
+    const folder = lab.machine(0).project('each', { 'compose.yaml': PROJECT });
+    lab.machine(0).composeOk(folder, 'up', '-d');
     await eventually(() => ([...paths()].sort().join() === all.join() ? true : undefined), 'all ways to be in order');
     assert.deepEqual(faults(), []);
     assert.deepEqual(faults(1), []);
@@ -93,8 +99,12 @@ describe('tsswarm network doctor between machines', function () {
     assert.match(faults().join('\n'), /^m0 entries each_default: 1 of 2 addresses on other nodes cannot be reached/);
     machine.inside(['bridge', 'fdb', 'add', mac, 'dev', device, 'dst', peer, 'self', 'permanent']);
     assert.deepEqual(faults(), []);
+    const vni = /vxlan id (\d+)/.exec(machine.inside(['ip', '-details', 'link', 'show', device]))?.[1] ?? '';
     machine.inside(['ip', 'link', 'del', device]);
     assert.match(faults().join('\n'), /m0 tunnel each_default: its VXLAN device \(VNI \d+\) is missing/);
+    machine.inside(['ip', 'link', 'add', 'foreign', 'type', 'vxlan', 'id', vni, 'dstport', '4789']);
+    assert.match(faults().join('\n'), /m0 tunnel each_default: the interface "foreign" of somebody else has its VXLAN/);
+    machine.inside(['ip', 'link', 'del', 'foreign']);
   });
 
   it('finds a machine that is down', async () => {

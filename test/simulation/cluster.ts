@@ -48,6 +48,8 @@ export interface Coverage {
   completions: number;
   hostPorts: number;
   releases: number;
+  liveChanges: number;
+  refusals: number;
   downs: number;
   nodesRemoved: number;
 }
@@ -87,6 +89,8 @@ export const NO_COVERAGE: Coverage = {
   completions: 0,
   hostPorts: 0,
   releases: 0,
+  liveChanges: 0,
+  refusals: 0,
   downs: 0,
   nodesRemoved: 0,
 };

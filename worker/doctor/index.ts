@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Engine } from '../../node-engine/types.ts';
-import type { DoctorCheck, NodeOverlay } from '../../proto/types/index.ts';
+import { macOf } from '../../node-engine/network/index.ts';
+import type { DoctorCheck, NodeOverlay, OverlayPeer } from '../../proto/types/index.ts';
 import { containerIdOf } from '../agent/container-id.ts';
 import type { Assignments } from '../agent/assignments.ts';
 import { parseNameservers } from '../overlay/dns/resolv-conf.ts';
@@ -33,10 +34,10 @@ export interface DoctorOptions {
   readonly resolvConf: string;
 }
 
-/** @param probe other nodes answer at the same time: the way to them is tried */
+/** @param peers all nodes, this one too; they answer at the same time: the way to them is tried. Empty: it is not */
 export async function examine(
   options: DoctorOptions,
-  probe: boolean,
+  peers: readonly OverlayPeer[],
   signal: AbortSignal,
 ): Promise<readonly DoctorCheck[]> {
   const told = options.assignments();
@@ -47,7 +48,7 @@ export async function examine(
     examineNode(options, assignments),
     probeManagers(options.managers()),
     probeNameservers(parseNameservers(readIfThere(options.resolvConf))),
-    probe ? examinePaths(options, assignments, signal) : [],
+    peers.length > 0 ? examinePaths(options, peers, signal) : [],
   ]);
   return [...local, ...managers, ...paths, ...dns];
 }
@@ -67,7 +68,7 @@ async function examineNode(
       ...judgeForwarding(survey),
       ...judgeFirewall(survey),
       ...judgeBridges(networks, survey),
-      ...judgeTunnels(wanted, tunnels),
+      ...judgeTunnels(wanted, tunnels, survey),
       ...judgeAddresses(assignments),
       ...judgeRoutes(networks, survey),
     ];
@@ -76,34 +77,48 @@ async function examineNode(
   }
 }
 
-/** Frame, UDP and VXLAN headers leave so much of an Ethernet frame of 1500 bytes. */
-const MESH_MTU = 1450;
+/** Of the tunnel that is made for the packets that try the way; networks have 4096 and more, the mesh has 4095. */
+const PROBE_VNI = 4094;
+const PROBE_PREFIX = 18;
+/** From the mesh's third byte to that of the probe: 169.254.0.0/18. What clouds have at 169.254.169–170 stays reachable. */
+const PROBE_DISTANCE = 192;
 
+/** The ways to all other nodes, whether this one shares something with them or not, through a tunnel that is there only meanwhile. */
 async function examinePaths(
-  { nodeId, engine }: DoctorOptions,
-  { peers }: Assignments,
+  { nodeId, engine: { tunnels, networks }, overlay }: DoctorOptions,
+  peers: readonly OverlayPeer[],
   signal: AbortSignal,
 ): Promise<readonly DoctorCheck[]> {
-  const own = peers.get(nodeId)?.meshAddress;
-  const neighbours = [...peers.values()].flatMap(({ nodeId: id, meshAddress, overlay }) =>
-    id === nodeId || meshAddress === undefined ? [] : [{ nodeId: id, address: meshAddress, underlay: overlay.address }],
-  );
-  if (own === undefined || neighbours.length === 0)
-    return [skipped('path', '', 'no tunnel leads from this node to another: it shares nothing with one')];
+  const own = probeAddress(peers.find((peer) => peer.nodeId === nodeId));
+  const local = overlay()?.address;
+  const neighbours = peers.flatMap((peer) => {
+    const address = probeAddress(peer);
+    return peer.nodeId === nodeId || address === undefined
+      ? []
+      : [{ nodeId: peer.nodeId, address, underlay: peer.overlay.address }];
+  });
+  const port = peers[0]?.overlay.port ?? 0;
+  if (tunnels === undefined || own === undefined || local === undefined || port === 0)
+    return [skipped('path', '', 'this node has no address that others reach')];
+  if (neighbours.length === 0) return [skipped('path', '', 'there is no other node')];
   try {
-    const survey = await engine.networks.survey?.();
-    const mtu = survey?.meshMtu ?? MESH_MTU;
-    return await probeTunnels(own, mtu, neighbours, signal);
+    const address = `${own}/${PROBE_PREFIX}`;
+    await tunnels.ensure({ id: 'probe', name: 'probe', vni: PROBE_VNI, port, local, address });
+    const put = neighbours.map(({ address: ipv4, underlay }) => ({ ipv4, mac: macOf(ipv4), peer: underlay }));
+    await tunnels.change('probe', { remove: [], put });
+    const mtu = (await networks.survey?.())?.probeMtu ?? 0;
+    return await probeTunnels(own, { mtu, port }, neighbours, signal);
   } catch (error) {
-    return [
-      broken(
-        'path',
-        '',
-        `the way to other nodes cannot be tried: ${messageOf(error)}`,
-        'see the check "tunnel" of the mesh',
-      ),
-    ];
+    const message = `the way to other nodes cannot be tried: ${messageOf(error)}`;
+    return [broken('path', '', message, 'see what else of this node is broken, and its log')];
+  } finally {
+    await tunnels.remove('probe');
   }
+}
+
+function probeAddress(peer: OverlayPeer | undefined): string | undefined {
+  const [a, b, c, d] = (peer?.meshAddress ?? '').split('.').map(Number);
+  return c === undefined || d === undefined ? undefined : [a, b, c - PROBE_DISTANCE, d].join('.');
 }
 
 function readIfThere(path: string): string {

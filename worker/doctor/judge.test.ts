@@ -22,6 +22,7 @@ const HEALTHY: NetworkSurvey = {
   bridges: [{ id: ID, name: 'ts-lan', up: true, mtu: 1450, addresses: ['10.128.0.1/24'] }],
   ruled: ['ts-lan'],
   drops: [],
+  foreignTunnels: [],
   addresses: [{ device: 'eth0', address: '192.0.2.7/24' }],
   routes: ['192.0.2.0/24', '10.0.0.0/8'],
 };
@@ -82,9 +83,14 @@ describe('faults of a network', () => {
     const request = { id: ID, name: 'app_lan', vni: 4097, port: 4789, local: '192.0.2.7' };
     const wanted = new Map([[ID, { request, entries: new Map([[entry.ipv4, entry]]) }]]);
     const of = (...entries: readonly (typeof entry)[]): string =>
-      faults(judgeTunnels(wanted, [{ id: ID, entries }])).join();
+      faults(judgeTunnels(wanted, [{ id: ID, entries }], HEALTHY)).join();
     assert.equal(of(entry), '');
-    assert.match(faults(judgeTunnels(wanted, [])).join(), /its VXLAN device \(VNI 4097\) is missing/);
+    assert.match(faults(judgeTunnels(wanted, [], HEALTHY)).join(), /its VXLAN device \(VNI 4097\) is missing/);
+    const foreign = { ...HEALTHY, foreignTunnels: [{ name: 'vx-000042-a1b2c', vni: 4097, port: 4789 }] };
+    assert.match(
+      faults(judgeTunnels(wanted, [], foreign)).join(),
+      /"vx-000042-a1b2c" of somebody else has its VXLAN identifier \(VNI 4097, UDP port 4789\)/,
+    );
     assert.match(of(), /1 of 1 addresses on other nodes cannot be reached, such as 10\.128\.0\.6/);
     assert.match(of({ ...entry, peer: '192.0.2.9' }), /cannot be reached/);
     assert.match(of(entry, { ...entry, ipv4: '10.128.0.7' }), /1 forwarding entries lead to nobody: 10\.128\.0\.7/);

@@ -80,14 +80,23 @@ export function judgeBridges(networks: readonly Network[], { bridges, ruled }: N
   });
 }
 
-/** @param wanted what the assignments ask for @param present what the kernel has */
+/** @param wanted what the assignments ask for @param present what the kernel has @param survey who else has tunnels */
 export function judgeTunnels(
   wanted: ReadonlyMap<TunnelId, WantedTunnel>,
   present: readonly { readonly id: TunnelId; readonly entries: readonly TunnelEntry[] }[],
+  { foreignTunnels }: Pick<NetworkSurvey, 'foreignTunnels'>,
 ): readonly Check[] {
   return [...wanted].map(([id, { request, entries }]) => {
     const subject = id === 'mesh' ? 'mesh' : request.name;
     const found = present.find((tunnel) => tunnel.id === id);
+    const clash = foreignTunnels.find(({ vni, port }) => vni === request.vni && port === request.port);
+    if (found === undefined && clash !== undefined)
+      return broken(
+        'tunnel',
+        subject,
+        `the interface "${clash.name}" of somebody else has its VXLAN identifier (VNI ${clash.vni}, UDP port ${clash.port})`,
+        `see "ip -details link show ${clash.name}" who made it: remove it, or make the network anew, which then gets another identifier`,
+      );
     if (found === undefined)
       return broken('tunnel', subject, `its VXLAN device (VNI ${request.vni}) is missing on this node`, MENDING);
     const known = new Map(found.entries.map((entry) => [entry.ipv4, entry]));

@@ -15,20 +15,20 @@ const TLS_MS = 4000;
 
 export interface Neighbour {
   readonly nodeId: string;
-  /** In the mesh. */
+  /** In the tunnel. */
   readonly address: string;
   /** Address of the node for packets between nodes, for messages. */
   readonly underlay: string;
 }
 
 /**
- * Each node answers at its address in the mesh while it is examined. Sends to every neighbour until it has answered or patience is over, and answers those that send to this one meanwhile.
- * @param own this node's address in the mesh
- * @param mtu of the mesh: the largest datagrams are so large that they fill a packet of it
+ * Each node answers at its address in the tunnel while it is examined. Sends to every neighbour until it has answered or patience is over, and answers those that send to this one meanwhile.
+ * @param own this node's address in the tunnel
+ * @param tunnel its UDP port, and its MTU: the largest datagrams are so large that they fill a packet of it
  */
 export async function probeTunnels(
   own: string,
-  mtu: number,
+  { mtu, port }: { readonly mtu: number; readonly port: number },
   neighbours: readonly Neighbour[],
   signal: AbortSignal,
 ): Promise<readonly DoctorCheck[]> {
@@ -36,7 +36,7 @@ export async function probeTunnels(
   const heard = new Set<string>();
   const echo = await open(own, ECHO_PORT);
   const asker = await open(own, 0);
-  echo.on('message', (data, { address, port }) => echo.send(data, port, address, () => undefined));
+  echo.on('message', (data, { address, port: from }) => echo.send(data, from, address, () => undefined));
   const key = (address: string, size: number): string => `${address} ${size}`;
   const waiting = Promise.withResolvers<void>();
   const isDone = (): boolean => neighbours.every(({ address }) => sizes.every((size) => heard.has(key(address, size))));
@@ -73,7 +73,7 @@ export async function probeTunnels(
       'path',
       nodeId,
       `${underlay} does not answer through the tunnel`,
-      'let 4789/udp (or the data-path port) pass between the nodes, both ways',
+      `let ${port}/udp pass between the nodes, both ways`,
     );
   });
 }

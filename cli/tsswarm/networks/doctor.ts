@@ -1,5 +1,5 @@
 import { messageOf } from '../../../base/errors.ts';
-import type { DoctorCheck, Node } from '../../../proto/types/index.ts';
+import type { DoctorCheck, Node, OverlayPeer } from '../../../proto/types/index.ts';
 import type { NodeClient, NodePlace } from '../../local-node/index.ts';
 import { renderTable } from '../../render/index.ts';
 import type { Style } from '../../render/style.ts';
@@ -32,18 +32,21 @@ async function examineAll(client: NodeClient): Promise<readonly NodeCheck[]> {
   const { nodes } = await client.control.listNodes({});
   const sorted = [...nodes].sort((a, b) => byName(a.description.hostname, b.description.hostname));
   const names = new Map(nodes.map(({ id, description }) => [id as string, description.hostname]));
-  const results = await Promise.all(sorted.map((node) => examine(client, node)));
+  const peers = nodes.flatMap(({ id, description: { overlay }, meshAddress }) =>
+    overlay === undefined ? [] : [{ nodeId: id, overlay, ...(meshAddress === undefined ? {} : { meshAddress }) }],
+  );
+  const results = await Promise.all(sorted.map((node) => examine(client, node, peers)));
   return results.flat().map((check) => ({ ...check, subject: names.get(check.subject) ?? check.subject }));
 }
 
-async function examine(client: NodeClient, node: Node): Promise<readonly NodeCheck[]> {
+async function examine(client: NodeClient, node: Node, peers: readonly OverlayPeer[]): Promise<readonly NodeCheck[]> {
   const { hostname } = node.description;
   const failed = (message: string): readonly NodeCheck[] => [
     { node: hostname, name: 'node', subject: '', status: 'broken', message, hint: 'see "tsswarm node ls"' },
   ];
   if (node.status.state === 'down') return failed(`the node is down: ${node.status.message}`);
   try {
-    const { checks } = await client.tasks.doctor({ nodeId: node.id, probe: true });
+    const { checks } = await client.tasks.doctor({ nodeId: node.id, probe: true, peers });
     return checks.map((check) => ({ node: hostname, ...check }));
   } catch (error) {
     return failed(`the node cannot be asked: ${messageOf(error)}`);

@@ -9,6 +9,7 @@ import type {
   AttachStart,
   DoctorCheck,
   Drift,
+  OverlayPeer,
   ProcessInput,
   ProcessOutput,
   TaskStatus,
@@ -27,7 +28,7 @@ export function tasksHandlers(
   { containers, inspection }: Pick<InspectableEngine, 'containers' | 'inspection'>,
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
-  doctor: (probe: boolean, signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  doctor: (peers: readonly OverlayPeer[], signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
   look: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, readonly Drift[]>>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
@@ -53,7 +54,7 @@ export function tasksHandlers(
           drifts === undefined ? summaries : summaries.map((one) => ({ ...one, drifts: drifts.get(one.taskId) ?? [] })),
       };
     },
-    doctor: async ({ probe }, signal) => ({ checks: await doctor(probe, signal) }),
+    doctor: async ({ peers }, signal) => ({ checks: await doctor(peers ?? [], signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },

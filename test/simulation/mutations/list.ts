@@ -463,6 +463,42 @@ export const MUTATIONS: readonly Mutation[] = [
     profile: 'services',
   },
   {
+    name: 'live: all containers are changed at once',
+    file: '../orchestrator/reconcile.ts',
+    find: `    if (isLeaving) return;
+    budget.left--;`,
+    replace: '    if (isLeaving) return;',
+    profile: 'services',
+  },
+  {
+    name: 'live: an update does not wait until its containers have changed',
+    file: '../orchestrator/update.ts',
+    find: '} else if (isServing(current) && !isChanging(current)) {',
+    replace: '} else if (isServing(current)) {',
+    profile: 'services',
+  },
+  {
+    name: 'live: what a node cannot change is changed',
+    file: '../model/spec-change.ts',
+    find: "if (can.has(rule.needs)) return { field, effect: 'live', reason: '' };",
+    replace: "return { field, effect: 'live', reason: '' };",
+    profile: 'services',
+  },
+  {
+    name: 'live: a refusal is not heard',
+    file: '../model/live-change.ts',
+    find: 'if (refused?.specVersion !== task.specVersion) return task;',
+    replace: 'return task;',
+    profile: 'services',
+  },
+  {
+    name: 'live: the agent says that it has changed what it has not',
+    file: '../../worker/agent/task/loop.ts',
+    find: 'const changed = await engine.containers.update(request);',
+    replace: 'const changed: readonly string[] = [];',
+    profile: 'services',
+  },
+  {
     name: 'ca: a rotation ends before every node uses the new root',
     file: '../ca/rotation.ts',
     find: 'if (caRotation === undefined || progress === undefined || progress.waitingFor.length > 0) return undefined;',

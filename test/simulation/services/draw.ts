@@ -8,7 +8,7 @@ import type {
 import { containerSpec } from '../../builders/container-spec.ts';
 import { project, serviceSpec, taskSpec } from '../../builders/specs.ts';
 import type { World } from '../world.ts';
-import type { Nature } from './kernel.ts';
+import type { ChangeNature, Nature } from './kernel.ts';
 
 /** A service of the simulation: what never changes of it, and what does. */
 export interface Wish {
@@ -24,7 +24,13 @@ export interface Wish {
   replicas: number;
   version: number;
   nature: Nature;
+  /** Counts changes that containers take while they run. */
+  change: number;
+  changeNature: ChangeNature;
 }
+
+/** What is told of a change in the label of that name: "7-dies". */
+export const CHANGE_LABEL = 'change';
 
 const NATURES: readonly Nature[] = [
   'good',
@@ -38,6 +44,8 @@ const NATURES: readonly Nature[] = [
   'unpullable',
   'unstartable',
 ];
+
+const CHANGE_NATURES: readonly ChangeNature[] = ['good', 'good', 'good', 'good', 'refused', 'dies'];
 
 export const isJob = ({ kind }: Pick<Wish, 'kind'>): boolean => kind === 'job' || kind === 'global-job';
 /** Its slots are nodes. */
@@ -84,6 +92,8 @@ export function drawWishes(world: World): readonly Wish[] {
       replicas: kind === 'data' ? world.integer(1, 2) : world.integer(1, 4),
       version: 0,
       nature: 'good',
+      change: 0,
+      changeNature: 'good',
     });
   });
   return drawn;
@@ -105,6 +115,12 @@ export function change(world: World, wishes: readonly Wish[]): void {
     wish.replicas = wish.kind === 'data' ? world.integer(1, 2) : world.integer(0, 5);
     return;
   }
+  if (world.chance(0.55)) {
+    wish.change++;
+    wish.changeNature = world.pick(CHANGE_NATURES);
+    // Now and then together with what nothing that runs can become.
+    if (world.chance(0.8)) return;
+  }
   wish.version++;
   wish.nature = world.pick(NATURES);
 }
@@ -123,6 +139,8 @@ export function makeGood(
     // What is good stays as it is in half of the cases: nothing but the restart policy brings it back then.
     if (wish.nature !== 'good' || !isReached(wish.name) || world.chance(0.5)) wish.version++;
     wish.nature = 'good';
+    if (wish.changeNature !== 'good') wish.change++;
+    wish.changeNature = 'good';
     wish.replicas = Math.max(1, wish.replicas);
     // More than there is room for would wait for ever, and so would an update.
     if (wish.hostPort > 0) wish.replicas = Math.min(wish.replicas, machines);
@@ -146,6 +164,9 @@ export function projectOf(wishes: readonly Wish[]): DesiredProject {
   return project(wishes.map(specOf), { volumes: [DATA, SHARED] });
 }
 
+/** The limit that a service's containers have in the end. */
+export const cpusOf = ({ change }: Pick<Wish, 'change'>): number => 1e9 + change;
+
 function specOf(wish: Wish): ServiceSpec {
   const { kind, name, version } = wish;
   const nature = isJob(wish) ? natureOfJob(wish.nature) : wish.nature;
@@ -162,6 +183,7 @@ function specOf(wish: Wish): ServiceSpec {
   } as const;
   const container = containerSpec({
     image: `app:${version}-${nature}`,
+    labels: { [CHANGE_LABEL]: `${wish.change}-${wish.changeNature}` },
     stopGraceMs: 1000,
     mounts: kind === 'data' || kind === 'shared' ? [mount] : [],
     ...(wish.checked || nature === 'sick'
@@ -177,6 +199,7 @@ function specOf(wish: Wish): ServiceSpec {
       wish.hostPort === 0 ? [] : [{ target: 80, published: wish.hostPort, protocol: 'tcp', mode: 'host', hostIp: '' }],
     task: taskSpec({
       container,
+      limits: { nanoCpus: cpusOf(wish) },
       restart: isJob(wish) ? { ...RESTART, condition: 'on-failure' } : RESTART,
       ...(wish.maxPerNode === 0 ? {} : { placement: { spread: [], maxReplicasPerNode: wish.maxPerNode } }),
     }),

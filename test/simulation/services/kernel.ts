@@ -1,5 +1,6 @@
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ContainerId, NodeId } from '../../../base/ids.ts';
+import type { Labels } from '../../../proto/types/index.ts';
 import type {
   ContainerCreate,
   ContainerUpdate,
@@ -14,6 +15,11 @@ import type { Life, World } from '../world.ts';
 /** How containers of an image behave, by the word in its name: "app:7-dies". */
 export type Nature = 'good' | 'unpullable' | 'unstartable' | 'dies' | 'sick' | 'slow' | 'done';
 
+/** What a change does to containers that run: it is taken, the kernel refuses it, or their processes end of it. */
+export type ChangeNature = 'good' | 'refused' | 'dies';
+
+const changeNatureOf = (labels: Labels): ChangeNature => (labels['change']?.split('-')[1] ?? 'good') as ChangeNature;
+
 export const natureOf = (image: string): Nature => (image.split('-')[1] ?? 'good') as Nature;
 
 /** A container as the kernel has it: it lives on when the agent dies. */
@@ -25,6 +31,9 @@ export interface Box {
   /** Its supervisor kills it when the node's lease is over. */
   readonly fenced: boolean;
   readonly waiters: Set<(exit: ExitStatus) => void>;
+  /** What can be changed while it runs. */
+  cpus: number;
+  labels: Labels;
   /** Counts its starts: what was meant for an earlier one does nothing. */
   runs: number;
   /** Its health check has failed since it was started. */
@@ -40,6 +49,8 @@ export interface Copy {
 /** What the simulation is told of containers. */
 export interface Onlooker {
   started(kernel: Kernel, box: Box): void;
+  /** One that runs is about to be made something else. */
+  changing(kernel: Kernel, box: Box, wanted: ContainerUpdate): void;
   /** Somebody stops or removes a container that runs; it did not end by itself. */
   stopping(kernel: Kernel, box: Box): void;
 }
@@ -173,7 +184,17 @@ export class Kernel {
     this.#seenFrom = 0;
   }
 
-  create({ id, name, spec, imageId, labels, adopt, specVersion, fenced = false }: ContainerCreate): ContainerInfo {
+  create({
+    id,
+    name,
+    spec,
+    imageId,
+    limits,
+    labels,
+    adopt,
+    specVersion,
+    fenced = false,
+  }: ContainerCreate): ContainerInfo {
     const known = this.boxes.get(id);
     if (known !== undefined) throw new TsswarmError('ALREADY_EXISTS', `creating container "${id}": it exists`);
     if (this.#world.chance(this.troubles.engine))
@@ -217,6 +238,8 @@ export class Kernel {
       volumes,
       nature: natureOf(spec.image),
       fenced,
+      cpus: limits.nanoCpus ?? 0,
+      labels: spec.labels,
       waiters: new Set(),
       runs: 0,
       wasSick: false,
@@ -226,13 +249,31 @@ export class Kernel {
     return info;
   }
 
-  /** A change of a running container; what the kernel refuses is drawn. */
-  update({ id, name, specVersion = 0 }: ContainerUpdate): readonly string[] {
+  /** A change of a container, which runs as a rule: it is taken as a whole, or not at all. */
+  update(wanted: ContainerUpdate): readonly string[] {
+    const { id, name, specVersion = 0, limits, spec } = wanted;
     const box = this.#demand(id);
+    this.#onlooker.changing(this, box, wanted);
+    const runs = box.info.state === 'running';
     if (this.#world.chance(this.troubles.engine))
       throw new TsswarmError('RUNTIME_FAILED', `changing container "${name}": the simulation wants it so`);
+    if (runs && changeNatureOf(spec.labels) === 'refused')
+      throw new TsswarmError('RUNTIME_FAILED', `changing container "${name}": the kernel refuses`);
+    const hasChanged = box.cpus !== limits.nanoCpus;
+    box.cpus = limits.nanoCpus ?? 0;
+    box.labels = spec.labels;
     box.info = { ...box.info, specVersion };
-    return ['limits'];
+    if (runs) this.#endOfChange(box);
+    return hasChanged ? ['limits'] : [];
+  }
+
+  /** With what it has been given it does not live long. */
+  #endOfChange(box: Box): void {
+    if (changeNatureOf(box.labels) !== 'dies') return;
+    const { runs } = box;
+    this.#world.after(this.#world.between(1, 3000), () => {
+      if (box.runs === runs && changeNatureOf(box.labels) === 'dies') this.end(box, 137);
+    });
   }
 
   start(id: ContainerId): ContainerInfo {
@@ -253,6 +294,7 @@ export class Kernel {
     };
     for (const volume of box.volumes) this.copies.get(volume)?.writers.push(box.taskId);
     this.#onlooker.started(this, box);
+    this.#endOfChange(box);
     const livesMs = box.nature === 'dies' ? this.#world.between(1, 3000) : this.#world.between(50, 1000);
     if (box.nature === 'dies' || box.nature === 'done')
       this.#world.after(livesMs, () => {

@@ -1,7 +1,8 @@
 import type { Clock } from '../../../base/clock.ts';
 import { silentLogger } from '../../../base/log.ts';
 import type { NodeId } from '../../../base/ids.ts';
-import type { NodeDescription } from '../../../proto/types/index.ts';
+import { EVERY_FEATURE } from '../../../manager/model/spec-change.ts';
+import type { LiveFeature, NodeDescription } from '../../../proto/types/index.ts';
 import { decodeAgentState, encodeAgentState } from '../../../worker/agent/disk.ts';
 import { startAgent } from '../../../worker/agent/loop.ts';
 import type { Agent } from '../../../worker/agent/loop.ts';
@@ -15,6 +16,9 @@ import type { End, Wires } from './wires.ts';
 
 /** Probability that the agent's file is not there after a crash. */
 const FILE_LOST = 0.3;
+
+/** What most nodes can change in containers that run; others have an older version, or an older kernel. */
+const FULL: readonly (readonly LiveFeature[])[] = [[...EVERY_FEATURE]];
 
 /** A worker: a machine with containers, and the product's agent on it while that runs. */
 export class Machine {
@@ -51,6 +55,7 @@ export class Machine {
       platform: { os: 'linux', architecture: 'x86_64' },
       resources: { nanoCpus: 4e9, memoryBytes: 8 * 2 ** 30 },
       engine: { version: '1', labels: {} },
+      live: world.pick([...FULL, ...FULL, ...FULL, ['limits'], []]),
     };
   }
 

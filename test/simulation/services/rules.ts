@@ -2,6 +2,7 @@ import { canonical } from '../../../manager/model/spec-change.ts';
 import { TASK_STATES } from '../../../proto/types/index.ts';
 import type { DesiredTaskState, Service, ServiceDependency, Task } from '../../../proto/types/index.ts';
 import type { World } from '../world.ts';
+import type { ContainerUpdate } from '../../../node-engine/types.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
 
@@ -39,7 +40,11 @@ export class Rules implements Onlooker {
     completions: 0,
     hostPorts: 0,
     releases: 0,
+    liveChanges: 0,
+    refusals: 0,
   };
+  /** Tasks as they were before the present commit. */
+  #before: ReadonlyMap<string, Task> = new Map();
 
   constructor(world: World, truth: Truth, kernels: () => readonly Kernel[]) {
     this.#world = world;
@@ -49,6 +54,11 @@ export class Rules implements Onlooker {
 
   /** A commit, after it was made. */
   committed(changes: readonly Change[]): void {
+    this.#before = new Map(
+      changes.flatMap((change) =>
+        change.table === 'task' && change.before !== undefined ? [[change.before.id, change.before] as const] : [],
+      ),
+    );
     for (const change of changes) {
       if (change.table === 'task') this.#task(change.before, change.after);
       if (change.table === 'service') this.#service(change.before, change.after);
@@ -75,6 +85,7 @@ export class Rules implements Onlooker {
     if (after.status.state === 'orphaned' && before?.status.state !== 'orphaned') this.counts.orphans++;
     if (after.nodeId !== '' && (before?.nodeId ?? '') === '') this.#placed(after);
     if (before === undefined) this.#created(after);
+    else if (before.specVersion !== after.specVersion) this.#changed(before, after);
     if (before === undefined || before.held) this.#released(before, after);
     if (after.status.state === 'complete' && before?.status.state !== 'complete') this.#completed(after);
     if (before !== undefined && isWanted(before) && !isWanted(after)) this.#takenDown(before);
@@ -227,6 +238,61 @@ export class Rules implements Onlooker {
     );
     if (!replaces || others.some(({ specVersion }) => specVersion === task.specVersion)) return;
     this.counts.replacements++;
+    this.#kept(others, service);
+    this.#turn(task, service);
+  }
+
+  /** A task is of another spec from now on: it is changed where it runs, or was not, and is of its old one again. */
+  #changed(before: Task, after: Task): void {
+    const { changing } = before;
+    const isTakenBack =
+      changing !== undefined && after.changing === undefined && changing.specVersion === after.specVersion;
+    if (isTakenBack) {
+      this.counts.refusals++;
+      if (canonical(after.spec) !== canonical(changing.spec) || after.refused?.specVersion !== before.specVersion)
+        this.#fail(
+          'live',
+          `${text(after)} is of spec ${after.specVersion} again, and does not say why, or has another`,
+        );
+      return;
+    }
+    // The spec of a rollback is the one that it has.
+    if (after.changing === undefined && canonical(before.spec) === canonical(after.spec)) return;
+    if (after.changing === undefined) this.#fail('live', `${text(after)} has another spec, and nobody changes it`);
+    const service = this.#truth.services.get(after.serviceId);
+    if (service === undefined) return;
+    this.counts.liveChanges++;
+    if (before.status.state !== 'running' || !isWanted(before) || isJob(service))
+      this.#fail('live', `${text(before)} is changed while it runs, and does not, or is not wanted`);
+    if (!isLiveDifference(before, after) || !this.#canChange(after))
+      this.#fail('live', `${text(after)} is changed, and its node or its container cannot: ${canonical(before.spec)}`);
+    if (after.specVersion === service.specVersion) this.#turn(after, service);
+  }
+
+  /** What its node can change while it runs is not replaced. */
+  #kept(others: readonly Task[], service: Service): void {
+    for (const one of others) {
+      const old = this.#before.get(one.id) ?? one;
+      const node = this.#truth.nodes.get(old.nodeId);
+      if (old.status.state !== 'running' || !isWanted(old) || isJob(service)) continue;
+      if (node?.status.state !== 'ready' || node.spec.availability !== 'active' || !this.#canChange(old)) continue;
+      if (old.refused?.specVersion === service.specVersion || one.refused?.specVersion === service.specVersion)
+        continue;
+      if (old.specVersion < (service.recreateBelow ?? 0)) continue;
+      if (isLiveDifference(old, { ...old, spec: service.spec.task }))
+        this.#fail('live', `${text(old)} is replaced, and could have been changed\n${this.#show(service)}`);
+    }
+  }
+
+  #canChange({ nodeId }: Task): boolean {
+    const can = this.#truth.nodes.get(nodeId)?.description.live ?? [];
+    return can.includes('limits') && can.includes('settings');
+  }
+
+  /** A slot's turn in an update has come. */
+  #turn(task: Task, service: Service): void {
+    const own = this.#truth.tasksOf(service.id).filter(({ oneOff }) => !oneOff);
+    const slots = Map.groupBy(own, ({ slot }) => slot);
     const { parallelism } = rulesOf(service);
     const turn = `${service.id}/${service.specVersion}`;
     const begun = this.#begun.get(turn) ?? new Set();
@@ -243,6 +309,7 @@ export class Rules implements Onlooker {
         return false;
       const fresh = tasks.filter((one) => one.specVersion === service.specVersion && isWanted(one) && !isOver(one));
       if (fresh.length === 0) return false;
+      if (fresh.some(({ changing }) => changing !== undefined)) return true;
       return !fresh.some(serves) || tasks.some((one) => one.specVersion !== service.specVersion && isOnNode(one));
     });
     if (parallelism > 0 && inHand.length > parallelism)
@@ -330,6 +397,11 @@ export class Rules implements Onlooker {
       }
   }
 
+  changing(_kernel: Kernel, box: Box, { spec }: ContainerUpdate): void {
+    if (spec.image !== box.info.image)
+      this.#fail('live', `${box.info.name} shall become ${spec.image} while it runs, and is ${box.info.image}`);
+  }
+
   stopping(kernel: Kernel, box: Box): void {
     const task = this.#truth.tasks.get(box.taskId);
     if (task === undefined || !isWanted(task) || isOver(task) || box.wasSick) return;
@@ -354,6 +426,17 @@ export class Rules implements Onlooker {
 
 const isJob = ({ spec }: Service): boolean => spec.mode === 'replicated-job' || spec.mode === 'global-job';
 const isGlobalService = ({ spec }: Service): boolean => spec.mode === 'global' || spec.mode === 'global-job';
+
+/** Whether two tasks differ in nothing but what a running container can be given. */
+const isLiveDifference = (a: Task, b: Task): boolean =>
+  canonical(withoutLive(a.spec)) === canonical(withoutLive(b.spec));
+
+const withoutLive = (spec: Task['spec']): object => ({
+  ...spec,
+  limits: {},
+  container: { ...spec.container, labels: {} },
+  placement: undefined,
+});
 
 const samePort = (a: Task, b: Task): boolean =>
   a.ports.some(({ published }) => b.ports.some((port) => port.published === published));

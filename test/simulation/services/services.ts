@@ -12,12 +12,12 @@ import type { UpkeepPolicy } from '../../../manager/raft/upkeep.ts';
 import type { ResumableStore } from '../../../manager/store/types.ts';
 import { forwarding } from '../../../proto/rpc/forward.ts';
 import { caService, dispatcherService } from '../../../proto/rpc/services.ts';
-import type { Node } from '../../../proto/types/index.ts';
+import type { Node, Task } from '../../../proto/types/index.ts';
 import type { Cluster, Coverage, Member } from '../cluster.ts';
 import { Stored } from '../stored.ts';
 import type { Life, World } from '../world.ts';
 import { machineClock } from './clock.ts';
-import { change, drawWishes, isGlobal, isJob, makeGood, projectOf } from './draw.ts';
+import { CHANGE_LABEL, change, cpusOf, drawWishes, isGlobal, isJob, makeGood, projectOf } from './draw.ts';
 import type { Wish } from './draw.ts';
 import { Identities } from './identities.ts';
 import { Machine } from './machine.ts';
@@ -246,6 +246,7 @@ export class Services {
       if (service === undefined) return `${wish.name} is not there`;
       if (!service.spec.task.container.image.startsWith(`app:${wish.version}-`))
         return `${wish.name} is another version`;
+      if (service.spec.task.limits.nanoCpus !== cpusOf(wish)) return `${wish.name} has another limit`;
       const state = service.updateStatus?.state ?? 'completed';
       if (state !== 'completed') return `the update of ${wish.name} is ${state}`;
       const wanted = isGlobal(wish) ? this.#staying.length : wish.replicas;
@@ -262,9 +263,24 @@ export class Services {
       // A job that was started again has completed more often.
       if ((good.length !== wanted && !isJob(wish)) || slots.size !== wanted)
         return `${wish.name} runs in slots ${[...slots].join()}, ${good.length} containers, not ${wanted}`;
-      for (const { id } of good) running.delete(id);
+      for (const task of good) {
+        const difference = isJob(wish) ? '' : this.#halfDone(task);
+        if (difference !== '') return difference;
+        running.delete(task.id);
+      }
     }
     return running.size === 0 ? '' : `${[...running].join('; ')} run and should not`;
+  }
+
+  /** A change that was forgotten, or is there by half: the container is what the task says, and nothing is under way any more. */
+  #halfDone(task: Task): string {
+    const kernel = this.machines.find(({ id }) => id === task.nodeId)?.kernel;
+    const box = kernel?.running.find(({ taskId }) => taskId === task.id);
+    const { limits, container } = task.spec;
+    if (task.changing !== undefined) return `${task.name} is being changed`;
+    if (task.status.applied?.specVersion !== task.specVersion) return `${task.name} does not say what it has`;
+    const isSame = box?.cpus === limits.nanoCpus && box?.labels[CHANGE_LABEL] === container.labels[CHANGE_LABEL];
+    return isSame ? '' : `${task.name} has not got what its task says`;
   }
 
   /** What should have gone with the project. */

@@ -74,7 +74,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
   const take = async (step: Step): Promise<void> => {
     const { id } = step;
     if (step.kind === 'remove') {
-      if (!isCertain && step.id !== 'mesh' && bridges.has(step.id)) return;
+      if (!isCertain && step.id !== 'mesh' && step.id !== 'probe' && bridges.has(step.id)) return;
       await tunnels.remove(id);
       known?.delete(id);
     } else if (step.kind === 'ensure') {
