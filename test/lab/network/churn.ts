@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { watchProject } from '../../../cli/tscompose/project/watch.ts';
 import type { ProjectWatch } from '../../../cli/tscompose/project/watch.ts';
@@ -138,7 +139,9 @@ export class Churn {
   /** Waits until a container asks from every machine again. */
   async rejoined(): Promise<void> {
     const count = this.#lab.machines.length;
-    const clients = (): readonly Task[] => this.#tasks('client').filter(isRunning);
+    // The managers may take those from before it was switched off for running still.
+    const clients = (): readonly Task[] =>
+      this.#tasks('client').filter((task) => isRunning(task) && existsSync(`/proc/${task.status.pid}`));
     await this.#until(() => !this.#isAnyDown && clients().length === count, `${count} containers that ask`);
   }
 
@@ -235,7 +238,7 @@ export class Churn {
   client:
     image: endpoint
     stop_grace_period: 0s
-    deploy: { mode: global }
+    deploy: { mode: global, restart_policy: { delay: 0s } }
 networks:
   default: { ipam: { config: [{ subnet: 10.96.0.0/21, ip_range: 10.96.0.0/22 }] } }
 `,
