@@ -22,6 +22,7 @@ try {
   const cases: readonly (readonly [what: string, change: (round: number) => Promise<Outcome>])[] = [
     ['CPU limit', (round) => own.changeCpuLimit(1 + (round % 2) / 2)],
     ['published port', (round) => own.addPort(18_080 + round)],
+    ['attached network', () => own.attachNetwork()],
     ['new content of a secret', (round) => own.changeSecret(`content ${round}`)],
   ];
   for (const [what, change] of cases) {

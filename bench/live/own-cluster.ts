@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Lab } from '../../test/lab/lab.ts';
 
@@ -6,6 +6,13 @@ import { Lab } from '../../test/lab/lab.ts';
 export interface Outcome {
   readonly ms: number;
   readonly restarts: number;
+}
+
+/** The first process of a container. */
+interface Contained {
+  readonly pid: number;
+  readonly started: string;
+  readonly cgroup: string;
 }
 
 /** Longest that a change may take to be seen. */
@@ -17,6 +24,7 @@ export class OwnCluster {
   readonly #replicas: number;
   #cpus = '';
   #ports: readonly number[] = [];
+  #networks = 'default';
 
   private constructor(lab: Lab, replicas: number) {
     this.#lab = lab;
@@ -59,6 +67,17 @@ export class OwnCluster {
     );
   }
 
+  /** Until every container reaches the one that is on the other network by its name, and is reached from there. */
+  async attachNetwork(): Promise<Outcome> {
+    this.#networks = 'default, other';
+    const attached = await this.#change(undefined, () => this.#meet());
+    this.#networks = 'default';
+    const left = await this.#change(undefined, () =>
+      this.#containers().every(({ pid }) => !readFileSync(`/proc/${pid}/net/dev`, 'utf8').includes('eth1:')),
+    );
+    return { ms: attached.ms, restarts: attached.restarts + left.restarts };
+  }
+
   stop(): void {
     this.#lab.dispose();
   }
@@ -85,9 +104,10 @@ export class OwnCluster {
   #write(secret: string | undefined): void {
     const ports = this.#ports.map((port) => `"${port}:80"`).join(', ');
     const deploy = this.#cpus || `, deploy: {replicas: ${this.#replicas}}`;
-    const service = `{image: busybox, command: httpd -f -p 80, secrets: [word], ports: [${ports}]${deploy}}`;
+    const service = `{image: busybox, command: httpd -f -p 80, secrets: [word], ports: [${ports}], networks: [${this.#networks}]${deploy}}`;
+    const peer = '{image: busybox, command: httpd -f -p 80, init: true, networks: [other]}';
     this.#lab.machine(0).project('live', {
-      'compose.yaml': `services: {web: ${service}}\nsecrets: {word: {file: ./word}}\n`,
+      'compose.yaml': `services: {web: ${service}, peer: ${peer}}\nnetworks: {default: {}, other: {}}\nsecrets: {word: {file: ./word}}\n`,
       ...(secret === undefined ? {} : { word: secret }),
     });
   }
@@ -96,8 +116,24 @@ export class OwnCluster {
     this.#lab.machine(0).composeOk(this.#folder, 'up', '-d');
   }
 
-  /** First processes of the containers on all machines. */
-  #containers(): readonly { readonly pid: number; readonly started: string; readonly cgroup: string }[] {
+  /** Asked in the containers, by the resolver that they have. */
+  #meet(): boolean {
+    const ask = (pid: number, name: string): string =>
+      `nsenter -t ${pid} -m -n /bin/busybox timeout 2 wget -q -O /dev/null http://${name}/etc/hostname`;
+    const all = this.#processes();
+    const others = all.filter(({ isPeer }) => isPeer).map(({ pid }) => ask(pid, 'web'));
+    const asked = [...this.#containers().map(({ pid }) => ask(pid, 'peer')), ...others];
+    if (asked.length !== this.#replicas + 1) return false;
+    const script = `${asked.map((line) => `${line} & all="$all $!"`).join('\n')}\nfor one in $all; do wait $one || exit 1; done`;
+    return this.#lab.machine(0).run('sh', '-c', script).code === 0;
+  }
+
+  /** First processes of the containers of the service on all machines. */
+  #containers(): readonly Contained[] {
+    return this.#processes().filter(({ isPeer }) => !isPeer);
+  }
+
+  #processes(): readonly (Contained & { readonly isPeer: boolean })[] {
     return this.#lab.machines.flatMap(({ cgroupParent }) => {
       const parent = `/sys/fs/cgroup/cpu/${cgroupParent}`;
       return readdirSync(parent, { withFileTypes: true }).flatMap((entry) => {
@@ -106,7 +142,8 @@ export class OwnCluster {
         try {
           const pid = Number(readFileSync(join(cgroup, 'cgroup.procs'), 'utf8').split('\n')[0]);
           const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-          return [{ pid, started: stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '', cgroup }];
+          const started = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+          return [{ pid, started, cgroup, isPeer: !existsSync(`/proc/${pid}/root/run/secrets/word`) }];
         } catch {
           // It ends just now.
           return [];

@@ -1,4 +1,4 @@
-import type { Revision, Secret, Service, Task } from '../../proto/types/index.ts';
+import type { PastTask, Revision, Secret, Service, Task } from '../../proto/types/index.ts';
 import { slotsOf, currentOf } from '../model/slots.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { ClusterView, PlanBuilder } from './plan.ts';
@@ -13,7 +13,10 @@ export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
   for (const service of view.services) {
     const own = tasks.get(service.id) ?? [];
     if (service.pendingDelete && own.every(isGone)) plan.removeServices.push(service.id);
-    else trimHistory(service, own, view.historyLimit, plan);
+    else {
+      trimHistory(service, own, view.historyLimit, plan);
+      remember(service, own, view.historyLimit, plan);
+    }
   }
   const gone = new Set<string>(plan.removeServices);
   for (const project of view.projects) {
@@ -62,4 +65,39 @@ function trimHistory(service: Service, tasks: readonly Task[], limit: number, pl
     for (const task of ended.slice(0, Math.max(0, ended.length - (limit - 1))))
       plan.update(task, { desiredState: 'remove' });
   }
+}
+
+/**
+ * A container goes with its successor, which takes over its volumes: what it was is kept with the one that has its slot now, as many of
+ * them as the history still has room for beside those that have ended and are there.
+ */
+function remember(service: Service, tasks: readonly Task[], limit: number, plan: PlanBuilder): void {
+  if (service.pendingDelete || !tasks.some(isGone)) return;
+  for (const slot of slotsOf(tasks).values()) {
+    const gone = slot.filter((task) => isGone(task) && task.nodeId !== '');
+    const left = slot.filter((task) => !isGone(task));
+    const heir = currentOf(left, service) ?? left.at(-1);
+    if (heir === undefined || gone.length === 0) continue;
+    const known = [...gone.map(recordOf), ...[heir, ...gone].flatMap(({ past }) => past ?? [])];
+    const past = known
+      .sort((a, b) => b.createdAt - a.createdAt)
+      .filter(({ id }, index, all) => all.findIndex((other) => other.id === id) === index)
+      .slice(0, Math.max(0, limit - left.length));
+    if (past.length > 0) plan.update(heir, { past });
+  }
+}
+
+function recordOf({ id, spec, nodeId, status, meta, specVersion }: Task): PastTask {
+  const { state, error, timestamp } = status;
+  const ended = state === 'remove' ? (error === '' ? 'shutdown' : 'failed') : state;
+  return {
+    id,
+    image: spec.container.image,
+    nodeId,
+    state: ended,
+    error,
+    timestamp,
+    createdAt: meta.createdAt,
+    specVersion,
+  };
 }

@@ -152,7 +152,7 @@ async function repair(
   const subject = subjectOf(id);
   const { inside } = await kernel(subject, {
     netns: path,
-    inside: [setLink(LOOPBACK, {}), listLinks(), listAddresses()],
+    inside: [setLink(LOOPBACK, {}), listLinks(), listAddresses(), listIpv6Addresses()],
   });
   const all = linksOf(inside);
   const links = all.filter(isOurs);
@@ -171,19 +171,20 @@ async function repair(
   const missing = absent.map((wanted, i) => planned(wanted, bridges, ordinals[i] ?? i, index + i));
   const rejoin = [...held].flatMap(([wanted, link]) => {
     const end = ends.get(link);
-    return end && !wanted.direct ? joinBridge(end.name, planned(wanted, bridges, 0, 0).bridge) : [];
+    if (!end || wanted.direct) return [];
+    const { bridge } = planned(wanted, bridges, 0, 0);
+    return end.up && end.master === bridge.index ? [] : joinBridge(end.name, bridge);
   });
+  if (rejoin.length > 0) await kernel(subject, { outside: rejoin });
   const changes = [...held].flatMap(([wanted, link]) => corrections(wanted, link, addresses));
-  if (rejoin.length + changes.length > 0) await kernel(subject, { netns: path, inside: changes, outside: rejoin });
-  await connect(id, path, missing, node, {});
   const gateway = interfaces.find((wanted) => wanted.gateway !== '');
   const through = gateway && held.get(gateway);
-  if (through) await kernel(subject, { netns: path, inside: [routeOut(gateway, through.index)] });
-  await giveIpv6(
-    subject,
-    path,
-    [...held].map(([wanted, { name, index: linkIndex }]) => ({ interface: wanted, name, index: linkIndex })),
-  );
+  const first = through ? [...changes, routeOut(gateway, through.index)] : changes;
+  await connect(id, path, missing, node, { first });
+  const kept = [...held].map(([wanted, { name, index: linkIndex }]) => ({ interface: wanted, name, index: linkIndex }));
+  const withIpv6 = new Set(ipv6AddressesOf(inside).map(({ linkIndex }) => linkIndex));
+  if (kept.some((one) => one.interface.ipv6 !== undefined || withIpv6.has(one.index)))
+    await giveIpv6(subject, path, kept);
   await removeLinks(
     subject,
     path,

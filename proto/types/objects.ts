@@ -167,7 +167,8 @@ export interface NodeDescription {
  * `limits`: its control group; `resources`: rlimits of its processes; `settings`: what only its supervisor and the engine go by;
  * `files`: secrets and configs; `mounts`: its mount namespace; `names`: its host name and resolver files; `sysctls`; `networks`.
  */
-export type LiveFeature = 'limits' | 'resources' | 'settings' | 'files' | 'mounts' | 'names' | 'sysctls' | 'networks';
+export type LiveFeature =
+  'limits' | 'resources' | 'settings' | 'files' | 'mounts' | 'names' | 'sysctls' | 'networks' | 'devices' | 'blockIo';
 
 /** Where a node takes part in overlay networks. */
 export interface NodeOverlay {
@@ -590,6 +591,23 @@ export interface Task {
   readonly refused?: RefusedChange;
   /** It was made in place of one that runs, because that could not be changed: why. Absent: it was not. */
   readonly instead?: string;
+  /** Tasks that had its slot before and are gone from their nodes, the newest first, as far as the history reaches; absent: none. */
+  readonly past?: readonly PastTask[];
+}
+
+/** What is remembered of a task that is gone. */
+export interface PastTask {
+  readonly id: TaskId;
+  readonly image: string;
+  /** Empty: it was on none. */
+  readonly nodeId: NodeId | '';
+  /** How it ended. */
+  readonly state: TaskState;
+  readonly error: string;
+  /** Of its end, wall time, ms. */
+  readonly timestamp: number;
+  readonly createdAt: number;
+  readonly specVersion: number;
 }
 
 // ---------------------------------------------------------------------------------------------- resources

@@ -50,6 +50,35 @@ describe('an update', () => {
     ({ spec }) =>
       broken.includes(spec.container.image) ? { state: 'failed', exitCode: 3 } : { state: 'running' };
 
+  it('leaves behind what its slots were before, as far as the history reaches', async () => {
+    await start(({ spec }) =>
+      spec.container.image === 'b' ? { state: 'failed', error: 'boom' } : { state: 'running' },
+    );
+    const past = (): string =>
+      live()
+        .map((task) => (task.past ?? []).map(({ image, state, error }) => `${image} ${state}${error}`).join())
+        .join(' | ');
+    for (const image of ['a', 'c', 'd']) {
+      await apply(image, { replicas: 2 });
+      await cluster.clock.advance(60_000);
+    }
+    assert.equal(images(), 'd d');
+    assert.equal(past(), 'c shutdown,a shutdown | c shutdown,a shutdown');
+    for (const image of ['e', 'f', 'g', 'h']) {
+      await apply(image, { replicas: 2 });
+      await cluster.clock.advance(60_000);
+    }
+    assert.equal(past().split(' | ')[0], 'g shutdown,f shutdown,e shutdown,d shutdown');
+    // One of five that the history holds is the one that runs; those that have failed and are still there count, too.
+    await apply('b', { replicas: 2 });
+    await cluster.clock.advance(600_000);
+    for (const slot of [1, 2]) {
+      const own = cluster.tasks('web').filter((task) => task.slot === slot);
+      const known = own.flatMap((task) => [task.id, ...(task.past ?? []).map(({ id }) => id)]);
+      assert.ok(known.length <= 5, `${known.length} of slot ${slot}`);
+    }
+  });
+
   it('takes no other slot while one whose new task was lost with its node has none that serves', async () => {
     await start(({ spec }) => ({ state: 'running', health: spec.container.image === 'b' ? 'starting' : 'none' }));
     await apply('a', { replicas: 2 });

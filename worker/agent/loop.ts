@@ -96,6 +96,7 @@ export interface Balancer {
     readonly networks: readonly NetworkId[];
     /** Nothing has run in it yet. */
     readonly fresh: boolean;
+    readonly running?: boolean;
   }): Promise<void>;
   detach(containerId: ContainerId): void;
 }
@@ -395,13 +396,13 @@ export function startAgent(options: AgentOptions): Agent {
             containerId,
             netnsPath: options.netnsPath(containerId),
             networks: wanted.addresses.map(({ networkId }) => networkId),
+            ...(running === undefined ? {} : { running: true }),
           };
           await Promise.all([
             options.resolver.attach({
               ...place,
               dns: wanted.spec.container.dns,
               ...(wanted.spec.links === undefined ? {} : { links: wanted.spec.links }),
-              ...(running === undefined ? {} : { running: true }),
             }),
             options.balancer.attach({ ...place, fresh: engine.containers.inspect(containerId)?.state === 'created' }),
           ]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../../base/errors.ts';
 import type { ErrorCode } from '../../../base/errors.ts';
 import type { NodeId, ServiceId, TaskId } from '../../../base/ids.ts';
-import type { Node, Service } from '../../../proto/types/index.ts';
+import type { Node, PastTask, Service } from '../../../proto/types/index.ts';
 import { A_DESCRIPTION } from '../../../test/builders/ca-cluster.ts';
 import { containerSpec } from '../../../test/builders/container-spec.ts';
 import { T0, service, task } from '../../../test/builders/objects.ts';
@@ -104,6 +104,30 @@ describe('the tasks of services', () => {
   it('are named as in Swarm, older ones of a slot below the newest', () => {
     assert.equal(show('{{.ID}} {{.Name}} {{.Node}} {{.Error}}'), 'new web.1 m1 \nold web.1 m1 "boom"\n');
     assert.match(show('table {{.Name}}'), /^NAME\nweb\.1\n \\_ web\.1\n$/);
+  });
+  it('that are gone are shown with the image that they had', () => {
+    const gone: PastTask = {
+      id: 'gone' as TaskId,
+      image: 'web:1',
+      nodeId: node.id,
+      state: 'shutdown',
+      error: '',
+      timestamp: T0,
+      createdAt: T0 - 1,
+      specVersion: 1,
+    };
+    const text = (filter: readonly string[]): string =>
+      renderServiceTasks([WEB], [{ ...now, past: [gone] }], [node], T0 + 5000, {
+        format: '{{.ID}} {{.Name}} {{.Image}} {{.Node}} {{.DesiredState}} {{.CurrentState}}',
+        filter,
+        trunc: true,
+        resolve: true,
+      });
+    assert.match(
+      text([]),
+      /^new web\.1 .* Running Running .*\ngone web\.1 web:1 m1 Shutdown Shutdown 5 seconds ago\n$/,
+    );
+    assert.doesNotMatch(text(['desired-state=running']), /gone/);
   });
   it('are filtered by node, id, name and desired state', () => {
     assert.equal(show('{{.ID}}', 'node=m1', 'desired-state=running'), 'new\n');

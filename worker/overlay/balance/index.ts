@@ -55,6 +55,8 @@ export interface Balancer {
     readonly networks: readonly NetworkId[];
     /** Nothing has run in it yet. */
     readonly fresh: boolean;
+    /** It is attached, and goes on as it is but for its networks. Absent: it is begun anew. */
+    readonly running?: boolean;
   }): Promise<void>;
   /**
    * Has the addresses made true in a container, if they are not yet.
@@ -66,7 +68,7 @@ export interface Balancer {
 }
 
 interface Attached {
-  readonly networks: readonly NetworkId[];
+  networks: readonly NetworkId[];
   readonly namespace: NamespaceBalancer;
   addresses: VirtualAddresses;
   unguard(): void;
@@ -139,10 +141,17 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
     async settled() {
       return (await Promise.all(running)).every((isTrue) => isTrue);
     },
-    async attach({ containerId, netnsPath, networks, fresh }) {
+    async attach({ containerId, netnsPath, networks, fresh, running: goesOn }) {
       if (netnsPath === '') return;
+      const known = attached.get(containerId);
+      if (known !== undefined && goesOn === true) {
+        const isOther = known.networks.join() !== networks.join();
+        known.networks = networks;
+        if (isOther && known.isBegun) await bring(containerId, known);
+        return;
+      }
       const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
-      attached.get(containerId)?.unguard();
+      known?.unguard();
       const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
       const one: Attached = {
         networks,

@@ -36,6 +36,38 @@ export function serviceTasks(
   });
 }
 
+/** Those that had its slot before, too, with the image that they had. */
+function withPast(task: Task): readonly Task[] {
+  const before = (task.past ?? []).map(
+    ({ id, image, nodeId, state, error, timestamp, createdAt, specVersion }): Task => {
+      const { changing: _changing, refused: _refused, past: _past, ...slot } = task;
+      return {
+        ...slot,
+        id,
+        nodeId,
+        specVersion,
+        desiredState: 'shutdown',
+        meta: { ...task.meta, createdAt },
+        spec: { ...task.spec, container: { ...task.spec.container, image } },
+        status: {
+          state,
+          timestamp,
+          error,
+          message: '',
+          containerId: '',
+          pid: 0,
+          oomKilled: false,
+          health: 'none',
+          imageDigest: '',
+          restartCount: 0,
+        },
+        ports: [],
+      };
+    },
+  );
+  return [task, ...before];
+}
+
 /** As `docker service ps`. @param now wall time, ms */
 export function renderServiceTasks(
   services: readonly Service[],
@@ -47,6 +79,6 @@ export function renderServiceTasks(
   const byId = new Map<string, Service>(services.map((service) => [service.id, service]));
   const nameOf = (task: Task): string => taskName(task, byId.get(task.serviceId));
   const nodeIdOf = (name: string): string => pickNode(nodes, name).id;
-  const own = tasks.filter((task) => byId.has(task.serviceId) && task.status.state !== 'remove');
+  const own = tasks.filter((task) => byId.has(task.serviceId) && task.status.state !== 'remove').flatMap(withPast);
   return renderNodeTasks(filterTasks(own, options.filter ?? [], nodeIdOf, nameOf), nodes, now, options, nameOf);
 }
