@@ -14,6 +14,7 @@ import { portAddress } from '../../base/network-driver.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { goingAddresses, heldAddresses, steadyAddresses } from '../model/task-addresses.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
+import { networkOn } from './node-parents.ts';
 import type { SharedSets } from './shared.ts';
 
 /**
@@ -31,7 +32,11 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     new Set(live.flatMap((task) => pick(task).map(({ name }) => name)));
   const secrets = names((task) => task.spec.container.secrets);
   const configs = names((task) => task.spec.container.configs);
-  const networks = tx.list('network').filter((network) => networkIds.has(network.id) || network.pendingDelete);
+  const node = tx.get('node', nodeId);
+  const networks = tx
+    .list('network')
+    .filter((network) => networkIds.has(network.id) || network.pendingDelete)
+    .map((network) => networkOn(network, node));
   return {
     tasks,
     networks,
