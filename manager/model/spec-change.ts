@@ -101,6 +101,7 @@ const LIMITS: Record<keyof ResourceLimits, Rule> = {
   pids: live('limits'),
   cpuShares: live('limits'),
   cpusetCpus: live('limits'),
+  blockIo: live('blockIo'),
 };
 
 const CONTAINER: Record<keyof ContainerSpec, Rule> = {
@@ -133,7 +134,7 @@ const CONTAINER: Record<keyof ContainerSpec, Rule> = {
     return lost === undefined ? undefined : `what ${lost} was before it was set is not known`;
   }),
   ulimits: live('resources'),
-  devices: replace(NOT_YET),
+  devices: live('devices'),
   extraHosts: live('names'),
   dns: live('names'),
   dnsSearch: live('names'),
@@ -168,6 +169,8 @@ export const EVERY_FEATURE: ReadonlySet<LiveFeature> = new Set<LiveFeature>([
   'names',
   'sysctls',
   'networks',
+  'devices',
+  'blockIo',
 ]);
 
 /** How two specs differ. */

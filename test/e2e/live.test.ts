@@ -62,6 +62,10 @@ const limits: Record<keyof ResourceLimits, Row> = {
   },
   pids: { after: 'pids_limit: 40', file: ['pids/<group>/pids.max', '40'] },
   cpuShares: { after: 'cpu_shares: 512', file: ['cpu/<group>/cpu.shares', '512'] },
+  blockIo: {
+    after: 'blkio_config: {device_write_bps: [{path: /dev/loop0, rate: 2mb}]}',
+    file: ['blkio/<group>/blkio.throttle.write_bps_device', '7:0 2097152'],
+  },
   cpusetCpus: { after: 'cpuset: "0"', file: ['cpuset/<group>/cpuset.cpus', '0'] },
 };
 
