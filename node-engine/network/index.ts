@@ -27,6 +27,7 @@ import { hasIpv6Ports } from './port-rules.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { setReturnRoutes } from './return-routes.ts';
+import { raiseNeighbourLimits } from './neighbour-limits.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
@@ -141,11 +142,27 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     return firewall.commit();
   };
 
+  let hasRoom = false;
+  /** Packets to more containers than the machine was made for are dropped otherwise. */
+  const makeRoom = (): void => {
+    if (hasRoom) return;
+    hasRoom = true;
+    try {
+      raiseNeighbourLimits('/proc/sys/net');
+    } catch (error) {
+      logger.warn('limits of neighbours stay as they are: with hundreds of containers packets may be dropped', {
+        reason: (error as Error).message,
+        hint: 'set net.ipv4.neigh.default.gc_thresh3 to 65536',
+      });
+    }
+  };
+
   const networks: Networks = {
     async ensureBridge(request) {
       const { direct } = request;
       if (direct !== undefined) return queue.run(request.id, () => ensureParent(instance, { ...request, direct }));
       await ready();
+      makeRoom();
       await queue.run(request.id, async () => {
         await ensureBridge(instance, request, firewall);
         await firewall.commit();
