@@ -115,9 +115,8 @@ function defaultMounts({ spec, hostNetwork }: MountInput): readonly OciMount[] {
       source: 'cgroup',
       options: ['nosuid', 'noexec', 'nodev', 'relatime', access],
     },
-    hostIpc
-      ? bind('/dev/mqueue')
-      : { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    // Of the container's IPC namespace, the node's own or not: not every node has it mounted.
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     hostIpc
       ? bind('/dev/shm')
       : {

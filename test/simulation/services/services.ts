@@ -254,10 +254,12 @@ export class Services {
       const good = own.filter(
         (task) =>
           task.specVersion === service.specVersion &&
-          task.desiredState === 'running' &&
           (isJob(wish)
-            ? task.status.state === 'complete' && !running.has(task.id)
-            : task.status.state === 'running' && running.get(task.id) === task.nodeId),
+            ? // What was told to stop and had completed has completed.
+              task.desiredState !== 'remove' && task.status.state === 'complete' && !running.has(task.id)
+            : task.desiredState === 'running' &&
+              task.status.state === 'running' &&
+              running.get(task.id) === task.nodeId),
       );
       const slots = new Set(good.map(({ slot }) => slot));
       // A job that was started again has completed more often.
