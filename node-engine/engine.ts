@@ -9,6 +9,7 @@ import { systemRandom } from '../base/random.ts';
 import { createBuilder, openBuildCache } from './build/index.ts';
 import { createImageStore } from './image/index.ts';
 import { createInspection } from './inspection/index.ts';
+import { foundFeatures } from './runtime/live/features.ts';
 import { LAUNCHER_PROGRAM } from './launcher/index.ts';
 import { appendLog, readLog } from './log/index.ts';
 import * as native from './native/addon.ts';
@@ -113,6 +114,7 @@ async function openEngine(
     runDir: join(run, 'containers'),
   };
   const containers = new ContainerService(parts);
+  const live = [...LIVE_FEATURES, ...foundFeatures(cgroups)];
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     containers.close();
@@ -150,14 +152,14 @@ async function openEngine(
       memoryBytes: totalmem(),
       kernel: release(),
       cgroup: cgroupVersion(cgroups),
-      live: LIVE_FEATURES,
+      live,
     }),
     recover: () => recoverContainers(parts, containers),
     close: () => (closing ??= close()),
   };
 }
 
-/** What this engine can change in running containers. */
+/** What any engine can change in running containers; what takes more of the kernel: `foundFeatures`. */
 const LIVE_FEATURES: readonly LiveFeature[] = [
   'limits',
   'resources',

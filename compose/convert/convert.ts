@@ -18,6 +18,7 @@ import type {
 } from '../../proto/types/index.ts';
 import type { ComposeMount, ComposeProject, ComposeService, ComposeUpdateConfig } from '../types/project.ts';
 import { platformConstraints } from '../normalise/platform.ts';
+import { convertBlockIo } from './block-io.ts';
 import { checkContent } from './content.ts';
 import { convertGeneric } from './generic.ts';
 import { convertHook } from './hook.ts';
@@ -341,6 +342,7 @@ function convertLimits(service: ComposeService): ResourceLimits {
     pids: limits?.pids ?? service.pids_limit,
     cpuShares: service.cpu_shares,
     cpusetCpus: service.cpuset,
+    blockIo: convertBlockIo(service.blkio_config),
   });
 }
 

@@ -12,6 +12,7 @@ import type {
 import { readAttachments, readMacAddress, withLinks } from './attachments.ts';
 import { readHooks } from './hooks.ts';
 import { LOG_OPTIONS } from './log-options.ts';
+import { readBlockIo } from './block-io.ts';
 import type { PathContext } from './mounts.ts';
 import { absolute, readMounts } from './mounts.ts';
 import { readPlatform } from './platform.ts';
@@ -105,6 +106,7 @@ export function readService(reader: Reader, context: ServiceContext): ComposeSer
     cpu_shares: reader.integer('cpu_shares'),
     cpuset: reader.text('cpuset'),
     pids_limit: reader.integer('pids_limit'),
+    blkio_config: readBlockIo(reader.at('blkio_config')),
     platform: readPlatform(reader),
     post_start: readHooks(reader.at('post_start'), context.lookup),
     pre_stop: readHooks(reader.at('pre_stop'), context.lookup),

@@ -5,7 +5,6 @@
 export const NOT_HONOURED_YET: { readonly [level: string]: readonly string[] } = {
   top: ['include', 'models'],
   service: [
-    'blkio_config',
     'cgroup',
     'cgroup_parent',
     'cpu_count',

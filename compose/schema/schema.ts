@@ -67,6 +67,19 @@ const resources = object({
   ),
 });
 
+const rates = listOf(object({ path: string, rate: text }));
+const blockIo = object(
+  {
+    weight: integer,
+    weight_device: listOf(object({ path: string, weight: integer })),
+    device_read_bps: rates,
+    device_write_bps: rates,
+    device_read_iops: rates,
+    device_write_iops: rates,
+  },
+  'blkio_config',
+);
+
 const update = object({
   parallelism: integer,
   delay: text,
@@ -246,6 +259,7 @@ const service = object(
     cpu_shares: integer,
     cpuset: string,
     pids_limit: integer,
+    blkio_config: blockIo,
     platform: string,
     post_start: listOf(hook),
     pre_stop: listOf(hook),

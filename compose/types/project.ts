@@ -142,6 +142,21 @@ export interface ComposeDeploy {
   readonly 'x-drift'?: 'repair' | 'report';
 }
 
+/** Bytes and operations a second. */
+export interface ComposeBlockIo {
+  readonly weight?: number;
+  readonly weight_device?: readonly { readonly path: string; readonly weight: number }[];
+  readonly device_read_bps?: readonly ComposeRate[];
+  readonly device_write_bps?: readonly ComposeRate[];
+  readonly device_read_iops?: readonly ComposeRate[];
+  readonly device_write_iops?: readonly ComposeRate[];
+}
+
+export interface ComposeRate {
+  readonly path: string;
+  readonly rate: number;
+}
+
 /** Durations in milliseconds, sizes in bytes. */
 export interface ComposeService {
   readonly image?: string;
@@ -205,6 +220,7 @@ export interface ComposeService {
   readonly cpu_shares?: number;
   readonly cpuset?: string;
   readonly pids_limit?: number;
+  readonly blkio_config?: ComposeBlockIo;
   /** "linux/amd64" */
   readonly platform?: string;
   readonly post_start?: readonly ComposeHook[];

@@ -6,13 +6,15 @@ import type {
   Service,
   ServiceAddress,
   Task,
+  TaskAddress,
   Volume,
 } from '../../proto/types/index.ts';
-import type { NodeId } from '../../base/ids.ts';
+import type { NetworkId, NodeId } from '../../base/ids.ts';
 import { portAddress } from '../../base/network-driver.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { goingAddresses, heldAddresses, steadyAddresses } from '../model/task-addresses.ts';
 import { isServing, mayRun, reached } from '../model/task-state.ts';
+import { networkOn } from './node-parents.ts';
 import type { SharedSets } from './shared.ts';
 
 /**
@@ -30,7 +32,11 @@ export function assignmentSet(tx: ReadTransaction, nodeId: NodeId, shared: Share
     new Set(live.flatMap((task) => pick(task).map(({ name }) => name)));
   const secrets = names((task) => task.spec.container.secrets);
   const configs = names((task) => task.spec.container.configs);
-  const networks = tx.list('network').filter((network) => networkIds.has(network.id) || network.pendingDelete);
+  const node = tx.get('node', nodeId);
+  const networks = tx
+    .list('network')
+    .filter((network) => networkIds.has(network.id) || network.pendingDelete)
+    .map((network) => networkOn(network, node));
   return {
     tasks,
     networks,
@@ -119,8 +125,8 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
       .flatMap((task) => {
         const reached = { ...task, addresses: steadyAddresses(task) };
-        const ipv4 = portAddress(reached, (id) => tx.get('network', id)?.spec.driver);
-        return ipv4 === undefined ? [] : [backendOf(task, ipv4)];
+        const address = portAddress(reached, (id: NetworkId) => tx.get('network', id)?.spec.driver);
+        return address === undefined ? [] : [backendOf(task, address)];
       });
     for (const port of service.ports) {
       if (port.mode !== 'ingress') continue;
@@ -131,9 +137,10 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
   return ports;
 }
 
-const backendOf = ({ id, nodeId }: Task, ipv4: string): IngressPort['backends'][number] => ({
+const backendOf = ({ id, nodeId }: Task, { ipv4, ipv6 }: TaskAddress): IngressPort['backends'][number] => ({
   taskId: id,
   ipv4,
+  ...(ipv6 === undefined ? {} : { ipv6 }),
   ...(nodeId === '' ? {} : { nodeId }),
 });
 

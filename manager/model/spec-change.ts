@@ -38,9 +38,6 @@ const liveUnless = <T>(needs: LiveFeature, unless: (before: T, after: T) => stri
 });
 const replace = (because: string): Rule => ({ effect: 'replace', because });
 
-/** Of what could be changed, and is not yet. */
-const NOT_YET = 'this is not changed in running containers yet';
-
 /** Every field of a service decided on, once: a new one does not compile before it stands here. */
 const SERVICE: Record<keyof ServiceSpec, Rule | 'nested'> = {
   name: replace('containers are named after it'),
@@ -101,6 +98,7 @@ const LIMITS: Record<keyof ResourceLimits, Rule> = {
   pids: live('limits'),
   cpuShares: live('limits'),
   cpusetCpus: live('limits'),
+  blockIo: live('blockIo'),
 };
 
 const CONTAINER: Record<keyof ContainerSpec, Rule> = {
@@ -133,7 +131,7 @@ const CONTAINER: Record<keyof ContainerSpec, Rule> = {
     return lost === undefined ? undefined : `what ${lost} was before it was set is not known`;
   }),
   ulimits: live('resources'),
-  devices: replace(NOT_YET),
+  devices: live('devices'),
   extraHosts: live('names'),
   dns: live('names'),
   dnsSearch: live('names'),
@@ -168,6 +166,8 @@ export const EVERY_FEATURE: ReadonlySet<LiveFeature> = new Set<LiveFeature>([
   'names',
   'sysctls',
   'networks',
+  'devices',
+  'blockIo',
 ]);
 
 /** How two specs differ. */

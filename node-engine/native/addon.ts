@@ -325,6 +325,8 @@ const CONTAINER_CHANGES = [
   'detach',
   'attributes',
   'resize',
+  'make-node',
+  'remove-node',
   'sysctl',
   'hostname',
   'domainname',
@@ -340,7 +342,8 @@ export interface ContainerChange {
   /**
    * `bind`: what is at `value` on the node appears at `target`, in place of what is mounted there; `tmpfs`: a new one, with options
    * `value`; `detach`: nothing is mounted at `target` any more; `attributes` of the mount at `target`; `resize` a tmpfs to `value`
-   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`. `read-sysctl` and `read-names` change nothing
+   * bytes; `sysctl`: `target` is its key with slashes; `hostname`, `domainname`. `make-node`: a device at `target`, described by `value` ("c 1 3 666 0 0": type, numbers,
+   * mode, owner); `remove-node`: no device is there. `read-sysctl` and `read-names` change nothing
    * (see {@link readContainer}).
    */
   readonly kind: (typeof CONTAINER_CHANGES)[number];

@@ -9,12 +9,21 @@ import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
 import { watchRules } from '../native/addon.ts';
 import type { GuardedPort, Networks, PortForward, PortNode, Sandboxes, Tunnels } from '../types.ts';
-import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import {
+  ensureBridge,
+  ensureForwarding,
+  ensureIpv6Forwarding,
+  removeBridgeLink,
+  rulesetBridge,
+  surveyBridges,
+} from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { ensureParent, listParents, optionalDrivers, removeParent } from './parents.ts';
+import { hasIpv6 } from './ipv6.ts';
+import { hasIpv6Ports } from './port-rules.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { setReturnRoutes } from './return-routes.ts';
@@ -172,6 +181,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         const trouble = await keepReturnRoutes(keepers);
         const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
         if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
+        if (hasIpv6() && hasIpv6Ports(held)) await ensureIpv6Forwarding(firewall);
         firewall.setForwards(held, keepers);
         await firewall.commit();
         const changed = changedUdpPorts(forwarded, held);

@@ -4,6 +4,7 @@ import type { ContainerId } from '../../base/ids.ts';
 import { parseSignal } from '../../base/signals.ts';
 import type { ContainerCreate, ContainerUpdate } from '../types.ts';
 import { resolveArgv } from './command.ts';
+import { resolveBlockIo } from './block-io.ts';
 import { resolveDevices } from './devices.ts';
 import { hostnameFile, hostsFile, resolvFile } from './files.ts';
 import { resolveHealthCheck } from './health.ts';
@@ -130,6 +131,7 @@ export function generateConfiguration(
     cgroupsPath: `${cgroupParent}/${id}`,
     binds,
     devices: resolveDevices(spec.devices, spec.privileged),
+    blockIo: resolveBlockIo(limits.blockIo),
     launcherPath,
   });
 }

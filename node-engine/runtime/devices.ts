@@ -55,7 +55,8 @@ function devicesBelow(
     });
 }
 
-function device(source: string, path: string, permissions: string): ResolvedDevice | undefined {
+/** The device at a path of the node; undefined: there is none. */
+export function device(source: string, path: string, permissions: string): ResolvedDevice | undefined {
   const stat = statSync(source, { throwIfNoEntry: false });
   if (!stat || !(stat.isCharacterDevice() || stat.isBlockDevice())) return undefined;
   return {

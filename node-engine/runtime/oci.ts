@@ -78,7 +78,25 @@ export interface OciResources {
     readonly cpus?: string;
   };
   readonly pids?: { readonly limit: number };
+  readonly blockIO?: OciBlockIo;
 }
+
+/** Names as the runtime specification has them. */
+export interface OciBlockIo {
+  readonly weight?: number;
+  readonly weightDevice?: readonly (OciBlockDevice & { readonly weight: number })[];
+  readonly throttleReadBpsDevice?: readonly OciRate[];
+  readonly throttleWriteBpsDevice?: readonly OciRate[];
+  readonly throttleReadIOPSDevice?: readonly OciRate[];
+  readonly throttleWriteIOPSDevice?: readonly OciRate[];
+}
+
+export interface OciBlockDevice {
+  readonly major: number;
+  readonly minor: number;
+}
+
+export type OciRate = OciBlockDevice & { readonly rate: number };
 
 export interface OciNamespace {
   readonly type: 'pid' | 'network' | 'ipc' | 'uts' | 'mount' | 'cgroup';

@@ -6,7 +6,7 @@ import { resolveCapabilities } from './capabilities.ts';
 import { resolveArgv, resolveEnvironment, resolveWorkingDir } from './command.ts';
 import type { BoundSource } from './mounts.ts';
 import { MASKED_PATHS, READONLY_PATHS, resolveMounts } from './mounts.ts';
-import type { OciNamespace, OciProcess, OciSpec } from './oci.ts';
+import type { OciBlockIo, OciNamespace, OciProcess, OciSpec } from './oci.ts';
 import type { ResolvedDevice } from './resources.ts';
 import { resolveResources, resolveRlimits } from './resources.ts';
 import { parseSecurityOptions } from './security.ts';
@@ -39,6 +39,8 @@ export interface SpecInput {
   /** Binds, volumes, secrets, configs and the engine's own files, with their sources on the node. */
   readonly binds: readonly BoundSource[];
   readonly devices: readonly ResolvedDevice[];
+  /** Limits at block devices; undefined: none. */
+  readonly blockIo?: OciBlockIo | undefined;
   /** The launcher's path on the node, mounted as {@link INIT_PATH} when the container wants an init. */
   readonly launcherPath: string;
 }
@@ -68,7 +70,10 @@ export function generateSpec(input: SpecInput): OciSpec {
     annotations: { 'tsswarm.overlay': JSON.stringify(input.overlay) },
     linux: {
       namespaces: namespaces(spec, input.networkNamespace),
-      resources: resolveResources(input.limits, input.devices, spec.privileged),
+      resources: {
+        ...resolveResources(input.limits, input.devices, spec.privileged),
+        ...(input.blockIo === undefined ? {} : { blockIO: input.blockIo }),
+      },
       cgroupsPath: input.cgroupsPath,
       maskedPaths: security.unmaskedPaths ? [] : MASKED_PATHS,
       readonlyPaths: security.unmaskedPaths ? [] : READONLY_PATHS,

@@ -21,6 +21,8 @@ export type MessageName =
   | 'ContainerSpec'
   | 'Hook'
   | 'ResourceLimits'
+  | 'BlockIo'
+  | 'BlockIoDevice'
   | 'ResourceReservations'
   | 'GenericResource'
   | 'ClusterSpec'

@@ -3304,6 +3304,7 @@ export const tsswarm = $root.tsswarm = (() => {
             ResourceLimits.prototype.pids = null;
             ResourceLimits.prototype.cpuShares = null;
             ResourceLimits.prototype.cpusetCpus = null;
+            ResourceLimits.prototype.blockIo = null;
 
             let $oneOfFields;
 
@@ -3343,6 +3344,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ResourceLimits.prototype, "_blockIo", {
+                get: $util.oneOfGetter($oneOfFields = ["blockIo"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             ResourceLimits.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -3362,6 +3369,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(40).int64(m.cpuShares);
                 if (m.cpusetCpus != null && $Object.hasOwnProperty.call(m, "cpusetCpus"))
                     w.uint32(50).string(m.cpusetCpus);
+                if (m.blockIo != null && $Object.hasOwnProperty.call(m, "blockIo"))
+                    $root.tsswarm.v1.BlockIo.encode(m.blockIo, w.uint32(1682).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -3435,6 +3444,13 @@ export const tsswarm = $root.tsswarm = (() => {
                                 break;
                             m.cpusetCpus = r.stringVerify();
                             m._cpusetCpus = "cpusetCpus";
+                            continue;
+                        }
+                    case 210: {
+                            if (u !== 2)
+                                break;
+                            m.blockIo = $root.tsswarm.v1.BlockIo.decode(r, r.size(), $undefined, q + 1, m.blockIo);
+                            m._blockIo = "blockIo";
                             continue;
                         }
                     }
@@ -3517,6 +3533,11 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.cpusetCpus != null) {
                     m.cpusetCpus = $String(d.cpusetCpus);
                 }
+                if (d.blockIo != null) {
+                    if (!$util.isObject(d.blockIo))
+                        throw $TypeError(".tsswarm.v1.ResourceLimits.blockIo: object expected");
+                    m.blockIo = $root.tsswarm.v1.BlockIo.fromObject(d.blockIo, q + 1);
+                }
                 return m;
             };
 
@@ -3571,6 +3592,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.cpusetCpus != null && $Object.hasOwnProperty.call(m, "cpusetCpus")) {
                     d.cpusetCpus = m.cpusetCpus;
                 }
+                if (m.blockIo != null && $Object.hasOwnProperty.call(m, "blockIo")) {
+                    d.blockIo = $root.tsswarm.v1.BlockIo.toObject(m.blockIo, o, q + 1);
+                }
                 return d;
             };
 
@@ -3579,6 +3603,443 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return ResourceLimits;
+        })();
+
+        v1.BlockIo = (function() {
+
+            const BlockIo = function (p) {
+                this.weightDevices = [];
+                this.readBps = [];
+                this.writeBps = [];
+                this.readIops = [];
+                this.writeIops = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            BlockIo.prototype.weight = null;
+            BlockIo.prototype.weightDevices = $util.emptyArray;
+            BlockIo.prototype.readBps = $util.emptyArray;
+            BlockIo.prototype.writeBps = $util.emptyArray;
+            BlockIo.prototype.readIops = $util.emptyArray;
+            BlockIo.prototype.writeIops = $util.emptyArray;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(BlockIo.prototype, "_weight", {
+                get: $util.oneOfGetter($oneOfFields = ["weight"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            BlockIo.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.weight != null && $Object.hasOwnProperty.call(m, "weight"))
+                    w.uint32(8).uint32(m.weight);
+                if (m.weightDevices != null && m.weightDevices.length) {
+                    for (var i = 0; i < m.weightDevices.length; ++i)
+                        $root.tsswarm.v1.BlockIoDevice.encode(m.weightDevices[i], w.uint32(18).fork(), q + 1).ldelim();
+                }
+                if (m.readBps != null && m.readBps.length) {
+                    for (var i = 0; i < m.readBps.length; ++i)
+                        $root.tsswarm.v1.BlockIoDevice.encode(m.readBps[i], w.uint32(26).fork(), q + 1).ldelim();
+                }
+                if (m.writeBps != null && m.writeBps.length) {
+                    for (var i = 0; i < m.writeBps.length; ++i)
+                        $root.tsswarm.v1.BlockIoDevice.encode(m.writeBps[i], w.uint32(34).fork(), q + 1).ldelim();
+                }
+                if (m.readIops != null && m.readIops.length) {
+                    for (var i = 0; i < m.readIops.length; ++i)
+                        $root.tsswarm.v1.BlockIoDevice.encode(m.readIops[i], w.uint32(42).fork(), q + 1).ldelim();
+                }
+                if (m.writeIops != null && m.writeIops.length) {
+                    for (var i = 0; i < m.writeIops.length; ++i)
+                        $root.tsswarm.v1.BlockIoDevice.encode(m.writeIops[i], w.uint32(50).fork(), q + 1).ldelim();
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            BlockIo.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.BlockIo();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 0)
+                                break;
+                            m.weight = r.uint32();
+                            m._weight = "weight";
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.weightDevices && m.weightDevices.length))
+                                m.weightDevices = [];
+                            m.weightDevices.push($root.tsswarm.v1.BlockIoDevice.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.readBps && m.readBps.length))
+                                m.readBps = [];
+                            m.readBps.push($root.tsswarm.v1.BlockIoDevice.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.writeBps && m.writeBps.length))
+                                m.writeBps = [];
+                            m.writeBps.push($root.tsswarm.v1.BlockIoDevice.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 5: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.readIops && m.readIops.length))
+                                m.readIops = [];
+                            m.readIops.push($root.tsswarm.v1.BlockIoDevice.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.writeIops && m.writeIops.length))
+                                m.writeIops = [];
+                            m.writeIops.push($root.tsswarm.v1.BlockIoDevice.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            BlockIo.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.BlockIo)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.BlockIo: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.BlockIo();
+                if (d.weight != null) {
+                    m.weight = d.weight >>> 0;
+                }
+                if (d.weightDevices) {
+                    if (!$Array.isArray(d.weightDevices))
+                        throw $TypeError(".tsswarm.v1.BlockIo.weightDevices: array expected");
+                    m.weightDevices = $Array(d.weightDevices.length);
+                    for (var i = 0; i < d.weightDevices.length; ++i) {
+                        if (!$util.isObject(d.weightDevices[i]))
+                            throw $TypeError(".tsswarm.v1.BlockIo.weightDevices: object expected");
+                        m.weightDevices[i] = $root.tsswarm.v1.BlockIoDevice.fromObject(d.weightDevices[i], q + 1);
+                    }
+                }
+                if (d.readBps) {
+                    if (!$Array.isArray(d.readBps))
+                        throw $TypeError(".tsswarm.v1.BlockIo.readBps: array expected");
+                    m.readBps = $Array(d.readBps.length);
+                    for (var i = 0; i < d.readBps.length; ++i) {
+                        if (!$util.isObject(d.readBps[i]))
+                            throw $TypeError(".tsswarm.v1.BlockIo.readBps: object expected");
+                        m.readBps[i] = $root.tsswarm.v1.BlockIoDevice.fromObject(d.readBps[i], q + 1);
+                    }
+                }
+                if (d.writeBps) {
+                    if (!$Array.isArray(d.writeBps))
+                        throw $TypeError(".tsswarm.v1.BlockIo.writeBps: array expected");
+                    m.writeBps = $Array(d.writeBps.length);
+                    for (var i = 0; i < d.writeBps.length; ++i) {
+                        if (!$util.isObject(d.writeBps[i]))
+                            throw $TypeError(".tsswarm.v1.BlockIo.writeBps: object expected");
+                        m.writeBps[i] = $root.tsswarm.v1.BlockIoDevice.fromObject(d.writeBps[i], q + 1);
+                    }
+                }
+                if (d.readIops) {
+                    if (!$Array.isArray(d.readIops))
+                        throw $TypeError(".tsswarm.v1.BlockIo.readIops: array expected");
+                    m.readIops = $Array(d.readIops.length);
+                    for (var i = 0; i < d.readIops.length; ++i) {
+                        if (!$util.isObject(d.readIops[i]))
+                            throw $TypeError(".tsswarm.v1.BlockIo.readIops: object expected");
+                        m.readIops[i] = $root.tsswarm.v1.BlockIoDevice.fromObject(d.readIops[i], q + 1);
+                    }
+                }
+                if (d.writeIops) {
+                    if (!$Array.isArray(d.writeIops))
+                        throw $TypeError(".tsswarm.v1.BlockIo.writeIops: array expected");
+                    m.writeIops = $Array(d.writeIops.length);
+                    for (var i = 0; i < d.writeIops.length; ++i) {
+                        if (!$util.isObject(d.writeIops[i]))
+                            throw $TypeError(".tsswarm.v1.BlockIo.writeIops: object expected");
+                        m.writeIops[i] = $root.tsswarm.v1.BlockIoDevice.fromObject(d.writeIops[i], q + 1);
+                    }
+                }
+                return m;
+            };
+
+            BlockIo.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.weightDevices = [];
+                    d.readBps = [];
+                    d.writeBps = [];
+                    d.readIops = [];
+                    d.writeIops = [];
+                }
+                if (m.weight != null && $Object.hasOwnProperty.call(m, "weight")) {
+                    d.weight = m.weight;
+                }
+                if (m.weightDevices && m.weightDevices.length) {
+                    d.weightDevices = $Array(m.weightDevices.length);
+                    for (var j = 0; j < m.weightDevices.length; ++j) {
+                        d.weightDevices[j] = $root.tsswarm.v1.BlockIoDevice.toObject(m.weightDevices[j], o, q + 1);
+                    }
+                }
+                if (m.readBps && m.readBps.length) {
+                    d.readBps = $Array(m.readBps.length);
+                    for (var j = 0; j < m.readBps.length; ++j) {
+                        d.readBps[j] = $root.tsswarm.v1.BlockIoDevice.toObject(m.readBps[j], o, q + 1);
+                    }
+                }
+                if (m.writeBps && m.writeBps.length) {
+                    d.writeBps = $Array(m.writeBps.length);
+                    for (var j = 0; j < m.writeBps.length; ++j) {
+                        d.writeBps[j] = $root.tsswarm.v1.BlockIoDevice.toObject(m.writeBps[j], o, q + 1);
+                    }
+                }
+                if (m.readIops && m.readIops.length) {
+                    d.readIops = $Array(m.readIops.length);
+                    for (var j = 0; j < m.readIops.length; ++j) {
+                        d.readIops[j] = $root.tsswarm.v1.BlockIoDevice.toObject(m.readIops[j], o, q + 1);
+                    }
+                }
+                if (m.writeIops && m.writeIops.length) {
+                    d.writeIops = $Array(m.writeIops.length);
+                    for (var j = 0; j < m.writeIops.length; ++j) {
+                        d.writeIops[j] = $root.tsswarm.v1.BlockIoDevice.toObject(m.writeIops[j], o, q + 1);
+                    }
+                }
+                return d;
+            };
+
+            BlockIo.prototype.toJSON = function() {
+                return BlockIo.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return BlockIo;
+        })();
+
+        v1.BlockIoDevice = (function() {
+
+            const BlockIoDevice = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            BlockIoDevice.prototype.path = "";
+            BlockIoDevice.prototype.value = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
+
+            BlockIoDevice.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path") && m.path !== "")
+                    w.uint32(10).string(m.path);
+                if (m.value != null && $Object.hasOwnProperty.call(m, "value") && (typeof m.value === "object" ? m.value.low || m.value.high : m.value !== 0))
+                    w.uint32(16).int64(m.value);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            BlockIoDevice.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.BlockIoDevice();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.path = v;
+                            else
+                                delete m.path;
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 0)
+                                break;
+                            if (typeof (v = r.int64()) === "object" ? v.low || v.high : v !== 0)
+                                m.value = v;
+                            else
+                                delete m.value;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            BlockIoDevice.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.BlockIoDevice)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.BlockIoDevice: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.BlockIoDevice();
+                if (d.path != null) {
+                    if (typeof d.path !== "string" || d.path.length) {
+                        m.path = $String(d.path);
+                    }
+                }
+                if (d.value != null) {
+                    if (typeof d.value === "object" ? d.value.low || d.value.high : $Number(d.value) !== 0) {
+                        if ($util.Long)
+                            m.value = $util.Long.fromValue(d.value, false);
+                        else if (typeof d.value === "string")
+                            m.value = $parseInt(d.value, 10);
+                        else if (typeof d.value === "number")
+                            m.value = d.value;
+                        else if (typeof d.value === "object")
+                            m.value = new $util.LongBits(d.value.low >>> 0, d.value.high >>> 0).toNumber();
+                    }
+                }
+                return m;
+            };
+
+            BlockIoDevice.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.path = "";
+                    if ($util.Long) {
+                        var n = new $util.Long(0, 0, false);
+                        d.value = o.longs === $String ? n.toString() : o.longs === $Number ? n.toNumber() : typeof $BigInt !== "undefined" && o.longs === $BigInt ? n.toBigInt() : n;
+                    } else
+                        d.value = o.longs === $String ? "0" : typeof $BigInt !== "undefined" && o.longs === $BigInt ? $BigInt("0") : 0;
+                }
+                if (m.path != null && $Object.hasOwnProperty.call(m, "path")) {
+                    d.path = m.path;
+                }
+                if (m.value != null && $Object.hasOwnProperty.call(m, "value")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.value = typeof m.value === "number" ? $BigInt(m.value) : $util.Long.fromBits(m.value.low >>> 0, m.value.high >>> 0, false).toBigInt();
+                    else if (typeof m.value === "number")
+                        d.value = o.longs === $String ? $String(m.value) : m.value;
+                    else
+                        d.value = o.longs === $String ? $util.Long.prototype.toString.call(m.value) : o.longs === $Number ? new $util.LongBits(m.value.low >>> 0, m.value.high >>> 0).toNumber() : m.value;
+                }
+                return d;
+            };
+
+            BlockIoDevice.prototype.toJSON = function() {
+                return BlockIoDevice.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return BlockIoDevice;
         })();
 
         v1.ResourceReservations = (function() {

@@ -178,6 +178,27 @@ export interface ResourceLimits {
   readonly cpuShares?: number;
   /** "0-3,5" */
   readonly cpusetCpus?: string;
+  /** Absent: none. */
+  readonly blockIo?: BlockIo;
+}
+
+/** What is allowed at block devices of the node; absent or empty: no limit. */
+export interface BlockIo {
+  /** Relative, 10 to 1000; absent: the kernel's default. */
+  readonly weight?: number;
+  readonly weightDevices?: readonly BlockIoDevice[];
+  /** Bytes a second. */
+  readonly readBps?: readonly BlockIoDevice[];
+  readonly writeBps?: readonly BlockIoDevice[];
+  /** Operations a second. */
+  readonly readIops?: readonly BlockIoDevice[];
+  readonly writeIops?: readonly BlockIoDevice[];
+}
+
+export interface BlockIoDevice {
+  /** "/dev/sda", on the node. */
+  readonly path: string;
+  readonly value: number;
 }
 
 export interface ResourceReservations {

@@ -167,7 +167,8 @@ export interface NodeDescription {
  * `limits`: its control group; `resources`: rlimits of its processes; `settings`: what only its supervisor and the engine go by;
  * `files`: secrets and configs; `mounts`: its mount namespace; `names`: its host name and resolver files; `sysctls`; `networks`.
  */
-export type LiveFeature = 'limits' | 'resources' | 'settings' | 'files' | 'mounts' | 'names' | 'sysctls' | 'networks';
+export type LiveFeature =
+  'limits' | 'resources' | 'settings' | 'files' | 'mounts' | 'names' | 'sysctls' | 'networks' | 'devices' | 'blockIo';
 
 /** Where a node takes part in overlay networks. */
 export interface NodeOverlay {

@@ -33,6 +33,44 @@ const COMPOSE = `services:
 secrets: {key: {file: ./key}}
 `;
 
+describe('devices of a container that runs', function () {
+  let machine: Machine;
+  before(function () {
+    this.timeout(120_000);
+    machine = Machine.create(['busybox']);
+  });
+  after(() => machine.dispose());
+
+  it('come and go with their rights, and what is changed of these by hand is repaired', () => {
+    const write = (more: string): string =>
+      machine.project('dev', {
+        'compose.yaml': `services: {web: {image: busybox, init: true, command: sleep 1000, stop_grace_period: 0s${more}}}\n`,
+      });
+    const folder = write('');
+    machine.composeOk(folder, 'up', '-d');
+    const id = machine.composeOk(folder, 'ps', '-q').trim();
+    const open = (path: string): string =>
+      machine.compose(folder, 'exec', '-T', 'web', 'sh', '-c', `: < ${path} && echo opened`).stdout.trim();
+    const rules = join('/sys/fs/cgroup/devices', machine.cgroupParent, id);
+
+    write(', devices: ["/dev/loop-control:/dev/control:rw", "/dev/null:/dev/nothing"]');
+    assert.match(machine.composeOk(folder, 'up', '--dry-run'), /task\.container\.devices: live/);
+    machine.composeOk(folder, 'up', '-d');
+    assert.deepEqual([open('/dev/control'), open('/dev/nothing')], ['opened', 'opened']);
+
+    writeFileSync(join(rules, 'devices.deny'), 'c 10:237 rw');
+    assert.equal(open('/dev/control'), '');
+    assert.match(machine.composeOk(folder, 'ps', '--drift'), /device rule c 10:237 .*rw .*nothing .*repaired/);
+    assert.equal(open('/dev/control'), 'opened');
+
+    write('');
+    machine.composeOk(folder, 'up', '-d');
+    assert.equal(machine.composeOk(folder, 'ps', '-q').trim(), id);
+    assert.deepEqual([open('/dev/control'), open('/dev/nothing'), open('/dev/null')], ['', '', 'opened']);
+    assert.doesNotMatch(readFileSync(join(rules, 'devices.list'), 'utf8'), /10:237/);
+  });
+});
+
 describe('what somebody changes by hand on a container', function () {
   let machine: Machine;
   let folder = '';

@@ -21,7 +21,7 @@ const PROJECT = `services:
 networks:
   lan:
     driver: macvlan
-    driver_opts: { parent: wire }
+    driver_opts: { parent: lan }
     ipam: { config: [{ subnet: 10.77.0.0/24, gateway: 10.77.0.200, ip_range: 10.77.0.64/27 }] }
 `;
 
@@ -35,6 +35,7 @@ describe('macvlan networks', function () {
     wire = lab.openSwitch().namespace;
     lab.form(1);
     lab.machine(0).load(['busybox']);
+    lab.machine(0).ok('tsswarm', 'node', 'update', '--label-add', 'parent.lan=wire', 'm0');
     folder = lab.machine(0).project('lan', { 'compose.yaml': PROJECT });
     lab.machine(0).composeOk(folder, 'up', '-d', '--wait');
   });
@@ -47,8 +48,9 @@ describe('macvlan networks', function () {
       ({ ifname }) => ifname,
     );
 
-  it('lead by name to each other, and to everything on the wire', () => {
-    assert.equal(inside('wget', '-q', '-O', '-', 'http://server/page').trim(), 'page');
+  it('lead by name to each other, and to everything on the wire', async () => {
+    const page = (): string => inside('wget', '-q', '-O', '-', 'http://server/page').trim();
+    await eventually(() => (page() === 'page' ? true : undefined), 'the server');
     assert.match(inside('nslookup', 'server'), /10\.77\.0\.65/);
     assert.match(inside('ping', '-c', '1', '-W', '2', lab.address(1)), /1 packets received/);
     const fromWire = ['--net=/var/run/netns/' + wire, 'curl', '-s', 'http://10.77.0.65/page'];

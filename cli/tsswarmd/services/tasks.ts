@@ -54,7 +54,7 @@ export function tasksHandlers(
           drifts === undefined ? summaries : summaries.map((one) => ({ ...one, drifts: drifts.get(one.taskId) ?? [] })),
       };
     },
-    doctor: async ({ peers }, signal) => ({ checks: await doctor(peers ?? [], signal) }),
+    doctor: async ({ probe, peers = [] }, signal) => ({ checks: await doctor(probe ? peers : [], signal) }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },

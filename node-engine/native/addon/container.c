@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -28,7 +29,7 @@ enum {
 enum { K_MOVE_BENEATH = 0x200, K_FSPICK_CLOEXEC = 1, K_FSPICK_EMPTY_PATH = 8, K_FSCONFIG_RECONFIGURE = 7 };
 
 // In the order of CONTAINER_CHANGES in addon.ts.
-enum kind { BIND, TMPFS, DETACH, ATTRIBUTES, RESIZE, SYSCTL, HOST_NAME, DOMAIN_NAME, READ_SYSCTL, READ_NAMES, KINDS };
+enum kind { BIND, TMPFS, DETACH, ATTRIBUTES, RESIZE, MAKE_NODE, REMOVE_NODE, SYSCTL, HOST_NAME, DOMAIN_NAME, READ_SYSCTL, READ_NAMES, KINDS };
 
 struct change {
   enum kind kind;
@@ -199,7 +200,50 @@ static bool reconfigure(struct container_job *job, struct change *change) {
   return good;
 }
 
-static bool is_of_mounts(const struct change *change) { return change->kind <= RESIZE; }
+// The folder of a path, and the last part of it in `name`.
+static int folder_of(int root, const char *path, const char **name, bool make) {
+  char parent[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  if (!slash || strlen(path) >= sizeof parent) return errno = EINVAL, -1;
+  snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+  *name = slash + 1;
+  const char *folder = parent[0] ? parent : "/";
+  return make ? resolve_create(root, folder, true) : resolve(folder);
+}
+
+static bool is_node(const struct stat *status) { return S_ISCHR(status->st_mode) || S_ISBLK(status->st_mode) || S_ISFIFO(status->st_mode); }
+
+// A device of another number that is there is replaced, any other file is not.
+static bool make_node(struct container_job *job, int root, struct change *change) {
+  char type;
+  unsigned major, minor, mode, uid, gid;
+  const char *name;
+  if (sscanf(change->value, "%c %u %u %o %u %u", &type, &major, &minor, &mode, &uid, &gid) != 6) return errno = EINVAL, fail(job, "mknod");
+  int dir = folder_of(root, change->target, &name, true);
+  if (dir < 0) return fail(job, "mknod");
+  mode_t kind = type == 'b' ? S_IFBLK : type == 'p' ? S_IFIFO : S_IFCHR;
+  struct stat status;
+  bool there = !fstatat(dir, name, &status, AT_SYMLINK_NOFOLLOW);
+  if (there && is_node(&status)) unlinkat(dir, name, 0);
+  bool good = !mknodat(dir, name, kind | mode, makedev(major, minor)) && !fchmodat(dir, name, mode, 0) &&
+              !fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+  if (!good) fail(job, "mknod");
+  close(dir);
+  return good;
+}
+
+static bool remove_node(struct container_job *job, struct change *change) {
+  const char *name;
+  struct stat status;
+  int dir = folder_of(-1, change->target, &name, false);
+  if (dir < 0) return errno == ENOENT || errno == ENOTDIR || fail(job, "unlink");
+  bool there = !fstatat(dir, name, &status, AT_SYMLINK_NOFOLLOW) && is_node(&status);
+  bool good = !there || !unlinkat(dir, name, 0) || fail(job, "unlink");
+  close(dir);
+  return good;
+}
+
+static bool is_of_mounts(const struct change *change) { return change->kind <= REMOVE_NODE; }
 
 static bool apply_outside(struct container_job *job, int sysctls, struct change *change) {
   switch (change->kind) {
@@ -232,6 +276,10 @@ static bool apply_inside(struct container_job *job, int root, struct change *cha
   case ATTRIBUTES:
   case RESIZE:
     return reconfigure(job, change);
+  case MAKE_NODE:
+    return make_node(job, root, change);
+  case REMOVE_NODE:
+    return remove_node(job, change);
   default:
     return true;
   }

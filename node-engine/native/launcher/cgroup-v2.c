@@ -71,6 +71,12 @@ static void limit_io(int leaf, const struct json *io) {
     if (bfq) cgroup_write(leaf, "io.bfq.weight", "%lld", (long long)weight);
     else cgroup_write(leaf, "io.weight", "%lld", (long long)(1 + (weight - 10) * 9999 / 990));
   }
+  json_each(item, json_get(io, "weightDevice")) {
+    bool bfq = faccessat(leaf, "io.bfq.weight", W_OK, 0) == 0;
+    long long own = (long long)json_integer(item, "weight", 0);
+    cgroup_write(leaf, bfq ? "io.bfq.weight" : "io.weight", "%lld:%lld %lld", (long long)json_integer(item, "major", 0),
+                 (long long)json_integer(item, "minor", 0), bfq ? own : 1 + (own - 10) * 9999 / 990);
+  }
   limit_rates(leaf, io, "throttleReadBpsDevice", "rbps");
   limit_rates(leaf, io, "throttleWriteBpsDevice", "wbps");
   limit_rates(leaf, io, "throttleReadIOPSDevice", "riops");

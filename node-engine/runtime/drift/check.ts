@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { messageOf } from '../../../base/errors.ts';
 import { readText } from '../../inspection/cgroup-files.ts';
 import type { ContainerUpdate, FoundDrift } from '../../types.ts';
-import type { FilePlaces } from '../live/limits.ts';
+import { deviceRuleDrift, setDeviceRules } from '../live/devices.ts';
+import type { ControlFiles, FilePlaces } from '../live/limits.ts';
 import { controlFiles, limitChanges, setLimits } from '../live/limits.ts';
 import { sysctlPath } from '../live/namespaces.ts';
 import type { ContainerParts } from '../parts.ts';
@@ -105,6 +106,7 @@ async function differencesOf(
       found,
       mend: mendLimits,
     })),
+    ...deviceDifferences(files, record),
     ...processDifferences(processes, record, freedom, readText),
     ...mountDifferences(parts, pid, record, freedom, table),
     ...kernelNameDifferences(parts, pid, record, freedom, reading),
@@ -112,6 +114,18 @@ async function differencesOf(
     ...secrets.changed(id, record.files, [...request.secrets, ...request.configs]),
     ...links.map((link) => ({ ...link, mend: mendLinks })),
   ];
+}
+
+/** Rights to devices; nodes are files that a container's root may make and remove. */
+function deviceDifferences(files: ControlFiles, record: ContainerRecord): readonly Difference[] {
+  if (record.spec.privileged) return [];
+  const mend = (): void => setDeviceRules(files, record);
+  return (deviceRuleDrift(files, record) ?? []).map(({ key, expected, found }) => ({
+    field: `device rule ${key}`,
+    expected,
+    found,
+    mend,
+  }));
 }
 
 /** Processes of a container: those of the first hierarchy that is used for containers. */

@@ -5,8 +5,9 @@ import type { ContainerParts } from '../parts.ts';
 import type { ContainerRecord } from '../record.ts';
 import { parseLogConfig } from '../log-options.ts';
 import { DEFAULT_SHM_BYTES, cleanTarget } from '../mounts.ts';
+import { nodeChanges, setDeviceRules } from './devices.ts';
 import { controlFiles, setLimits } from './limits.ts';
-import { changeMounts, changeNames, changeSysctls, resizeShm } from './namespaces.ts';
+import { changeMounts, changeNames, changeSysctls, inside, resizeShm } from './namespaces.ts';
 import type { StepName } from './plan.ts';
 import { changeSignals, planSteps } from './plan.ts';
 import { setProcessResources } from './processes.ts';
@@ -25,6 +26,12 @@ type Executor = (parts: RunningParts, wanted: ContainerRecord, before: Container
 const EXECUTORS: Readonly<Record<StepName, Executor>> = {
   limits(parts, { id, limits, name }) {
     setLimits(controlFiles(foldersOf(parts, id)), limits, name);
+  },
+  async devices(parts, wanted, before) {
+    const { pid, calls } = parts;
+    if (pid === 0) return;
+    setDeviceRules(controlFiles(foldersOf(parts, wanted.id)), wanted);
+    await inside({ calls }, pid, wanted.name, nodeChanges(before, wanted), 'RUNTIME_FAILED');
   },
   resources(parts, wanted, before) {
     if (parts.pid === 0) return;

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { TsswarmError, errnoOf, messageOf } from '../../../base/errors.ts';
 import type { ResourceLimits } from '../../../proto/types/index.ts';
 import { resolveResources } from '../resources.ts';
+import { blockIoChanges } from './block-io.ts';
 
 /** Shares of a cgroup that nobody has given any (Documentation/scheduler/sched-design-CFS.rst of the kernel). */
 const DEFAULT_SHARES = 1024;
@@ -22,7 +23,7 @@ export interface ControlFiles {
   write(file: string, value: string): void;
 }
 
-/** A file of a control group that says something else than it shall. */
+/** A file of a control group that says something else than it shall: "pids.max", or a line of it: "io.max 8:0". */
 export interface LimitChange {
   readonly file: string;
   /** To be written. */
@@ -38,7 +39,8 @@ export interface LimitChange {
  */
 export function setLimits(files: ControlFiles, limits: ResourceLimits, name: string): void {
   makeRoom(files, resolveResources(limits, [], false).memory?.limit, name);
-  for (const { file, text } of limitChanges(files, limits)) write(files, file, text, name);
+  // Where a file has a line for each device, the change is named after both.
+  for (const { file, text } of limitChanges(files, limits)) write(files, file.split(' ')[0] ?? file, text, name);
 }
 
 /**
@@ -59,11 +61,12 @@ export function limitChanges(files: ControlFiles, limits: ResourceLimits): reado
     ['memory.max', String(memory?.limit ?? 'max')],
     ['memory.swap.max', swapV2(memory?.limit, memory?.swap)],
   ];
-  return wanted.flatMap(([file, text]) => {
+  const changes = wanted.flatMap(([file, text]) => {
     const found = files.read(file)?.trim();
     if (found === undefined || says(found, text.trim())) return [];
     return [{ file, text, expected: text.trim(), found }];
   });
+  return [...changes, ...blockIoChanges(files, limits.blockIo)];
 }
 
 /** Whether a file that shows this was told that: the kernel has its own words for no limit, counts pages, and sorts sets. */
@@ -187,7 +190,13 @@ export function controlFiles(folders: readonly string[], places: FilePlaces = ne
     write: (file, value) => {
       // memory.reclaim cannot be read.
       const folder = folderOf(file) ?? folderOf('memory.max') ?? '';
-      writeFileSync(join(folder, file), value, { flag: 'r+' });
+      // Some can be written and not read.
+      const opened = openSync(join(folder, file), constants.O_WRONLY);
+      try {
+        writeSync(opened, value);
+      } finally {
+        closeSync(opened);
+      }
     },
   };
 }

@@ -9,7 +9,8 @@ import { planMounts } from './mounts.ts';
  * What of a running container is changed at a time. Each step makes true what the second of two records says, from whatever is there,
  * so that it can be repeated, and taken back by the first.
  */
-export type StepName = 'limits' | 'resources' | 'mounts' | 'networks' | 'names' | 'sysctls' | 'log' | 'shm' | 'signal';
+export type StepName =
+  'limits' | 'devices' | 'resources' | 'mounts' | 'networks' | 'names' | 'sysctls' | 'log' | 'shm' | 'signal';
 
 /** Nothing that runs goes by it: the new record is enough. */
 const RECORD = 'record';
@@ -71,7 +72,7 @@ const SPEC_PARTS: Record<keyof ContainerSpec, Part> = {
   securityOpt: FIXED,
   sysctls: 'sysctls',
   ulimits: 'resources',
-  devices: FIXED,
+  devices: 'devices',
   extraHosts: 'names',
   dns: 'names',
   dnsSearch: 'names',
@@ -95,6 +96,7 @@ const ORDER: readonly StepName[] = [
   'shm',
   'networks',
   'limits',
+  'devices',
   'resources',
   'log',
   'names',
