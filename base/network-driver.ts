@@ -135,9 +135,9 @@ export function vlanOf(parent: string): { readonly card: string; readonly id: nu
  * The address of a task that its published ports lead to: on its first network with a bridge; from its own node nobody reaches the others.
  * Undefined: it has none.
  */
-export function portAddress<Id extends string>(
-  { addresses }: { readonly addresses: readonly { readonly networkId: Id; readonly ipv4: string }[] },
+export function portAddress<Id extends string, Address extends { readonly networkId: Id }>(
+  { addresses }: { readonly addresses: readonly Address[] },
   driverOf: (network: Id) => string | undefined,
-): string | undefined {
-  return addresses.find(({ networkId }) => !isDirect(driverOf(networkId) ?? ''))?.ipv4;
+): Address | undefined {
+  return addresses.find(({ networkId }) => !isDirect(driverOf(networkId) ?? ''));
 }

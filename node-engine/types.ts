@@ -444,16 +444,22 @@ export interface GuardedPort {
   readonly port: number;
 }
 
+export interface PortBackend {
+  readonly ipv4: string;
+  readonly ipv6?: string;
+  readonly port: number;
+}
+
 /** One port of the node that is handed to backends in turn. */
 export interface PortForward {
   readonly protocol: 'tcp' | 'udp' | 'sctp';
-  /** Empty: every address of the node. */
+  /** Empty: every address of the node; "0.0.0.0" and "::": all of IPv4, all of IPv6. */
   readonly hostIp: string;
   readonly port: number;
-  /** In turn by chance; one that stands there twice gets twice as much. */
-  readonly backends: readonly { readonly ipv4: string; readonly port: number }[];
+  /** In turn by chance; one that stands there twice gets twice as much. Callers over IPv6 get those that have it. */
+  readonly backends: readonly PortBackend[];
   /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
-  readonly meshBackends?: readonly { readonly ipv4: string; readonly port: number }[];
+  readonly meshBackends?: readonly PortBackend[];
   /** The number by which nodes hand it to each other, where it is not `port`. */
   readonly meshPort?: number;
   /** A caller is led to the same backend again, by its address; absent: to any. */

@@ -9,26 +9,37 @@ export interface Pair {
   readonly server: Namespace;
   /** IPv4 address of the server. */
   readonly address: string;
+  /** That iperf3 uses; absent: its own. */
+  readonly port?: number;
 }
+
+/** Published for iperf3, and nobody else's on the machine. */
+export const PUBLISHED_PORT = 5202;
 
 const SECONDS = 3;
 const CONNECTIONS = 16;
 
 /** Gbit/s of one TCP connection from the client to the server. */
-export async function throughput({ client, server, address }: Pair): Promise<number> {
-  const listening = spawn('nsenter', [...server, 'iperf3', '-s', '-1', '--forceflush'], {
+export async function throughput({ client, server, address, port = 5201 }: Pair): Promise<number> {
+  const listening = spawn('nsenter', [...server, 'iperf3', '-s', '-1', '--forceflush', '-p', String(port)], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = new Promise((resolve) => listening.once('exit', resolve));
   try {
     for await (const text of listening.stdout) if (String(text).includes('listening')) break;
-    const answer = execFileSync('nsenter', [...client, 'iperf3', '-c', address, '-t', String(SECONDS), '-J'], {
-      encoding: 'utf8',
-      timeout: 30_000,
-    });
-    const { end } = JSON.parse(answer) as {
-      readonly end: { readonly sum_received: { readonly bits_per_second: number } };
+    const answer = execFileSync(
+      'nsenter',
+      [...client, 'iperf3', '-c', address, '-p', String(port), '-t', String(SECONDS), '-J'],
+      {
+        encoding: 'utf8',
+        timeout: 30_000,
+      },
+    );
+    const { end, error } = JSON.parse(answer) as {
+      readonly end: { readonly sum_received?: { readonly bits_per_second: number } };
+      readonly error?: string;
     };
+    if (end.sum_received === undefined) throw new Error(`iperf3 to ${address}: ${error ?? answer}`);
     return end.sum_received.bits_per_second / 1e9;
   } finally {
     listening.kill('SIGKILL');

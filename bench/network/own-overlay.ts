@@ -4,8 +4,12 @@ import { Lab } from '../../test/lab/lab.ts';
 import type { Machine } from '../../test/e2e/machine.ts';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { controlService } from '../../proto/rpc/services.ts';
+import { PUBLISHED_PORT } from './load.ts';
 import type { Namespace, Pair } from './load.ts';
 import type { Started } from './names.ts';
+
+/** Without a check a container serves when its ports are listened to: that of iperf3 is only while it is measured. */
+const HEALTHY = '{test: [CMD, "true"], interval: 60s, start_interval: 100ms, start_period: 60s}';
 
 /** Two nodes of ours, a client on the first and a web server on the second. */
 export class OwnOverlay {
@@ -50,7 +54,7 @@ export class OwnOverlay {
 
   /** From the first machine to the published port of the container on the second. */
   get published(): Pair {
-    return { ...this.wire, server: this.overlay.server };
+    return { ...this.wire, server: this.overlay.server, port: PUBLISHED_PORT };
   }
 
   /** Process of the daemon on the client's machine. */
@@ -86,7 +90,7 @@ export class OwnOverlay {
     this.#folder = first.project('bench', {
       'compose.yaml': `services:
   client: {image: busybox, command: sleep 100000, ${on('m0')}}
-  server: {image: nginx, ports: ["80:80", "5201:5201"], ${on('m1')}}
+  server: {image: nginx, ports: ["80:80", "${PUBLISHED_PORT}:${PUBLISHED_PORT}"], healthcheck: ${HEALTHY}, ${on('m1')}}
   fresh: {image: busybox, init: true, command: sleep 100000, stop_grace_period: 0s, deploy: {replicas: 0, placement: {constraints: [node.hostname==m1]}}}
 `,
     });

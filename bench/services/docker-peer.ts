@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PUBLISHED_PORT } from '../network/load.ts';
 import type { Pair } from '../network/load.ts';
 import type { Started } from '../network/names.ts';
 import { memoryOf, middle, sum } from './memory.ts';
@@ -106,12 +107,24 @@ export class DockerPeer implements Peer {
    */
   publishedPair(archive: string): Pair {
     this.#docker(0, 'load', '-i', archive);
-    this.#docker(0, 'run', '-d', '-p', '80:80', '-p', '5201:5201', '--name', 'published', 'nginx');
+    this.#docker(
+      0,
+      'run',
+      '-d',
+      '-p',
+      '80:80',
+      '-p',
+      `${PUBLISHED_PORT}:${PUBLISHED_PORT}`,
+      '--name',
+      'published',
+      'nginx',
+    );
     const pid = this.#docker(0, 'inspect', '-f', '{{.State.Pid}}', 'published').trim();
     return {
       client: [`--net=/var/run/netns/${this.#wire.namespace(1)}`],
       server: [`--net=/proc/${pid}/ns/net`],
       address: this.#wire.address(0),
+      port: PUBLISHED_PORT,
     };
   }
 

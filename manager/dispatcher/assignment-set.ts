@@ -6,9 +6,10 @@ import type {
   Service,
   ServiceAddress,
   Task,
+  TaskAddress,
   Volume,
 } from '../../proto/types/index.ts';
-import type { NodeId } from '../../base/ids.ts';
+import type { NetworkId, NodeId } from '../../base/ids.ts';
 import { portAddress } from '../../base/network-driver.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { goingAddresses, heldAddresses, steadyAddresses } from '../model/task-addresses.ts';
@@ -125,8 +126,8 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
       .filter((task) => isServing(task) && !task.oneOff && task.desiredState === 'running' && reachable(task))
       .flatMap((task) => {
         const reached = { ...task, addresses: steadyAddresses(task) };
-        const ipv4 = portAddress(reached, (id) => tx.get('network', id)?.spec.driver);
-        return ipv4 === undefined ? [] : [backendOf(task, ipv4)];
+        const address = portAddress(reached, (id: NetworkId) => tx.get('network', id)?.spec.driver);
+        return address === undefined ? [] : [backendOf(task, address)];
       });
     for (const port of service.ports) {
       if (port.mode !== 'ingress') continue;
@@ -137,9 +138,10 @@ export function ingress(tx: ReadTransaction, reachable: Reachable): IngressPort[
   return ports;
 }
 
-const backendOf = ({ id, nodeId }: Task, ipv4: string): IngressPort['backends'][number] => ({
+const backendOf = ({ id, nodeId }: Task, { ipv4, ipv6 }: TaskAddress): IngressPort['backends'][number] => ({
   taskId: id,
   ipv4,
+  ...(ipv6 === undefined ? {} : { ipv6 }),
   ...(nodeId === '' ? {} : { nodeId }),
 });
 

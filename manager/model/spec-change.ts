@@ -38,9 +38,6 @@ const liveUnless = <T>(needs: LiveFeature, unless: (before: T, after: T) => stri
 });
 const replace = (because: string): Rule => ({ effect: 'replace', because });
 
-/** Of what could be changed, and is not yet. */
-const NOT_YET = 'this is not changed in running containers yet';
-
 /** Every field of a service decided on, once: a new one does not compile before it stands here. */
 const SERVICE: Record<keyof ServiceSpec, Rule | 'nested'> = {
   name: replace('containers are named after it'),

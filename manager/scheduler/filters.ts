@@ -47,11 +47,12 @@ export const STANDING: readonly Filter[] = [STATE, AVAILABILITY, CONSTRAINTS, DR
 export const ROOM: readonly Filter[] = [
   {
     applies: ({ ports }) => ports.length > 0,
-    passes: ({ ports }, entry) => !ports.some((port) => entry.publishes(port)),
+    passes: ({ ports }, entry) => ports.every((port) => entry.publisherOf(port) === undefined),
     words({ ports }, entry) {
-      const taken = ports.filter((port) => entry.publishes(port));
+      const taken = ports.filter((port) => entry.publisherOf(port) !== undefined);
+      const owners = new Set(taken.map((port) => entry.publisherOf(port)));
       const names = taken.map(({ published, protocol }) => `${published}/${protocol}`).join(', ');
-      const what = `${taken.length === 1 ? 'port' : 'ports'} ${names} in use`;
+      const what = `${taken.length === 1 ? 'port' : 'ports'} ${names} in use by ${[...owners].join(', ')}`;
       return [`has ${what}`, `have ${what}`];
     },
   },

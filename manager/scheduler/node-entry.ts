@@ -23,7 +23,7 @@ export class NodeEntry {
   #generic = new GenericStock();
   /** Live replicas by service, of every version of its spec. */
   readonly #replicas = new Map<string, number>();
-  readonly #ports: PublishedPort[] = [];
+  readonly #ports: { readonly port: PublishedPort; readonly owner: string }[] = [];
 
   constructor(node: Node, order: number) {
     this.#node = node;
@@ -48,14 +48,15 @@ export class NodeEntry {
   /** Counts a task that has this node and has not ended; its reservations are held until it has. */
   add(task: Task): void {
     this.#count(task, 1);
-    this.#ports.push(...task.ports);
+    for (const port of task.ports) this.#ports.push({ port, owner: ownerName(task) });
   }
 
   /** Takes back what {@link add} counted. */
   subtract(task: Task): void {
     this.#count(task, -1);
     for (const port of task.ports) {
-      const at = this.#ports.findIndex((other) => other.published === port.published && portsClash(other, port));
+      const owner = ownerName(task);
+      const at = this.#ports.findIndex((other) => other.owner === owner && portsClash(other.port, port));
       if (at >= 0) this.#ports.splice(at, 1);
     }
   }
@@ -83,8 +84,9 @@ export class NodeEntry {
     return assigned.length === wishes.length ? assigned : undefined;
   }
 
-  publishes(port: PublishedPort): boolean {
-    return this.#ports.some((other) => portsClash(other, port));
+  /** Who has a port, or one that is in its way; undefined: nobody. */
+  publisherOf(port: PublishedPort): string | undefined {
+    return this.#ports.find((other) => portsClash(other.port, port))?.owner;
   }
 
   #count(task: Task, sign: 1 | -1): void {
@@ -97,6 +99,10 @@ export class NodeEntry {
     if (isReplica(task)) increase(this.#replicas, task.serviceId, sign);
   }
 }
+
+/** What all tasks of a service are called: "shop-web" of "shop-web-1". */
+const ownerName = ({ name, slot }: Task): string =>
+  name.endsWith(`-${slot}`) ? name.slice(0, -1 - String(slot).length) : name;
 
 /** One that is on its way out makes room; one that was started by hand is no replica. */
 export const isReplica = (task: Task): boolean => !task.oneOff && isLive(task);

@@ -363,7 +363,7 @@ describe('Scheduler', () => {
       for (const slot of [1, 2, 3]) cluster.add(web, slot, { ports: hostPort(80) });
       cluster.run();
       assert.equal(cluster.spread, 'a:1 b:1');
-      assert.equal(cluster.message(3), 'no suitable node: 2 of 2 have port 80/tcp in use');
+      assert.equal(cluster.message(3), 'no suitable node: 2 of 2 have port 80/tcp in use by app-web');
     });
 
     it('lets the same port be on different addresses', () => {

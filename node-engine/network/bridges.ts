@@ -11,7 +11,7 @@ import type { RulesetBridge } from './ruleset.ts';
 import { kernel } from './kernel.ts';
 import type { BridgeAlias } from './names.ts';
 import { bridgeName, formatAlias, parseAlias } from './names.ts';
-import { turnIpv6On } from './ipv6.ts';
+import { turnIpv6ForwardingOn, turnIpv6On } from './ipv6.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import type { Address, Link } from './route.ts';
 import { secureTunnelMtu, tunnelMtu } from './underlay.ts';
@@ -29,7 +29,7 @@ import {
 } from './route.ts';
 import type { Ipv6Address } from './route-ipv6.ts';
 import { vxlansOf } from './vxlan.ts';
-import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses } from './route-ipv6.ts';
+import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses, routeLoopback } from './route-ipv6.ts';
 
 const DEFAULT_MTU = 1500;
 const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
@@ -156,7 +156,7 @@ function mendIpv6({ ipv6 }: BridgeRequest, linkIndex: number, addresses: readonl
   };
   const isWanted = (address: Ipv6Address): boolean => address.ipv6 === wanted.ipv6 && address.prefix === wanted.prefix;
   const surplus = own.filter((address) => !isWanted(address)).map(deleteIpv6Address);
-  return own.some(isWanted) ? surplus : [...surplus, addIpv6Address(wanted)];
+  return [...surplus, ...(own.some(isWanted) ? [] : [addIpv6Address(wanted)]), routeLoopback(linkIndex)];
 }
 
 function defaultMtu({ underlay, encrypted }: BridgeRequest, links: readonly Link[]): number {
@@ -234,6 +234,13 @@ export async function ensureForwarding(firewall: Firewall): Promise<void> {
   if (readFileSync(IP_FORWARD, 'utf8').trim() === '1') return;
   const { links } = await surveyBridges('');
   await kernel('the node', { sysctls: turnForwardingOn(firewall, links) });
+}
+
+/** The same of IPv6. */
+export async function ensureIpv6Forwarding(firewall: Firewall): Promise<void> {
+  const { links } = await surveyBridges('');
+  const sysctls = turnIpv6ForwardingOn({ hardware: hardwareOf(links), others: foreignOf(links) }, firewall);
+  if (sysctls.length > 0) await kernel('the node', { sysctls });
 }
 
 /** Forwarding turned on for the containers must not make the node a router between its own cards. */

@@ -68,13 +68,13 @@ export function listFlows(family: 'ip' | 'ip6', address: string | undefined): Ne
 }
 
 /** All flows over UDP to a port, whatever the address. Kernels before 5.8 ignore the filter and list all flows. */
-export function listUdpFlows(port: number): NetlinkMessage {
+export function listUdpFlows(family: 'ip' | 'ip6', port: number): NetlinkMessage {
   return {
     what: 'list the tracked flows',
     type: (SUBSYSTEM << 8) | MSG.GET,
     flags: NLM_F.DUMP,
     body: Buffer.concat([
-      header('ip'),
+      header(family),
       nested(
         CTA.TUPLE_ORIG,
         nested(

@@ -8,13 +8,14 @@ import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
 import { generationOf, getGeneration, getTable, transaction } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
-import { changePorts, inOrderOf, wholePorts } from './port-rules.ts';
+import { passesBridged } from './ipv6.ts';
+import { changePorts, hasIpv6Ports, inOrderOf, wholePorts } from './port-rules.ts';
 import type { RuleTransaction } from './rule-watch.ts';
 import { judge } from './rule-watch.ts';
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
 import { createRules, elementChanges, removeRules, repairRules } from './ruleset.ts';
 import { elementRequests } from './ruleset-elements.ts';
-import { changeIpv6Rules, repairIpv6Rules } from './ruleset-ipv6.ts';
+import { changeIpv6Rules, needsIpv6, repairIpv6Rules } from './ruleset-ipv6.ts';
 
 export class Firewall {
   readonly #table: string;
@@ -111,8 +112,11 @@ export class Firewall {
         keepsSource === true ? [{ protocol, port: meshPort }] : [],
       ),
       nodes: this.#nodes,
+      ipv6Ports: hasIpv6Ports(this.#forwards ?? []),
+      ipv6Loopback: !passesBridged(),
     };
     const ports = this.#forwards ?? [];
+    const families = needsIpv6(wanted) ? (['ip', 'ip6'] as const) : (['ip'] as const);
     const isIdle = wanted.bridges.length === 0 && ports.every(isEmpty);
     // Ports that are not known yet may be in a table of an earlier process.
     const isUnused = isIdle && (portsKnown || !before.exists);
@@ -126,8 +130,8 @@ export class Firewall {
       isUnused || !portsKnown
         ? []
         : isAsApplied && before.exists
-          ? changePorts(this.#table, isAsApplied.ports, ports)
-          : wholePorts(this.#table, ports);
+          ? changePorts(this.#table, isAsApplied.ports, ports, families)
+          : wholePorts(this.#table, ports, families);
     if (script === '' && entries.length + changes.length === 0) return;
     if (!isAsApplied) this.#repairs++;
     this.#applied = undefined;

@@ -9,15 +9,25 @@ import type { Logger } from '../../base/log.ts';
 import { silentLogger } from '../../base/log.ts';
 import { watchRules } from '../native/addon.ts';
 import type { GuardedPort, Networks, PortForward, PortNode, Sandboxes, Tunnels } from '../types.ts';
-import { ensureBridge, ensureForwarding, removeBridgeLink, rulesetBridge, surveyBridges } from './bridges.ts';
+import {
+  ensureBridge,
+  ensureForwarding,
+  ensureIpv6Forwarding,
+  removeBridgeLink,
+  rulesetBridge,
+  surveyBridges,
+} from './bridges.ts';
 import { Firewall } from './firewall.ts';
 import { tryKernel } from './kernel.ts';
 import { bridgeName } from './names.ts';
 import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { ensureParent, listParents, optionalDrivers, removeParent } from './parents.ts';
+import { hasIpv6 } from './ipv6.ts';
+import { hasIpv6Ports } from './port-rules.ts';
 import { PortReservations } from './ports.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { setReturnRoutes } from './return-routes.ts';
+import { raiseNeighbourLimits } from './neighbour-limits.ts';
 import { createSandboxes } from './sandboxes.ts';
 import { surveyNetwork } from './survey.ts';
 import { changedUdpPorts, endStaleFlows } from './stale-flows.ts';
@@ -132,11 +142,27 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     return firewall.commit();
   };
 
+  let hasRoom = false;
+  /** Packets to more containers than the machine was made for are dropped otherwise. */
+  const makeRoom = (): void => {
+    if (hasRoom) return;
+    hasRoom = true;
+    try {
+      raiseNeighbourLimits('/proc/sys/net');
+    } catch (error) {
+      logger.warn('limits of neighbours stay as they are: with hundreds of containers packets may be dropped', {
+        reason: (error as Error).message,
+        hint: 'set net.ipv4.neigh.default.gc_thresh3 to 65536',
+      });
+    }
+  };
+
   const networks: Networks = {
     async ensureBridge(request) {
       const { direct } = request;
       if (direct !== undefined) return queue.run(request.id, () => ensureParent(instance, { ...request, direct }));
       await ready();
+      makeRoom();
       await queue.run(request.id, async () => {
         await ensureBridge(instance, request, firewall);
         await firewall.commit();
@@ -172,6 +198,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         const trouble = await keepReturnRoutes(keepers);
         const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
         if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
+        if (hasIpv6() && hasIpv6Ports(held)) await ensureIpv6Forwarding(firewall);
         firewall.setForwards(held, keepers);
         await firewall.commit();
         const changed = changedUdpPorts(forwarded, held);

@@ -36,12 +36,25 @@ export function turnIpv6On(
       hint: 'start it without "ipv6.disable=1", or make the network without enable_ipv6',
     });
   const changes: Sysctl[] = ipv6Sysctls(bridge).filter(([key, value]) => read(key.replace(/^-/, '')) !== value);
-  if (read(`${SETTINGS}/all/forwarding`) === '1') return changes;
-  firewall.setIpv6Hardware(hardware);
-  for (const name of others)
-    if (read(`${SETTINGS}/${name}/accept_ra`) === '1') changes.push([`${SETTINGS}/${name}/accept_ra`, '2']);
-  return [...changes, [`${SETTINGS}/all/forwarding`, '1']];
+  return [...changes, ...turnIpv6ForwardingOn({ hardware, others }, firewall)];
 }
+
+/** The part of it that any forwarding of IPv6 needs. */
+export function turnIpv6ForwardingOn(
+  { hardware, others }: { readonly hardware: readonly string[]; readonly others: readonly string[] },
+  firewall: Firewall,
+): readonly Sysctl[] {
+  if (read(`${SETTINGS}/all/forwarding`) !== '0') return [];
+  firewall.setIpv6Hardware(hardware);
+  const routed = others.filter((name) => read(`${SETTINGS}/${name}/accept_ra`) === '1');
+  return [...routed.map((name): Sysctl => [`${SETTINGS}/${name}/accept_ra`, '2']), [`${SETTINGS}/all/forwarding`, '1']];
+}
+
+/** The kernel speaks IPv6. */
+export const hasIpv6 = (): boolean => existsSync(`/proc/sys/${SETTINGS}/all/forwarding`);
+
+/** Whether packets that are bridged pass the rules of IPv6: what is addressed to ::1 then is dropped behind them. */
+export const passesBridged = (): boolean => read('net/bridge/bridge-nf-call-ip6tables') === '1';
 
 /** Undefined if there is no such setting. */
 function read(key: string): string | undefined {

@@ -14,7 +14,8 @@
  */
 import type { PortForward } from '../types.ts';
 import { addressBytes } from './address.ts';
-import type { MapElement } from './balance/messages.ts';
+import { isIPv4 } from 'node:net';
+import type { Family, MapElement } from './balance/messages.ts';
 import {
   FIRST_NARROW,
   FIRST_WIDE,
@@ -49,8 +50,12 @@ const PROTOCOLS = { tcp: 6, udp: 17, sctp: 132 } as const;
 const SHARES = 256;
 const BASE_NETWORK = 1;
 const BASE_TRANSPORT = 2;
-const SOURCE_ADDRESS = 12;
-const DESTINATION_ADDRESS = 16;
+/** Where addresses stand in the header, and how long they are; nft(8)'s number of their type. */
+const FAMILIES = {
+  ip: { source: 12, destination: 16, bytes: 4, type: TYPE.ADDRESS },
+  ip6: { source: 8, destination: 24, bytes: 16, type: TYPE.ADDRESS6 },
+} as const;
+const ANY_ADDRESS: readonly string[] = ['', '0.0.0.0', '::'];
 const DESTINATION_PORT = 2;
 
 /** Changes ports that are just as `before` says; empty: nothing changes. */
@@ -58,33 +63,55 @@ export function changePorts(
   table: string,
   before: readonly PortForward[],
   wanted: readonly PortForward[],
+  families: readonly Family[] = ['ip'],
 ): readonly NetlinkMessage[] {
-  const messages = between(table, before, wanted, false);
+  const messages = families.flatMap((family) => {
+    const changes = between(family, table, before, wanted, false);
+    // The table of IPv6 may be new.
+    const isNew = family === 'ip6' && changes.length > 0 && !hasIpv6Ports(before);
+    return [...(isNew ? KINDS.map((kind) => backendsMap(family, table, kind)) : []), ...changes];
+  });
   return messages.length === 0 ? [] : transaction(messages);
 }
 
+/** Whether any leads callers over IPv6 somewhere. */
+export const hasIpv6Ports = (forwards: readonly PortForward[]): boolean =>
+  forwards.some((forward) => portsOf('ip6', forward).length > 0);
+
 /** Makes the ports as wanted in a table of which nothing is known but that it is there: without a moment in which one is missing. */
-export function wholePorts(table: string, wanted: readonly PortForward[]): readonly NetlinkMessage[] {
-  return transaction([
-    ...KINDS.map((kind) => backendsMap(table, kind)),
-    ...KINDS.flatMap((kind) => [emptyMap('ip', table, `${kind}_ports`), emptyMap('ip', table, `${kind}_backends`)]),
-    ...between(table, [], wanted, true),
-  ]);
+export function wholePorts(
+  table: string,
+  wanted: readonly PortForward[],
+  families: readonly Family[] = ['ip'],
+): readonly NetlinkMessage[] {
+  return transaction(
+    families.flatMap((family) => [
+      ...KINDS.map((kind) => backendsMap(family, table, kind)),
+      ...KINDS.flatMap((kind) => [
+        emptyMap(family, table, `${kind}_ports`),
+        emptyMap(family, table, `${kind}_backends`),
+      ]),
+      ...between(family, table, [], wanted, true),
+    ]),
+  );
 }
 
 /** @param isUnsure chains may be there with any content */
 function between(
+  family: Family,
   table: string,
   before: readonly PortForward[],
   wanted: readonly PortForward[],
   isUnsure: boolean,
 ): readonly NetlinkMessage[] {
-  const [old, now] = [entriesOf(before), entriesOf(wanted)];
+  const [old, now] = [entriesOf(family, before), entriesOf(family, wanted)];
   const gone = [...old].filter(([name, { value }]) => now.get(name)?.value !== value).map(([, entry]) => entry);
   const come = [...now].filter(([name, { value }]) => old.get(name)?.value !== value).map(([, entry]) => entry);
-  const [had, has] = [chainsOf(before), chainsOf(wanted)];
+  const [had, has] = [chainsOf(family, before), chainsOf(family, wanted)];
   const write = (verb: 'add' | 'delete', entries: readonly Entry[]): readonly NetlinkMessage[] =>
-    [...Map.groupBy(entries, ({ map }) => map)].flatMap(([map, members]) => changeMap(verb, 'ip', table, map, members));
+    [...Map.groupBy(entries, ({ map }) => map)].flatMap(([map, members]) =>
+      changeMap(verb, family, table, map, members),
+    );
   return [
     ...write(
       'delete',
@@ -94,41 +121,45 @@ function between(
       had.has(name)
         ? []
         : [
-            makeChain('ip', table, name),
-            ...(isUnsure ? [emptyChain('ip', table, name)] : []),
-            rule('ip', table, name, choice(port)),
+            makeChain(family, table, name),
+            ...(isUnsure ? [emptyChain(family, table, name)] : []),
+            rule(family, table, name, choice(family, port)),
           ],
     ),
     ...write('add', come),
-    ...[...had.keys()].flatMap((name) => (has.has(name) ? [] : [deleteChain('ip', table, name)])),
+    ...[...had.keys()].flatMap((name) => (has.has(name) ? [] : [deleteChain(family, table, name)])),
   ];
 }
 
-function backendsMap(table: string, kind: Kind): NetlinkMessage {
-  const key = [...(kind === 'exact' ? [TYPE.ADDRESS] : []), TYPE.PROTOCOL, TYPE.PORT, TYPE.MARK];
+function backendsMap(family: Family, table: string, kind: Kind): NetlinkMessage {
+  const { bytes, type } = FAMILIES[family];
+  const key = [TYPE.PROTOCOL, TYPE.PORT, TYPE.MARK];
+  const isExact = kind === 'exact';
   return makeMap(
-    'ip',
+    family,
     table,
     `${kind}_backends`,
-    { type: concatenation(...key), length: key.length * 4 },
-    { type: concatenation(TYPE.ADDRESS, TYPE.PORT), length: 8 },
+    { type: concatenation(...(isExact ? [type] : []), ...key), length: key.length * 4 + (isExact ? bytes : 0) },
+    { type: concatenation(type, TYPE.PORT), length: bytes + 4 },
   );
 }
 
 /** `dnat ip to <key> . numgen random mod <n> map @<kind>_backends` */
-function choice({ kind, shares, keeps }: Port): readonly Buffer[] {
-  const [address, protocol] = kind === 'exact' ? [FIRST_NARROW, FIRST_NARROW + 1] : [undefined, FIRST_NARROW];
+function choice(family: Family, { kind, shares, keeps }: Port): readonly Buffer[] {
+  const { bytes, source: sourceAt, destination } = FAMILIES[family];
+  const words = bytes / 4;
+  const [address, protocol] = kind === 'exact' ? [FIRST_NARROW, FIRST_NARROW + words] : [undefined, FIRST_NARROW];
   const number = protocol + 2;
   const source = number + 1;
   return [
-    ...(address === undefined ? [] : [load(BASE_NETWORK, DESTINATION_ADDRESS, 4, address)]),
+    ...(address === undefined ? [] : [load(BASE_NETWORK, destination, bytes, address)]),
     loadProtocol(protocol),
     load(BASE_TRANSPORT, DESTINATION_PORT, 2, protocol + 1),
     ...(keeps
-      ? [load(BASE_NETWORK, SOURCE_ADDRESS, 4, source), hashNumber(source, number, SHARES)]
+      ? [load(BASE_NETWORK, sourceAt, bytes, source), hashNumber(source, bytes, number, SHARES)]
       : [drawNumber(number, shares.length)]),
     lookup(`${kind}_backends`, FIRST_WIDE),
-    translateTo(FIRST_NARROW, FIRST_NARROW + 1),
+    translateTo(family, FIRST_NARROW, FIRST_NARROW + words),
   ];
 }
 
@@ -140,20 +171,20 @@ interface Entry extends MapElement {
 }
 
 /** By map and key. */
-function entriesOf(forwards: readonly PortForward[]): ReadonlyMap<string, Entry> {
+function entriesOf(family: Family, forwards: readonly PortForward[]): ReadonlyMap<string, Entry> {
   const entries = new Map<string, Entry>();
-  for (const port of forwards.flatMap(portsOf)) {
+  for (const port of forwards.flatMap((forward) => portsOf(family, forward))) {
     const chain = chainOf(port);
     const ports = `${port.kind}_ports`;
     entries.set(`${ports} ${port.name}`, { map: ports, key: port.key, data: toChain(chain), value: chain });
     const map = `${port.kind}_backends`;
-    for (const [index, { ipv4, port: number }] of port.shares.entries()) {
-      const data = toAddress(Buffer.concat([addressBytes(ipv4), portBytes(number)]));
+    for (const [index, { address, port: number }] of port.shares.entries()) {
+      const data = toAddress(Buffer.concat([addressBytes(address), portBytes(number)]));
       entries.set(`${map} ${port.name} ${index}`, {
         map,
         key: indexKey(port.key, index),
         data,
-        value: `${ipv4} ${number}`,
+        value: `${address} ${number}`,
       });
     }
   }
@@ -161,8 +192,9 @@ function entriesOf(forwards: readonly PortForward[]): ReadonlyMap<string, Entry>
 }
 
 /** The chains that ports need, each with a port that does. */
-function chainsOf(forwards: readonly PortForward[]): ReadonlyMap<string, Port> {
-  return new Map(forwards.flatMap(portsOf).map((port) => [chainOf(port), port]));
+function chainsOf(family: Family, forwards: readonly PortForward[]): ReadonlyMap<string, Port> {
+  const ports = forwards.flatMap((forward) => portsOf(family, forward));
+  return new Map(ports.map((port) => [chainOf(port), port]));
 }
 
 /** Fills a register. */
@@ -208,27 +240,31 @@ function named(backends: readonly Backend[]): ReadonlyMap<string, Backend> {
   );
 }
 
+/** Where a call is led to. */
+interface Share {
+  readonly address: string;
+  readonly port: number;
+}
+
 interface Port {
   readonly kind: Kind;
   readonly key: Buffer;
   /** Equal keys, equal names. */
   readonly name: string;
   /** What each number leads to. */
-  readonly shares: readonly Backend[];
+  readonly shares: readonly Share[];
   readonly keeps: boolean;
 }
 
-function portsOf({
-  protocol,
-  hostIp,
-  port,
-  meshPort = port,
-  backends,
-  meshBackends = [],
-  affinity,
-}: PortForward): readonly Port[] {
+function portsOf(family: Family, forward: PortForward): readonly Port[] {
+  const { protocol, hostIp, port, meshPort = port, backends, meshBackends = [], affinity } = forward;
+  if (hostIp !== '' && isIPv4(hostIp) !== (family === 'ip')) return [];
   const keeps = affinity === 'client';
-  const one = (kind: Kind, of: readonly Backend[]): readonly Port[] => {
+  const one = (kind: Kind, among: readonly Backend[]): readonly Port[] => {
+    const of = among.flatMap(({ ipv4, ipv6, port: at }): readonly Share[] => {
+      const address = family === 'ip' ? ipv4 : ipv6;
+      return address === undefined ? [] : [{ address, port: at }];
+    });
     if (of.length === 0) return [];
     const number = Buffer.concat([
       Buffer.from([PROTOCOLS[protocol], 0, 0, 0]),
@@ -237,7 +273,7 @@ function portsOf({
     const key = kind === 'exact' ? Buffer.concat([addressBytes(hostIp), number]) : number;
     return [{ kind, key, name: key.toString('hex'), shares: keeps ? shared(of) : of, keeps }];
   };
-  return [...one(hostIp === '' ? 'any' : 'exact', backends), ...one('mesh', meshBackends)];
+  return [...one(ANY_ADDRESS.includes(hostIp) ? 'any' : 'exact', backends), ...one('mesh', meshBackends)];
 }
 
 function chainOf({ kind, shares, keeps }: Port): string {
@@ -245,10 +281,10 @@ function chainOf({ kind, shares, keeps }: Port): string {
 }
 
 /** Each group of callers goes to the backend that weighs most for it: one that comes or goes moves few (rendezvous hashing). */
-function shared(backends: readonly Backend[]): readonly Backend[] {
-  const weighed = backends.map((backend) => ({ backend, seed: hash(`${backend.ipv4} ${backend.port}`, 0) }));
+function shared(backends: readonly Share[]): readonly Share[] {
+  const weighed = backends.map((backend) => ({ backend, seed: hash(`${backend.address} ${backend.port}`, 0) }));
   return Array.from({ length: SHARES }, (_, group) => {
-    let best = { backend: backends[0] as Backend, weight: -1 };
+    let best = { backend: backends[0] as Share, weight: -1 };
     for (const { backend, seed } of weighed) {
       const weight = hash(String(group), seed);
       if (weight > best.weight) best = { backend, weight };

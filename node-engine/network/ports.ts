@@ -3,9 +3,10 @@
  * port, which answers nothing, for the rules take the packets before it could. So a port that another process holds is
  * found out, and nobody takes one of ours. The kernel lets go of them when the daemon ends; the rules stay.
  */
-import { isIPv4 } from 'node:net';
+import { isIP, isIPv4 } from 'node:net';
 import { closeSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
+import { addressesClash } from '../../base/host-address.ts';
 import { bindSocket } from '../native/addon.ts';
 import type { PortForward } from '../types.ts';
 import { portOwner } from './port-owner.ts';
@@ -29,20 +30,22 @@ export class PortReservations {
     const wanted = new Map<string, PortForward>();
     const refused: RefusedForward[] = [];
     for (const given of forwards) {
-      const forward = { ...given, hostIp: given.hostIp === '0.0.0.0' ? '' : given.hostIp };
-      const fault = faultOf(forward) ?? (clashes(forward, wanted.values()) ? allocated(forward) : undefined);
-      if (fault === undefined) wanted.set(keyOf(forward), forward);
+      const fault = faultOf(given) ?? (clashes(given, wanted.values()) ? allocated(given) : undefined);
+      if (fault === undefined) wanted.set(keyOf(given), given);
       else refused.push({ forward: given, reason: fault });
     }
+    const claimed = new Set([...wanted.values()].flatMap((forward) => claimsOf(forward).map(keyOf)));
     for (const [key, fd] of this.#held) {
-      if (wanted.has(key)) continue;
+      if (claimed.has(key)) continue;
       if (fd >= 0) closeSync(fd);
       this.#held.delete(key);
     }
     const held: PortForward[] = [];
     await Promise.all(
-      [...wanted].map(async ([key, forward]) => {
-        const trouble = this.#held.has(key) ? undefined : await this.#take(key, forward);
+      [...wanted.values()].map(async (forward) => {
+        const claims = claimsOf(forward).filter((claim) => !this.#held.has(keyOf(claim)));
+        const troubles = await Promise.all(claims.map((claim) => this.#take(keyOf(claim), claim)));
+        const trouble = troubles.find((one) => one !== undefined);
         if (trouble === undefined) held.push(forward);
         else if (trouble.isElsewhere && forward.meshBackends !== undefined) held.push({ ...forward, backends: [] });
         else refused.push({ forward, reason: trouble.reason });
@@ -59,11 +62,11 @@ export class PortReservations {
   /** @returns why it cannot be taken; `isElsewhere`: its address is that of another node perhaps */
   async #take(
     key: string,
-    forward: PortForward,
+    forward: Claim,
   ): Promise<{ readonly reason: string; readonly isElsewhere: boolean } | undefined> {
     const kind = ({ tcp: 'tcp-reserve', udp: 'udp', sctp: 'sctp-reserve' } as const)[forward.protocol];
     try {
-      const { fd } = await bindSocket('', kind, forward.hostIp || '0.0.0.0', forward.port);
+      const { fd } = await bindSocket('', kind, forward.hostIp, forward.port);
       this.#held.set(key, fd);
       return undefined;
     } catch (error) {
@@ -81,17 +84,29 @@ export class PortReservations {
 }
 
 function faultOf({ hostIp, port, backends }: PortForward): string | undefined {
-  if (hostIp !== '' && !isIPv4(hostIp)) return `cannot publish on "${hostIp}": only IPv4 addresses are supported`;
+  if (hostIp !== '' && isIP(hostIp) === 0) return `cannot publish on "${hostIp}": expected an IP address`;
+  if (hostIp !== '' && !isIPv4(hostIp) && backends.length > 0 && backends.every(({ ipv6 }) => ipv6 === undefined))
+    return `cannot publish on "${hostIp}": no network of the containers that a port leads to has IPv6 (enable_ipv6)`;
   const all = [port, ...backends.map((backend) => backend.port)];
   const wrong = all.find((value) => !Number.isInteger(value) || value < 1 || value > 65535);
   return wrong === undefined ? undefined : `cannot publish the port ${wrong}: expected a number from 1 to 65535`;
+}
+
+type Claim = Pick<PortForward, 'protocol' | 'hostIp' | 'port'>;
+
+/** The addresses on which a socket is held: of IPv6 while it leads somewhere. */
+function claimsOf(forward: PortForward): readonly Claim[] {
+  const { protocol, hostIp, port, backends } = forward;
+  if (hostIp !== '') return [{ protocol, hostIp, port }];
+  const isDual = backends.some(({ ipv6 }) => ipv6 !== undefined);
+  return ['0.0.0.0', ...(isDual ? ['::'] : [])].map((address) => ({ protocol, hostIp: address, port }));
 }
 
 /** One socket cannot hold a port on all addresses while another holds it on one of them. */
 function clashes(forward: PortForward, others: Iterable<PortForward>): boolean {
   for (const other of others) {
     const same = other.protocol === forward.protocol && other.port === forward.port;
-    if (same && (other.hostIp === forward.hostIp || other.hostIp === '' || forward.hostIp === '')) return true;
+    if (same && addressesClash(other.hostIp, forward.hostIp)) return true;
   }
   return false;
 }
@@ -100,16 +115,21 @@ function allocated(forward: PortForward): string {
   return `port is already allocated: ${portText(forward)}`;
 }
 
-function inUse(forward: PortForward): string {
-  const owner = portOwner(forward.protocol, forward.hostIp, forward.port);
+function inUse(forward: Claim): string {
+  const owner = portOwner(
+    forward.protocol,
+    isIPv4(forward.hostIp) && forward.hostIp !== '0.0.0.0' ? forward.hostIp : '',
+    forward.port,
+  );
   const who = owner === undefined ? 'another process' : `another process (${owner.command}, pid ${owner.pid})`;
   return `port is already in use by ${who}: ${portText(forward)}`;
 }
 
-function portText({ hostIp, port, protocol }: PortForward): string {
-  return `${hostIp === '' ? '' : `${hostIp}:`}${port}/${protocol}`;
+function portText({ hostIp, port, protocol }: Claim): string {
+  const isAny = hostIp === '' || hostIp === '0.0.0.0';
+  return `${isAny ? '' : `${isIPv4(hostIp) ? hostIp : `[${hostIp}]`}:`}${port}/${protocol}`;
 }
 
-function keyOf({ protocol, hostIp, port }: PortForward): string {
+function keyOf({ protocol, hostIp, port }: Claim): string {
   return `${protocol}/${hostIp}/${port}`;
 }

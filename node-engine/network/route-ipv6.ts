@@ -10,8 +10,11 @@ const IFA = { ADDRESS: 1, LOCAL: 2, FLAGS: 8 } as const;
 const IFA_F_NODAD = 0x02;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
-const RTA = { OIF: 4, GATEWAY: 5 } as const;
+const RTA = { DESTINATION: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6 } as const;
 const RT_TABLE_MAIN = 254;
+const RT_TABLE_LOCAL = 255;
+const RTN_LOCAL = 2;
+const BEHIND_THE_KERNELS = 4096;
 const RTPROT_BOOT = 3;
 const RTN_UNICAST = 1;
 const ADDRESS_HEADER_BYTES = 8;
@@ -67,6 +70,25 @@ export function setIpv6DefaultRoute(gateway: string, linkIndex: number): Netlink
       u32(0),
       attribute(RTA.GATEWAY, ipBytes(gateway)),
       attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+/**
+ * Lets answers to a process of the node that has called ::1 come in by a link: without it the kernel looks for ::1 on the loopback link alone.
+ * A packet that is sent to ::1 from elsewhere is dropped before it gets so far.
+ */
+export function routeLoopback(linkIndex: number): NetlinkMessage {
+  return {
+    what: 'route ::1',
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      Buffer.from([AF_INET6, 128, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_LOCAL]),
+      u32(0),
+      attribute(RTA.DESTINATION, ipBytes('::1')),
+      attribute(RTA.OIF, u32(linkIndex)),
+      attribute(RTA.PRIORITY, u32(BEHIND_THE_KERNELS)),
     ]),
   };
 }

@@ -20,7 +20,7 @@ describe('rules of IPv6', () => {
       'get what comes',
       [DUAL],
       [DUAL, INNER],
-      'add element ip6 t bridges { "ts-inner" }\nadd element ip6 t internal { "ts-inner" }\nadd element ip6 t same { "ts-inner" . "ts-inner" }\nadd element ip6 t inside { "ts-inner" . fd00:3::/64 }',
+      'add element ip6 t bridges { "ts-inner" }\nadd element ip6 t internal { "ts-inner" }\nadd element ip6 t same { "ts-inner" . "ts-inner" }\nadd element ip6 t inside { "ts-inner" . fd00:3::/64 }\nadd element ip6 t subnets { fd00:3::/64 }',
     ],
     [
       'let a network out that is internal no more',

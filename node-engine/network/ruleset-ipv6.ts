@@ -3,13 +3,14 @@
  * ruleset.ts, with the same names. Pure.
  */
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
+import { ECHO_PORT, MESH_NAME } from './names.ts';
 import { FORGED_RULE, INPUT_RULES, untracked } from './ruleset.ts';
 
 type Ipv6Bridge = RulesetBridge & { readonly ipv6Subnet: string };
 
 /** Whether there is anything for the table to do. */
 export function needsIpv6(rules: Ruleset): boolean {
-  return bridgesOf(rules).length > 0;
+  return rules.ipv6Ports === true || bridgesOf(rules).length > 0;
 }
 
 /** For a table that is not there. */
@@ -40,7 +41,7 @@ export function removeIpv6Rules(table: string): string {
 
 const NEIGHBOUR_RULE = 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
 
-const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'inside', 'outgoing'] as const;
+const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'inside', 'subnets', 'outgoing', 'looped'] as const;
 
 /** Table, sets, hooks and fixed rules, made where they are missing. */
 function baseRules(table: string): string {
@@ -58,26 +59,57 @@ function baseRules(table: string): string {
     add('set', 'guarded', '{ type inet_proto . inet_service; }'),
     add('set', 'same', '{ type ifname . ifname; }'),
     add('set', 'inside', '{ type ifname . ipv6_addr; flags interval; }'),
+    add('set', 'subnets', '{ type ipv6_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv6_addr; flags interval; }'),
+    add('set', 'looped', '{ type ipv6_addr; }'),
+    add('map', 'exact_ports', '{ type ipv6_addr . inet_proto . inet_service : verdict; }'),
+    add('map', 'any_ports', '{ type inet_proto . inet_service : verdict; }'),
+    add('map', 'mesh_ports', '{ type inet_proto . inet_service : verdict; }'),
+
+    ...chain('ports', '', [
+      'ip6 daddr . meta l4proto . th dport vmap @exact_ports',
+      'meta l4proto . th dport vmap @any_ports',
+    ]),
+    ...chain('handed', '', ['meta l4proto . th dport vmap @mesh_ports']),
+    ...chain('prerouting', '{ type nat hook prerouting priority -100; }', [
+      `iifname "${MESH_NAME}" goto handed`,
+      'fib daddr type local goto ports',
+    ]),
+    ...chain('output', '{ type nat hook output priority -100; }', [
+      'ip6 daddr @looped goto ports',
+      'ip6 daddr != ::1 fib daddr type local goto ports',
+    ]),
 
     ...chain('guard', '{ type filter hook prerouting priority -300; }', [untracked('ip6')]),
 
     // Without neighbour discovery nothing would reach the gateway, nor the gateway anything.
+    ...chain('input', '{ type filter hook input priority 0; }', [
+      `iifname "${MESH_NAME}" udp dport ${ECHO_PORT} accept`,
+      `iifname "${MESH_NAME}" ct state new meta l4proto != ipv6-icmp reject`,
+    ]),
+
     ...chain('protect', '{ type filter hook input priority 0; }', [NEIGHBOUR_RULE, ...INPUT_RULES]),
 
     ...chain('forward', '{ type filter hook forward priority 0; }', [
       'iifname . oifname @same accept',
       FORGED_RULE,
       'iifname @hardware oifname @hardware drop',
-      'iifname != @bridges oifname != @bridges accept',
       'iifname @internal drop',
       'oifname @internal drop',
+      `iifname "${MESH_NAME}" ct status dnat accept`,
+      `oifname "${MESH_NAME}" ct status dnat accept`,
+      `iifname "${MESH_NAME}" drop`,
+      `oifname "${MESH_NAME}" drop`,
+      'iifname != @bridges oifname != @bridges accept',
       'ct state established,related accept',
       'ct status dnat accept',
       'oifname @bridges drop',
     ]),
 
     ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      `ct status dnat oifname "${MESH_NAME}" masquerade`,
+      'ct status dnat ip6 saddr @subnets masquerade',
+      'ct status dnat fib saddr type local oifname @bridges masquerade',
       'ip6 saddr @outgoing oifname != @bridges masquerade',
     ]),
   ]);
@@ -98,9 +130,11 @@ function elementsOf(rules: Ruleset): readonly Element[] {
       { set: 'bridges', key: `"${name}"` },
       { set: 'same', key: `"${name}" . "${name}"` },
       { set: 'inside', key: `"${name}" . ${ipv6Subnet}` },
+      { set: 'subnets', key: ipv6Subnet },
       internal ? { set: 'internal', key: `"${name}"` } : { set: 'outgoing', key: ipv6Subnet },
     ]),
     ...rules.guarded.map(({ protocol, port }): Element => ({ set: 'guarded', key: `${protocol} . ${port}` })),
+    ...(rules.ipv6Loopback === true ? [{ set: 'looped', key: '::1' } as const] : []),
     ...rules.ipv6Hardware.map((name): Element => ({ set: 'hardware', key: `"${name}"` })),
   ];
 }

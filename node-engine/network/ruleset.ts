@@ -43,6 +43,10 @@ export interface Ruleset {
   readonly kept: readonly KeptPort[];
   /** The other nodes, while a port is kept. */
   readonly nodes: readonly PortNode[];
+  /** Ports lead callers over IPv6 somewhere. */
+  readonly ipv6Ports?: boolean;
+  /** Calls of the node itself to ::1 are led there, too. */
+  readonly ipv6Loopback?: boolean;
 }
 
 export interface KeptPort {

@@ -2,6 +2,7 @@
 import { isIPv6 } from 'node:net';
 import type { KeyedQueue } from '../../base/async.ts';
 import { TsswarmError } from '../../base/errors.ts';
+import { MESH_IPV6_PREFIX, meshIpv6 } from '../../base/mesh-address.ts';
 import type { TunnelChange, TunnelEntry, TunnelId, TunnelRequest, Tunnels } from '../types.ts';
 import { macOf, parseSubnet } from './address.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
@@ -30,6 +31,9 @@ import {
   listLinks,
   setLink,
 } from './route.ts';
+import { hasIpv6, ipv6Sysctls } from './ipv6.ts';
+import type { Ipv6Address } from './route-ipv6.ts';
+import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses, routeLoopback } from './route-ipv6.ts';
 import { linkOf, tunnelMtu } from './underlay.ts';
 import { ensureTunnelGuard, refuseClear, removeTunnelGuard } from './tunnel-guard.ts';
 import { createSecureLink, secureName } from './wireguard.ts';
@@ -168,6 +172,20 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
     await setAddress(subject, link?.index ?? 0, request.address, outside);
     // The node's own calls to published ports come from 127.0.0.1 until the source is translated.
     if (id === 'mesh') await kernel(subject, { sysctls: [[`net/ipv4/conf/${name}/route_localnet`, '1']] });
+    if (id === 'mesh' && link !== undefined && hasIpv6()) {
+      const ipv6: Ipv6Address = {
+        linkIndex: link.index,
+        ipv6: meshIpv6(ipOf(request.address)),
+        prefix: MESH_IPV6_PREFIX,
+      };
+      const others = ipv6AddressesOf((await kernel(subject, { outside: [listIpv6Addresses()] })).outside).filter(
+        (other) => other.linkIndex === ipv6.linkIndex && other.ipv6 !== ipv6.ipv6,
+      );
+      await kernel(subject, {
+        sysctls: ipv6Sysctls(name),
+        outside: [...others.map(deleteIpv6Address), addIpv6Address(ipv6), routeLoopback(link.index)],
+      });
+    }
   }
   return { isNew };
 }
@@ -241,7 +259,8 @@ async function apply(id: TunnelId, { remove, put }: TunnelChange): Promise<void>
   if (tunnel === undefined)
     throw new TsswarmError('NETWORK_FAILED', `cannot change ${subject}: it is not on this node any more`);
   const holder = bridged ? tunnel.master : tunnel.index;
-  const ips = ({ ipv4, ipv6 }: TunnelEntry): string[] => [ipv4, ipv6 ?? ''].filter((ip) => ip !== '');
+  const ips = ({ ipv4, ipv6 }: TunnelEntry): string[] =>
+    [ipv4, (bridged || hasIpv6()) && ipv6 !== undefined ? ipv6 : ''].filter((ip) => ip !== '');
   const messages = [
     ...remove.flatMap((entry) => [
       ...ips(entry).map((ip) => deleteNeighbour(holder, ip)),

@@ -207,6 +207,42 @@ describe('published ports of several machines', function () {
     first.composeOk(folder, 'down');
   });
 
+  it('answer over IPv6 on every machine where their network has it', async () => {
+    const wire = (namespace: string, device: string, host: number): string =>
+      execFileSync('ip', ['-n', namespace, 'address', 'add', `2001:db8:77::${host}/64`, 'dev', device, 'nodad'], {
+        encoding: 'utf8',
+      });
+    wire(caller.namespace, 'bridge', 200);
+    for (const index of [0, 1, 2]) wire(lab.machine(index).name, 'wire', index + 1);
+    const web = answering(
+      'web',
+      `    ports: ["8083:80"]
+    deploy:
+      replicas: 2
+      placement: { constraints: [node.hostname != m2], max_replicas_per_node: 1 }
+`,
+    );
+    const first = lab.machine(0);
+    const compose = `services:\n${web}networks: { default: { enable_ipv6: true } }\n`;
+    const folder = first.project('six', { 'compose.yaml': compose });
+    first.composeOk(folder, 'up', '-d', '--wait');
+    for (const index of [2, 0, 1]) {
+      const answers = await eventually(() => {
+        const found = ask(netnsOf(caller.namespace), `[2001:db8:77::${index + 1}]`, 8083, 12);
+        return new Set(found.map((answer) => answer.split(' ')[0])).size === 2 && !found.includes('failed')
+          ? found
+          : undefined;
+      }, `both containers over IPv6, by machine ${index}`);
+      // Those of the machine that was called see who calls.
+      assert.equal(
+        answers.some((answer) => answer.includes('[2001:db8:77::200]')),
+        index !== 2,
+        answers.join('\n'),
+      );
+    }
+    first.composeOk(folder, 'down');
+  });
+
   /** Goes on answering what was asked for a moment after it has been told to end, as servers do. */
   const patient = (version: string): string => `services:
   web:

@@ -110,6 +110,8 @@ describe('nodes that fail: three managers and two workers', function () {
     lab.heal(4);
     lab.start(4);
     await becomes(4, 'Ready');
+    // The manager learns only now that the container went with the machine; the next one waits for the restart delay.
+    await eventually(() => (only(processes(4), 'agents') === '' ? undefined : true), 'its container started again');
     await runOn('agents', all);
   });
 

@@ -105,6 +105,20 @@ describe('the port table of a node', () => {
       );
     });
 
+    it('leads callers over IPv6 to those that have it', () => {
+      const dual = { ...far, ipv6: 'fd00::9' };
+      const near = {
+        ...local('near', '10.0.0.9'),
+        addresses: [{ ipv4: '10.0.0.9', ipv6: 'fd00::5' }],
+      } as unknown as LocalTask;
+      const [found] = table([shared({ backends: [dual, backends[1]] })], [near], mesh);
+      assert.deepEqual(found?.backends, [
+        { ipv4: '10.0.0.9', ipv6: 'fd00::5', port: 8080 },
+        { ipv4: '169.254.192.2', ipv6: 'fd74:7373:6d65:7368::a9fe:c002', port: 80 },
+        { ipv4: '169.254.192.2', port: 80 },
+      ]);
+    });
+
     it('keeps the callers’ addresses where the port says so', () => {
       const keeps = (source: object): readonly (boolean | undefined)[] =>
         table([shared({ port: { ...port, ...source } })], [], mesh).map(({ keepsSource }) => keepsSource);

@@ -1,4 +1,5 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
+import { meshIpv6 } from '../../base/mesh-address.ts';
 import { portAddress } from '../../base/network-driver.ts';
 import type { IngressPort, Network, OverlayPeer, Task, TaskAddress, TaskStatus } from '../../proto/types/index.ts';
 import type { PortForward, PortNode } from '../../node-engine/types.ts';
@@ -51,20 +52,21 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
   const mesh = meshPorts(ports);
   for (const { port, backends, serviceId, affinity } of ports) {
     const meshPort = mesh.get(portKey(port)) ?? port.published;
-    const here = new Set<string>();
+    const here = new Map<string, string | undefined>();
     const elsewhere: Backend[] = [];
-    for (const { taskId, ipv4, nodeId: at } of backends) {
+    for (const { taskId, ipv4, ipv6, nodeId: at } of backends) {
       const own = local.get(taskId);
-      if (own !== undefined ? own.running && serves(own.status) : at === nodeId || at === undefined) here.add(ipv4);
+      if (own !== undefined ? own.running && serves(own.status) : at === nodeId || at === undefined)
+        here.set(ipv4, ipv6);
       const far = own === undefined && at !== nodeId ? peers.get(at ?? '')?.meshAddress : undefined;
-      if (far !== undefined) elsewhere.push({ ipv4: far, port: meshPort });
+      if (far !== undefined) elsewhere.push(backendOf(far, ipv6 && meshIpv6(far), meshPort));
     }
     for (const { task, status, running, addresses } of local.values()) {
       const isBackend = task.serviceId === serviceId && !task.oneOff && task.desiredState === 'running';
-      const ipv4 = portAddress({ ...task, addresses }, driverOf);
-      if (isBackend && running && serves(status) && ipv4 !== undefined) here.add(ipv4);
+      const address = portAddress({ ...task, addresses }, driverOf);
+      if (isBackend && running && serves(status) && address !== undefined) here.set(address.ipv4, address.ipv6);
     }
-    const own = [...here].map((ipv4) => ({ ipv4, port: port.target }));
+    const own = [...here].map(([ipv4, ipv6]) => backendOf(ipv4, ipv6, port.target));
     forwards.set(portKey(port), {
       protocol: port.protocol,
       hostIp: port.hostIp,
@@ -77,8 +79,8 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
     });
   }
   for (const { task, running, addresses } of local.values()) {
-    const ipv4 = portAddress({ ...task, addresses }, driverOf);
-    if (ipv4 === undefined || !running) continue;
+    const address = portAddress({ ...task, addresses }, driverOf);
+    if (address === undefined || !running) continue;
     for (const port of task.ports) {
       // The first that has a port keeps it.
       if (forwards.has(portKey(port))) continue;
@@ -86,12 +88,18 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
         protocol: port.protocol,
         hostIp: port.hostIp,
         port: port.published,
-        backends: [{ ipv4, port: port.target }],
+        backends: [backendOf(address.ipv4, address.ipv6, port.target)],
       });
     }
   }
   return [...forwards.values()];
 }
+
+const backendOf = (ipv4: string, ipv6: string | undefined, port: number): Backend => ({
+  ipv4,
+  ...(ipv6 === undefined ? {} : { ipv6 }),
+  port,
+});
 
 /** Where a port is handed over whose own number is taken there: the numbers that the kernel gives to those who call. */
 const FIRST_SPARE = 32_768;

@@ -255,7 +255,8 @@ struct socket_job {
   struct job job;
   char *path;
   enum socket_kind kind;
-  struct sockaddr_in address;
+  struct sockaddr_storage address;
+  socklen_t length; // of the address
   int error;
   int fd;
 };
@@ -263,27 +264,29 @@ struct socket_job {
 // Holds a TCP port without answering on it. SO_REUSEADDR, so that connections in TIME_WAIT do not count as a user; listen,
 // for only that finds out whether another process listens; then out of the listening state, so that whoever connects is
 // refused instead of left waiting; and last without SO_REUSEADDR, so that no other process can bind the port.
-static int reserve(int fd, const struct sockaddr_in *address) {
+static int reserve(int fd, const struct sockaddr *address, socklen_t length) {
   int on = 1, off = 0;
   if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) return -1;
-  if (bind(fd, (const struct sockaddr *)address, sizeof *address) < 0) return -1;
+  if (bind(fd, address, length) < 0) return -1;
   if (listen(fd, 1) < 0) return -1;
   if (shutdown(fd, SHUT_RDWR) < 0) return -1;
   return setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
 }
 
-static int prepare(int fd, enum socket_kind kind, const struct sockaddr_in *address) {
+static int prepare(int fd, enum socket_kind kind, const struct sockaddr *address, socklen_t length) {
   int on = 1;
+  // IPv4 has a socket of its own.
+  if (address->sa_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0) return -1;
   switch (kind) {
   case TCP_RESERVE:
-    return reserve(fd, address);
+    return reserve(fd, address, length);
   case TCP_LISTEN:
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) return -1;
-    if (bind(fd, (const struct sockaddr *)address, sizeof *address) < 0) return -1;
+    if (bind(fd, address, length) < 0) return -1;
     return listen(fd, 128);
   case UDP:
   case SCTP_RESERVE:
-    return bind(fd, (const struct sockaddr *)address, sizeof *address);
+    return bind(fd, address, length);
   }
   errno = EINVAL;
   return -1;
@@ -301,8 +304,8 @@ static void socket_run(struct job *base) {
   }
   int type = job->kind == UDP ? SOCK_DGRAM : SOCK_STREAM;
   int protocol = job->kind == SCTP_RESERVE ? IPPROTO_SCTP : 0;
-  int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
-  if (fd < 0 || prepare(fd, job->kind, &job->address) < 0 ||
+  int fd = socket(job->address.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+  if (fd < 0 || prepare(fd, job->kind, (struct sockaddr *)&job->address, job->length) < 0 ||
       getsockname(fd, (struct sockaddr *)&job->address, &length) < 0) {
     job->error = errno;
     if (fd >= 0) close(fd);
@@ -311,13 +314,18 @@ static void socket_run(struct job *base) {
   job->fd = fd;
 }
 
+static in_port_t port_of(const struct socket_job *job) {
+  return job->address.ss_family == AF_INET ? ((const struct sockaddr_in *)&job->address)->sin_port
+                                           : ((const struct sockaddr_in6 *)&job->address)->sin6_port;
+}
+
 static napi_value socket_result(napi_env env, struct job *base) {
   struct socket_job *job = (struct socket_job *)base;
   napi_value result;
   napi_create_object(env, &result);
   set_named(env, result, "error", make_int(env, -(int64_t)job->error));
   set_named(env, result, "fd", make_int(env, job->fd));
-  set_named(env, result, "port", make_int(env, ntohs(job->address.sin_port)));
+  set_named(env, result, "port", make_int(env, ntohs(port_of(job))));
   job->fd = -1; // the caller's now
   return result;
 }
@@ -327,6 +335,15 @@ static void socket_free(struct job *base) {
   if (job->fd >= 0) close(job->fd);
   free(job->path);
   free(job);
+}
+
+static bool set_address(struct socket_job *job, const char *ip, in_port_t port) {
+  struct sockaddr_in ipv4 = {.sin_family = AF_INET, .sin_port = port};
+  struct sockaddr_in6 ipv6 = {.sin6_family = AF_INET6, .sin6_port = port};
+  if (inet_pton(AF_INET, ip, &ipv4.sin_addr) == 1) memcpy(&job->address, &ipv4, job->length = sizeof ipv4);
+  else if (inet_pton(AF_INET6, ip, &ipv6.sin6_addr) == 1) memcpy(&job->address, &ipv6, job->length = sizeof ipv6);
+  else return false;
+  return true;
 }
 
 // socket(path, kind, ip, port) → Promise<{error, fd, port}>
@@ -340,9 +357,8 @@ static napi_value js_socket(napi_env env, napi_callback_info info) {
   job->fd = -1;
   job->kind = (enum socket_kind)arg_int(&args, 1);
   const char *ip = arg_text(&args, 2);
-  job->address.sin_family = AF_INET;
-  job->address.sin_port = htons((uint16_t)arg_int(&args, 3));
-  if (!ip || inet_pton(AF_INET, ip, &job->address.sin_addr) != 1) args.bad = true;
+  in_port_t port = htons((uint16_t)arg_int(&args, 3));
+  if (!ip || !set_address(job, ip, port)) args.bad = true;
   if (!args.bad) job->path = value_copy(env, args.value[0], &length);
   if (!job->path) args.bad = true;
   if (args_bad(&args)) socket_free(&job->job);

@@ -51,7 +51,7 @@ const RANDOM = 1;
 const NAT = { TYPE: 1, FAMILY: 2, ADDRESS: 3, PORT: 5 } as const;
 const HASH = { SOURCE: 1, TARGET: 2, LENGTH: 3, MODULUS: 4 } as const;
 /** nft(8)'s numbers of types. */
-export const TYPE = { ADDRESS: 7, PROTOCOL: 12, PORT: 13, MARK: 19 } as const;
+export const TYPE = { ADDRESS: 7, ADDRESS6: 8, PROTOCOL: 12, PORT: 13, MARK: 19 } as const;
 const DNAT = 1;
 const REJECT = { TYPE: 1, CODE: 2 } as const;
 const ICMP_UNREACHABLE = 0;
@@ -315,23 +315,23 @@ export function drawNumber(target: number, modulus: number): Buffer {
   );
 }
 
-/** A number below `modulus` that is the same for the same 4 bytes (Jenkins' hash). */
-export function hashNumber(source: number, target: number, modulus: number): Buffer {
+/** A number below `modulus` that is the same for the same bytes (Jenkins' hash). */
+export function hashNumber(source: number, bytes: number, target: number, modulus: number): Buffer {
   return expression(
     'hash',
     attribute(HASH.SOURCE, u32be(source)),
     attribute(HASH.TARGET, u32be(target)),
-    attribute(HASH.LENGTH, u32be(4)),
+    attribute(HASH.LENGTH, u32be(bytes)),
     attribute(HASH.MODULUS, u32be(modulus)),
   );
 }
 
-/** Leads the connection to the IPv4 address and port in these registers. */
-export function translateTo(address: number, port: number): Buffer {
+/** Leads the connection to the address and port in these registers. */
+export function translateTo(family: Family, address: number, port: number): Buffer {
   return expression(
     'nat',
     attribute(NAT.TYPE, u32be(DNAT)),
-    attribute(NAT.FAMILY, u32be(NFPROTO_IPV4)),
+    attribute(NAT.FAMILY, u32be(FAMILIES[family].number)),
     attribute(NAT.ADDRESS, u32be(address)),
     attribute(NAT.PORT, u32be(port)),
   );

@@ -27,6 +27,7 @@ const VERSIONS = [
     backlog: '111',
     mib: 1,
     port: 8081,
+    subnet: 1,
   },
   {
     name: 'two',
@@ -39,6 +40,7 @@ const VERSIONS = [
     backlog: '222',
     mib: 2,
     port: 8082,
+    subnet: 2,
   },
 ] as const;
 type Version = (typeof VERSIONS)[number];
@@ -69,11 +71,16 @@ const yaml = ({ name, cpus, memory, pids, shares, nofile, score, backlog, mib, p
     labels: {mine: ${name}}
     healthcheck: {test: "true", interval: ${mib}s}
     logging: {options: {max-size: ${mib}m}}
+    networks: {default: {}, ${name}: {gw_priority: 1, aliases: [${name}]}}
     stop_grace_period: 0s
     deploy: {update_config: {monitor: 0s, parallelism: 0, order: stop-first}}
 secrets: {key: {file: ./key}}
 configs: {conf: {content: "conf ${name}"}}
 volumes: {one: {}, two: {}}
+networks:
+  default: {}
+  one: {ipam: {config: [{subnet: 10.77.1.0/24}]}}
+  two: {ipam: {config: [{subnet: 10.77.2.0/24}]}}
 `;
 
 /** What a process of the container sees. */
@@ -83,11 +90,15 @@ cat /run/secrets/key; echo
 cat /mnt/both/index.html /etc/one.conf /etc/two.conf 2>/dev/null; echo
 grep -o 'search .*' /etc/resolv.conf
 grep 10.1.2.3 /etc/hosts
+ip addr | grep -o 'inet 10.77.[0-9]*'
+ip addr | grep -c 'scope global'
+ip route | grep -o 'default via 10.77.[0-9]*'
+grep -o '^10.77.[0-9]*' /etc/hosts
 df -k /dev/shm /mnt/tmpfs | awk '{print $2}'
 touch /mnt/attributes/x 2>/dev/null && echo writable || echo read-only
 cat /proc/self/mountinfo | cut -d' ' -f5 | grep -E '^/(mnt|run|etc)/' | sort`;
 
-const seenWith = ({ name, backlog, mib }: Version): string => {
+const seenWith = ({ name, backlog, mib, subnet }: Version): string => {
   const files = ['/etc/hostname', '/etc/hosts', `/etc/${name}.conf`, '/etc/resolv.conf'];
   const targets = ['/mnt/attributes', '/mnt/both', `/mnt/${name}`, '/mnt/tmpfs', `/mnt/volume-${name}`];
   const secrets = ['/run/secrets/key', `/run/secrets/secret-${name}`];
@@ -95,6 +106,7 @@ const seenWith = ({ name, backlog, mib }: Version): string => {
     ...[name, `${name}.test`, backlog, name, name],
     ...[`page ${name}`, `conf ${name}`],
     ...[`search ${name}.example`, `10.1.2.3\t${name}`],
+    ...[`inet 10.77.${subnet}`, '2', `default via 10.77.${subnet}`, `10.77.${subnet}`],
     ...['1K-blocks', String(mib * 1024), String(mib * 1024)],
     name === 'one' ? 'read-only' : 'writable',
     ...[...files, ...targets, ...secrets].sort(),

@@ -5,6 +5,7 @@
  *
  * Usage: npm run test:lab:network [-- ENDPOINTS [ROUNDS [MANAGERS]]]
  */
+import { raiseNeighbourLimits } from '../../../node-engine/network/neighbour-limits.ts';
 import { Lab } from '../lab.ts';
 import { Churn } from './churn.ts';
 import type { Outcome } from './churn.ts';
@@ -15,6 +16,8 @@ const GRACE_MS = 1000;
 const NODES = 5;
 const VICTIM = NODES - 1;
 
+// Five machines share one kernel here, and none of their daemons is in the namespace that has the limits.
+raiseNeighbourLimits('/proc/sys/net');
 const lab = Lab.create('tsch', NODES);
 let churn: Churn | undefined;
 let failed = 0;

@@ -62,7 +62,7 @@ describe('the tunnels of a node', () => {
     assert.equal(mesh?.request.address, '169.254.192.1/18');
     assert.deepEqual(
       [...mesh.entries.values()],
-      [{ ipv4: '169.254.192.2', mac: '02:42:a9:fe:c0:02', peer: '192.0.2.2' }],
+      [{ ipv4: '169.254.192.2', ipv6: 'fd74:7373:6d65:7368::a9fe:c002', mac: '02:42:a9:fe:c0:02', peer: '192.0.2.2' }],
     );
   });
 

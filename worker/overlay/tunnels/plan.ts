@@ -1,6 +1,7 @@
 /** Which tunnels a node shall have and what in them, and the way there from what it has. Pure. */
 import type { NetworkId, NodeId } from '../../../base/ids.ts';
 import { macOf } from '../../../node-engine/network/index.ts';
+import { meshIpv6 } from '../../../base/mesh-address.ts';
 import { isEncrypted } from '../../../base/network-driver.ts';
 import type { SecureRequest, TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
 import type { Network, NodeOverlay, OverlayLocation, OverlayPeer } from '../../../proto/types/index.ts';
@@ -90,7 +91,7 @@ export function wantedTunnels(
   }
   const meshAddress = view.peers.get(self.nodeId)?.meshAddress;
   const neighbours = others.flatMap(({ overlay, meshAddress: ipv4 }): [string, TunnelEntry][] =>
-    ipv4 === undefined ? [] : [[ipv4, { ipv4, mac: macOf(ipv4), peer: overlay.address }]],
+    ipv4 === undefined ? [] : [[ipv4, { ipv4, ipv6: meshIpv6(ipv4), mac: macOf(ipv4), peer: overlay.address }]],
   );
   if (meshAddress !== undefined && neighbours.length > 0 && view.ingress.size > 0) {
     const address = `${meshAddress}/${MESH_PREFIX}`;
