@@ -10,16 +10,23 @@ const LIMITS = { gc_thresh3: 65_536, gc_thresh2: 32_768, gc_thresh1: 8192 } as c
 /**
  * Raises the limits where they are lower. Only the machine's own namespace has them; a node in another one takes what it is given.
  * @param settings folder of the kernel's settings, "/proc/sys/net"
+ * @returns puts back what was there
  * @throws a system error where they cannot be written
  */
-export function raiseNeighbourLimits(settings: string): void {
+export function raiseNeighbourLimits(settings: string): () => void {
+  const raised: { readonly path: string; readonly before: number }[] = [];
   for (const family of ['ipv4', 'ipv6']) {
     for (const [name, limit] of Object.entries(LIMITS)) {
       const path = join(settings, family, 'neigh', 'default', name);
       const now = read(path);
-      if (now !== undefined && now < limit) writeFileSync(path, String(limit));
+      if (now === undefined || now >= limit) continue;
+      writeFileSync(path, String(limit));
+      raised.push({ path, before: now });
     }
   }
+  return () => {
+    for (const { path, before } of raised.reverse()) writeFileSync(path, String(before));
+  };
 }
 
 function read(path: string): number | undefined {

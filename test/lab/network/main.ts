@@ -17,7 +17,7 @@ const NODES = 5;
 const VICTIM = NODES - 1;
 
 // Five machines share one kernel here, and none of their daemons is in the namespace that has the limits.
-raiseNeighbourLimits('/proc/sys/net');
+const putLimitsBack = raiseNeighbourLimits('/proc/sys/net');
 const lab = Lab.create('tsch', NODES);
 let churn: Churn | undefined;
 let failed = 0;
@@ -54,6 +54,7 @@ try {
 } finally {
   await churn?.stop().catch((error: unknown) => console.log(String(error)));
   lab.dispose();
+  putLimitsBack();
 }
 console.log(failed === 0 ? 'nobody was lost' : `FAILED: ${failed}`);
 process.exit(failed === 0 ? 0 : 1);
