@@ -28,6 +28,8 @@ export interface Leadership {
    * @throws UNAVAILABLE when nobody is known to for a while
    */
   leader(signal: AbortSignal): Promise<LeaderConnection | undefined>;
+  /** Aborts when this manager leads no more; undefined: it does not lead. */
+  leading(): AbortSignal | undefined;
   close(): Promise<void>;
 }
 
@@ -137,6 +139,7 @@ export function followLeadership(options: LeadershipOptions): Leadership {
       }
       return remote.connection;
     },
+    leading: () => leading?.life.signal,
     async close() {
       stop();
       for (const wake of waiting) wake();

@@ -153,7 +153,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   });
   const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
   const sign = externalSigner({ identity: () => demandIdentity().current, clock });
-  const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader);
+  // A manager that was taken out hears nothing new: whom it told of the CA's affairs while it led must ask another one.
+  const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader, clock, leadership.leading);
   const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(

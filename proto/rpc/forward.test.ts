@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { systemClock } from '../../base/clock.ts';
 import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
 import { NOBODY, caCluster } from '../../test/builders/ca-cluster.ts';
 import type { CaCluster } from '../../test/builders/ca-cluster.ts';
@@ -9,7 +10,8 @@ import { forwarding } from './forward.ts';
 import type { LeaderConnection } from './forward.ts';
 import type { LiveIdentity } from './live-identity.ts';
 import { createRpcServer } from './server.ts';
-import { dispatcherService, tasksService } from './services.ts';
+import type { ServiceHandlers } from './server.ts';
+import { caService, dispatcherService, tasksService } from './services.ts';
 import { nodeCredentials } from './tls.ts';
 
 describe('passing calls on to the leader', () => {
@@ -102,6 +104,30 @@ describe('passing calls on to the leader', () => {
     }
     assert.deepEqual(seen, [{ kind: 'node', nodeId, role: 'worker', via: follower.node.nodeId }]);
     await gone.promise;
+  });
+
+  it('ends what it answers itself when it leads no more, where it is asked to', async () => {
+    const life = new AbortController();
+    const here: Pick<ServiceHandlers<typeof caService>, 'watchIdentity'> = {
+      async *watchIdentity(_request, signal) {
+        yield { role: 'worker', issuer: 'i', roots: '' };
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+      },
+    };
+    const { watchIdentity } = forwarding(
+      caService,
+      here as never,
+      () => undefined,
+      systemClock,
+      () => life.signal,
+    );
+    const caller = { kind: 'node', nodeId: worker.node.nodeId, role: 'worker' } as const;
+    const stream = watchIdentity({} as never, new AbortController().signal, caller);
+    const answers = (stream as AsyncIterable<unknown>)[Symbol.asyncIterator]();
+    assert.equal((await answers.next()).done, false);
+    const end = answers.next();
+    life.abort(new Error('another manager leads'));
+    assert.equal((await end).done, true);
   });
 
   it('keeps the error', async () => {

@@ -24,6 +24,8 @@ export interface LeaderConnection extends Connection {
  * @param leader a connection to the leader; undefined: this manager leads. What it throws (nobody leads now) ends the call; it may
  *   wait for a leader as long as the call is wanted
  * @param clock on which a lost leader is waited for
+ * @param leading aborts when this manager leads no more: streams that it answers end with it, for those whose answers are right only on
+ *   the leader. Absent: they go on, as what they follow is told to every manager
  * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER
  */
 export function forwarding<S extends Readonly<Record<string, object>>>(
@@ -31,6 +33,7 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
   here: ServiceHandlers<S>,
   leader: (signal: AbortSignal) => LeaderConnection | undefined | Promise<LeaderConnection | undefined>,
   clock: Clock = systemClock,
+  leading?: () => AbortSignal | undefined,
 ): ServiceHandlers<S> {
   const handlers = Object.entries(definition).map(([name, value]) => {
     const method = value as AnyMethod;
@@ -49,7 +52,9 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
     };
     return [
       name,
-      method.responseStream ? passStream(name, method, answer, remote) : passUnary(name, answer, remote, clock),
+      method.responseStream
+        ? passStream(name, method, answer, remote, leading)
+        : passUnary(name, answer, remote, clock),
     ];
   });
   return Object.fromEntries(handlers) as ServiceHandlers<S>;
@@ -126,11 +131,17 @@ class Patience {
   }
 }
 
-function passStream(name: string, method: AnyMethod, answer: AnyHandler, find: FindRemote): AnyHandler {
+function passStream(
+  name: string,
+  method: AnyMethod,
+  answer: AnyHandler,
+  find: FindRemote,
+  leading: () => AbortSignal | undefined = () => undefined,
+): AnyHandler {
   return async function* (input, signal, caller) {
     const remote = await find(caller, signal);
     if (remote === undefined) {
-      yield* answer(input, signal, caller) as AsyncIterable<unknown>;
+      yield* answer(input, either(signal, leading()), caller) as AsyncIterable<unknown>;
       return;
     }
     const { client, lost } = remote;

@@ -147,7 +147,7 @@ export class Services {
     const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
     this.#wires.serve(end, {
       ...forwarding(dispatcherService, watched(dispatcher.handlers, world), toLeader, clock),
-      ...forwarding(caService, this.identities.handlers(store, clock), toLeader, clock),
+      ...forwarding(caService, this.identities.handlers(store, clock), toLeader, clock, leadership.leading),
     });
     this.identities.keep(member.id as NodeId, end, clock);
   }
