@@ -592,7 +592,7 @@ export function startAgent(options: AgentOptions): Agent {
     }
     bridges.keep(assigned());
     for (const volume of assignments.volumes.values()) {
-      if (!volume.pendingDelete) continue;
+      if (!volume.pendingDelete || usesVolume(volume.spec.name)) continue;
       try {
         await engine.volumes.remove(volume.spec.name);
         removed.volumes.add(volume.spec.name);
@@ -604,6 +604,13 @@ export function startAgent(options: AgentOptions): Agent {
   const usesNetwork = (id: NetworkId): boolean =>
     [...controllers.values()].some(
       ({ task, status }) => status.state !== 'remove' && task.addresses.some(({ networkId }) => networkId === id),
+    );
+  /** A container that is just being made would make the volume anew. */
+  const usesVolume = (name: string): boolean =>
+    [...controllers.values()].some(
+      ({ task, status }) =>
+        status.state !== 'remove' &&
+        task.spec.container.mounts.some((mount) => mount.type === 'volume' && mount.source === name),
     );
   const assigned = (): ReadonlySet<NetworkId> => new Set([...assignments.networks.values()].map(({ id }) => id));
 
