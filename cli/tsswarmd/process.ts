@@ -189,7 +189,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       logger,
       startedAt,
       graceMs: locked.graceMs,
-      endAgent: () => locked.agent.close(),
+      endAgent: () => locked.rest(),
       stop,
       answering: announce,
       stopping: stopping.promise,
@@ -262,7 +262,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
   await recovering;
 
   const mine = identity;
-  const { agent, managers, graceMs } = (started.work ??= workOf(nodeId));
+  const { managers, graceMs, rest } = (started.work ??= workOf(nodeId));
   const demandManager = (): Manager => {
     if (manager !== undefined) return manager;
     if (managerRestarts)
@@ -305,7 +305,7 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
         graceMs,
         renewalProblem: () => started.keeper?.problem() ?? '',
         lockedBy: () => lock.lockedBy(),
-        endAgent: () => agent.close(),
+        endAgent: rest,
         async forceNewCluster() {
           forceNewCluster(managerDir);
           const former = manager;

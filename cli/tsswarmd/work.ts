@@ -50,6 +50,8 @@ export interface Work {
   graceMs(taskId: string): number;
   /** Looks for faults in the node's network. */
   examine(peers: readonly OverlayPeer[], signal: AbortSignal): Promise<readonly DoctorCheck[]>;
+  /** Ends what makes tasks, networks and tunnels; what is there stays. Whoever takes it away afterwards finds that nothing is made again. */
+  rest(): Promise<void>;
   close(): void;
 }
 
@@ -148,6 +150,10 @@ export function startWork(options: WorkOptions): Work {
         peers,
         signal,
       ),
+    async rest() {
+      await agent.close();
+      await overlay?.close();
+    },
     close() {
       stopListening();
       void overlay?.close();
