@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { arch, cpus, hostname, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { sleep } from '../base/async.ts';
 import type { Clock } from '../base/clock.ts';
 import { TsswarmError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -43,6 +44,9 @@ export interface EngineOptions {
   readonly version?: string;
 }
 
+const LOCK_PATIENCE_MS = 1_000;
+const LOCK_PAUSE_MS = 10;
+
 /**
  * Opens the engine of a node. Nothing runs and nothing is removed before `recover`.
  * @throws IN_USE when another process has it open, CORRUPT, INVALID_INPUT, or a system error when the folders cannot be made
@@ -51,7 +55,7 @@ export async function createEngine(options: EngineOptions): Promise<InspectableE
   const state = join(options.stateDir, 'engine');
   const run = join(options.runDir, 'engine');
   for (const folder of [state, run]) mkdirSync(folder, { recursive: true, mode: 0o711 });
-  const unlock = native.lockFile(join(state, 'lock'));
+  const unlock = await takeLock(join(state, 'lock'), options.clock);
   if (!unlock) {
     throw new TsswarmError('IN_USE', `opening the engine in "${state}": another process has it open`, {
       hint: 'stop the other daemon, or give this one a state directory of its own',
@@ -62,6 +66,19 @@ export async function createEngine(options: EngineOptions): Promise<InspectableE
   } catch (error) {
     unlock();
     throw error;
+  }
+}
+
+/**
+ * What a daemon was just starting when it was killed shares its lock until it is executed (flock(2), execve(2)): that is waited for.
+ * @returns gives it back; undefined: another process has it
+ */
+async function takeLock(path: string, clock: Clock): Promise<(() => void) | undefined> {
+  const deadline = clock.monotonic() + LOCK_PATIENCE_MS;
+  for (;;) {
+    const unlock = native.lockFile(path);
+    if (unlock !== undefined || clock.monotonic() >= deadline) return unlock;
+    await sleep(clock, LOCK_PAUSE_MS);
   }
 }
 

@@ -56,6 +56,15 @@ describe('a daemon that comes back', () => {
     await rejects(openEngine(fixture.stateDir, fixture.runDir, fixture.cgroupParent), { code: 'IN_USE' });
   });
 
+  it('waits for what its predecessor was just starting when it was killed', async () => {
+    await fixture.engine.close();
+    const lock = join(fixture.stateDir, 'engine/lock');
+    const holder = spawn('flock', [lock, 'sh', '-c', 'echo held; sleep 0.3'], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(holder.stdout, 'data');
+    await fixture.restart();
+    ok(fixture.engine.info());
+  });
+
   it('ends a container whose supervisor was killed', async () => {
     const id = await fixture.up(fixture.request(['sleep', '1000']));
     const { supervisorPid } = JSON.parse(readFileSync(runFile(id, 'state.json'), 'utf8')) as { supervisorPid: number };
