@@ -86,7 +86,7 @@ export function createNamespaceGuard(logger: Logger): NamespaceGuard {
 }
 
 /** Tables that foreign transactions touched, by the number of their namespace. Pure. */
-export function touchedTables(events: Buffer): ReadonlyMap<number, ReadonlySet<string>> {
+function touchedTables(events: Buffer): ReadonlyMap<number, ReadonlySet<string>> {
   const found = new Map<number, Set<string>>();
   for (let offset = 0; offset + FRAME_BYTES <= events.length;) {
     const number = readU32(events, offset);

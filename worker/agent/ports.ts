@@ -109,7 +109,7 @@ const SPARE = 28_232;
  * The numbers by which nodes hand ports to each other: the mesh knows a port by its number alone. Of several on different addresses the first
  * in the order of their addresses has its own, the others one that follows from their names: so all nodes find the same, whatever else is published.
  */
-export function meshPorts(ports: readonly IngressPort[]): ReadonlyMap<string, number> {
+function meshPorts(ports: readonly IngressPort[]): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   const taken = new Set<string>();
   const keys = ports.map(({ port }) => ({ port, key: portKey(port) })).sort((a, b) => (a.key < b.key ? -1 : 1));

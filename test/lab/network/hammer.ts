@@ -7,7 +7,7 @@
 import { once } from 'node:events';
 import { askTcp, askUdp, lookUp } from './ask.ts';
 
-export const WAYS = ['virtual tcp', 'virtual udp', 'task tcp', 'task udp'] as const;
+const WAYS = ['virtual tcp', 'virtual udp', 'task tcp', 'task udp'] as const;
 
 /** A request that was not answered. Times are of CLOCK_MONOTONIC, ms: the same for all processes. */
 export interface Failure {

@@ -1,7 +1,7 @@
 import type { IngressPort, Task } from '../../../proto/types/index.ts';
 
 /** A container without a health check is taken for running at the latest so long after its start, ms. */
-export const LONGEST_MS = 3_000;
+const LONGEST_MS = 3_000;
 /** And so long after the first of its ports was listened to, ms: the others may be of no use to it. */
 const OTHERS_MS = 500;
 
