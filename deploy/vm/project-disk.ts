@@ -1,5 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { makeDisk } from './root.ts';
 
@@ -9,10 +20,32 @@ export interface DiskContent {
   readonly archives: readonly string[];
   /** Which suites the guest shall run; none: all. */
   readonly suites: readonly string[];
+  /** The commands are compiled for it: from sources they start slowly under emulation. */
+  readonly commands: boolean;
+  /** Only tests whose title matches; empty: all. */
+  readonly grep: string;
 }
 
 /**
- * A disk with the project as it is in `project` (also what is not committed), its packages, its native build and image archives.
+ * A disk with the project's packages, below `cacheDir`. Made once for each state of package-lock.json.
+ * @returns its path
+ */
+export function makeModulesDisk(project: string, cacheDir: string): string {
+  const image = join(cacheDir, 'modules.img');
+  const stampPath = join(cacheDir, 'modules.stamp');
+  const stamp = createHash('sha256')
+    .update(readFileSync(join(project, 'package-lock.json')))
+    .digest('hex');
+  if (existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp) return image;
+  rmSync(stampPath, { force: true });
+  makeDisk(realpathSync(join(project, 'node_modules')), image, '1G', 'modules');
+  writeFileSync(stampPath, stamp);
+  return image;
+}
+
+/**
+ * A disk with the project as it is in `project` (also what is not committed), its native build and image archives. Its packages are on a
+ * disk of their own.
  * @throws when an archive or the native build is missing
  */
 export function makeProjectDisk(project: string, image: string, content: DiskContent): void {
@@ -31,16 +64,26 @@ export function makeProjectDisk(project: string, image: string, content: DiskCon
       maxBuffer: 1 << 28,
     });
     execFileSync('tar', ['-x', '--no-same-owner', '-C', work], { input: packed });
-    copy(join(project, 'node_modules'), join(work, 'node_modules'));
+    if (content.commands) compileCommands(project, work);
+    mkdirSync(join(work, 'node_modules'));
     copy(join(project, 'node-engine/native/build'), join(work, 'node-engine/native/build'));
     mkdirSync(join(work, '.cache/images'), { recursive: true });
     for (const name of content.archives)
       copyFileSync(join(project, '.cache/images', `${name}.tar`), join(work, '.cache/images', `${name}.tar`));
     writeFileSync(join(work, '.cache/vm-suites'), content.suites.join(' '));
-    makeDisk(work, image, '3G', 'project');
+    writeFileSync(join(work, '.cache/vm-grep'), content.grep);
+    makeDisk(work, image, '2G', 'project');
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
+}
+
+/** In the copy: what the developer has compiled, or not, stays as it is. */
+function compileCommands(project: string, work: string): void {
+  const modules = join(work, 'node_modules');
+  symlinkSync(realpathSync(join(project, 'node_modules')), modules);
+  execFileSync('npm', ['run', '--silent', 'build:ts'], { cwd: work, stdio: ['ignore', 'ignore', 'inherit'] });
+  rmSync(modules);
 }
 
 function copy(from: string, to: string): void {

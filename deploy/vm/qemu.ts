@@ -7,6 +7,10 @@ export interface GuestOptions {
   readonly root: GuestRoot;
   /** The project's disk: the second one. */
   readonly projectDisk: string;
+  /** The third one, with the project's packages. It is only read. */
+  readonly modulesDisk: string;
+  /** Program that is process 1 of the guest; absent: systemd. */
+  readonly init?: string;
   /** Files that take what the guest writes to its first serial line (the console) and to its second one. */
   readonly consolePath: string;
   readonly resultsPath: string;
@@ -39,6 +43,7 @@ export function accelerator(): 'kvm' | 'tcg' {
 export async function runGuest(options: GuestOptions): Promise<GuestEnd> {
   const accelerate =
     accelerator() === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg,thread=multi', '-cpu', 'max,-pku'];
+  const init = options.init === undefined ? '' : ` init=${options.init}`;
   const child = spawn(
     'qemu-system-x86_64',
     [
@@ -47,8 +52,9 @@ export async function runGuest(options: GuestOptions): Promise<GuestEnd> {
       ...['-object', 'rng-random,id=rng,filename=/dev/urandom', '-device', 'virtio-rng-pci,rng=rng'],
       ...['-drive', `file=${options.root.image},format=raw,if=virtio,snapshot=on`],
       ...['-drive', `file=${options.projectDisk},format=raw,if=virtio,cache=unsafe`],
+      ...['-drive', `file=${options.modulesDisk},format=raw,if=virtio,readonly=on`],
       ...['-kernel', options.root.kernel, '-initrd', options.root.initrd],
-      ...['-append', 'root=LABEL=root rw console=ttyS0 panic=1 systemd.show_status=1'],
+      ...['-append', `root=LABEL=root rw console=ttyS0 panic=1 systemd.show_status=1${init}`],
       ...['-serial', `file:${options.consolePath}`, '-serial', `file:${options.resultsPath}`],
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },

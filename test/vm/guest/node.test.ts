@@ -51,7 +51,7 @@ function run(command: string, ...args: readonly string[]): Ran {
   const { status, stdout, stderr, error } = spawnSync(command, args, {
     cwd: FOLDER,
     encoding: 'utf8',
-    timeout: 90_000,
+    timeout: 280_000,
   });
   if (error) throw error;
   return { code: status ?? -1, out: stdout + stderr };
