@@ -3,7 +3,8 @@
  * milliseconds must not spend them on finding and opening hundreds of modules; the daemon holds each module's text and what Node
  * knows of it in memory as long as it lives.
  */
-import { readFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { build } from 'esbuild';
 import type { Plugin } from 'esbuild';
@@ -64,11 +65,30 @@ const shared = {
   logLevel: 'warning',
 } as const;
 
-await build({
-  ...shared,
-  entryPoints: ['tscompose', 'tsswarm'].map((name) => ({ in: `dist/cli/${name}/main.js`, out: name })),
-  plugins: [lateBuiltins, rareModules],
-});
+/** What Node puts around a CommonJS module. */
+const FUNCTION = '(function (exports, require, module, __filename, __dirname) {';
+await mkdir(join(root, shared.outdir), { recursive: true });
+for (const name of ['tscompose', 'tsswarm']) {
+  const entry = { entryPoints: [{ in: `dist/cli/${name}/main.js`, out: name }], plugins: [lateBuiltins, rareModules] };
+  const { outputFiles } = await build({ ...shared, ...entry, write: false });
+  const [{ text, contents }] = outputFiles as [(typeof outputFiles)[number]];
+  const foreign = /[^\0-\x7f]/.exec(text);
+  // It is read as it is: as UTF-8 it would take twice the memory, and longer.
+  if (foreign !== null)
+    throw new Error(`bundling ${name}: "${foreign[0]}" is not ASCII: write it as an escape sequence`);
+  const bundle = `${name}-${createHash('sha256').update(contents).digest('hex').slice(0, 16)}.cjs`;
+  await writeFile(join(root, shared.outdir, bundle), `${FUNCTION}${text}\n})`);
+  await build({
+    ...shared,
+    entryPoints: [{ in: 'dist/cli/bundled/start.js', out: name }],
+    define: {
+      ...shared.define,
+      PROGRAM: JSON.stringify(name),
+      BUNDLE: JSON.stringify(bundle),
+      WRAPPED: String(FUNCTION.length),
+    },
+  });
+}
 await build({
   ...shared,
   entryPoints: Object.entries(RARE).map(([name, { source }]) => ({ in: source, out: name })),
