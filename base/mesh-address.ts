@@ -10,3 +10,4 @@ export function meshIpv6(ipv4: string): string {
 }
 
 export const MESH_IPV6_PREFIX = 64;
+export const MESH_IPV6_SUBNET = 'fd74:7373:6d65:7368::/64';

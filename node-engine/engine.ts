@@ -131,11 +131,11 @@ async function openEngine(
     runDir: join(run, 'containers'),
   };
   const containers = new ContainerService(parts);
-  const live = [...LIVE_FEATURES, ...foundFeatures(cgroups)];
+  const live = [...LIVE_FEATURES, ...foundFeatures(cgroups, native)];
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     containers.close();
-    network.close();
+    await network.close();
     await images.close();
     const idle = containers.list().every(({ state: one }) => one !== 'running');
     if (idle) await removeEmptyParent(cgroups, cgroupParent, clock);
@@ -171,7 +171,10 @@ async function openEngine(
       cgroup: cgroupVersion(cgroups),
       live,
     }),
-    recover: () => recoverContainers(parts, containers),
+    async recover() {
+      await network.tunnels.secure.recover();
+      await recoverContainers(parts, containers);
+    },
     close: () => (closing ??= close()),
   };
 }

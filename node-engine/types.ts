@@ -472,8 +472,8 @@ export interface PortForward {
 export interface PortNode {
   /** In the mesh: "169.254.192.2". */
   readonly meshAddress: string;
-  /** Where calls of that node itself come from. */
-  readonly address: string;
+  /** Where calls of that node itself come from, of both families. */
+  readonly addresses: readonly string[];
 }
 
 /** A chain of somebody else's that stops packets of containers: what they send to other machines, what these send to them. */
@@ -555,8 +555,8 @@ export interface TunnelRequest {
   readonly port: number;
   /** Address that packets come from; one that is not this node's own is left to the route. */
   readonly local: string;
-  /** Its packets take the encrypted way and no other; `local` and the entries' peers are addresses of that. */
-  readonly encrypted?: boolean;
+  /** Its packets take the encrypted way and no other; the entries' peers are addresses of that. The tunnel goes with this link of it. */
+  readonly encrypted?: SecureSlot;
   /** Of the mesh and the probe: this node's address in it, "169.254.192.1/18". Absent: the tunnel is a port of its network's bridge. */
   readonly address?: string;
 }
@@ -576,32 +576,77 @@ export interface TunnelChange {
   readonly put: readonly TunnelEntry[];
 }
 
+/**
+ * Two links make up the encrypted way of a node, each with a key and a port of its own: one carries everything, the other is there
+ * while a key is rotated, and stays in the place of the first.
+ */
+export type SecureSlot = 'main' | 'alternate';
+
+/** A key of this node, as others know it. */
+export interface SecureKey {
+  readonly slot: SecureSlot;
+  /** Base64. */
+  readonly publicKey: string;
+  /** Wall time, ms. */
+  readonly madeAt: number;
+}
+
+/** Another node, by one of its keys. */
+export interface SecurePeer {
+  /** Base64. */
+  readonly publicKey: string;
+  /** Address and UDP port of the node for packets from others. */
+  readonly endpoint: string;
+  readonly port: number;
+  /** The node's address in the encrypted way that goes with this key. */
+  readonly address: string;
+  /** It is asked for an answer, without anything to send, until one comes, and further. */
+  readonly isTried: boolean;
+}
+
 /** The encrypted way to other nodes. */
 export interface SecureRequest {
-  /** This node's address in it, "169.254.64.1/18". */
-  readonly address: string;
   /** Address that its packets come from. */
   readonly local: string;
-  /** UDP port, here and on the other nodes. */
-  readonly port: number;
-  readonly peers: readonly {
-    /** Base64. */
-    readonly publicKey: string;
-    /** Address of the node for packets from others. */
-    readonly endpoint: string;
-    /** The node's address in it. */
+  /** One for each key of this node. */
+  readonly links: readonly {
+    readonly slot: SecureSlot;
+    /** This node's address in it, "169.254.64.1/18". */
     readonly address: string;
+    /** UDP. */
+    readonly port: number;
+    readonly peers: readonly SecurePeer[];
   }[];
+  /** By which of the links packets to a peer's address go. */
+  readonly routes: readonly { readonly to: string; readonly slot: SecureSlot }[];
+}
+
+/** What there has been between a link and a peer. */
+export interface SecureSession {
+  readonly slot: SecureSlot;
+  /** The peer's, base64. */
+  readonly publicKey: string;
+  /** Whether the two have ever agreed on a session. */
+  readonly isProven: boolean;
+  /** All that ever came from the peer. */
+  readonly receivedBytes: number;
 }
 
 export interface SecureLink {
-  /** Of this node, base64: made anew with the link, not with the daemon. Undefined: the node has no WireGuard. */
-  publicKey(): string | undefined;
+  /** Finds what an earlier life of the engine has made; called once, before everything else. */
+  recover(): Promise<void>;
+  /** Of this node, the oldest first: made anew with their links, not with the daemon. Empty: the node has no WireGuard. */
+  keys(): readonly SecureKey[];
+  /** A key for the link that is not there: `ensure` makes it. @throws NOT_SUPPORTED */
+  addKey(slot: SecureSlot, madeAt: number): void;
+  /** Whether all links that were made are. */
   isThere(): Promise<boolean>;
   /** Makes it or mends it; peers that stay notice nothing. @throws NOT_SUPPORTED, NETWORK_FAILED */
   ensure(request: SecureRequest): Promise<{ readonly isNew: boolean }>;
-  /** Not existing is success. */
-  remove(): Promise<void>;
+  /** @throws NETWORK_FAILED */
+  sessions(): Promise<readonly SecureSession[]>;
+  /** Takes one link away with its key; without a slot all of them, and the newest key is kept. Not existing is success. */
+  remove(slot?: SecureSlot): Promise<void>;
 }
 
 /** VXLAN between nodes: everything that is to be reached is entered, nothing is learned or flooded. */

@@ -2,7 +2,12 @@ import type { ContainerId } from '../../base/ids.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { ContainerInfo, ContainerCreate, Engine, ExitStatus, ImageInfo } from '../../node-engine/types.ts';
 
-const IMAGE = { id: 'sha256:0', digest: '' } as ImageInfo;
+const IMAGE: Pick<ImageInfo, 'id' | 'names' | 'digest' | 'createdAt'> = {
+  id: 'sha256:0',
+  names: [],
+  digest: '',
+  createdAt: 0,
+};
 
 interface Entry {
   info: ContainerInfo;

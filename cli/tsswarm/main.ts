@@ -41,6 +41,10 @@ addClusterSettings(program.command('init'))
     '--data-path-addr <address>',
     'where packets of overlay networks go: <address|interface> (default: the advertised address)',
   )
+  .option(
+    '--network-key-interval <time>',
+    'how long a key of encrypted networks is used on this node; 0: until "tsswarm network rotate-keys" (24h)',
+  )
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--data-path-port <port>', 'UDP port of overlay networks on all nodes of the cluster, 1024 to 49151 (4789)')
   .option(
@@ -76,6 +80,10 @@ program
   .option(
     '--data-path-addr <address>',
     'where packets of overlay networks go: <address|interface> (default: the advertised address)',
+  )
+  .option(
+    '--network-key-interval <time>',
+    'how long a key of encrypted networks is used on this node; 0: until "tsswarm network rotate-keys" (24h)',
   )
   .option('--listen-addr <address>', 'where other nodes are listened to: <host|interface>[:<port>] (0.0.0.0:2377)')
   .option('--availability <availability>', 'active, pause or drain', 'active')

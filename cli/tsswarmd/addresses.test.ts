@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { completeAddress, listenAddressFor, ownAddress } from './addresses.ts';
+import type { NetworkInterfaceInfo } from 'node:os';
+import { callerAddresses, completeAddress, listenAddressFor, ownAddress } from './addresses.ts';
 
 describe('addresses of a node', () => {
   for (const [text, expected] of [
@@ -15,6 +16,17 @@ describe('addresses of a node', () => {
 
   for (const text of ['', 'fd77::1:', '[192.0.2.7', '192.0.2.7:0', '192.0.2.7:70000', 'a b'])
     it(`"${text}" is none`, () => assert.throws(() => completeAddress(text, 2377, '--listen-addr'), /--listen-addr/));
+
+  it('that its calls may come from are those of its cards', () => {
+    const at = (...addresses: readonly string[]) => addresses.map((address) => ({ address }) as NetworkInterfaceInfo);
+    const interfaces = {
+      lo: at('127.0.0.1', '::1'),
+      eth1: at('fd77::1', 'fe80::1'),
+      eth0: at('192.0.2.7'),
+      'ts-mesh': at('10.0.0.1'),
+    };
+    assert.deepEqual(callerAddresses(interfaces), ['192.0.2.7', 'fd77::1']);
+  });
 
   it('are listened to over IPv6 where others use it, and left as they were named', () => {
     assert.equal(listenAddressFor('[fd77::1]:2377'), '[::]:2377');

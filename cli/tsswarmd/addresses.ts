@@ -46,6 +46,13 @@ export function ownAddress(listenAddr: string): string {
   return join(chosen?.address ?? '127.0.0.1', port);
 }
 
+/** Addresses that others on the wire may see calls of this machine come from, in a fixed order. */
+export const callerAddresses = (interfaces: ReturnType<typeof networkInterfaces>): readonly string[] =>
+  Object.entries(interfaces)
+    .flatMap(([name, addresses = []]) => (INNER.test(name) ? [] : addresses.map(({ address }) => address)))
+    .filter((address) => !/^(fe80:|169\.254\.)/.test(address))
+    .sort();
+
 /** Where a node listens that was not told: over IPv6 only where others reach it so, for a machine may have none. */
 export const listenAddressFor = (advertised: string): string =>
   isIPv6(split(advertised).host) ? DEFAULT_LISTEN_IPV6 : DEFAULT_LISTEN;

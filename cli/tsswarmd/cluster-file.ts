@@ -9,6 +9,8 @@ export interface ClusterPlace {
   readonly advertiseAddr: string;
   /** Address or interface of the overlay networks' packets. */
   readonly dataPathAddr: string;
+  /** How long a key of encrypted networks is used, ms; 0: until somebody has it rotated. Absent: as long as usual. */
+  readonly keyIntervalMs?: number;
   /** "host:port" of every manager that it knows. */
   readonly managers: readonly string[];
 }

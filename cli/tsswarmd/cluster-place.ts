@@ -1,4 +1,5 @@
 import type { NodeOverlay } from '../../proto/types/index.ts';
+import { DEFAULT_KEY_INTERVAL_MS } from '../../worker/overlay/tunnels/rotation.ts';
 import {
   DEFAULT_LISTEN,
   DEFAULT_PORT,
@@ -18,6 +19,8 @@ export interface Place {
   readonly advertiseAddr: string;
   /** How other nodes reach the overlay networks here, as it is now; undefined: they do not. */
   readonly overlay: () => NodeOverlay | undefined;
+  /** How long a key of encrypted networks is used, ms; 0: until somebody has it rotated. */
+  readonly keyIntervalMs: number;
   /** Nobody chose the address: a node that is alone can do without it. */
   readonly mayGoUnheard: boolean;
   readonly managers: () => readonly string[];
@@ -26,7 +29,8 @@ export interface Place {
 }
 
 /** What the flags say, else what was kept, else what fits this machine. @throws INVALID_INPUT, CORRUPT */
-export function clusterPlace({ stateDir, listenAddr, advertiseAddr, dataPathAddr }: DaemonFlags): Place {
+export function clusterPlace(flags: DaemonFlags): Place {
+  const { stateDir, listenAddr, advertiseAddr, dataPathAddr, keyIntervalMs } = flags;
   let kept = loadClusterPlace(stateDir);
   const chosen = {
     ...kept,
@@ -37,12 +41,18 @@ export function clusterPlace({ stateDir, listenAddr, advertiseAddr, dataPathAddr
   const reached = wanted === '' ? ownAddress(DEFAULT_LISTEN) : wanted;
   const listen = chosen.listenAddr === '' ? listenAddressFor(reached) : chosen.listenAddr;
   if (dataPathAddr !== '') dataPathAddress(dataPathAddr);
-  const next = { ...chosen, advertiseAddr: wanted, ...(dataPathAddr === '' ? {} : { dataPathAddr }) };
+  const next = {
+    ...chosen,
+    advertiseAddr: wanted,
+    ...(dataPathAddr === '' ? {} : { dataPathAddr }),
+    ...(keyIntervalMs === undefined ? {} : { keyIntervalMs }),
+  };
   if (JSON.stringify(next) !== JSON.stringify(kept)) saveClusterPlace(stateDir, next);
   kept = next;
   return {
     listenAddr: listen,
     advertiseAddr: wanted === '' ? ownAddress(listen) : wanted,
+    keyIntervalMs: kept.keyIntervalMs ?? DEFAULT_KEY_INTERVAL_MS,
     mayGoUnheard: chosen.listenAddr === '' && wanted === '' && kept.managers.length <= 1,
     overlay() {
       const address =

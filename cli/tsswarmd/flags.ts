@@ -3,6 +3,7 @@ import { TsswarmError, messageOf } from '../../base/errors.ts';
 import type { LogLevel } from '../../base/log.ts';
 import type { EtcdAccess } from '../../proto/types/index.ts';
 import { genericResources } from '../local-node/generic-resources.ts';
+import { keyInterval } from '../local-node/key-interval.ts';
 import { readStoreAccess } from '../local-node/store-access.ts';
 
 /** How a daemon was started. Every path and name is a flag, so that many nodes can share one machine. */
@@ -33,6 +34,8 @@ export interface DaemonFlags {
   readonly advertiseAddr: string;
   /** Where overlay networks' packets go, address or interface; empty: as before, else the advertised address. */
   readonly dataPathAddr: string;
+  /** How long a key of encrypted networks is used, ms; 0: until somebody has it rotated. Undefined: as before, else a day. */
+  readonly keyIntervalMs: number | undefined;
   /** An external store; undefined: as before, else the managers themselves. */
   readonly store: EtcdAccess | undefined;
 }
@@ -60,6 +63,8 @@ The daemon of a node. "tsswarm init" starts it.
   --listen-addr ADDR    where other nodes are listened to (default 0.0.0.0:2377)
   --advertise-addr ADDR what they are told to connect to (default: this machine's address)
   --data-path-addr ADDR where packets of overlay networks go: address or interface (default: the advertised address)
+  --network-key-interval TIME  how long a key of encrypted networks is used; 0: until somebody has it rotated
+                        (default: as before, else 24h)
   --store URL           keep the cluster's state in an external etcd: etcd://host:2379,…[/prefix], etcds:// for TLS
                         (default: as before, else on the managers; one that joins is told)
   --store-cacert FILE   who signed etcd's certificates; --store-cert and --store-key: what it is shown
@@ -87,6 +92,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
         'listen-addr': { type: 'string', default: '' },
         'advertise-addr': { type: 'string', default: '' },
         'data-path-addr': { type: 'string', default: '' },
+        'network-key-interval': { type: 'string' },
         store: { type: 'string' },
         'store-cacert': { type: 'string' },
         'store-cert': { type: 'string' },
@@ -124,6 +130,7 @@ export function readFlags(argv: readonly string[]): DaemonFlags | undefined {
     listenAddr: values['listen-addr'],
     advertiseAddr: values['advertise-addr'],
     dataPathAddr: values['data-path-addr'],
+    keyIntervalMs: keyInterval(values['network-key-interval']),
     store: readStoreAccess(
       {
         store: values.store,

@@ -4,7 +4,7 @@ import type { Clock } from '../../base/clock.ts';
 export interface MemoryHolder {
   /** CPU time of the process so far, µs. */
   cpuTime(): number;
-  /** Gives back what the allocator holds for later. */
+  /** Collects garbage, gives back what the allocator holds for later, and what of the program file was mapped for starting. */
   trim(): void;
 }
 

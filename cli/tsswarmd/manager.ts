@@ -15,6 +15,7 @@ import { giveUpOtherManagers } from '../../manager/cluster/force-new.ts';
 import { demandNoOwnState } from '../../manager/cluster/own-state.ts';
 import { createMembership } from '../../manager/cluster/server.ts';
 import { createControl } from '../../manager/control/server.ts';
+import { Decisions } from '../../manager/model/stages/decisions.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
 import { createTaskRouter } from '../../manager/tasks/server.ts';
@@ -135,7 +136,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       .members.map(({ address }) => address)
       .filter((address) => address !== '');
   const managers = { current: addresses, onChange: (listener: () => void) => group.onChange(listener) };
-  const dispatcher = createDispatcher({ store, clock, random, logger, managers });
+  const decisions = new Decisions(clock);
+  const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions });
   const leadership = followLeadership({
     source: backEnd.leadership,
     clock,
@@ -145,7 +147,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       const sessionsEnd = (): void => dispatcher.close();
       signal.addEventListener('abort', sessionsEnd, { once: true });
       await Promise.all([
-        lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
+        lead({ store, clock, random, logger, leases: dispatcher.leases, decisions, group }, signal),
         backEnd.lead?.(signal),
         dispatcher.takeOver(signal),
       ]);
@@ -155,7 +157,11 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const sign = externalSigner({ identity: () => demandIdentity().current, clock });
   // A manager that was taken out hears nothing new: whom it told of the CA's affairs while it led must ask another one.
   const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader, clock, leadership.leading);
-  const control = forwarding(controlService, createControl({ store, clock, random }), toLeader);
+  const control = forwarding(
+    controlService,
+    createControl({ store: decisions.within(store), clock, random }),
+    toLeader,
+  );
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(
     membershipService,

@@ -9,7 +9,7 @@ import { systemRandom } from '../../base/random.ts';
 import { caInProcess } from '../../manager/ca/server.ts';
 import { dekFile } from '../../manager/store/index.ts';
 import { createEngine } from '../../node-engine/index.ts';
-import { trimMemory } from '../../node-engine/native/addon.ts';
+import { releaseProgram, trimMemory } from '../../node-engine/native/addon.ts';
 import { identityOf } from '../../proto/rpc/certificate.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -27,6 +27,7 @@ import { identityDisk, keepIdentity } from '../../worker/identity/index.ts';
 import type { IdentityKeeper } from '../../worker/identity/index.ts';
 import { loadSettings, saveSettings } from '../local-node/settings.ts';
 import { clusterPlace } from './cluster-place.ts';
+import { collectorAtRest } from './collect.ts';
 import { doorAt } from './door.ts';
 import type { DaemonFlags } from './flags.ts';
 import { forceNewCluster } from './force-new-cluster.ts';
@@ -77,7 +78,13 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
     const { user, system } = process.cpuUsage();
     return user + system;
   };
-  const stopTrimming = trimAtRest(clock, { cpuTime, trim: trimMemory });
+  const collect = collectorAtRest();
+  const trim = (): void => {
+    collect();
+    trimMemory();
+    releaseProgram();
+  };
+  const stopTrimming = trimAtRest(clock, { cpuTime, trim });
   life.signal.addEventListener('abort', stopTrimming);
 
   // The engine's lock keeps a second daemon away from the same state before anything of it is read.
@@ -121,6 +128,10 @@ export async function runDaemon(given: DaemonFlags): Promise<void> {
       if (started.work === undefined)
         throw new TsswarmError('UNAVAILABLE', 'examining the network: the node is starting');
       return started.work.examine(peers, signal);
+    },
+    () => {
+      if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'rotating the key: the node is starting');
+      return started.work.rotateKey();
     },
     (taskIds) => {
       if (started.work === undefined) throw new TsswarmError('UNAVAILABLE', 'looking at tasks: the node is starting');

@@ -1,3 +1,4 @@
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import type { NodeId } from '../../base/ids.ts';
@@ -16,6 +17,7 @@ import type { Agent } from '../../worker/agent/index.ts';
 import { createManagers } from '../../worker/managers/client.ts';
 import { listenForCalls } from '../../worker/managers/listen.ts';
 import type { Managers } from '../../worker/managers/client.ts';
+import { callerAddresses } from './addresses.ts';
 import { createNamespaceGuard, hostSubnets } from '../../node-engine/network/index.ts';
 import { examine } from '../../worker/doctor/index.ts';
 import { createBalancer } from '../../worker/overlay/balance/index.ts';
@@ -50,6 +52,8 @@ export interface Work {
   graceMs(taskId: string): number;
   /** Looks for faults in the node's network. */
   examine(peers: readonly OverlayPeer[], signal: AbortSignal): Promise<readonly DoctorCheck[]>;
+  /** Begins to rotate the key of the node's encrypted networks. @throws NOT_SUPPORTED, NETWORK_FAILED */
+  rotateKey(): Promise<'begun' | 'under-way' | 'unused'>;
   /** Ends what makes tasks, networks and tunnels; what is there stays. Whoever takes it away afterwards finds that nothing is made again. */
   rest(): Promise<void>;
   close(): void;
@@ -90,9 +94,8 @@ export function startWork(options: WorkOptions): Work {
     const now = clock.monotonic();
     if (overlayAsked === undefined || now - overlayAsked.at > ROUTES_KEPT_MS) {
       const overlay = place.overlay();
-      const publicKey = engine.tunnels?.secure.publicKey();
-      const isSecure = overlay !== undefined && publicKey !== undefined;
-      overlayAsked = { at: now, overlay: isSecure ? { ...overlay, publicKey } : overlay };
+      const addresses = callerAddresses(networkInterfaces());
+      overlayAsked = { at: now, overlay: overlay === undefined ? undefined : { ...overlay, addresses } };
     }
     return overlayAsked.overlay;
   };
@@ -104,6 +107,7 @@ export function startWork(options: WorkOptions): Work {
           tunnels: engine.tunnels,
           listBridges: () => engine.networks.listBridges(),
           overlay: reached,
+          keyIntervalMs: place.keyIntervalMs,
           clock,
           logger,
         });
@@ -115,9 +119,9 @@ export function startWork(options: WorkOptions): Work {
       routes = hostSubnets();
       routesReadAt = clock.monotonic();
     }
-    const overlay = reached();
     const described = { ...options.description, routes };
-    return overlay === undefined ? described : { ...described, overlay };
+    const now = overlay === undefined ? reached() : overlay.reached();
+    return now === undefined ? described : { ...described, overlay: now };
   };
   const agent = startAgent({
     nodeId,
@@ -144,12 +148,15 @@ export function startWork(options: WorkOptions): Work {
           engine,
           assignments: () => agent.assignments(),
           overlay: place.overlay,
+          secure: () => overlay?.secure(),
+          clock,
           managers: place.managers,
           resolvConf: '/etc/resolv.conf',
         },
         peers,
         signal,
       ),
+    rotateKey: () => overlay?.rotate() ?? Promise.resolve('unused'),
     async rest() {
       await agent.close();
       await overlay?.close();

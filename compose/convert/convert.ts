@@ -385,19 +385,11 @@ function convertPlacement(
 }
 
 function convertPort(port: ComposeService['ports'][number]): PublishedPort {
-  const published = port.published ?? '';
-  if (published.includes('-')) {
-    throw new TsswarmError(
-      'NOT_SUPPORTED',
-      `publishing port ${port.target} on one of "${published}": choosing from a range is not supported yet`,
-      {
-        hint: 'name one port, or leave it out to get a free one',
-      },
-    );
-  }
+  const [first = 0, last = first] = (port.published ?? '').split('-').map(Number);
   return {
     target: port.target,
-    published: published === '' ? 0 : Number(published),
+    published: first,
+    ...(last > first ? { publishedEnd: last } : {}),
     protocol: port.protocol,
     mode: port.mode,
     hostIp: port.host_ip ?? '',

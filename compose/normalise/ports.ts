@@ -17,7 +17,10 @@ function longPort(item: Reader): ComposePort {
   const published = item.text('published');
   if (published !== undefined && !/^\d+(-\d+)?$/.test(published))
     item.refuse('published', `is "${published}", expected a port or a range`);
-  for (const part of published?.split('-') ?? []) checkPort(item, 'published', Number(part));
+  const [first = 0, last = first, ...more] = (published ?? '').split('-').map(Number);
+  for (const number of [first, last]) checkPort(item, 'published', number);
+  if (more.length > 0 || (last !== first && first === 0) || last < first)
+    item.refuse('published', `is "${published}", expected a range from 1 on, the lower port first`);
   return compact({
     mode: (item.text('mode') ?? 'ingress') as ComposePort['mode'],
     host_ip: item.text('host_ip'),

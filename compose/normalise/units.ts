@@ -31,7 +31,7 @@ export function parseDurationMs(text: string): number | undefined {
   let total = 0;
   if (rest === '') return undefined;
   while (rest !== '') {
-    const part = /^(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)/.exec(rest);
+    const part = /^(\d+(?:\.\d+)?)(ns|us|\u00b5s|ms|s|m|h|d|w)/.exec(rest);
     if (part === null) return undefined;
     total += Number(part[1]) * (DURATION_UNITS_MS[part[2] ?? ''] ?? 0);
     rest = rest.slice(part[0].length);

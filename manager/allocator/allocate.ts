@@ -1,5 +1,6 @@
 import { messageOf } from '../../base/errors.ts';
 import { readIp } from '../../base/ip-address.ts';
+import { numbersOf } from '../../base/published-port.ts';
 import type {
   Cluster,
   Network,
@@ -10,6 +11,7 @@ import type {
   TaskAddress,
   VirtualIp,
 } from '../../proto/types/index.ts';
+import { isChoiceOf } from '../model/ports.ts';
 import { heldAddresses } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { Subnet } from './ipv4.ts';
@@ -52,12 +54,22 @@ export function allocate(view: AllocatorView, now: number): Allocation {
     networks.set(network.spec.name, allocated);
     changedNetworks.push(allocated);
   }
-  const used = portsInUse(view.services, view.tasks);
+  const isSettled = ({ pendingDelete, spec, ports }: Service): boolean =>
+    pendingDelete || portsMatch(spec.ports, ports);
+  const [settled = [], unsettled = []] = [true, false].map((is) =>
+    view.services.filter((one) => isSettled(one) === is),
+  );
+  const used = portsInUse(settled, view.tasks);
+  // What is named, and what stays, is nobody else's choice.
+  for (const { spec, ports } of unsettled)
+    for (const port of [...spec.ports, ...ports.filter((had) => spec.ports.some((wish) => isChoiceOf(wish, had)))])
+      used.add(port);
   const changedServices: Service[] = [];
-  for (const service of view.services) {
-    if (service.pendingDelete || portsMatch(service.spec.ports, service.ports)) continue;
-    const ports = allocatePorts(service.spec.ports, service.ports, used);
-    if (ports !== undefined) changedServices.push({ ...service, ports });
+  const withoutPorts = new Map<Service['id'], string>();
+  for (const service of unsettled) {
+    const found = allocatePorts(service.spec.ports, service.ports, used);
+    if ('ports' in found) changedServices.push({ ...service, ports: found.ports });
+    else withoutPorts.set(service.id, `none of the ports ${numbersOf(found.lacking).join('-')} is free`);
   }
   const waitingForPorts = new Set(changedServices.map(({ id }) => id));
   const ipv6 = new Ipv6Book(networks.values(), view.tasks, view.services);
@@ -74,7 +86,7 @@ export function allocate(view: AllocatorView, now: number): Allocation {
       waitingForPorts.has(task.serviceId)
     )
       continue;
-    const changed = allocateTask(task, addresses, used, now);
+    const changed = allocateTask(task, addresses, withoutPorts.get(task.serviceId), now);
     if (changed !== undefined) changedTasks.push(changed);
   }
   return {
@@ -257,10 +269,12 @@ const sameAddresses = (a: readonly TaskAddress[], b: readonly TaskAddress[]): bo
     return networkId === other?.networkId && ipv4 === other.ipv4 && ipv6 === other.ipv6;
   });
 
-function allocateTask(task: Task, book: AddressBook, used: Set<string>, now: number): Task | undefined {
+/** @param hindrance why its service does not have what it needs */
+function allocateTask(task: Task, book: AddressBook, hindrance: string | undefined, now: number): Task | undefined {
   const addresses: TaskAddress[] = [];
   const trouble = (message: string): Task | undefined =>
     task.status.message === message ? undefined : { ...task, status: { ...task.status, message, timestamp: now } };
+  if (hindrance !== undefined && !task.oneOff) return trouble(hindrance);
   try {
     for (const attachment of task.spec.networkMode === 'networks' ? task.spec.networks : []) {
       const address = book.take(task, attachment);
@@ -270,12 +284,9 @@ function allocateTask(task: Task, book: AddressBook, used: Set<string>, now: num
   } catch (error) {
     return trouble(messageOf(error));
   }
-  const ports = task.ports.length === 0 ? task.ports : allocatePorts(task.ports, [], used);
-  if (ports === undefined) return trouble('no free port in the dynamic range');
   return {
     ...task,
     addresses,
-    ports,
     status: { ...task.status, state: 'pending', message: 'allocated', timestamp: now },
   };
 }

@@ -5,7 +5,7 @@ import { T0, service, task } from '../../test/builders/objects.ts';
 import { memoryStore } from '../store/index.ts';
 import type { ReadTransaction } from '../store/index.ts';
 import { drainedTasks } from './drained-tasks.ts';
-import { matchesConstraint } from '../scheduler/constraints.ts';
+import { matchesConstraint } from '../model/constraints.ts';
 import { lostTasks } from './lost-tasks.ts';
 import type { LostNodes } from './lost-tasks.ts';
 

@@ -11,9 +11,17 @@ import type {
   ServiceSpec,
   Task,
 } from '../../proto/types/index.ts';
+import { unmetConstraint } from '../model/constraints.ts';
 import { willRestart } from '../model/restart.ts';
-import { currentOf, isJob, slotsOf } from '../model/slots.ts';
-import { compareServiceSpecs, contentEffect, EVERY_FEATURE, replacesUnseen, summary } from '../model/spec-change.ts';
+import { currentOf, isGlobal, isJob, slotsOf } from '../model/slots.ts';
+import {
+  CONSTRAINTS,
+  compareServiceSpecs,
+  contentEffect,
+  EVERY_FEATURE,
+  replacesUnseen,
+  summary,
+} from '../model/spec-change.ts';
 import { isFinal, isLive } from '../model/task-state.ts';
 import { asRollback, beginUpdate, isPaused, resumeUpdate } from '../model/update.ts';
 import type { WriteTransaction } from '../store/types.ts';
@@ -116,8 +124,10 @@ export function applyService(wanted: ServiceSpec, context: ServiceContext): void
     ...secrets.filter(({ name }) => context.changedFiles.has(`secret/${name}`)).map(({ name }) => `secret ${name}`),
     ...configs.filter(({ name }) => context.changedFiles.has(`config/${name}`)).map(({ name }) => `config ${name}`),
   ]);
-  const compared = compareServiceSpecs(known.spec, spec, features);
-  const change = summary([...compared.effects, ...[...freshFiles].map((field) => contentEffect(field, features))]);
+  const compared = compareServiceSpecs(known.spec, spec, features).effects.map((effect) =>
+    placed(tx, spec, tasks, effect),
+  );
+  const change = summary([...compared, ...[...freshFiles].map((field) => contentEffect(field, features))]);
   // A spec that running tasks do not have is a new version of it, reached slot by slot, whether they are changed or replaced.
   const advances = context.force || (change.touches && !context.keep);
   const replaces = context.force || (change.replaces && !context.keep);
@@ -187,6 +197,18 @@ function superseding(
     ...(goesBack ? { adopts: previous.specVersion } : {}),
   };
   return beginUpdate(base, tasks, target, now);
+}
+
+/** Constraints stay without effect for tasks on nodes that satisfy them; a global service's tasks go with their nodes. */
+function placed(tx: WriteTransaction, spec: ServiceSpec, tasks: readonly Task[], effect: FieldEffect): FieldEffect {
+  if (effect.field !== CONSTRAINTS || effect.effect !== 'live' || isGlobal({ spec })) return effect;
+  for (const task of tasks) {
+    const node = task.oneOff || task.nodeId === '' || !isLive(task) ? undefined : tx.get('node', task.nodeId);
+    const unmet = node && unmetConstraint(spec.task.constraints, node);
+    if (unmet === undefined) continue;
+    return { ...effect, effect: 'replace', reason: `node "${node?.description.hostname}" does not satisfy ${unmet}` };
+  }
+  return effect;
 }
 
 /** What can be changed in all tasks that run. */

@@ -1,6 +1,7 @@
 import { interfaceFault } from '../../base/address-plan.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import { isDirect } from '../../base/network-driver.ts';
+import { isOpenPort, numbersOf } from '../../base/published-port.ts';
 import { containerNameFault } from '../../base/template/index.ts';
 import type {
   DesiredProject,
@@ -11,7 +12,8 @@ import type {
   Service,
   ServiceSpec,
 } from '../../proto/types/index.ts';
-import { portsClash } from '../model/ports.ts';
+import { choosePort, numbered, portsClash } from '../model/ports.ts';
+import { isFinal } from '../model/task-state.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { sharedNetworkFault } from '../model/shared-network.ts';
 import { serviceTemplateFault } from '../model/templates.ts';
@@ -204,8 +206,13 @@ function checkService(service: ServiceSpec, names: KnownNames, tx: ReadTransacti
       refuse(`it depends on "${dependency.service}", which is not defined`);
   }
   const nodes = Math.max(1, tx.list('node').length);
-  if (service.replicas > nodes && service.ports.some(({ mode, published }) => mode === 'host' && published !== 0)) {
-    refuse(`a port in mode host allows one replica per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
+  for (const port of service.ports.filter(({ mode }) => mode === 'host')) {
+    const [first, last] = numbersOf(port);
+    const most = last - first + 1;
+    if (service.replicas <= nodes * most) continue;
+    const what =
+      most === 1 ? 'a port in mode host allows one replica' : `${most} ports in mode host allow ${most} replicas`;
+    refuse(`${what} per node: ${service.replicas} are wanted, there are ${nodes} nodes`);
   }
   const fault = placementFault(task) ?? serviceTemplateFault(service) ?? sharedNetworkFault(service, names.services);
   if (fault !== undefined) refuse(fault);
@@ -240,21 +247,60 @@ function refusePortClashes(services: readonly ServiceSpec[], projectName: string
   const others = tx
     .list('service')
     .filter((service) => !service.pendingDelete && !(service.projectName === projectName && own.has(service.spec.name)))
-    .flatMap((service) => service.ports.map((port) => ({ port, owner: describeOwner(service) })));
-  const mine: { port: PublishedPort; owner: string }[] = [];
-  for (const service of services) {
-    for (const port of service.ports) {
-      const rival = [...others, ...mine].find((other) => portsClash(port, other.port));
-      if (rival !== undefined) {
-        throw new TsswarmError(
-          'PORT_IN_USE',
-          `publishing port ${port.published}/${port.protocol} for service "${service.composeName}": ${rival.owner} has it already`,
-          { hint: 'choose another published port, or take the other service down' },
-        );
-      }
-      mine.push({ port, owner: `service "${service.composeName}"` });
+    .flatMap((service) => [
+      ...service.ports.map((port): OwnedPort => ({ port, owner: describeOwner(service) })),
+      ...chosenPorts(service, tx),
+    ]);
+  const mine: OwnedPort[] = [];
+  const all = services.flatMap((service) => service.ports.map((port) => ({ service, port })));
+  // Those that are named come before those that are chosen.
+  for (const { service, port } of all.toSorted((a, b) => Number(isOpenPort(a.port)) - Number(isOpenPort(b.port)))) {
+    const rivalOf = (one: PublishedPort): OwnedPort | undefined =>
+      [...others, ...mine].find((other) => portsClash(one, other.port));
+    const refuse = (what: string, why: string): never => {
+      throw new TsswarmError('PORT_IN_USE', `publishing ${what} for service "${service.composeName}": ${why}`, {
+        hint: 'choose another published port, or take the other service down',
+      });
+    };
+    const owner = `service "${service.composeName}"`;
+    if (!isOpenPort(port)) {
+      const rival = rivalOf(port);
+      if (rival !== undefined) refuse(`port ${port.published}/${port.protocol}`, `${rival.owner} has it already`);
+      mine.push({ port, owner });
+      continue;
+    }
+    // For each container of its own, on a node that is not known yet.
+    if (port.mode === 'host') continue;
+    const had = tx.find('service', 'name', service.name)[0]?.ports ?? [];
+    const chosen = choosePort(port, (one) => rivalOf(one) !== undefined, had);
+    const [first, last] = numbersOf(port);
+    if (chosen !== undefined) mine.push({ port: chosen, owner });
+    else {
+      const numbers = Array.from(
+        { length: last - first + 1 },
+        (_, i) => rivalOf(numbered(port, first + i))?.owner ?? '',
+      );
+      refuse(
+        `one of the ports ${first}-${last}/${port.protocol}`,
+        `none is free, ${[...new Set(numbers)].join(', ')} have them`,
+      );
     }
   }
+}
+
+interface OwnedPort {
+  readonly port: PublishedPort;
+  /** As people are told of it. */
+  readonly owner: string;
+}
+
+/** What was chosen for single containers: it is in nobody's description. */
+function chosenPorts(service: Service, tx: ReadTransaction): readonly OwnedPort[] {
+  if (!service.spec.ports.some((port) => port.mode === 'host' && isOpenPort(port))) return [];
+  return tx
+    .find('task', 'service', service.id)
+    .filter((task) => !isFinal(task) && !task.oneOff)
+    .flatMap((task) => task.ports.map((port) => ({ port, owner: describeOwner(service) })));
 }
 
 const describeOwner = (service: Service): string =>

@@ -13,12 +13,16 @@ import type {
   AssignmentSet,
   AssignmentsRequest,
   Node,
+  NodeDescription,
+  NodeOverlay,
   SessionRequest,
   Task,
   UpdateTaskStatusRequest,
 } from '../../proto/types/index.ts';
 import { heartbeatMs } from '../cluster/spec.ts';
+import { isChanging } from '../model/live-change.ts';
 import { Leases, MISSED_HEARTBEATS, leaseFor, leaseMs, lengthOf, storedLength } from '../model/lease.ts';
+import type { Decisions } from '../model/stages/decisions.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { assignmentSet, withDraining } from './assignment-set.ts';
 import { Audience } from './audience.ts';
@@ -52,6 +56,8 @@ export interface DispatcherOptions {
   readonly logger: Logger;
   /** Where managers are reached now, for the workers to keep; absent: they are told of none. */
   readonly managers?: ManagerAddresses;
+  /** Absent: what follows from reports is decided by the leader's loop. */
+  readonly decisions?: Decisions;
 }
 
 /** The addresses of all managers, and word when they change. */
@@ -76,8 +82,9 @@ export interface Dispatcher {
 }
 
 /** Makes the dispatcher; it works as soon as its handlers are served. */
-export function createDispatcher({ store, clock, random, logger: parent, managers }: DispatcherOptions): Dispatcher {
-  const logger = parent.child({ component: 'dispatcher' });
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const { store, clock, random, managers, decisions } = options;
+  const logger = options.logger.child({ component: 'dispatcher' });
   const sessions = new Map<NodeId, Session>();
   /** Of every node that was heard of: it outlives a session, so that one that begins anew is no loss of the node. */
   const deadlines = new Map<NodeId, Timer>();
@@ -130,6 +137,15 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
     await store.update((tx) => {
       const node = tx.get('node', nodeId);
       if (node !== undefined) tx.update('node', { ...node, images });
+    });
+  };
+
+  /** Its keys: where it is reached is said at the beginning of a session. */
+  const noteKeys = async (nodeId: NodeId, overlay: NodeOverlay): Promise<void> => {
+    await store.update((tx) => {
+      const node = tx.get('node', nodeId);
+      if (node !== undefined)
+        tx.update('node', { ...node, description: withPort(tx, { ...node.description, overlay }) });
     });
   };
 
@@ -192,6 +208,7 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
       const { length, bound, isStored } = store.view((tx) => promise(tx, nodeId, request.leaseMs));
       if (!isStored) await store.update((tx) => setLease(tx, nodeId, storedLength(bound)));
       if (request.images !== undefined) await noteImages(nodeId, request.images.keys);
+      if (request.overlay !== undefined) await noteKeys(nodeId, request.overlay);
       leases.promise(nodeId, bound, clock.monotonic());
       return { heartbeatMs: period(), leaseMs: storedLength(length) };
     },
@@ -301,12 +318,15 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
   }
 
   const takeReports = async (request: UpdateTaskStatusRequest): Promise<void> => {
-    await store.update((tx) => {
+    const write = (tx: WriteTransaction): boolean => {
+      let settled = false;
       for (const { taskId, status } of request.updates) {
         const task = tx.get('task', taskId);
         if (task === undefined || task.nodeId !== request.nodeId) continue;
         const next = withStatus(task, status);
-        if (next !== undefined) tx.update('task', next);
+        if (next === undefined) continue;
+        tx.update('task', next);
+        settled ||= isChanging(task) && !isChanging(next);
       }
       for (const name of request.removedNetworks) {
         for (const network of tx.find('network', 'name', name))
@@ -323,7 +343,10 @@ export function createDispatcher({ store, clock, random, logger: parent, manager
           else tx.update('volume', { ...volume, nodeIds, assignedTo });
         }
       }
-    });
+      return settled;
+    };
+    // The next container of an update is changed with the same write to the disks that ends the change of this one.
+    await (decisions === undefined ? store.update(write) : decisions.update(store, write, (settled) => settled));
   };
 
   const markDown = async (nodeId: NodeId, message: string): Promise<void> => {
@@ -404,14 +427,17 @@ function setLease(tx: WriteTransaction, id: NodeId, lease: number): void {
   if (node !== undefined) tx.update('node', { ...node, status: { ...node.status, leaseMs: lease } });
 }
 
+/** Which port the overlay networks of a node use is the cluster's business. */
+function withPort(tx: ReadTransaction, description: NodeDescription): NodeDescription {
+  const port = tx.list('cluster')[0]?.spec.dataPathPort ?? DEFAULT_DATA_PATH_PORT;
+  const { overlay } = description;
+  return overlay === undefined ? description : { ...description, overlay: { ...overlay, port } };
+}
+
 function registerNode(tx: WriteTransaction, request: SessionRequest, lease: number, now: number): void {
   const { nodeId } = request;
   const known = tx.get('node', nodeId as NodeId);
-  const port = tx.list('cluster')[0]?.spec.dataPathPort ?? DEFAULT_DATA_PATH_PORT;
-  const { overlay } = request.description;
-  // Which port its overlay networks use is the cluster's business.
-  const description =
-    overlay === undefined ? request.description : { ...request.description, overlay: { ...overlay, port } };
+  const description = withPort(tx, request.description);
   const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '', leaseMs: lease };
   if (known !== undefined) {
     const images = request.images === undefined ? (known.images ?? []) : bounded(request.images.keys);

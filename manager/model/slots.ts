@@ -17,7 +17,8 @@ export function slotsOf(tasks: readonly Task[]): ReadonlyMap<number, Slot> {
 }
 
 /** Whether the service's slots are nodes. */
-export const isGlobal = ({ spec }: Service): boolean => spec.mode === 'global' || spec.mode === 'global-job';
+export const isGlobal = ({ spec }: Pick<Service, 'spec'>): boolean =>
+  spec.mode === 'global' || spec.mode === 'global-job';
 
 /** Whether the service's tasks run until they have completed. */
 export const isJob = ({ mode }: Service['spec']): boolean => mode === 'replicated-job' || mode === 'global-job';

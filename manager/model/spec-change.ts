@@ -64,6 +64,9 @@ function hostPortsDiffer(before: unknown, after: unknown): string | undefined {
   return ofHost(before) === ofHost(after) ? undefined : 'a port in host mode belongs to the container that has it';
 }
 
+/** The field that says where a task may be: for a task on a node that satisfies what it says now, nothing changes. */
+export const CONSTRAINTS = 'task.constraints';
+
 const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
   container: 'nested',
   limits: 'nested',
@@ -83,7 +86,8 @@ const TASK: Record<keyof TaskSpec, Rule | 'nested'> = {
       : 'a supervisor that keeps no log cannot begin one, and the other way round',
   ),
   links: live('networks'),
-  constraints: replace('its node may not satisfy them'),
+  // On a node that satisfies them; who knows the node says otherwise.
+  constraints: live('settings'),
   forceUpdate: replace('it was asked for'),
   // Tells where to put a task, not what it is: those that run stay where they are.
   placement: keep,

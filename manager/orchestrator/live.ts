@@ -1,7 +1,8 @@
 import { TemplateFault } from '../../base/template/index.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Node, Service, Task } from '../../proto/types/index.ts';
-import { compareTaskSpecs } from '../model/spec-change.ts';
+import { unmetConstraint } from '../model/constraints.ts';
+import { CONSTRAINTS, compareTaskSpecs } from '../model/spec-change.ts';
 import { isJob } from '../model/slots.ts';
 import { expandOnNode } from '../model/templates.ts';
 import { localVolumesOf } from '../model/volumes.ts';
@@ -39,6 +40,10 @@ export function wayToSpec(task: Task, service: Service, node: Node | undefined, 
   const { effects } = compareTaskSpecs(task.spec, spec, new Set(node.description.live));
   const fixed = effects.find(({ effect }) => effect === 'replace');
   if (fixed !== undefined) return replace(`${fixed.field}: ${fixed.reason}`);
+  const unmet = effects.some(({ field }) => field === CONSTRAINTS)
+    ? unmetConstraint(spec.constraints, node)
+    : undefined;
+  if (unmet !== undefined) return replace(`${CONSTRAINTS}: its node does not satisfy ${unmet}`);
   // What a global service's tasks have is each node's own.
   const elsewhere = task.boundNode === undefined ? volumeElsewhere(task, fresh, node, homesOf) : undefined;
   if (elsewhere !== undefined) return replace(`the data of volume "${elsewhere}" is on another node`);

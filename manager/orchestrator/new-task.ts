@@ -61,7 +61,7 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     addresses: [],
     oneOff: false,
     autoRemove: false,
-    ports: service.ports.filter((port) => port.mode === 'host'),
+    ports: service.spec.ports.filter((port) => port.mode === 'host'),
     predecessor: seed.predecessor?.id ?? '',
     attempt: seed.attempt ?? 0,
     notBefore: seed.notBefore ?? 0,

@@ -2,7 +2,7 @@ import { parseSpread } from '../../base/constraint.ts';
 import type { SpreadLabel } from '../../base/constraint.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Node, Service } from '../../proto/types/index.ts';
-import { labelOf } from '../scheduler/constraints.ts';
+import { labelOf } from '../model/constraints.ts';
 
 /** Tasks of a service on each node; those without any count too. */
 export type Counts = ReadonlyMap<NodeId, number>;

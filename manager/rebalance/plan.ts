@@ -5,7 +5,7 @@ import { currentOf, isGlobal, isJob, slotsOf } from '../model/slots.ts';
 import { isServing } from '../model/task-state.ts';
 import { isPaused, isUpdating } from '../model/update.ts';
 import { localVolumesOf } from '../model/volumes.ts';
-import { matchesConstraint } from '../scheduler/constraints.ts';
+import { matchesConstraint } from '../model/constraints.ts';
 import { Scheduler } from '../scheduler/schedule.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { isWorse, unevenness } from './evenness.ts';
@@ -120,6 +120,7 @@ function placedAnew(
       driverOf: (name) => tx.find('network', 'name', name)[0]?.spec.driver,
       volume: (name) => tx.find('volume', 'name', name)[0],
       tasksOf: (id) => tasks.filter(({ serviceId }) => serviceId === id),
+      servicePorts: () => tx.list('service').flatMap(({ ports }) => ports),
     },
     now,
   );

@@ -1,12 +1,16 @@
 import { imageKey } from '../../base/image-key.ts';
 import { parseSpread } from '../../base/constraint.ts';
 import type { SpreadLabel } from '../../base/constraint.ts';
+import { isOpenPort, numberWords } from '../../base/published-port.ts';
 import type { GenericResource, PublishedPort, Service, Task } from '../../proto/types/index.ts';
 import { OPTIONAL_DRIVERS } from '../../base/network-driver.ts';
-import { nodeTest } from './constraints.ts';
-import type { NodeTest } from './constraints.ts';
+import { nodeTest } from '../model/constraints.ts';
+import type { NodeTest } from '../model/constraints.ts';
 import { peersKey } from './node-entry.ts';
+import { PortBook } from '../model/ports.ts';
 import { localVolumesOf } from '../model/volumes.ts';
+
+const NO_PORTS = new PortBook();
 
 /** What tasks of one kind ask of a node. */
 export interface Demand {
@@ -19,6 +23,8 @@ export interface Demand {
   readonly memoryBytes: number;
   readonly generic: readonly GenericResource[];
   readonly ports: readonly PublishedPort[];
+  /** What is not chosen for it, on any node: ports that every node answers on, and those that others have named. */
+  readonly reservedPorts: PortBook;
   /** 0: any number. */
   readonly maxReplicasPerNode: number;
   readonly spread: readonly SpreadLabel[];
@@ -35,7 +41,7 @@ export function demandKey(task: Task): string {
   // Tasks that share the network of others go where these are.
   const bound = task.boundNode ?? task.networkTask;
   const node = bound === undefined ? '' : `@${bound}`;
-  const ports = task.ports.map(({ hostIp, published, protocol }) => `;${hostIp}:${published}/${protocol}`).join('');
+  const ports = task.ports.map((port) => `;${port.hostIp}:${numberWords(port)}/${port.protocol}`).join('');
   // Names of volumes may be templates: other slots, other volumes.
   return `${peersKey(task)}${own}${node}${ports}|${localVolumesOf(task).join('|')}`;
 }
@@ -43,11 +49,13 @@ export function demandKey(task: Task): string {
 /**
  * @param service as it is now: how tasks are spread may change without them, also for those that wait already
  * @param driverOf of the network of a name
+ * @param reservedPorts what services publish: asked for where the task has a port to choose
  */
 export function demandOf(
   task: Task,
   service: Service | undefined,
   driverOf: (network: string) => string | undefined,
+  reservedPorts: () => PortBook,
 ): Demand {
   const { constraints, reservations } = task.spec;
   const drivers = driversOf(task, driverOf);
@@ -61,6 +69,7 @@ export function demandOf(
     memoryBytes: reservations.memoryBytes ?? 0,
     generic: reservations.generic ?? [],
     ports: task.ports,
+    reservedPorts: task.ports.some(isOpenPort) ? reservedPorts() : NO_PORTS,
     maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
     spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),
     volumes: localVolumesOf(task),

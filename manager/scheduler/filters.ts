@@ -1,3 +1,4 @@
+import { isOpenPort, numbersOf } from '../../base/published-port.ts';
 import type { Demand } from './demand.ts';
 import { hasKind } from './generic.ts';
 import type { NodeEntry } from './node-entry.ts';
@@ -47,8 +48,22 @@ export const STANDING: readonly Filter[] = [STATE, AVAILABILITY, CONSTRAINTS, DR
 export const ROOM: readonly Filter[] = [
   {
     applies: ({ ports }) => ports.length > 0,
-    passes: ({ ports }, entry) => ports.every((port) => entry.publisherOf(port) === undefined),
-    words({ ports }, entry) {
+    passes: ({ ports, reservedPorts }, entry) =>
+      ports.some(isOpenPort)
+        ? entry.choosePorts(ports, reservedPorts) !== undefined
+        : ports.every((port) => entry.publisherOf(port) === undefined),
+    words({ ports, reservedPorts }, entry) {
+      const full = ports.find(
+        (port) =>
+          isOpenPort(port) &&
+          entry.choosePorts([...ports.filter((one) => !isOpenPort(one)), port], reservedPorts) === undefined,
+      );
+      if (full !== undefined) {
+        const owners = entry.publishersOf(full, numbersOf(full));
+        const by = owners.length === 0 ? '' : `: in use by ${owners.join(', ')}`;
+        const range = `none of the ports ${numbersOf(full).join('-')}/${full.protocol} free${by}`;
+        return [`has ${range}`, `have ${range}`];
+      }
       const taken = ports.filter((port) => entry.publisherOf(port) !== undefined);
       const owners = new Set(taken.map((port) => entry.publisherOf(port)));
       const names = taken.map(({ published, protocol }) => `${published}/${protocol}`).join(', ');

@@ -1,5 +1,5 @@
 import type { GenericResource, Node, PublishedPort, Task } from '../../proto/types/index.ts';
-import { portsClash } from '../model/ports.ts';
+import { PortBook, choosePort, portsClash } from '../model/ports.ts';
 import { isLive } from '../model/task-state.ts';
 import { GenericStock } from './generic.ts';
 
@@ -87,6 +87,44 @@ export class NodeEntry {
   /** Who has a port, or one that is in its way; undefined: nobody. */
   publisherOf(port: PublishedPort): string | undefined {
     return this.#ports.find((other) => portsClash(other.port, port))?.owner;
+  }
+
+  /**
+   * The ports with numbers that are free here, and that `reserved` leaves; undefined: not all are.
+   * @param preferred numbers that are taken before others
+   */
+  choosePorts(
+    wanted: readonly PublishedPort[],
+    reserved: PortBook,
+    preferred: readonly PublishedPort[] = [],
+  ): readonly PublishedPort[] | undefined {
+    const mine = new PortBook();
+    // Those that are named are nobody's choice.
+    for (const port of wanted) mine.add(port);
+    const isTaken = (port: PublishedPort): boolean =>
+      mine.has(port) || reserved.has(port) || this.publisherOf(port) !== undefined;
+    const chosen: PublishedPort[] = [];
+    for (const wish of wanted) {
+      const port = choosePort(wish, isTaken, preferred);
+      if (port === undefined || this.publisherOf(port) !== undefined) return undefined;
+      mine.add(port);
+      chosen.push(port);
+    }
+    return chosen;
+  }
+
+  /** Who has the ports of a range. */
+  publishersOf(
+    { published: _, publishedEnd: __, ...wanted }: PublishedPort,
+    numbers: readonly [number, number],
+  ): readonly string[] {
+    const owners = this.#ports.filter(
+      ({ port }) =>
+        numbers[0] <= port.published &&
+        port.published <= numbers[1] &&
+        portsClash(port, { ...wanted, published: port.published }),
+    );
+    return [...new Set(owners.map(({ owner }) => owner))];
   }
 
   #count(task: Task, sign: 1 | -1): void {

@@ -52,6 +52,7 @@ class Cluster {
         service: (id) => this.services.get(id),
         volume: (name) => this.volumes.get(name),
         driverOf: (name) => this.drivers.get(name),
+        servicePorts: () => [...this.services.values()].flatMap(({ ports }) => ports),
         tasksOf: (id) => this.tasks.filter(({ serviceId }) => serviceId === id),
       },
       1,

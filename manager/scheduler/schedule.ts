@@ -1,6 +1,8 @@
 import type { NodeId } from '../../base/ids.ts';
+import { isOpenPort } from '../../base/published-port.ts';
 import { TemplateFault } from '../../base/template/index.ts';
-import type { Node, Service, Task, Volume, VolumeSpec } from '../../proto/types/index.ts';
+import type { Node, PublishedPort, Service, Task, Volume, VolumeSpec } from '../../proto/types/index.ts';
+import { PortBook } from '../model/ports.ts';
 import { expandOnNode } from '../model/templates.ts';
 import { mayRun } from '../model/task-state.ts';
 import { demandOf } from './demand.ts';
@@ -28,6 +30,8 @@ export interface SchedulerView {
   /** The volume of that full name. */
   readonly volume: (name: string) => Volume | undefined;
   readonly tasksOf: (id: Service['id']) => readonly Task[];
+  /** Ports of all services. */
+  readonly servicePorts: () => readonly PublishedPort[];
 }
 
 export interface Decision {
@@ -125,10 +129,15 @@ export class Scheduler {
     const [first] = group.tasks.values();
     if (first === undefined) return;
     const tasks = [...group.tasks.values()];
-    const demand = demandOf(first, view.service(first.serviceId), view.driverOf);
+    const demand = demandOf(first, view.service(first.serviceId), view.driverOf, () => {
+      const book = new PortBook();
+      for (const port of view.servicePorts()) book.add(port);
+      return book;
+    });
     const place = (task: Task, entry: NodeEntry, as = entry): void => {
       const generic = demand.generic.length === 0 ? undefined : as.assign(demand.generic);
-      const given = generic === undefined ? task : { ...task, generic };
+      const own = { ...task, ports: this.#portsFor(task, demand, entry, view) };
+      const given = generic === undefined ? own : { ...own, generic };
       const placed = onNode(given, entry.node, view.service(task.serviceId), now);
       this.#decided.set(task.id, task);
       this.#index.putTask(placed);
@@ -155,8 +164,9 @@ export class Scheduler {
       if (run.isFull()) return;
       changed.push({ ...task, status: { ...task.status, message, timestamp: now } });
     }
-    // Volumes and the service's own wishes may change without a node or task that does.
+    // Volumes, ports of services and the service's own wishes may change without a node or task that does.
     if (demand.volumes.length > 0 || demand.spread.length > 0 || demand.maxReplicasPerNode > 0) return;
+    if (demand.ports.some(isOpenPort)) return;
     const waiting = this.#index.waiting.get(key);
     if (
       waiting !== undefined &&
@@ -284,6 +294,25 @@ export class Scheduler {
       }
       return true;
     });
+  }
+
+  /** A task that takes the place of another on its node has the numbers that that one had, where it may choose: both never run at once. */
+  #portsFor(task: Task, { ports, reservedPorts }: Demand, entry: NodeEntry, view: SchedulerView): Task['ports'] {
+    if (!ports.some(isOpenPort)) return task.ports;
+    const older = view
+      .tasksOf(task.serviceId)
+      .filter(
+        ({ id, oneOff, slot, nodeId }) => id !== task.id && !oneOff && slot === task.slot && nodeId === entry.node.id,
+      );
+    const waits = task.desiredState === 'ready' && !task.oneOff;
+    const room = waits ? entry.without(older.filter(mayRun)) : entry;
+    return (
+      room.choosePorts(
+        ports,
+        reservedPorts,
+        older.flatMap((one) => one.ports),
+      ) ?? task.ports
+    );
   }
 
   /** Where the task's predecessor ran, whose writable layer it takes over. */

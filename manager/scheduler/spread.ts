@@ -1,5 +1,5 @@
 import type { SpreadLabel } from '../../base/constraint.ts';
-import { labelOf } from './constraints.ts';
+import { labelOf } from '../model/constraints.ts';
 import type { NodeEntry } from './node-entry.ts';
 
 /** How many tasks of one kind each node has; those without any are left out. */

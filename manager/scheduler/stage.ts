@@ -23,6 +23,7 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
           driverOf: (name) => view.find('network', 'name', name)[0]?.spec.driver,
           volume: (name) => view.find('volume', 'name', name)[0],
           tasksOf: (id) => view.find('task', 'service', id),
+          servicePorts: () => view.list('service').flatMap(({ ports }) => ports),
         },
         clock.now(),
         MAX_TASKS_PER_TURN,

@@ -202,6 +202,11 @@ export function createTaskRouter(options: TaskRouterOptions): Tasks {
       if (request.nodeId === '' || nodeId === self) return local.doctor(request, signal, caller);
       return (await reach(nodeId, caller, signal)).doctor(request, signal);
     },
+    async rotateKey(request, signal, caller) {
+      const nodeId = request.nodeId as NodeId;
+      if (request.nodeId === '' || nodeId === self) return local.rotateKey(request, signal, caller);
+      return (await reach(nodeId, caller, signal)).rotateKey(request, signal);
+    },
     async top(request, signal, caller) {
       const place = await find(request.taskId, caller, false, signal);
       return place.kind === 'here' ? local.top(request, signal, caller) : place.client.top(request, signal);

@@ -57,6 +57,7 @@ function tasksOf(name: string): Tasks {
       yield { stdout: Buffer.from(name) };
     },
     doctor: () => Promise.resolve({ checks: [{ name, subject: '', status: 'ok', message: '', hint: '' }] }),
+    rotateKey: () => Promise.resolve({ result: 'begun' }),
     top: () => Promise.resolve({ titles: [name], processes: [] }),
     stats: refuse,
     statPath: refuse,

@@ -56,12 +56,16 @@ interface Native {
     { readonly pid: number; readonly fds: readonly number[]; readonly ended: Promise<ProgramStatus | number> } | number;
   changeContainer(pid: number, changes: readonly NativeChange[]): Promise<ChangeReply | number>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): number;
+  deviceProgramTag(rules: string): string | number;
+  attachedDeviceProgram(cgroup: string): string | number;
+  attachDeviceProgram(cgroup: string, rules: string): number;
   watchOpen(others: number): { readonly socket: number; readonly cancel: number } | number;
   watchWait(socket: number, cancel: number, others: number): Promise<RuleEvents & { readonly error: number }>;
   watchCancel(cancel: number): number;
   exit(code: number): void;
   bootTime(): number;
   trimMemory(): number;
+  releaseProgram(): number;
 }
 
 /** mount(2) flags. */
@@ -147,6 +151,13 @@ export const bootTime = (): number => native().bootTime();
 
 /** Gives memory back that the C library's allocator holds for later: whole free pages between what is in use (malloc_trim(3)). */
 export const trimMemory = (): boolean => native().trimMemory() === 1;
+
+/**
+ * Takes the pages of Node's own program file out of this process (madvise(2), MADV_DONTNEED): two thirds of those that are mapped when it has
+ * started were for starting. What is used comes back from the page cache.
+ * @returns bytes of address space that this was done for
+ */
+export const releaseProgram = (): number => native().releaseProgram();
 
 const LOCK_EX = 2;
 
@@ -413,6 +424,52 @@ export async function readContainer(pid: number, sysctls: readonly string[]): Pr
 export function setProcessLimit(pid: number, resource: number, soft: number, hard: number): void {
   check(native().setProcessLimit(pid, resource, soft, hard), 'prlimit', String(pid));
 }
+
+/** A right to devices that is given or taken; later rules count more than earlier ones. */
+export interface DeviceRule {
+  readonly allow: boolean;
+  /** a: all kinds. */
+  readonly type: 'a' | 'b' | 'c';
+  /** -1: every number. */
+  readonly major: number;
+  readonly minor: number;
+  /** Of r, w, m. */
+  readonly access: string;
+}
+
+/**
+ * Tag of the program that these rules are where version 2 of the control groups keeps them in one: the same for the same rules. What the
+ * launcher adds behind the first "deny all" is added here, too.
+ * @throws EPERM, EINVAL, ENOSYS: this kernel takes no such program from this process
+ */
+export function deviceProgramTag(rules: readonly DeviceRule[]): string {
+  const tag = native().deviceProgramTag(rulesText(rules));
+  if (typeof tag === 'number') throw systemError(tag, 'bpf');
+  return tag;
+}
+
+/**
+ * Tag of the rules for devices that the launcher, or {@link attachDeviceProgram}, has given a control group of version 2.
+ * @returns undefined: it has none
+ * @throws ENOTDIR: there is no such group; EPERM, EINVAL, ENOSYS
+ */
+export function attachedDeviceProgram(cgroup: string): string | undefined {
+  const tag = native().attachedDeviceProgram(cgroup);
+  if (typeof tag === 'string') return tag;
+  const error = systemError(tag, 'bpf', cgroup);
+  if (error.code === 'ENOENT') return undefined;
+  throw error;
+}
+
+/** Gives a control group of version 2 other rules for devices: from one moment to the next, all of them. @throws as the others */
+export function attachDeviceProgram(cgroup: string, rules: readonly DeviceRule[]): void {
+  check(native().attachDeviceProgram(cgroup, rulesText(rules)), 'bpf', cgroup);
+}
+
+const rulesText = (rules: readonly DeviceRule[]): string =>
+  rules
+    .map(({ allow, type, major, minor, access }) => `${allow ? '+' : '-'} ${type} ${major} ${minor} ${access}\n`)
+    .join('');
 
 /** What was heard of changes to the rules. */
 export interface RuleEvents {

@@ -47,7 +47,7 @@ export function parseIpv6Routes(text: string): readonly HostRoute[] {
 
 function routeOf(device: string, cidr: string): readonly HostRoute[] {
   const subnet = readIpSubnet(cidr);
-  if (!subnet || subnet.prefix === 0 || device === 'lo' || device.startsWith('ts-')) return [];
+  if (!subnet || subnet.prefix === 0 || device === 'lo' || /^ts(w?)-/.test(device)) return [];
   return EVERYWHERE.some((other) => subnetsOverlap(other, subnet)) ? [] : [{ subnet, device }];
 }
 

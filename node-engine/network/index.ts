@@ -60,7 +60,7 @@ export interface NodeNetwork {
   readonly sandboxes: Sandboxes;
   readonly tunnels: Tunnels;
   /** Lets go of the held ports and handles. Networks, sandboxes and rules stay. */
-  close(): void;
+  close(): Promise<void>;
 }
 
 /** Makes the folder; the node's network is not touched before the first call. */
@@ -121,14 +121,14 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
   };
 
   /** Undefined: nobody has looked what an earlier process made. */
-  let returning: readonly PortNode[] | undefined;
+  let returning: { readonly nodes: readonly PortNode[]; readonly families: readonly ('ip' | 'ip6')[] } | undefined;
   /** @returns why it could not be done */
-  const keepReturnRoutes = async (keepers: readonly PortNode[]): Promise<string | undefined> => {
-    if (returning !== undefined && JSON.stringify(returning) === JSON.stringify(keepers)) return undefined;
+  const keepReturnRoutes = async (wanted: NonNullable<typeof returning>): Promise<string | undefined> => {
+    if (returning !== undefined && JSON.stringify(returning) === JSON.stringify(wanted)) return undefined;
     returning = undefined;
     try {
-      await setReturnRoutes(keepers);
-      returning = keepers;
+      await setReturnRoutes(wanted.nodes, wanted.families);
+      returning = wanted;
       return undefined;
     } catch (error) {
       return messageOf(error);
@@ -166,7 +166,8 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       await queue.run(request.id, async () => {
         await ensureBridge(instance, request, firewall);
         await firewall.commit();
-        await warnOfDrops();
+        // Nobody's start waits for a warning.
+        warnOfDrops().catch((error: unknown) => logger.debug('other firewalls', { reason: messageOf(error) }));
       });
     },
     async removeBridge(id) {
@@ -195,7 +196,8 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
       return queue.run('ports', async () => {
         const { held: all, refused } = await reservations.hold(forwards);
         const keepers = all.some(({ keepsSource }) => keepsSource === true) ? nodes : [];
-        const trouble = await keepReturnRoutes(keepers);
+        const families = hasIpv6() && hasIpv6Ports(all) ? (['ip', 'ip6'] as const) : (['ip'] as const);
+        const trouble = await keepReturnRoutes({ nodes: keepers, families });
         const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
         if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
         if (hasIpv6() && hasIpv6Ports(held)) await ensureIpv6Forwarding(firewall);
@@ -226,15 +228,16 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
         // Routes by the mesh went with the one before.
         if (request.id === 'mesh')
           await queue.run('ports', async () => {
-            if (returning !== undefined && returning.length > 0) await setReturnRoutes(returning);
+            if (returning !== undefined && returning.nodes.length > 0)
+              await setReturnRoutes(returning.nodes, returning.families);
           });
         return made;
       },
     },
-    close() {
+    async close() {
       void watch?.close();
       reservations.close();
-      sandboxes.close();
+      await sandboxes.close();
     },
   };
 }

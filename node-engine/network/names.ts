@@ -75,3 +75,14 @@ export function parseParentAlias(
   const [, instance, id] = /^tsswarm (\S+) (\S+) parent$/.exec(alias) ?? [];
   return instance === undefined || id === undefined ? undefined : { instance, networkId: id as NetworkId };
 }
+
+/** Whose a link of the encrypted way is, and when its key was made (ms), written on it. */
+export function formatSecureAlias(instance: string, madeAt: number): string {
+  return `tsswarm ${instance} key ${madeAt}`;
+}
+
+/** When the key was made; undefined if nobody has written it there. */
+export function parseSecureAlias(alias: string): number | undefined {
+  const [, madeAt] = /^tsswarm \S+ key (\d{1,15})$/.exec(alias) ?? [];
+  return madeAt === undefined ? undefined : Number(madeAt);
+}

@@ -49,6 +49,7 @@ describe('the rules of published ports', () => {
         'take from the map "any_ports"',
         'make the chain "any_2"',
         'make a rule of the chain "any_2"',
+        'make a rule of the chain "any_2"',
         'add to the map "any_ports"',
         'add to the map "any_backends"',
         'remove the chain "any_1"',

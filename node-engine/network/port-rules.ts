@@ -10,6 +10,7 @@
  *   map <kind>_ports      { key : goto <kind>_<n> }      n: how many backends the port has; made with the table (ruleset.ts)
  *   map <kind>_backends   { key . 0…n-1 : address . port }
  *   chain <kind>_<n>      dnat ip to key . numgen random mod n map @<kind>_backends
+ *                         dnat ip to key . numgen random mod 1 map @<kind>_backends, for a packet between two changes (balance/table.ts)
  *   chain <kind>_keep     the same by jhash of the caller's address, over SHARES entries
  */
 import type { PortForward } from '../types.ts';
@@ -123,7 +124,7 @@ function between(
         : [
             makeChain(family, table, name),
             ...(isUnsure ? [emptyChain(family, table, name)] : []),
-            rule(family, table, name, choice(family, port)),
+            ...choices(family, port).map((expressions) => rule(family, table, name, expressions)),
           ],
     ),
     ...write('add', come),
@@ -144,8 +145,14 @@ function backendsMap(family: Family, table: string, kind: Kind): NetlinkMessage 
   );
 }
 
-/** `dnat ip to <key> . numgen random mod <n> map @<kind>_backends` */
-function choice(family: Family, { kind, shares, keeps }: Port): readonly Buffer[] {
+/** The rules of a chain: what the first does not find, because it is being taken away, the second does. */
+function choices(family: Family, port: Port): readonly (readonly Buffer[])[] {
+  const { length } = port.shares;
+  return (port.keeps || length === 1 ? [length] : [length, 1]).map((modulus) => choice(family, port, modulus));
+}
+
+/** `dnat ip to <key> . numgen random mod <modulus> map @<kind>_backends` */
+function choice(family: Family, { kind, keeps }: Port, modulus: number): readonly Buffer[] {
   const { bytes, source: sourceAt, destination } = FAMILIES[family];
   const words = bytes / 4;
   const [address, protocol] = kind === 'exact' ? [FIRST_NARROW, FIRST_NARROW + words] : [undefined, FIRST_NARROW];
@@ -157,7 +164,7 @@ function choice(family: Family, { kind, shares, keeps }: Port): readonly Buffer[
     load(BASE_TRANSPORT, DESTINATION_PORT, 2, protocol + 1),
     ...(keeps
       ? [load(BASE_NETWORK, sourceAt, bytes, source), hashNumber(source, bytes, number, SHARES)]
-      : [drawNumber(number, shares.length)]),
+      : [drawNumber(number, modulus)]),
     lookup(`${kind}_backends`, FIRST_WIDE),
     translateTo(family, FIRST_NARROW, FIRST_NARROW + words),
   ];

@@ -11,6 +11,7 @@ export const RTM = {
   DELADDR: 21,
   GETADDR: 22,
   NEWROUTE: 24,
+  DELROUTE: 25,
   GETROUTE: 26,
 } as const;
 const AF_UNSPEC = 0;
@@ -42,6 +43,8 @@ const RTPROT_KERNEL = 2;
 const RTPROT_BOOT = 3;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_LINK = 253;
+/** To a deletion: any. */
+const RT_SCOPE_NOWHERE = 255;
 const RTN_UNICAST = 1;
 export const LINK_HEADER_BYTES = 16;
 const ADDRESS_HEADER_BYTES = 8;
@@ -223,6 +226,17 @@ export function deleteLink(name: string): NetlinkMessage {
   };
 }
 
+/** The link of that number, whatever it is called. */
+export function deleteLinkAt(index: number): NetlinkMessage {
+  return {
+    what: `remove the interface ${index}`,
+    type: RTM.DELLINK,
+    flags: NLM_F.ACK,
+    body: linkHeader(index, 0, 0),
+    tolerate: ['ENODEV'],
+  };
+}
+
 /** Leaves out statistics and SR-IOV's lists: a link is then 1 KiB instead of several. */
 const RTEXT_FILTER_SKIP_STATS = 8;
 
@@ -353,6 +367,39 @@ export function setSubnetRoute({ linkIndex, ipv4, prefix }: Address): NetlinkMes
       attribute(RTA.OIF, u32(linkIndex)),
     ]),
   };
+}
+
+/** The route to one address that is on a link, from one that is the node's; one that is there already is replaced. */
+export function setHostRoute(to: string, from: string, linkIndex: number): NetlinkMessage {
+  return {
+    what: `route to ${to}`,
+    type: RTM.NEWROUTE,
+    flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.REPLACE,
+    body: Buffer.concat([
+      hostRouteHeader(RT_SCOPE_LINK),
+      attribute(RTA.DST, u32be(parseIpv4(to))),
+      attribute(RTA.PREFSRC, u32be(parseIpv4(from))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+  };
+}
+
+export function deleteHostRoute(to: string, linkIndex: number): NetlinkMessage {
+  return {
+    what: `no longer route to ${to}`,
+    type: RTM.DELROUTE,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      hostRouteHeader(RT_SCOPE_NOWHERE),
+      attribute(RTA.DST, u32be(parseIpv4(to))),
+      attribute(RTA.OIF, u32(linkIndex)),
+    ]),
+    tolerate: ['ESRCH'],
+  };
+}
+
+function hostRouteHeader(scope: number): Buffer {
+  return Buffer.concat([Buffer.from([AF_INET, 32, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST]), u32(0)]);
 }
 
 /** The default route, to whoever is on the link; one that is there already is replaced. */

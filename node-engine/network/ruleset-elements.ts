@@ -22,7 +22,7 @@ const SETS: Readonly<Record<string, readonly Part[]>> = {
   outgoing: ['subnet'],
   guarded: ['protocol', 'port'],
   kept: ['protocol', 'port'],
-  nodes: ['address'],
+  homes: ['address', 'address'],
 };
 const INTERFACE_BYTES = 16;
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };

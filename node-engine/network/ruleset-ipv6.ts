@@ -3,8 +3,12 @@
  * ruleset.ts, with the same names. Pure.
  */
 import type { Ruleset, RulesetBridge } from './ruleset.ts';
+import { isIPv4 } from 'node:net';
+import { MESH_IPV6_SUBNET, meshIpv6 } from '../../base/mesh-address.ts';
+import { macOf } from './address.ts';
 import { ECHO_PORT, MESH_NAME } from './names.ts';
-import { FORGED_RULE, INPUT_RULES, untracked } from './ruleset.ts';
+import { MARKS, markOf } from './return-routes.ts';
+import { FORGED_RULE, INPUT_RULES, hex, untracked } from './ruleset.ts';
 
 type Ipv6Bridge = RulesetBridge & { readonly ipv6Subnet: string };
 
@@ -30,7 +34,7 @@ export function repairIpv6Rules(table: string, wanted: Ruleset, exists: boolean)
   if (!needsIpv6(wanted)) return exists ? removeIpv6Rules(table) : '';
   return lines([
     baseRules(table),
-    ...SETS.map((name) => `flush set ip6 ${table} ${name}`),
+    ...SETS.map((name) => `flush ${name === 'senders' ? 'map' : 'set'} ip6 ${table} ${name}`),
     changes(table, [], elementsOf(wanted)),
   ]);
 }
@@ -41,7 +45,20 @@ export function removeIpv6Rules(table: string): string {
 
 const NEIGHBOUR_RULE = 'icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept';
 
-const SETS = ['bridges', 'internal', 'guarded', 'hardware', 'same', 'inside', 'subnets', 'outgoing', 'looped'] as const;
+const SETS = [
+  'bridges',
+  'internal',
+  'guarded',
+  'hardware',
+  'same',
+  'inside',
+  'subnets',
+  'outgoing',
+  'looped',
+  'kept',
+  'homes',
+  'senders',
+] as const;
 
 /** Table, sets, hooks and fixed rules, made where they are missing. */
 function baseRules(table: string): string {
@@ -62,6 +79,9 @@ function baseRules(table: string): string {
     add('set', 'subnets', '{ type ipv6_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv6_addr; flags interval; }'),
     add('set', 'looped', '{ type ipv6_addr; }'),
+    add('set', 'kept', '{ type inet_proto . inet_service; }'),
+    add('set', 'homes', '{ type ipv6_addr . ipv6_addr; }'),
+    add('map', 'senders', '{ type ether_addr : mark; }'),
     add('map', 'exact_ports', '{ type ipv6_addr . inet_proto . inet_service : verdict; }'),
     add('map', 'any_ports', '{ type inet_proto . inet_service : verdict; }'),
     add('map', 'mesh_ports', '{ type inet_proto . inet_service : verdict; }'),
@@ -78,6 +98,14 @@ function baseRules(table: string): string {
     ...chain('output', '{ type nat hook output priority -100; }', [
       'ip6 daddr @looped goto ports',
       'ip6 daddr != ::1 fib daddr type local goto ports',
+    ]),
+
+    ...chain('answers', '{ type filter hook prerouting priority -150; }', [
+      `iifname "${MESH_NAME}" ct state new ip6 saddr != ${MESH_IPV6_SUBNET} ct mark set ether saddr map @senders`,
+      `iifname @bridges ct direction reply ct mark and ${hex(MARKS.mask)} == ${hex(MARKS.value)} meta mark set ct mark`,
+    ]),
+    ...chain('unmarked', '{ type filter hook postrouting priority -150; }', [
+      `oifname "${MESH_NAME}" meta mark and ${hex(MARKS.mask)} == ${hex(MARKS.value)} meta mark set 0`,
     ]),
 
     ...chain('guard', '{ type filter hook prerouting priority -300; }', [untracked('ip6')]),
@@ -107,6 +135,7 @@ function baseRules(table: string): string {
     ]),
 
     ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
+      `ct status dnat oifname "${MESH_NAME}" ip6 saddr . ip6 daddr != @homes ip6 saddr != @subnets ip6 saddr != ::1 meta l4proto . th dport @kept accept`,
       `ct status dnat oifname "${MESH_NAME}" masquerade`,
       'ct status dnat ip6 saddr @subnets masquerade',
       'ct status dnat fib saddr type local oifname @bridges masquerade',
@@ -135,6 +164,13 @@ function elementsOf(rules: Ruleset): readonly Element[] {
     ]),
     ...rules.guarded.map(({ protocol, port }): Element => ({ set: 'guarded', key: `${protocol} . ${port}` })),
     ...(rules.ipv6Loopback === true ? [{ set: 'looped', key: '::1' } as const] : []),
+    ...rules.kept.map(({ protocol, port }): Element => ({ set: 'kept', key: `${protocol} . ${port}` })),
+    ...rules.nodes.flatMap(({ addresses, meshAddress }): Element[] => [
+      ...addresses
+        .filter((address) => !isIPv4(address))
+        .map((address): Element => ({ set: 'homes', key: `${address} . ${meshIpv6(meshAddress)}` })),
+      { set: 'senders', key: `${macOf(meshAddress)} : ${hex(markOf(meshAddress))}` },
+    ]),
     ...rules.ipv6Hardware.map((name): Element => ({ set: 'hardware', key: `"${name}"` })),
   ];
 }

@@ -5,7 +5,8 @@
  *   bridges, internal   names of our bridges, and of those without a way out
  *   hardware            network cards that do not forward to each other
  *   guarded             ports of the node that containers do not reach
- *   kept, nodes         ports of the mesh whose callers keep their address, and callers that cannot: the other nodes themselves
+ *   kept, homes         ports of the mesh whose callers keep their address, and pairs (address of a node, its address in the mesh): who calls
+ *                       from a node cannot keep it on the way back there
  *   senders             hardware address of a node in the mesh → mark of what it hands over
  *   same                pairs (bridge, same bridge): nft cannot compare two interfaces
  *   subnets             of all bridges; outgoing: of those with a way out
@@ -94,7 +95,7 @@ export function repairRules(table: string, wanted: Ruleset): string {
   const flush = (kind: string, name: string): string => `flush ${kind} ip ${table} ${name}`;
   return [
     baseRules(table),
-    ...['bridges', 'internal', 'guarded', 'same', 'inside', 'subnets', 'outgoing', 'kept', 'nodes'].map((name) =>
+    ...['bridges', 'internal', 'guarded', 'same', 'inside', 'subnets', 'outgoing', 'kept', 'homes'].map((name) =>
       flush('set', name),
     ),
     flush('map', 'senders'),
@@ -126,7 +127,7 @@ function baseRules(table: string): string {
     add('set', 'subnets', '{ type ipv4_addr; flags interval; }'),
     add('set', 'outgoing', '{ type ipv4_addr; flags interval; }'),
     add('set', 'kept', '{ type inet_proto . inet_service; }'),
-    add('set', 'nodes', '{ type ipv4_addr; }'),
+    add('set', 'homes', '{ type ipv4_addr . ipv4_addr; }'),
     add('map', 'senders', '{ type ether_addr : mark; }'),
     add('map', 'exact_ports', '{ type ipv4_addr . inet_proto . inet_service : verdict; }'),
     add('map', 'any_ports', '{ type inet_proto . inet_service : verdict; }'),
@@ -190,8 +191,8 @@ function baseRules(table: string): string {
     ]),
 
     ...chain('postrouting', '{ type nat hook postrouting priority 100; }', [
-      // A node would take its own address for a forged one, and those of this node lead nowhere there.
-      `ct status dnat oifname "${MESH_NAME}" ip saddr != @nodes ip saddr != @subnets fib saddr type != local meta l4proto . th dport @kept accept`,
+      // A node would take its own address for a forged one, and answer it without asking us; 127.0.0.1 and containers are known here only.
+      `ct status dnat oifname "${MESH_NAME}" ip saddr . ip daddr != @homes ip saddr != @subnets ip saddr != 127.0.0.0/8 meta l4proto . th dport @kept accept`,
       // Other nodes know how to answer this one, not its callers.
       `ct status dnat oifname "${MESH_NAME}" masquerade`,
       // A container that calls a published port: the backend may reach it directly, and must answer by us.
@@ -238,15 +239,16 @@ function elementsOf({ bridges, hardware, guarded, kept, nodes }: Ruleset): Reado
   ]);
   for (const { protocol, port } of guarded) elements.push({ set: 'guarded', key: `${protocol} . ${port}` });
   for (const { protocol, port } of kept) elements.push({ set: 'kept', key: `${protocol} . ${port}` });
-  for (const { address, meshAddress } of nodes) {
-    if (isIPv4(address)) elements.push({ set: 'nodes', key: address });
+  for (const { addresses, meshAddress } of nodes) {
+    for (const address of addresses)
+      if (isIPv4(address)) elements.push({ set: 'homes', key: `${address} . ${meshAddress}` });
     elements.push({ set: 'senders', key: `${macOf(meshAddress)} : ${hex(markOf(meshAddress))}` });
   }
   for (const name of hardware) elements.push({ set: 'hardware', key: quoted(name) });
   return new Map(elements.map((element) => [`${element.set} ${element.key}`, element]));
 }
 
-const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`;
+export const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, '0')}`;
 
 /** Names of interfaces are quoted: nft would read some of them as keywords. */
 function quoted(name: string): string {

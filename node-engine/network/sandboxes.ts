@@ -12,6 +12,8 @@ import { ipv6Sysctls } from './ipv6.ts';
 import { createDirect, renameLink } from './direct-link.ts';
 import { kernel, refused, tryKernel } from './kernel.ts';
 import { listeningPorts } from './listeners.ts';
+import { LingeringLinks } from './lingering-links.ts';
+import type { LingeringLink } from './lingering-links.ts';
 import { checkInterfaces, mendInterfaces } from './sandbox-drift.ts';
 import { bridgeName, isVethOf, vethName } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
@@ -69,9 +71,10 @@ interface Planned {
 /**
  * @param directory where the namespaces' files are, one per container: `<run-dir>/engine/netns`; made if missing
  */
-export function createSandboxes(directory: string): Sandboxes & { close(): void } {
+export function createSandboxes(directory: string): Sandboxes & { close(): Promise<void> } {
   mkdirSync(directory, { recursive: true, mode: 0o711 });
   const queue = new KeyedQueue();
+  const lingering = new LingeringLinks();
   const node = openSync('/proc/self/ns/net', 'r');
   const pathOf = (id: ContainerId): string => join(directory, id);
 
@@ -99,12 +102,15 @@ export function createSandboxes(directory: string): Sandboxes & { close(): void 
       return isNamespace(pathOf(id)) ? listeningPorts(pathOf(id)) : undefined;
     },
     async remove(id) {
-      await queue.run(id, () => remove(id, pathOf(id)));
+      lingering.add(await queue.run(id, () => remove(id, pathOf(id))));
     },
     async list() {
       return (await readdir(directory)) as ContainerId[];
     },
-    close: () => closeSync(node),
+    async close() {
+      await lingering.close();
+      closeSync(node);
+    },
   };
 }
 
@@ -447,16 +453,20 @@ async function bridgesOf(id: ContainerId, interfaces: readonly SandboxInterface[
   return new Map(linksOf(outside).map((link) => [link.name, link]));
 }
 
-async function remove(id: ContainerId, path: string): Promise<void> {
-  if (isNamespace(path)) {
-    // The kernel takes the interfaces away in its own time, and would answer for the addresses until then.
-    const { inside } = await kernel(subjectOf(id), { netns: path, inside: [listLinks()] });
-    const names = linksOf(inside)
-      .filter(isOurs)
-      .map(({ name }) => name);
-    await tryKernel({ netns: path, inside: names.map(setLinkDown) });
+/** @returns what the kernel takes away in its own time */
+async function remove(id: ContainerId, path: string): Promise<readonly LingeringLink[]> {
+  if (!isNamespace(path)) {
+    forget(path);
+    return [];
   }
+  const { inside } = await kernel(subjectOf(id), { netns: path, inside: [listLinks()] });
+  const links = linksOf(inside).filter(isOurs);
+  // They would answer for the addresses until then. An ipvlan link keeps its addresses from all others on the card also when it is down.
+  // Deleting others only takes longer.
+  const end = ({ name, kind }: Link): NetlinkMessage => (kind === 'ipvlan' ? deleteLink(name) : setLinkDown(name));
+  await tryKernel({ netns: path, inside: links.map(end) });
   forget(path);
+  return links.flatMap(({ peer }) => (peer > 0 ? [{ id, index: peer }] : []));
 }
 
 /** Lets go of a namespace; not existing is success. */

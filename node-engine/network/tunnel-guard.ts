@@ -13,23 +13,28 @@ export async function ensureTunnelGuard(table: string): Promise<void> {
 }
 
 /**
- * Takes packets of an encrypted network from the encrypted way only: what comes in the clear was sent by somebody else. A rule for
- * an identifier stays until the last tunnel goes; no other network has it.
+ * Takes packets of an encrypted network from the encrypted way only: what comes in the clear was sent by somebody else; and lets them
+ * out by nothing else, whatever the routes say. A rule for an identifier stays until the last tunnel goes; no other network has it.
+ * @param links that make up the encrypted way
  * @throws NETWORK_FAILED
  */
 export async function refuseClear(
   table: string,
-  secure: string,
+  links: readonly string[],
   { vni, port }: { readonly vni: number; readonly port: number },
 ): Promise<void> {
+  const others = `!= { ${links.map((link) => `"${link}"`).join(', ')} }`;
   await runNft(
     [
       `add table inet ${table}_guard`,
       `add chain inet ${table}_guard input { type filter hook input priority -1; }`,
+      `add chain inet ${table}_guard output { type filter hook output priority -1; }`,
       `add set inet ${table}_guard encrypted { typeof @th,96,24; }`,
       `add element inet ${table}_guard encrypted { ${vni} }`,
       `flush chain inet ${table}_guard input`,
-      `add rule inet ${table}_guard input iifname != "${secure}" udp dport ${port} @th,96,24 @encrypted drop`,
+      `flush chain inet ${table}_guard output`,
+      `add rule inet ${table}_guard input iifname ${others} udp dport ${port} @th,96,24 @encrypted drop`,
+      `add rule inet ${table}_guard output oifname ${others} udp dport ${port} @th,96,24 @encrypted drop`,
     ].join('\n'),
   );
 }

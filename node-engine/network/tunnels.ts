@@ -36,9 +36,9 @@ import type { Ipv6Address } from './route-ipv6.ts';
 import { addIpv6Address, deleteIpv6Address, ipv6AddressesOf, listIpv6Addresses, routeLoopback } from './route-ipv6.ts';
 import { linkOf, tunnelMtu } from './underlay.ts';
 import { ensureTunnelGuard, refuseClear, removeTunnelGuard } from './tunnel-guard.ts';
-import { createSecureLink, secureName } from './wireguard.ts';
+import { SECURE_SLOTS, createSecureLink, secureName } from './wireguard.ts';
 import type { VxlanDevice } from './vxlan.ts';
-import { createVxlan, setTunnelPort, setVxlanLocal, vxlansOf } from './vxlan.ts';
+import { bindVxlan, createVxlan, setTunnelPort, setVxlanLocal, vxlansOf } from './vxlan.ts';
 
 /** Requests in one go: what the kernel has to say of all of them must fit in the socket. */
 const LOT = 256;
@@ -64,7 +64,12 @@ export function createTunnels(instance: string, guard: string, queue: KeyedQueue
     ensure: (request) =>
       queue.run(request.id, async () => {
         if (!isBare(request.id)) await ensureTunnelGuard(guard);
-        if (request.encrypted === true) await refuseClear(guard, secureName(instance), request);
+        if (request.encrypted !== undefined)
+          await refuseClear(
+            guard,
+            SECURE_SLOTS.map((slot) => secureName(instance, slot)),
+            request,
+          );
         return ensure(instance, request);
       }),
     change: (id, change) => queue.run(id, () => apply(id, change)),
@@ -131,17 +136,18 @@ async function ensure(instance: string, request: TunnelRequest): Promise<{ reado
       `cannot connect ${subject} with other nodes: its bridge is not on this node`,
     );
   const name = nameOf(request.id);
-  const secure = links.find((candidate) => candidate.name === secureName(instance));
+  const by = request.encrypted === undefined ? undefined : secureName(instance, request.encrypted);
+  const secure = links.find((candidate) => candidate.name === by);
   const wanted: VxlanDevice = {
     name,
     vni: request.vni,
     port: request.port,
     local: linkOf(request.local) === undefined ? '' : request.local,
     mtu: bridge?.mtu ?? tunnelMtu(request.local, links),
-    ...(request.encrypted === true && secure !== undefined ? { by: secure.index } : {}),
+    ...(secure === undefined ? {} : { by: secure.index }),
     ...(request.address === undefined ? {} : { mac: macOf(ipOf(request.address)) }),
   };
-  if (request.encrypted === true && wanted.by === undefined)
+  if (by !== undefined && wanted.by === undefined)
     throw new TsswarmError(
       'NETWORK_FAILED',
       `cannot connect ${subject} with other nodes: the encrypted way is not there`,
@@ -198,6 +204,10 @@ function changesOf(
 ): readonly NetlinkMessage[] | undefined {
   const is = vxlansOf(replies).get(link.index);
   if (is === undefined || is.vni !== wanted.vni || is.port !== wanted.port) return undefined;
+  if (wanted.by !== undefined && is.by !== 0) {
+    const isBound = is.by === wanted.by && is.local === wanted.local;
+    return isBound ? [] : [bindVxlan(wanted.name, wanted.by)];
+  }
   if (is.by !== (wanted.by ?? 0)) return undefined;
   if (wanted.mac !== undefined && link.mac !== wanted.mac) return undefined;
   if (is.local === wanted.local) return [];

@@ -73,6 +73,27 @@ export function setVxlanLocal(name: string, local: string): NetlinkMessage {
   };
 }
 
+/**
+ * Changes which link the device goes with, and leaves its packets' source to the route; what is under way goes on. Only for packets
+ * over IPv4.
+ */
+export function bindVxlan(name: string, by: number): NetlinkMessage {
+  return {
+    what: `bind the tunnel "${name}" to another link`,
+    type: RTM.NEWLINK,
+    flags: NLM_F.ACK,
+    body: Buffer.concat([
+      linkHeader(0, 0, 0),
+      attribute(IFLA.IFNAME, text(name)),
+      nested(
+        IFLA.LINKINFO,
+        attribute(IFLA_INFO.KIND, text('vxlan')),
+        nested(IFLA_INFO.DATA, attribute(VXLAN.LINK, u32(by)), ...localAttribute('0.0.0.0')),
+      ),
+    ]),
+  };
+}
+
 /** As a port of a bridge: nothing is learned from it or flooded into it, and who asks for a known address is answered here. */
 export function setTunnelPort(name: string): NetlinkMessage {
   return {

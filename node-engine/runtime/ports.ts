@@ -1,7 +1,7 @@
 /** What the runtime needs of its neighbours, as small interfaces that belong to it (habit 12). */
 import type { ContainerId } from '../../base/ids.ts';
 import type { ImageConfig, Images, LogQuery, LogRecord, ProcessSession, TerminalSize } from '../types.ts';
-import type { ContainerChange, ContainerReading } from '../native/addon.ts';
+import type { ContainerChange, ContainerReading, DeviceRule } from '../native/addon.ts';
 import type { OverlayPaths } from './spec.ts';
 
 /** Images on the node, with what the engine alone needs of them. */
@@ -127,6 +127,9 @@ export interface ContainerCalls {
   changeContainer(pid: number, changes: readonly ContainerChange[]): Promise<readonly string[]>;
   readContainer(pid: number, sysctls: readonly string[]): Promise<ContainerReading>;
   setProcessLimit(pid: number, resource: number, soft: number, hard: number): void;
+  deviceProgramTag(rules: readonly DeviceRule[]): string;
+  attachedDeviceProgram(cgroup: string): string | undefined;
+  attachDeviceProgram(cgroup: string, rules: readonly DeviceRule[]): void;
 }
 
-export type { ContainerChange, ImageConfig, OverlayPaths };
+export type { ContainerChange, DeviceRule, ImageConfig, OverlayPaths };

@@ -19,7 +19,10 @@ const TO_DOMAIN = { defaults: true, arrays: true, objects: true, longs: Number, 
 export function codec<T extends object>(name: MessageName): Codec<T> {
   const message = tsswarm.v1[name];
   return {
-    encode: (value) => Buffer.from(message.encode(message.fromObject(value)).finish()),
+    encode(value) {
+      const bytes = message.encode(message.fromObject(value)).finish();
+      return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    },
     decode(bytes) {
       try {
         return message.toObject(message.decode(bytes), TO_DOMAIN) as T;

@@ -176,6 +176,8 @@ export type MessageName =
   | 'DoctorRequest'
   | 'DoctorCheck'
   | 'DoctorResponse'
+  | 'RotateKeyRequest'
+  | 'RotateKeyResponse'
   | 'TopRequest'
   | 'TopProcess'
   | 'TopResponse'

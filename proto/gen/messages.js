@@ -6925,6 +6925,7 @@ export const tsswarm = $root.tsswarm = (() => {
         v1.NodeOverlay = (function() {
 
             const NodeOverlay = function (p) {
+                this.addresses = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -6934,12 +6935,34 @@ export const tsswarm = $root.tsswarm = (() => {
             NodeOverlay.prototype.address = "";
             NodeOverlay.prototype.port = 0;
             NodeOverlay.prototype.publicKey = null;
+            NodeOverlay.prototype.addresses = $util.emptyArray;
+            NodeOverlay.prototype.keyMadeAt = null;
+            NodeOverlay.prototype.alternateKey = null;
+            NodeOverlay.prototype.alternateKeyMadeAt = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(NodeOverlay.prototype, "_publicKey", {
                 get: $util.oneOfGetter($oneOfFields = ["publicKey"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeOverlay.prototype, "_keyMadeAt", {
+                get: $util.oneOfGetter($oneOfFields = ["keyMadeAt"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeOverlay.prototype, "_alternateKey", {
+                get: $util.oneOfGetter($oneOfFields = ["alternateKey"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(NodeOverlay.prototype, "_alternateKeyMadeAt", {
+                get: $util.oneOfGetter($oneOfFields = ["alternateKeyMadeAt"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -6956,6 +6979,16 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(16).uint32(m.port);
                 if (m.publicKey != null && $Object.hasOwnProperty.call(m, "publicKey"))
                     w.uint32(26).string(m.publicKey);
+                if (m.keyMadeAt != null && $Object.hasOwnProperty.call(m, "keyMadeAt"))
+                    w.uint32(2000).int64(m.keyMadeAt);
+                if (m.alternateKey != null && $Object.hasOwnProperty.call(m, "alternateKey"))
+                    w.uint32(2010).string(m.alternateKey);
+                if (m.alternateKeyMadeAt != null && $Object.hasOwnProperty.call(m, "alternateKeyMadeAt"))
+                    w.uint32(2016).int64(m.alternateKeyMadeAt);
+                if (m.addresses != null && m.addresses.length) {
+                    for (var i = 0; i < m.addresses.length; ++i)
+                        w.uint32(2250).string(m.addresses[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7014,6 +7047,35 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._publicKey = "publicKey";
                             continue;
                         }
+                    case 281: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.addresses && m.addresses.length))
+                                m.addresses = [];
+                            m.addresses.push(r.stringVerify());
+                            continue;
+                        }
+                    case 250: {
+                            if (u !== 0)
+                                break;
+                            m.keyMadeAt = r.int64();
+                            m._keyMadeAt = "keyMadeAt";
+                            continue;
+                        }
+                    case 251: {
+                            if (u !== 2)
+                                break;
+                            m.alternateKey = r.stringVerify();
+                            m._alternateKey = "alternateKey";
+                            continue;
+                        }
+                    case 252: {
+                            if (u !== 0)
+                                break;
+                            m.alternateKeyMadeAt = r.int64();
+                            m._alternateKeyMadeAt = "alternateKeyMadeAt";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7054,6 +7116,37 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.publicKey != null) {
                     m.publicKey = $String(d.publicKey);
                 }
+                if (d.addresses) {
+                    if (!$Array.isArray(d.addresses))
+                        throw $TypeError(".tsswarm.v1.NodeOverlay.addresses: array expected");
+                    m.addresses = $Array(d.addresses.length);
+                    for (var i = 0; i < d.addresses.length; ++i) {
+                        m.addresses[i] = $String(d.addresses[i]);
+                    }
+                }
+                if (d.keyMadeAt != null) {
+                    if ($util.Long)
+                        m.keyMadeAt = $util.Long.fromValue(d.keyMadeAt, false);
+                    else if (typeof d.keyMadeAt === "string")
+                        m.keyMadeAt = $parseInt(d.keyMadeAt, 10);
+                    else if (typeof d.keyMadeAt === "number")
+                        m.keyMadeAt = d.keyMadeAt;
+                    else if (typeof d.keyMadeAt === "object")
+                        m.keyMadeAt = new $util.LongBits(d.keyMadeAt.low >>> 0, d.keyMadeAt.high >>> 0).toNumber();
+                }
+                if (d.alternateKey != null) {
+                    m.alternateKey = $String(d.alternateKey);
+                }
+                if (d.alternateKeyMadeAt != null) {
+                    if ($util.Long)
+                        m.alternateKeyMadeAt = $util.Long.fromValue(d.alternateKeyMadeAt, false);
+                    else if (typeof d.alternateKeyMadeAt === "string")
+                        m.alternateKeyMadeAt = $parseInt(d.alternateKeyMadeAt, 10);
+                    else if (typeof d.alternateKeyMadeAt === "number")
+                        m.alternateKeyMadeAt = d.alternateKeyMadeAt;
+                    else if (typeof d.alternateKeyMadeAt === "object")
+                        m.alternateKeyMadeAt = new $util.LongBits(d.alternateKeyMadeAt.low >>> 0, d.alternateKeyMadeAt.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -7065,6 +7158,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (q > $util.recursionLimit)
                     throw $Error("max depth exceeded");
                 var d = {};
+                if (o.arrays || o.defaults) {
+                    d.addresses = [];
+                }
                 if (o.defaults) {
                     d.address = "";
                     d.port = 0;
@@ -7077,6 +7173,31 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.publicKey != null && $Object.hasOwnProperty.call(m, "publicKey")) {
                     d.publicKey = m.publicKey;
+                }
+                if (m.keyMadeAt != null && $Object.hasOwnProperty.call(m, "keyMadeAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.keyMadeAt = typeof m.keyMadeAt === "number" ? $BigInt(m.keyMadeAt) : $util.Long.fromBits(m.keyMadeAt.low >>> 0, m.keyMadeAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.keyMadeAt === "number")
+                        d.keyMadeAt = o.longs === $String ? $String(m.keyMadeAt) : m.keyMadeAt;
+                    else
+                        d.keyMadeAt = o.longs === $String ? $util.Long.prototype.toString.call(m.keyMadeAt) : o.longs === $Number ? new $util.LongBits(m.keyMadeAt.low >>> 0, m.keyMadeAt.high >>> 0).toNumber() : m.keyMadeAt;
+                }
+                if (m.alternateKey != null && $Object.hasOwnProperty.call(m, "alternateKey")) {
+                    d.alternateKey = m.alternateKey;
+                }
+                if (m.alternateKeyMadeAt != null && $Object.hasOwnProperty.call(m, "alternateKeyMadeAt")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.alternateKeyMadeAt = typeof m.alternateKeyMadeAt === "number" ? $BigInt(m.alternateKeyMadeAt) : $util.Long.fromBits(m.alternateKeyMadeAt.low >>> 0, m.alternateKeyMadeAt.high >>> 0, false).toBigInt();
+                    else if (typeof m.alternateKeyMadeAt === "number")
+                        d.alternateKeyMadeAt = o.longs === $String ? $String(m.alternateKeyMadeAt) : m.alternateKeyMadeAt;
+                    else
+                        d.alternateKeyMadeAt = o.longs === $String ? $util.Long.prototype.toString.call(m.alternateKeyMadeAt) : o.longs === $Number ? new $util.LongBits(m.alternateKeyMadeAt.low >>> 0, m.alternateKeyMadeAt.high >>> 0).toNumber() : m.alternateKeyMadeAt;
+                }
+                if (m.addresses && m.addresses.length) {
+                    d.addresses = $Array(m.addresses.length);
+                    for (var j = 0; j < m.addresses.length; ++j) {
+                        d.addresses[j] = m.addresses[j];
+                    }
                 }
                 return d;
             };
@@ -8365,12 +8486,19 @@ export const tsswarm = $root.tsswarm = (() => {
             PublishedPort.prototype.mode = "";
             PublishedPort.prototype.hostIp = "";
             PublishedPort.prototype.source = null;
+            PublishedPort.prototype.publishedEnd = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(PublishedPort.prototype, "_source", {
                 get: $util.oneOfGetter($oneOfFields = ["source"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(PublishedPort.prototype, "_publishedEnd", {
+                get: $util.oneOfGetter($oneOfFields = ["publishedEnd"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -8393,6 +8521,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(42).string(m.hostIp);
                 if (m.source != null && $Object.hasOwnProperty.call(m, "source"))
                     w.uint32(1442).string(m.source);
+                if (m.publishedEnd != null && $Object.hasOwnProperty.call(m, "publishedEnd"))
+                    w.uint32(2240).uint32(m.publishedEnd);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -8478,6 +8608,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._source = "source";
                             continue;
                         }
+                    case 280: {
+                            if (u !== 0)
+                                break;
+                            m.publishedEnd = r.uint32();
+                            m._publishedEnd = "publishedEnd";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -8533,6 +8670,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.source != null) {
                     m.source = $String(d.source);
                 }
+                if (d.publishedEnd != null) {
+                    m.publishedEnd = d.publishedEnd >>> 0;
+                }
                 return m;
             };
 
@@ -8568,6 +8708,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.source != null && $Object.hasOwnProperty.call(m, "source")) {
                     d.source = m.source;
+                }
+                if (m.publishedEnd != null && $Object.hasOwnProperty.call(m, "publishedEnd")) {
+                    d.publishedEnd = m.publishedEnd;
                 }
                 return d;
             };
@@ -22503,6 +22646,7 @@ export const tsswarm = $root.tsswarm = (() => {
             HeartbeatRequest.prototype.leaseMs = null;
             HeartbeatRequest.prototype.goodbye = null;
             HeartbeatRequest.prototype.images = null;
+            HeartbeatRequest.prototype.overlay = null;
 
             let $oneOfFields;
 
@@ -22524,6 +22668,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_overlay", {
+                get: $util.oneOfGetter($oneOfFields = ["overlay"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             HeartbeatRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -22541,6 +22691,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).bool(m.goodbye);
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
                     $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
+                    $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(2002).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -22613,6 +22765,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._images = "images";
                             continue;
                         }
+                    case 250: {
+                            if (u !== 2)
+                                break;
+                            m.overlay = $root.tsswarm.v1.NodeOverlay.decode(r, r.size(), $undefined, q + 1, m.overlay);
+                            m._overlay = "overlay";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -22668,6 +22827,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.HeartbeatRequest.images: object expected");
                     m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
                 }
+                if (d.overlay != null) {
+                    if (!$util.isObject(d.overlay))
+                        throw $TypeError(".tsswarm.v1.HeartbeatRequest.overlay: object expected");
+                    m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
+                }
                 return m;
             };
 
@@ -22702,6 +22866,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
                     d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
+                }
+                if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
+                    d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);
                 }
                 return d;
             };
@@ -35689,6 +35856,248 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return DoctorResponse;
+        })();
+
+        v1.RotateKeyRequest = (function() {
+
+            const RotateKeyRequest = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateKeyRequest.prototype.nodeId = "";
+
+            RotateKeyRequest.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId") && m.nodeId !== "")
+                    w.uint32(10).string(m.nodeId);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateKeyRequest.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateKeyRequest();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.nodeId = v;
+                            else
+                                delete m.nodeId;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateKeyRequest.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateKeyRequest)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateKeyRequest: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateKeyRequest();
+                if (d.nodeId != null) {
+                    if (typeof d.nodeId !== "string" || d.nodeId.length) {
+                        m.nodeId = $String(d.nodeId);
+                    }
+                }
+                return m;
+            };
+
+            RotateKeyRequest.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.nodeId = "";
+                }
+                if (m.nodeId != null && $Object.hasOwnProperty.call(m, "nodeId")) {
+                    d.nodeId = m.nodeId;
+                }
+                return d;
+            };
+
+            RotateKeyRequest.prototype.toJSON = function() {
+                return RotateKeyRequest.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return RotateKeyRequest;
+        })();
+
+        v1.RotateKeyResponse = (function() {
+
+            const RotateKeyResponse = function (p) {
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            RotateKeyResponse.prototype.result = "";
+
+            RotateKeyResponse.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.result != null && $Object.hasOwnProperty.call(m, "result") && m.result !== "")
+                    w.uint32(10).string(m.result);
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            RotateKeyResponse.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m, v;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.RotateKeyResponse();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if ((v = r.stringVerify()).length)
+                                m.result = v;
+                            else
+                                delete m.result;
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            RotateKeyResponse.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.RotateKeyResponse)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.RotateKeyResponse: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.RotateKeyResponse();
+                if (d.result != null) {
+                    if (typeof d.result !== "string" || d.result.length) {
+                        m.result = $String(d.result);
+                    }
+                }
+                return m;
+            };
+
+            RotateKeyResponse.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.defaults) {
+                    d.result = "";
+                }
+                if (m.result != null && $Object.hasOwnProperty.call(m, "result")) {
+                    d.result = m.result;
+                }
+                return d;
+            };
+
+            RotateKeyResponse.prototype.toJSON = function() {
+                return RotateKeyResponse.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return RotateKeyResponse;
         })();
 
         v1.TopRequest = (function() {

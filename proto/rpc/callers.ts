@@ -69,6 +69,7 @@ const RIGHTS: ReadonlyMap<string, CallRights> = new Map([
     exec: ADMINISTRATOR,
     attach: ADMINISTRATOR,
     doctor: ADMINISTRATOR,
+    rotateKey: ADMINISTRATOR,
     top: ADMINISTRATOR,
     stats: ADMINISTRATOR,
     statPath: ADMINISTRATOR,

@@ -1,11 +1,12 @@
 import { Client, Metadata, credentials } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
-import { TsswarmError, isTsswarmError } from '../../base/errors.ts';
+import { isTsswarmError } from '../../base/errors.ts';
+import type { TsswarmError } from '../../base/errors.ts';
 import { encodeCaller } from './caller.ts';
 import type { Caller } from './caller.ts';
 import { grpcMethod } from './definition.ts';
 import type { AnyMethod } from './definition.ts';
-import { fromGrpcError } from './errors.ts';
+import { fromGrpcError, lostConnection } from './errors.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 import type { TlsCredentials } from './tls.ts';
@@ -100,10 +101,7 @@ function failureOf(error: unknown, address: string, { failure }: TlsCredentials)
   const reason = details.startsWith('Name resolution failed')
     ? 'nobody knows an address for that name'
     : (/Last error: (.*?)\. Resolution note/s.exec(details)?.[1] ?? 'the connection is lost');
-  return new TsswarmError('UNAVAILABLE', `talking to "${address}": ${reason}`, {
-    cause: error,
-    hint: 'check that the address can be reached from here, and that no firewall closes its port',
-  });
+  return lostConnection(address, reason, error);
 }
 
 function bind(wire: Wire, method: AnyMethod): unknown {

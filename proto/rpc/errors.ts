@@ -43,3 +43,11 @@ export function fromGrpcError(error: unknown): TsswarmError {
   }
   return new TsswarmError(known[code ?? 13] ?? 'INTERNAL', details ?? messageOf(error), { cause: error });
 }
+
+/** A connection that could not be made, or broke; `reason` in words that help. */
+export function lostConnection(address: string, reason: string, cause: unknown): TsswarmError {
+  return new TsswarmError('UNAVAILABLE', `talking to "${address}": ${reason}`, {
+    cause,
+    hint: 'check that the address can be reached from here, and that no firewall closes its port',
+  });
+}

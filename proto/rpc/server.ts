@@ -10,6 +10,7 @@ import type {
   sendUnaryData,
 } from '@grpc/grpc-js';
 import { TsswarmError } from '../../base/errors.ts';
+import { splitAddress } from './address.ts';
 import { LOCAL_CALLER, decodeCaller, describeCaller } from './caller.ts';
 import type { Caller } from './caller.ts';
 import { admit, admitRequest, rightsOf } from './callers.ts';
@@ -17,6 +18,7 @@ import { ON_BEHALF_KEY } from './client.ts';
 import { grpcService } from './definition.ts';
 import type { AnyMethod } from './definition.ts';
 import { toGrpcStatus } from './errors.ts';
+import { inbox } from './inbox.ts';
 import { MAX_MESSAGE_BYTES } from './limits.ts';
 import type { Method } from './services.ts';
 import { standingCalls } from './standing-calls.ts';
@@ -120,7 +122,8 @@ export function createRpcServer(): RpcServer {
         changed: () => standing.recheck(),
       });
       closers.push(() => listener.close());
-      return listener.listen(...splitAddress(address));
+      const { host, port } = splitAddress(address, `listening on "${address}"`);
+      return listener.listen(host, port);
     },
     serve: (connection) =>
       (injector ??= open(() => LOCAL_CALLER).createConnectionInjector(
@@ -180,8 +183,7 @@ function adapt(method: AnyMethod, handler: unknown, callerAt: CallerAt, standing
       const rights = admit(path, caller);
       const check = (request: unknown): void => admitRequest(path, rights, caller, request);
       if (!method.requestStream) check(call.request);
-      // A handler that stops reading still has an answer to give: the call must not be destroyed by that.
-      const input = method.requestStream ? checked(call.iterator({ destroyOnReturn: false }), check) : call.request;
+      const input = method.requestStream ? inbox(call, check) : call.request;
       const end = (reason: TsswarmError): void => {
         gone.abort(reason);
         call.emit('error', toGrpcStatus(reason));
@@ -206,13 +208,6 @@ function speakerOf(call: Call, callerAt: CallerAt): Caller {
     'PERMISSION_DENIED',
     `calling on behalf of "${String(behalf)}": only a manager passes calls on, not ${describeCaller(direct)}`,
   );
-}
-
-async function* checked(input: AsyncIterable<unknown>, check: (request: unknown) => void) {
-  for await (const request of input) {
-    check(request);
-    yield request;
-  }
 }
 
 /** Writes what the handler yields, as fast as the caller reads. */
@@ -244,11 +239,4 @@ function whenGone(call: Call): AbortController {
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort(new Error('the caller is gone')));
   return controller;
-}
-
-function splitAddress(address: string): [host: string, port: number] {
-  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(address) ?? [];
-  const host = bracketed ?? plain;
-  if (host !== undefined && Number(port) <= 65535) return [host === '' ? '::' : host, Number(port)];
-  throw new TsswarmError('INVALID_INPUT', `listening on "${address}": expected <host>:<port>, as 0.0.0.0:2377`);
 }

@@ -1,5 +1,6 @@
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { X509Certificate } from 'node:crypto';
+import type { Duplex } from 'node:stream';
 import { connect as tlsConnect, createSecureContext } from 'node:tls';
 import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
 import { CLOCK_HINT, isoSeconds, spanWords } from '../../base/clock-skew.ts';
@@ -47,39 +48,46 @@ export class TlsCredentials extends ChannelCredentials {
     ...[, , calls]: Parameters<ChannelCredentials['_createSecureConnector']>
   ): SecureConnector {
     return {
-      connect: (socket) =>
-        new Promise((resolve, reject) => {
-          const failed = (error: unknown): void => {
-            const failure = handshakeFailure(error, shown);
-            this.failure = failure;
-            reject(failure ?? (error instanceof Error ? error : new Error(String(error))));
-          };
-          let shown: X509Certificate | undefined;
-          const closed = (): void => failed(new Error('the connection was closed during the TLS handshake'));
-          const tlsSocket = tlsConnect({
-            socket,
-            secureContext: this.#context(),
-            // Names do not matter here, and an address is not allowed as one (RFC 6066).
-            servername: '',
-            ALPNProtocols: ['h2'],
-            rejectUnauthorized: this.#verify !== undefined,
-            checkServerIdentity: (_host, peer) => this.#check(peer),
-          });
-          // Once it is refused, it cannot be asked for any more.
-          tlsSocket.prependOnceListener('secure', () => (shown = shownBy(tlsSocket)));
-          tlsSocket.once('error', failed);
-          tlsSocket.once('close', closed);
-          tlsSocket.once('secureConnect', () => {
-            tlsSocket.removeListener('error', failed);
-            tlsSocket.removeListener('close', closed);
-            this.failure = undefined;
-            resolve({ socket: tlsSocket, secure: true });
-          });
-        }),
+      connect: async (socket) => ({ socket: await this.secure(socket), secure: true }),
       waitForReady: () => Promise.resolve(),
       getCallCredentials: () => calls ?? NO_CALL_CREDENTIALS,
       destroy: () => undefined,
     };
+  }
+
+  /**
+   * Puts TLS onto a connection. `failure` says why it did not go well, where certificates were the reason.
+   * @throws PERMISSION_DENIED, or what the socket says
+   */
+  secure(socket: Duplex): Promise<TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const failed = (error: unknown): void => {
+        const failure = handshakeFailure(error, shown);
+        this.failure = failure;
+        reject(failure ?? (error instanceof Error ? error : new Error(String(error))));
+      };
+      let shown: X509Certificate | undefined;
+      const closed = (): void => failed(new Error('the connection was closed during the TLS handshake'));
+      const tlsSocket = tlsConnect({
+        socket,
+        secureContext: this.#context(),
+        // Names do not matter here, and an address is not allowed as one (RFC 6066).
+        servername: '',
+        ALPNProtocols: ['h2'],
+        rejectUnauthorized: this.#verify !== undefined,
+        checkServerIdentity: (_host, peer) => this.#check(peer),
+      });
+      // Once it is refused, it cannot be asked for any more.
+      tlsSocket.prependOnceListener('secure', () => (shown = shownBy(tlsSocket)));
+      tlsSocket.once('error', failed);
+      tlsSocket.once('close', closed);
+      tlsSocket.once('secureConnect', () => {
+        tlsSocket.removeListener('error', failed);
+        tlsSocket.removeListener('close', closed);
+        this.failure = undefined;
+        resolve(tlsSocket);
+      });
+    });
   }
 
   #check(peer: PeerCertificate): Error | undefined {

@@ -9,6 +9,7 @@ import type {
   NetworkSpec,
   Node,
   NodeDescription,
+  NodeOverlay,
   Project,
   PublishedPort,
   Revision,
@@ -308,6 +309,8 @@ export interface HeartbeatRequest {
   readonly goodbye?: boolean;
   /** All of them, when they have changed since this session heard of them; absent: they have not. */
   readonly images?: NodeImages;
+  /** When its keys are others than this session was told; absent: they are not. */
+  readonly overlay?: NodeOverlay;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;
@@ -379,6 +382,15 @@ export interface DoctorCheck {
 }
 export interface DoctorResponse {
   readonly checks: readonly DoctorCheck[];
+}
+/** Begins to rotate the key of a node's encrypted networks. */
+export interface RotateKeyRequest {
+  /** Empty: the node that is asked. */
+  readonly nodeId: string;
+}
+export interface RotateKeyResponse {
+  /** `under-way`: a rotation is not done yet; `unused`: no encrypted network of the node leads to others. */
+  readonly result: 'begun' | 'under-way' | 'unused';
 }
 export interface TopResponse {
   readonly titles: readonly string[];

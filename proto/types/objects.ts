@@ -176,8 +176,15 @@ export interface NodeOverlay {
   readonly address: string;
   /** UDP port of VXLAN, the cluster's: managers write it in; 0: the node has not been told yet. */
   readonly port: number;
-  /** WireGuard's public key of this run, base64; absent: it has no encrypted networks. */
+  /** WireGuard's public key of the link on the next port, base64; with no other key absent: it has no encrypted networks. */
   readonly publicKey?: string;
+  /** Where calls of the node itself may come from, of both families: addresses that others can have to do with. Absent: `address` alone. */
+  readonly addresses?: readonly string[];
+  /** When it was made, ms; absent beside a key: the node is of a version that does not rotate keys. */
+  readonly keyMadeAt?: number;
+  /** That of the second link, three ports further. While a key is rotated both are there, the newer one is the next. */
+  readonly alternateKey?: string;
+  readonly alternateKeyMadeAt?: number;
 }
 
 // ---------------------------------------------------------------------------------------------- projects, services
@@ -214,6 +221,8 @@ export interface PublishedPort {
   readonly target: number;
   /** 0: one is chosen from 30000–32767. */
   readonly published: number;
+  /** One is chosen of those from `published` to this; absent: it is that one. */
+  readonly publishedEnd?: number;
   readonly protocol: PortProtocol;
   readonly mode: PublishMode;
   /** Address to answer on; empty: all. */
@@ -415,7 +424,7 @@ export interface Service {
   readonly stopped: boolean;
   /** `tscompose restart` raises it: every live task is stopped and started again in place. */
   readonly restartCount: number;
-  /** Ports as allocated: published is never 0 here. Empty until the allocator has seen the service. */
+  /** Ports as allocated: those of mode ingress have their numbers here, those of mode host get them with each task. Empty until the allocator has seen the service. */
   readonly ports: readonly PublishedPort[];
   /** `tscompose down`: tasks are stopped, then the object goes. */
   readonly pendingDelete: boolean;
@@ -559,7 +568,7 @@ export interface Task {
   readonly oneOff: boolean;
   /** Remove the container and the task when it has ended (`run --rm`). */
   readonly autoRemove: boolean;
-  /** Ports published by this task alone (one-off with -p, mode host). Allocated. */
+  /** Ports published by this task alone (one-off with -p, mode host); with numbers from when it has a node. */
   readonly ports: readonly PublishedPort[];
   /** The task in the same slot whose writable layer this one takes over (a restart keeps it); empty: none. */
   readonly predecessor: TaskId | '';

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Machine, eventually } from './machine.ts';
 
 const YAML = `services:
@@ -6,7 +8,7 @@ const YAML = `services:
     image: busybox
     command: sh -c "echo started; echo problem >&2; mkdir -p /www; echo hello > /www/index.html; exec httpd -f -p 80 -h /www"
     init: true
-    ports: ["8080:80"]
+    ports: ["8080:80", "8081-8085:80", {target: 80, published: "8081-8085", mode: host}]
     environment: {COLOUR: blue}
     volumes: ["data:/data"]
     restart: always
@@ -31,8 +33,35 @@ describe('the commands of tscompose', function () {
   after(() => machine.dispose());
   const exec = (...argv: readonly string[]): string => machine.composeOk(folder, 'exec', '-T', 'web', ...argv);
 
+  it('publishes ports that it chose out of ranges, one for all nodes and one for that of the container, and tells them', () => {
+    assert.equal(machine.composeOk(folder, 'port', 'web', '80'), '0.0.0.0:8080\n0.0.0.0:8081\n0.0.0.0:8082\n');
+    for (const port of [8081, 8082]) assert.equal(machine.fetch(`http://127.0.0.1:${port}/`), 'hello\n');
+    assert.equal(machine.fetch('http://127.0.0.1:8083/'), undefined);
+    const [{ Endpoint }] = JSON.parse(machine.ok('tsswarm', 'service', 'inspect', 'shop_web')) as [
+      { Endpoint: Record<'Spec' | 'Ports', unknown> },
+    ];
+    const one = { Protocol: 'tcp', TargetPort: 80, PublishMode: 'ingress' };
+    assert.deepEqual(Endpoint.Ports, [
+      { ...one, PublishedPort: 8080 },
+      { ...one, PublishedPort: 8081 },
+      { ...one, PublishedRange: '8081-8085', PublishMode: 'host' },
+    ]);
+  });
+
   it("publishes the port on localhost and on the machine's own addresses", async () => {
     assert.equal(await eventually(() => machine.fetch('http://127.0.0.1:8080/'), 'the page'), 'hello\n');
+  });
+
+  it('works when what is kept of its compiled code is damaged, and keeps it anew', () => {
+    machine.composeOk(folder, 'config', '-q');
+    const place = join(import.meta.dirname, '..', '..', '.cache', 'compile', 'tscompose', 'config');
+    const [name = ''] = readdirSync(place).filter((file) => file.endsWith('.bin'));
+    const kept = readFileSync(join(place, name));
+    const damaged = Buffer.from(kept);
+    damaged.fill(0, kept.length / 4, kept.length / 4 + 4096);
+    writeFileSync(join(place, name), damaged);
+    machine.composeOk(folder, 'config', '-q');
+    assert.notDeepEqual(readFileSync(join(place, name)), damaged);
   });
 
   it('shows containers as docker compose does', () => {

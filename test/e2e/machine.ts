@@ -177,10 +177,13 @@ export class Machine {
     let left: string[] = [];
     try {
       this.#leave();
-      // The kernel takes network namespaces apart in the background.
-      const deadline = performance.now() + 5000;
-      do left = this.#leftovers();
-      while (left.length > 0 && performance.now() < deadline);
+      // The kernel takes network namespaces apart in the background, one after the other.
+      const deadline = performance.now() + 30_000;
+      for (;;) {
+        left = this.#leftovers();
+        if (left.length === 0 || performance.now() > deadline) break;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
+      }
     } finally {
       for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
       execFileSync('ip', ['netns', 'del', this.name]);

@@ -6,6 +6,7 @@ import type { Control } from '../../manager/control/server.ts';
 import { createDispatcher } from '../../manager/dispatcher/server.ts';
 import type { Dispatcher } from '../../manager/dispatcher/server.ts';
 import { lead } from '../../manager/leader.ts';
+import { Decisions } from '../../manager/model/stages/decisions.ts';
 import { EVERY_FEATURE } from '../../manager/model/spec-change.ts';
 import { memoryStore } from '../../manager/store/memory.ts';
 import type { Store } from '../../manager/store/types.ts';
@@ -55,9 +56,10 @@ export async function fakeCluster(
   const random = seededRandom(7);
   const logger = silentLogger;
   const life = new AbortController();
-  const control = createControl({ store, clock, random });
-  const { handlers, leases } = createDispatcher({ store, clock, random, logger });
-  const leading = lead({ store, clock, random, logger, leases }, life.signal);
+  const decisions = new Decisions(clock);
+  const control = createControl({ store: decisions.within(store), clock, random });
+  const { handlers, leases } = createDispatcher({ store, clock, random, logger, decisions });
+  const leading = lead({ store, clock, random, logger, leases, decisions }, life.signal);
   const workers = new Map<string, Worker>();
   const join = async (hostname: string): Promise<Worker> => {
     const worker = await startWorker(hostname, clock, handlers, { script, prepare, stopMs, change }, life.signal);

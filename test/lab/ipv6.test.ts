@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { eventually } from '../e2e/machine.ts';
+import { answering } from './answering.ts';
 import { Lab } from './lab.ts';
 
 const PROJECT = `services:
@@ -19,11 +21,40 @@ networks:
   default: {enable_ipv6: true}
 `;
 
+const KEEPING = `services:
+${answering(
+  'who',
+  `    ports: [{ published: 8081, target: 80, x-source: keep }]
+    deploy: { replicas: 2, placement: { max_replicas_per_node: 1 } }`,
+)}
+networks:
+  default: {enable_ipv6: true}
+`;
+
+/** On the wire, beside the IPv4 addresses that the machines reach each other by. */
+const wire = (index: number): string => `fd66::${index + 1}`;
+const CALLER = 'fd66::200';
+
+const nsenter = (netns: string, ...argv: readonly string[]): string =>
+  spawnSync('nsenter', [`--net=/var/run/netns/${netns}`, ...argv], { encoding: 'utf8' }).stdout;
+
+/** What the containers behind a port say: their name and who called them. */
+const ask = (netns: string, address: string, times: number): readonly string[] =>
+  Array.from(
+    { length: times },
+    () => nsenter(netns, 'curl', '-gsm', '5', `http://[${address}]:8081/cgi-bin/who`).trim() || 'failed',
+  );
+
 describe('IPv6 between machines', function () {
   let lab: Lab;
+  let caller: string;
   before(function () {
     this.timeout(120_000);
     lab = Lab.create('tssix', 2);
+    for (const index of [0, 1])
+      lab.machine(index).inside(['ip', 'address', 'add', `${wire(index)}/64`, 'dev', 'wire', 'nodad']);
+    caller = lab.openSwitch().namespace;
+    nsenter(caller, 'ip', 'address', 'add', `${CALLER}/64`, 'dev', 'bridge', 'nodad');
     lab.form(1);
     for (const index of [0, 1]) lab.machine(index).load(['busybox']);
   });
@@ -54,5 +85,30 @@ describe('IPv6 between machines', function () {
         `${address} to answer`,
       );
     machine.composeOk(folder, 'down');
+  });
+
+  it('keeps the caller’s address at a published port, on whichever machine the container is', async () => {
+    const machine = lab.machine(0);
+    const folder = machine.project('keeping', { 'compose.yaml': KEEPING });
+    machine.composeOk(folder, 'up', '-d', '--wait');
+    const both = (answers: readonly string[]): boolean =>
+      new Set(answers.map((answer) => answer.split(' ')[0])).size === 2 && !answers.includes('failed');
+    const callers = (answers: readonly string[]): readonly string[] => [
+      ...new Set(answers.map((answer) => answer.split(' ')[1] ?? '')),
+    ];
+    for (const index of [0, 1]) {
+      await eventually(() => (both(ask(caller, wire(index), 8)) ? true : undefined), `both, by machine ${index}`);
+      assert.deepEqual(callers(ask(caller, wire(index), 12)), [`[${CALLER}]`]);
+      // A machine of the cluster: all answer; a container on itself sees the machine that was called.
+      for (const at of [0, 1]) {
+        const own = ask(lab.machine(index).name, wire(at), 12);
+        assert.ok(both(own), own.join('\n'));
+        const seen = callers(own);
+        assert.equal(seen.includes(`[${wire(index)}]`), true, own.join('\n'));
+        assert.equal(seen.length, 2, own.join('\n'));
+      }
+    }
+    machine.composeOk(folder, 'down');
+    assert.equal(machine.inside(['ip', '-6', 'rule', 'list', 'priority', '32700']), '');
   });
 });

@@ -67,16 +67,23 @@ export class Lab {
   /**
    * Begins a cluster on the first machine; the next `managers - 1` join as managers, the others up to `members` as workers.
    * @param flags for `init`
+   * @param joinFlags for `join`
    */
-  form(managers: number, members = this.machines.length, flags: readonly string[] = []): void {
+  form(
+    managers: number,
+    members = this.machines.length,
+    flags: readonly string[] = [],
+    joinFlags: readonly string[] = [],
+  ): void {
     this.machine(0).ok('tsswarm', 'init', ...this.#named(0), ...flags);
     const token = (role: string): string => this.machine(0).ok('tsswarm', 'join-token', '-q', role).trim();
     const tokens = { manager: token('manager'), worker: token('worker') };
-    for (let index = 1; index < members; index++) this.join(index, index < managers ? tokens.manager : tokens.worker);
+    for (let index = 1; index < members; index++)
+      this.join(index, index < managers ? tokens.manager : tokens.worker, 0, joinFlags);
   }
 
-  join(index: number, token: string, via = 0): void {
-    this.machine(index).ok('tsswarm', 'join', '--token', token, ...this.#named(index), this.address(via));
+  join(index: number, token: string, via = 0, flags: readonly string[] = []): void {
+    this.machine(index).ok('tsswarm', 'join', '--token', token, ...this.#named(index), ...flags, this.address(via));
   }
 
   #named(index: number): readonly string[] {

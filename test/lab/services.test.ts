@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { eventually } from '../e2e/machine.ts';
 import type { Outcome } from '../e2e/machine.ts';
 import { Lab } from './lab.ts';
@@ -66,6 +68,101 @@ describe('services and stacks on several machines', function () {
     );
     assert.match(ok(1, 'service', 'ls'), /agent +global +3\/3/);
     ok(1, 'service', 'rm', 'agent');
+  });
+
+  describe('with a container on two of them', () => {
+    /** A container of a service on one machine. */
+    interface Contained {
+      readonly id: string;
+      readonly pid: number;
+    }
+    const containerOf = (on: number, service: string): Contained => {
+      const { dir } = lab.machine(on);
+      const read = (path: string): unknown => JSON.parse(readFileSync(join(dir, path), 'utf8'));
+      for (const id of readdirSync(join(dir, 'run/engine/containers'))) {
+        const { name } = read(`state/engine/containers/${id}/container.json`) as { readonly name: string };
+        if (!name.startsWith(`${service}.`)) continue;
+        return { id, pid: (read(`run/engine/containers/${id}/state.json`) as { readonly pid: number }).pid };
+      }
+      return assert.fail(`machine ${on} has no container of ${service}`);
+    };
+    const ask = (on: number, service: string, host: string): Outcome => {
+      const { pid } = containerOf(on, service);
+      const fetch = ['/bin/busybox', 'timeout', '10', 'wget', '-q', '-O', '-', `http://${host}/`];
+      return lab.machine(on).run('nsenter', '-t', String(pid), '-m', '-n', ...fetch);
+    };
+    const links = (on: number): string => readFileSync(`/proc/${containerOf(on, 'kept').pid}/net/dev`, 'utf8');
+    const page = (text: string): readonly string[] => [
+      'busybox',
+      'sh',
+      '-c',
+      `mkdir /www; echo ${text} > /www/index.html; exec httpd -f -p 80 -h /www`,
+    ];
+    const make = (name: string, ...more: readonly string[]): void => {
+      ok(
+        0,
+        'service',
+        'create',
+        '--name',
+        name,
+        '--init',
+        '--update-monitor',
+        '0s',
+        '--stop-grace-period',
+        '0s',
+        ...more,
+      );
+    };
+    before(async () => {
+      for (const network of ['early', 'late']) ok(0, 'network', 'create', '-d', 'overlay', network);
+      const places = ['--constraint', 'node.hostname!=m2', '--replicas-max-per-node', '1'];
+      make('kept', '--network', 'early', '--limit-pids', '40', '--replicas', '2', ...places, ...page('kept'));
+      make('peer', '--network', 'late', '--constraint', 'node.hostname==m2', ...page('peer'));
+      const answers = (on: number, service: string): true | undefined =>
+        ask(on, service, '127.0.0.1').code === 0 ? true : undefined;
+      for (const [on, service] of [
+        [0, 'kept'],
+        [1, 'kept'],
+        [2, 'peer'],
+      ] as const)
+        await eventually(() => answers(on, service), `the page of ${service}`);
+    });
+    after(() => {
+      ok(0, 'service', 'rm', 'kept', 'peer');
+    });
+
+    it('what somebody changes of them by hand is repaired, and told at the third', () => {
+      const first = containerOf(0, 'kept');
+      const parents = ['/sys/fs/cgroup/pids', '/sys/fs/cgroup'].map((root) => join(root, lab.machine(0).cgroupParent));
+      const most = parents.map((parent) => join(parent, first.id, 'pids.max')).find((path) => existsSync(path));
+      assert.ok(most);
+      writeFileSync(most, '9');
+      const second = ['nsenter', `--net=/proc/${containerOf(1, 'kept').pid}/ns/net`, 'ip', 'address'];
+      const address = / (\S+)\/\d+ /.exec(lab.machine(1).ok(...second, 'show', 'dev', 'eth0', 'scope', 'global'))?.[1];
+      lab.machine(1).ok(...second, 'flush', 'dev', 'eth0');
+      const told = ok(2, 'service', 'ps', '--drift', 'kept');
+      assert.match(told, /^kept\.\d +m0 +pids\.max +40 +9 +repaired/m);
+      assert.match(told, new RegExp(`^kept\\.\\d +m1 +address eth0 +${address}/\\d+ +none +repaired`, 'm'));
+      assert.equal(readFileSync(most, 'utf8').trim(), '40');
+      assert.equal(ask(0, 'kept', 'tasks.kept').stdout, 'kept\n');
+      assert.equal(ask(1, 'kept', address ?? '').stdout, 'kept\n');
+    });
+
+    it('a network that is attached leads them to others by name at once, and goes again: the processes stay', () => {
+      const before = [0, 1].map((on) => containerOf(on, 'kept'));
+      ok(1, 'network', 'connect', 'late', 'kept');
+      for (const on of [0, 1]) assert.deepEqual(ask(on, 'kept', 'peer'), { code: 0, stdout: 'peer\n', stderr: '' });
+      assert.equal(ask(2, 'peer', 'kept').stdout, 'kept\n');
+      ok(2, 'network', 'disconnect', 'late', 'kept');
+      for (const on of [0, 1]) {
+        assert.doesNotMatch(links(on), /eth1:/);
+        assert.match(ask(on, 'kept', 'peer').stderr, /bad address/);
+      }
+      assert.deepEqual(
+        [0, 1].map((on) => containerOf(on, 'kept')),
+        before,
+      );
+    });
   });
 
   it('the history outlives the manager that wrote it, and any other goes back', async () => {

@@ -116,6 +116,30 @@ describe('an update that running containers can take', () => {
     assert.match(live()[0]?.status.applied?.reason ?? '', /cannot change the limits of running containers/);
   });
 
+  it('keeps those whose nodes satisfy other constraints, and moves the rest', async () => {
+    await start(takes);
+    await cluster.join('two');
+    await apply(1);
+    const placed = live().map(({ id, nodeId }) => ({ id, nodeId }));
+    const constrained = (text: string) =>
+      apply(1, rules(), { task: { ...taskSpec({ limits: { nanoCpus: 1 } }), constraints: [text] } });
+    const { changes } = await constrained('node.hostname!=three');
+    assert.deepEqual(changes.at(-1)?.effects, [{ field: 'task.constraints', effect: 'live', reason: '' }]);
+    assert.deepEqual(
+      live().map(({ id, nodeId }) => ({ id, nodeId })),
+      placed,
+    );
+    assert.ok(live().every(({ spec }) => spec.constraints.length === 1));
+    const moved = await constrained('node.hostname!=two');
+    const reason = 'node "two" does not satisfy node.hostname!=two';
+    assert.deepEqual(moved.changes.at(-1)?.effects, [{ field: 'task.constraints', effect: 'replace', reason }]);
+    const one = cluster.store.view((tx) => tx.list('node')).find(({ description }) => description.hostname === 'one');
+    const stay = placed.filter(({ nodeId }) => nodeId === one?.id);
+    assert.ok(stay.length > 0 && stay.length < 3);
+    assert.ok(live().every(({ nodeId }) => nodeId === one?.id));
+    assert.ok(stay.every(({ id }) => live().some((task) => task.id === id)));
+  });
+
   it('replaces containers when that is asked for', async () => {
     await start(takes);
     await apply(1);

@@ -140,7 +140,9 @@ function hash(text: string): number {
 export function portNodes(nodeId: NodeId, peers: ReadonlyMap<string, OverlayPeer>): readonly PortNode[] {
   return [...peers.values()]
     .flatMap(({ nodeId: id, meshAddress, overlay }) =>
-      id === nodeId || meshAddress === undefined ? [] : [{ meshAddress, address: overlay.address }],
+      id === nodeId || meshAddress === undefined
+        ? []
+        : [{ meshAddress, addresses: [...new Set([overlay.address, ...(overlay.addresses ?? [])])].sort() }],
     )
     .sort((a, b) => (a.meshAddress < b.meshAddress ? -1 : 1));
 }

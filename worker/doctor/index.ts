@@ -1,5 +1,6 @@
 /** Looks for faults in the network of this node, as `tsswarm network doctor` shows them. Nothing is changed. */
 import { readFileSync } from 'node:fs';
+import type { Clock } from '../../base/clock.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Engine } from '../../node-engine/types.ts';
@@ -8,7 +9,9 @@ import type { DoctorCheck, NodeOverlay, OverlayPeer } from '../../proto/types/in
 import { containerIdOf } from '../agent/container-id.ts';
 import type { Assignments } from '../agent/assignments.ts';
 import { parseNameservers } from '../overlay/dns/resolv-conf.ts';
+import type { Overlay } from '../overlay/tunnels/index.ts';
 import { wantedTunnels } from '../overlay/tunnels/plan.ts';
+import { judgeKeys } from './keys.ts';
 import {
   broken,
   judgeAddresses,
@@ -28,6 +31,9 @@ export interface DoctorOptions {
   readonly assignments: () => Assignments;
   /** How others reach this node; undefined: they do not. */
   readonly overlay: () => NodeOverlay | undefined;
+  /** The encrypted way, as it is now; undefined: the node has no overlay networks. */
+  readonly secure: () => ReturnType<Overlay['secure']> | undefined;
+  readonly clock: Pick<Clock, 'now'>;
   /** "host:port" of each. */
   readonly managers: () => readonly string[];
   /** The node's /etc/resolv.conf. */
@@ -54,7 +60,7 @@ export async function examine(
 }
 
 async function examineNode(
-  { nodeId, engine, overlay }: DoctorOptions,
+  { nodeId, engine, overlay, secure, clock }: DoctorOptions,
   assignments: Assignments,
 ): Promise<readonly DoctorCheck[]> {
   if (engine.networks.survey === undefined) return [skipped('node', '', 'this node shows nothing of its network')];
@@ -63,12 +69,15 @@ async function examineNode(
     const networks = networksInUse(assignments);
     const bridges = new Set(survey.bridges.map(({ id }) => id));
     const known = new Map(tunnels.map((tunnel) => [tunnel.id, tunnel]));
-    const wanted = wantedTunnels(assignments, { nodeId, overlay: overlay(), bridges }, known);
+    const way = secure();
+    const self = { nodeId, overlay: overlay(), bridges, ...(way?.self === undefined ? {} : { secure: way.self }) };
+    const wanted = wantedTunnels(assignments, self, known);
     return [
       ...judgeForwarding(survey),
       ...judgeFirewall(survey),
       ...judgeBridges(networks, survey),
       ...judgeTunnels(wanted, tunnels, survey),
+      ...(way === undefined ? [] : judgeKeys(way.rotation, clock.now(), portOf(assignments))),
       ...judgeAddresses(assignments),
       ...judgeRoutes(networks, survey),
     ];
@@ -76,6 +85,9 @@ async function examineNode(
     return [broken('node', '', messageOf(error), 'the daemon needs nft(8) (package "nftables") and to run as root')];
   }
 }
+
+/** UDP port of VXLAN. */
+const portOf = ({ peers }: Assignments): number => [...peers.values()][0]?.overlay.port ?? 0;
 
 /** Of the tunnel that is made for the packets that try the way; networks have 4096 and more, the mesh has 4095. */
 const PROBE_VNI = 4094;

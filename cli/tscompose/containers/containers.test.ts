@@ -142,7 +142,11 @@ describe('what run changes of a service', () => {
         assert.deepEqual(parsePort(text), { target, published, hostIp, protocol, mode: 'host' });
       });
     }
-    for (const bad of ['', 'x', '80:', '0', '70000', '8080:80/xyz', '8080-8090:80']) {
+    it('-p 8080-8090:80, of which one is chosen', () => {
+      const { published, publishedEnd, target } = parsePort('8080-8090:80');
+      assert.deepEqual([published, publishedEnd, target], [8080, 8090, 80]);
+    });
+    for (const bad of ['', 'x', '80:', '0', '70000', '8080:80/xyz', '8090-8080:80', '8080-:80']) {
       it(`-p "${bad}" is refused`, () => assert.throws(() => parsePort(bad), /-p/));
     }
     it('-e takes a value from outside when it names none', () => {

@@ -1,3 +1,4 @@
+import { isOpenPort } from '../../../base/published-port.ts';
 import { willRestart } from '../../../manager/model/restart.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
 import type { ContainerSummary, PublishedPort, Service, Task } from '../../../proto/types/index.ts';
@@ -87,7 +88,8 @@ export function publishersOf(service: Service, task: Task): readonly Publisher[]
 
 function publishedBy(service: Service, task: Task): readonly PublishedPort[] {
   if (isFinal(task)) return [];
-  return task.oneOff ? task.ports : [...service.ports.filter(({ mode }) => mode === 'ingress'), ...task.ports];
+  const own = task.ports.filter((port) => !isOpenPort(port));
+  return task.oneOff ? own : [...service.ports.filter(({ mode }) => mode === 'ingress'), ...own];
 }
 
 const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);

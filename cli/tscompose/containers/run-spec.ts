@@ -99,18 +99,20 @@ export function parseMount(text: string, currentDir: string): Mount {
   };
 }
 
-/** `-p [ip:][published:]target[/protocol]`. @throws INVALID_INPUT */
+/** `-p [ip:][published:]target[/protocol]`; of a range of published ports one is chosen. @throws INVALID_INPUT */
 export function parsePort(text: string): PublishedPort {
-  const match = /^(?:(?:(\[[0-9a-f:]+\]|[0-9.]+):)?(\d*):)?(\d+)(?:\/(tcp|udp|sctp))?$/i.exec(text);
+  const match = /^(?:(?:(\[[0-9a-f:]+\]|[0-9.]+):)?(?:(\d+)(?:-(\d+))?)?:)?(\d+)(?:\/(tcp|udp|sctp))?$/i.exec(text);
   const published = Number(match?.[2] || 0);
-  const target = Number(match?.[3] ?? 0);
-  if (match === null || target < 1 || target > 65535 || published > 65535) {
+  const end = Number(match?.[3] ?? published);
+  const target = Number(match?.[4] ?? 0);
+  if (match === null || target < 1 || target > 65535 || end < published || end > 65535) {
     throw new TsswarmError('INVALID_INPUT', `using -p "${text}": expected [IP:][PORT:]CONTAINER_PORT[/PROTOCOL]`);
   }
   return {
     target,
     published,
-    protocol: (match[4]?.toLowerCase() ?? 'tcp') as PortProtocol,
+    ...(end > published ? { publishedEnd: end } : {}),
+    protocol: (match[5]?.toLowerCase() ?? 'tcp') as PortProtocol,
     mode: 'host',
     hostIp: match[1]?.replace(/[[\]]/g, '') ?? '',
   };

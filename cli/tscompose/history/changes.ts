@@ -135,7 +135,8 @@ function itemText(item: Item): string {
   const word = (key: string): string => String(item[key]);
   if ('published' in item && 'target' in item) {
     const mode = item['mode'] === 'host' ? ' (host)' : '';
-    return `${word('published')}:${word('target')}/${word('protocol')}${mode}`;
+    const end = item['publishedEnd'] === undefined ? '' : `-${word('publishedEnd')}`;
+    return `${word('published')}${end}:${word('target')}/${word('protocol')}${mode}`;
   }
   if ('condition' in item && 'service' in item) return `${word('service')} (${word('condition')})`;
   if ('network' in item) return word('network');

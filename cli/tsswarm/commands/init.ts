@@ -6,6 +6,7 @@ import type { NodeAvailability, StoreStatus } from '../../../proto/types/index.t
 import { openNode, tryOpenNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { genericResources } from '../../local-node/generic-resources.ts';
+import { keyInterval } from '../../local-node/key-interval.ts';
 import { initRequestPath } from '../../local-node/init-request.ts';
 import type { InitRequest } from '../../local-node/init-request.ts';
 import { startNode } from '../../local-node/start.ts';
@@ -28,6 +29,7 @@ export interface StartNodeOptions {
   readonly logLevel?: string;
   readonly advertiseAddr?: string;
   readonly dataPathAddr?: string;
+  readonly networkKeyInterval?: string;
   readonly listenAddr?: string;
   readonly systemd: boolean;
 }
@@ -269,6 +271,8 @@ export function daemonFlags(options: StartNodeOptions): readonly string[] {
   if (options.listenAddr !== undefined) flags.push('--listen-addr', options.listenAddr);
   if (options.advertiseAddr !== undefined) flags.push('--advertise-addr', options.advertiseAddr);
   if (options.dataPathAddr !== undefined) flags.push('--data-path-addr', options.dataPathAddr);
+  keyInterval(options.networkKeyInterval);
+  if (options.networkKeyInterval !== undefined) flags.push('--network-key-interval', options.networkKeyInterval);
   if (options.logLevel !== undefined) flags.push('--log-level', options.logLevel);
   return flags;
 }

@@ -1,5 +1,6 @@
+import { isOpenPort } from '../../../base/published-port.ts';
 import { pickNode } from '../../../manager/cluster/find-node.ts';
-import type { Node, PublishedPort, Task } from '../../../proto/types/index.ts';
+import type { Node, Task } from '../../../proto/types/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { renderList } from '../../render/format.ts';
 import type { Column } from '../../render/format.ts';
@@ -9,6 +10,7 @@ import type { Terminal } from '../../terminal/index.ts';
 import { filterTasks } from '../nodes/filters.ts';
 import { idOf, withNode } from '../nodes/with-node.ts';
 import { byName, capital } from '../nodes/words.ts';
+import { portWords } from '../services/list.ts';
 
 export interface NodeTasksOptions {
   readonly quiet?: boolean;
@@ -86,7 +88,10 @@ export function renderNodeTasks(
       DesiredState: capital(task.desiredState),
       CurrentState: `${capital(status.state)} ${durationWords(now - status.timestamp).toLowerCase()} ago`,
       Error: error === '' ? '' : `"${error}"`,
-      Ports: task.ports.map(portWords).join(','),
+      Ports: task.ports
+        .filter((port) => !isOpenPort(port))
+        .map(portWords)
+        .join(','),
       Applied: trunc ? cutTo(appliedWords(task), APPLIED_COLUMNS) : appliedWords(task),
     };
   });
@@ -100,6 +105,3 @@ function appliedWords({ status: { applied, refused } }: Task): string {
   const not = refused === undefined ? '' : `; not ${refused.specVersion}: ${refused.reason}`;
   return `${applied.specVersion} ${applied.how}${why}${not}`;
 }
-
-const portWords = ({ hostIp, published, target, protocol }: PublishedPort): string =>
-  `${hostIp === '' ? '*' : hostIp}:${published}->${target}/${protocol}`;

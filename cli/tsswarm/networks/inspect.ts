@@ -2,7 +2,7 @@ import { MTU_OPTION, driverScope, isEncrypted } from '../../../base/network-driv
 import { isServing } from '../../../manager/model/task-state.ts';
 import { macOf } from '../../../node-engine/network/address.ts';
 import type { NetworkAttachment, Network, Node, Service, Task } from '../../../proto/types/index.ts';
-import { byName } from '../nodes/words.ts';
+import { byName, keysShown } from '../nodes/words.ts';
 import { portWords } from '../services/list.ts';
 import { taskName } from '../services/find.ts';
 import type { NetworkUsers } from './uses.ts';
@@ -99,6 +99,7 @@ function verboseOf(network: Network, users: NetworkUsers, nodes: readonly Node[]
         IP: pathOf(node),
         ...(node.description.overlay === undefined ? {} : { Port: node.description.overlay.port }),
         State: node.status.state,
+        ...(isEncrypted(network.spec.options) ? { Keys: keysShown(node) } : {}),
       })),
     Services: new Map(
       services

@@ -103,5 +103,10 @@ export function addNetworkCommands(network: Command, place: () => NodePlace, ter
     .description('look for faults: forwarding, firewalls, bridges, rules, tunnels, ways between nodes, DNS')
     .option('--json', 'for programs')
     .action(async (options) => (await import('./doctor.ts')).doctor(place(), options, terminal));
+  network
+    .command('rotate-keys')
+    .description('have nodes make new keys for encrypted networks now; nothing is interrupted')
+    .argument('[node...]', 'names or ids of nodes (default: all)')
+    .action(async (nodes, _options) => (await import('./rotate-keys.ts')).rotateKeys(place(), nodes, terminal));
   for (const command of network.commands) booleansWithValues(command);
 }

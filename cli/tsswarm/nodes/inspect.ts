@@ -1,7 +1,7 @@
 import { rootDigest } from '../../../base/join-token.ts';
 import type { GetCaResponse, ManagerMember, Node } from '../../../proto/types/index.ts';
 import { formatMemory } from '../../render/index.ts';
-import { capital } from './words.ts';
+import { capital, keysShown } from './words.ts';
 
 /** A node in the shape of `docker node inspect`, and with its certificate. */
 export function inspected(node: Node, manager: ManagerMember | undefined) {
@@ -40,6 +40,7 @@ export function inspected(node: Node, manager: ManagerMember | undefined) {
             Issuer: certificate.usedIssuer,
             TrustedRoots: certificate.trustedRoots,
           },
+    NetworkKeys: keysShown(node),
     ManagerStatus:
       manager === undefined
         ? null

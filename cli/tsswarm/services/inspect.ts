@@ -1,3 +1,4 @@
+import { numberWords } from '../../../base/published-port.ts';
 import type {
   FileReference,
   Mount,
@@ -214,9 +215,12 @@ function endpointSpec(ports: readonly PublishedPort[]) {
   return { Mode: 'dnsrr', ...some('Ports', ports.map(inspectedPort)) };
 }
 
-const inspectedPort = ({ target, published, protocol, mode }: PublishedPort) => ({
+/** Docker has no ranges there: `PublishedRange` is ours. */
+const inspectedPort = ({ target, published, publishedEnd, protocol, mode }: PublishedPort) => ({
   Protocol: protocol,
   TargetPort: target,
-  ...some('PublishedPort', published),
+  ...(publishedEnd === undefined
+    ? some('PublishedPort', published)
+    : { PublishedRange: numberWords({ published, publishedEnd }) }),
   PublishMode: mode,
 });

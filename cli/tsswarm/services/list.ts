@@ -1,3 +1,4 @@
+import { numberWords } from '../../../base/published-port.ts';
 import { isGlobal, isJob, slotsOf, currentOf } from '../../../manager/model/slots.ts';
 import { isServing } from '../../../manager/model/task-state.ts';
 import type { PublishedPort, Service, Task } from '../../../proto/types/index.ts';
@@ -50,8 +51,8 @@ export function renderServices(
 export const modeWords = ({ spec }: Service): string => (spec.mode ?? 'replicated').replace('-', ' ');
 
 /** "*:8080->80/tcp" */
-export const portWords = ({ hostIp, published, target, protocol }: PublishedPort): string =>
-  `${hostIp === '' ? '*' : hostIp}:${published}->${target}/${protocol}`;
+export const portWords = (port: PublishedPort): string =>
+  `${port.hostIp === '' ? '*' : port.hostIp}:${numberWords(port)}->${port.target}/${port.protocol}`;
 
 /** "2/3", "1/1 (max 1 per node)", "0/1 (2/3 completed)"; a service that is stopped says so. */
 function replicaWords(service: Service, tasks: readonly Task[]): string {

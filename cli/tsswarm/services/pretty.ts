@@ -1,3 +1,4 @@
+import { numberWords } from '../../../base/published-port.ts';
 import type { Service, UpdateConfig } from '../../../proto/types/index.ts';
 import { formatDuration } from '../../../compose/render/config.ts';
 import { durationWords, formatMemory } from '../../render/index.ts';
@@ -83,7 +84,7 @@ export function prettyService(service: Service, now: number): string {
   if (service.ports.length > 0) {
     lines.push('Ports:');
     for (const port of service.ports) {
-      add(' PublishedPort', port.published);
+      add(' PublishedPort', numberWords(port));
       add('  Protocol', port.protocol);
       add('  TargetPort', port.target);
       add('  PublishMode', port.mode);

@@ -12,6 +12,7 @@ import type {
   OverlayPeer,
   ProcessInput,
   ProcessOutput,
+  RotateKeyResponse,
   TaskStatus,
 } from '../../../proto/types/index.ts';
 import { TASK_ID_LABEL, containerIdOf } from '../../../worker/agent/index.ts';
@@ -21,6 +22,7 @@ import { logMessages } from './log-entries.ts';
 /**
  * Logs, exec and attach of the tasks on this node.
  * @param doctor looks for faults in the node's network
+ * @param rotateKey begins to rotate the key of the node's encrypted networks
  * @param look looks now what somebody has changed by hand on the containers of tasks
  * @param whenStarted resolves when the task's container has been started, or never will be
  */
@@ -29,6 +31,7 @@ export function tasksHandlers(
   clock: Clock,
   whenStarted: (taskId: string, signal: AbortSignal) => Promise<TaskStatus>,
   doctor: (peers: readonly OverlayPeer[], signal: AbortSignal) => Promise<readonly DoctorCheck[]>,
+  rotateKey: () => Promise<RotateKeyResponse['result']>,
   look: (taskIds: readonly string[]) => Promise<ReadonlyMap<string, readonly Drift[]>>,
 ): ServiceHandlers<typeof tasksService> {
   const demand = (taskId: string) => {
@@ -55,6 +58,7 @@ export function tasksHandlers(
       };
     },
     doctor: async ({ probe, peers = [] }, signal) => ({ checks: await doctor(probe ? peers : [], signal) }),
+    rotateKey: async () => ({ result: await rotateKey() }),
     async *logs({ taskId, follow, tail, since, until }, signal) {
       yield* logMessages(containers.logs(demand(taskId), { follow, tail, since, until }, signal));
     },

@@ -5,10 +5,10 @@ import type { NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
 import { jitter } from '../../../base/random.ts';
 import type { Random } from '../../../base/random.ts';
-import { connect } from '../../../proto/rpc/client.ts';
-import type { Connection, DuplexCall } from '../../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../../proto/rpc/live-identity.ts';
 import { raftService } from '../../../proto/rpc/services.ts';
+import { openStream } from '../../../proto/rpc/stream.ts';
+import type { MessageStream } from '../../../proto/rpc/stream.ts';
 import { nodeCredentials } from '../../../proto/rpc/tls.ts';
 import type { RaftMessage, Server } from '../types.ts';
 
@@ -40,6 +40,8 @@ export class Link {
   readonly #queue: { readonly message: RaftMessage; readonly bytes: number }[] = [];
   #queuedBytes = 0;
   #wake = deferred<void>();
+  /** Writes what waits to the stream that stands; absent: none does. */
+  #write: (() => void) | undefined;
   #life = new AbortController();
   #broken = new AbortController();
   readonly #done: Promise<void>;
@@ -58,15 +60,18 @@ export class Link {
     this.#done = this.#run();
   }
 
-  send(message: RaftMessage): void {
-    const bytes = sizeOf(message);
-    this.#queue.push({ message, bytes });
-    this.#queuedBytes += bytes;
+  send(messages: readonly RaftMessage[]): void {
+    for (const message of messages) {
+      const bytes = sizeOf(message);
+      this.#queue.push({ message, bytes });
+      this.#queuedBytes += bytes;
+    }
     while (this.#queue.length > this.#limits.messages || this.#queuedBytes > this.#limits.bytes) {
       if (this.#queue.length === 1) break;
       this.#queuedBytes -= this.#queue.shift()?.bytes ?? 0;
     }
-    this.#wake.resolve();
+    if (this.#write === undefined) this.#wake.resolve();
+    else this.#write();
   }
 
   /** Gives the present stream up: whoever knows that the peer's machine is cut off says so. */
@@ -88,85 +93,69 @@ export class Link {
       while (this.#queue.length === 0 && !signal.aborted) await this.#more();
       if (signal.aborted) return;
       this.#broken = new AbortController();
-      try {
-        await this.#once(AbortSignal.any([signal, this.#broken.signal]), () => (failures = 0));
-      } catch (error) {
-        if (signal.aborted) return;
-        logger.debug('link to a manager', { peer: this.#to.id, address: this.#to.address, reason: messageOf(error) });
-      }
+      const reason = await this.#once(AbortSignal.any([signal, this.#broken.signal]), () => (failures = 0));
+      if (signal.aborted) return;
+      logger.debug('link to a manager', { peer: this.#to.id, address: this.#to.address, reason: messageOf(reason) });
       this.#drop();
       const delay = jitter(random, backoffMs(failures, FIRST_RETRY_MS, LONGEST_RETRY_MS), 0.3);
       await sleep(clock, delay, signal).catch(() => undefined);
     }
   }
 
-  /** One connection, from its first receipt to its end. */
-  async #once(outer: AbortSignal, opened: () => void): Promise<void> {
-    const { identity } = this.#options;
+  /** One connection, from its making to its end; resolves with why it ended. */
+  #once(signal: AbortSignal, opened: () => void): Promise<unknown> {
+    const { identity, clock } = this.#options;
     const { id, address } = this.#to;
-    const connection: Connection = connect(address, nodeCredentials(identity, { nodeId: id as NodeId }));
-    const scope = new AbortController();
-    const signal = AbortSignal.any([outer, scope.signal]);
-    try {
-      const call = connection.service(raftService).messages(signal);
-      await withAbort(signal, this.#talk(call, scope, signal, opened));
-    } finally {
-      scope.abort(new Error('over'));
-      connection.close();
-    }
-  }
-
-  async #talk(
-    call: DuplexCall<{ readonly messages: readonly object[]; readonly acknowledge: boolean }, object>,
-    scope: AbortController,
-    signal: AbortSignal,
-    opened: () => void,
-  ): Promise<void> {
-    const { clock } = this.#options;
-    let open = 1;
+    const over = deferred<unknown>();
+    let unanswered = 1;
     let timer: Timer | undefined;
-    const overdue = (): void => {
-      scope.abort(new Error(`no answer for ${PATIENCE_MS} ms`));
-      this.#onLost();
+    let writing = false;
+    const end = (reason: unknown): void => {
+      timer?.cancel();
+      this.#write = undefined;
+      stream?.cancel();
+      over.resolve(reason);
     };
     const arm = (): void => {
       timer?.cancel();
-      timer = open === 0 ? undefined : clock.startTimer(PATIENCE_MS, overdue);
+      timer = unanswered === 0 ? undefined : clock.startTimer(PATIENCE_MS, overdue);
     };
-    arm();
-    signal.addEventListener('abort', () => this.#wake.resolve(), { once: true });
-    const standing = deferred<void>();
-    const receipts = (async () => {
-      for await (const _ of call.output) {
-        open--;
-        arm();
-        opened();
-        standing.resolve();
-      }
-      throw new Error('the peer ended the stream');
-    })();
-    receipts.catch((error: unknown) => {
-      standing.reject(error);
-      scope.abort(error);
-    });
-    standing.promise.catch(() => undefined);
+    const overdue = (): void => {
+      end(new Error(`no answer for ${PATIENCE_MS} ms`));
+      this.#onLost();
+    };
+    // One write at a time: what comes meanwhile goes together with the next.
+    const write = (): void => {
+      if (writing) return;
+      const messages = this.#take();
+      if (messages.length === 0) return;
+      writing = true;
+      if (this.#acknowledged && unanswered++ === 0) arm();
+      stream?.send({ messages, acknowledge: this.#acknowledged }, () => {
+        writing = false;
+        if (this.#write === write) write();
+      });
+    };
+    const receipt = (): void => {
+      unanswered--;
+      arm();
+      opened();
+      if (this.#write !== undefined) return;
+      this.#write = write;
+      write();
+    };
+    let stream: MessageStream<object> | undefined;
     try {
-      await standing.promise;
-      while (!signal.aborted) {
-        const messages = this.#take();
-        if (messages.length === 0) {
-          await this.#more();
-          continue;
-        }
-        if (this.#acknowledged && open++ === 0) arm();
-        await call.send({ messages, acknowledge: this.#acknowledged });
-      }
-      signal.throwIfAborted();
-    } finally {
-      timer?.cancel();
-      call.cancel();
-      await receipts.catch(() => undefined);
+      const tls = nodeCredentials(identity, { nodeId: id as NodeId });
+      stream = openStream(address, tls, raftService.messages, { message: receipt, end });
+      arm();
+    } catch (error) {
+      end(error);
     }
+    const aborted = (): void => end(signal.reason);
+    if (signal.aborted) aborted();
+    signal.addEventListener('abort', aborted, { once: true });
+    return over.promise.finally(() => signal.removeEventListener('abort', aborted));
   }
 
   /** The next messages, as many as make a batch. */
@@ -187,24 +176,10 @@ export class Link {
     this.#queuedBytes = 0;
   }
 
-  /** Resolves with the next message, or when this link or its stream is given up. */
+  /** Resolves with the next message, or when this link is given up. */
   #more(): Promise<void> {
     this.#wake = deferred();
     return this.#wake.promise;
-  }
-}
-
-/** Settles as `work` does, or rejects when the signal aborts first. */
-async function withAbort<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  const aborted = deferred<never>();
-  const stop = (): void => aborted.reject(signal.reason);
-  work.catch(() => undefined);
-  if (signal.aborted) stop();
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }
 

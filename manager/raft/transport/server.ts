@@ -70,7 +70,9 @@ export function createRaftTransport(options: RaftTransportOptions): RaftTranspor
     send(to, messages) {
       if (closed || to.address === '') return;
       const peer = peerAt(to);
-      for (const message of messages) (BULK.has(message.kind) ? peer.bulk : peer.urgent).send(message);
+      const bulk = messages.filter(({ kind }) => BULK.has(kind));
+      if (bulk.length > 0) peer.bulk.send(bulk);
+      if (bulk.length < messages.length) peer.urgent.send(messages.filter(({ kind }) => !BULK.has(kind)));
     },
     onMessages: (next) => void (listener = next),
     async close() {

@@ -105,6 +105,7 @@ void export_function(napi_env env, napi_value exports, const char *name, napi_ca
 
 NAPI_MODULE_INIT() {
   export_container(env, exports);
+  export_devices(env, exports);
   export_filesystem(env, exports);
   export_network(env, exports);
   export_process(env, exports);

@@ -61,6 +61,7 @@ struct job {
 napi_value job_start(napi_env env, struct job *job);
 
 void export_container(napi_env env, napi_value exports);
+void export_devices(napi_env env, napi_value exports);
 void export_filesystem(napi_env env, napi_value exports);
 void export_network(napi_env env, napi_value exports);
 void export_process(napi_env env, napi_value exports);

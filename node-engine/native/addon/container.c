@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 enum {
@@ -166,12 +167,40 @@ static bool attach(struct container_job *job, int root, struct change *change) {
   return good;
 }
 
+// The folder of a path, and the last part of it in `name`.
+static int folder_of(int root, const char *path, const char **name, bool make) {
+  char parent[PATH_MAX];
+  const char *slash = strrchr(path, '/');
+  if (!slash || strlen(path) >= sizeof parent) return errno = EINVAL, -1;
+  snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+  *name = slash + 1;
+  const char *folder = parent[0] ? parent : "/";
+  return make ? resolve_create(root, folder, true) : resolve(folder);
+}
+
+// What is there when nothing is mounted any more goes, too, where it was only made to mount something there, and is empty still.
+// That it cannot go (the root is read-only) is no failure.
+static void remove_mount_point(int fd, const char *target) {
+  char own[16], mark;
+  struct stat file, named;
+  const char *name;
+  snprintf(own, sizeof own, "%d", fd);
+  if (fstat(fd, &file) || !S_ISREG(file.st_mode) || file.st_size != 0 || getxattr(own, MOUNT_POINT_MARK, &mark, 0) < 0) return;
+  int dir = folder_of(-1, target, &name, false);
+  if (dir < 0) return;
+  // Not the link that led to it.
+  bool same = !fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW) && named.st_ino == file.st_ino && named.st_dev == file.st_dev;
+  if (same) unlinkat(dir, name, 0);
+  close(dir);
+}
+
 static bool detach(struct container_job *job, struct change *change) {
   for (int layer = 0; layer < MOST_LAYERS; layer++) {
     int fd = resolve(change->target);
     if (fd < 0) return errno == ENOENT || errno == ENOTDIR || fail(job, "open");
     bool there = is_mount(fd), good = !there || unmount(fd);
     if (!good) fail(job, "umount2");
+    if (!there) remove_mount_point(fd, change->target);
     close(fd);
     if (!there || !good) return good;
   }
@@ -198,17 +227,6 @@ static bool reconfigure(struct container_job *job, struct change *change) {
   }
   close(to);
   return good;
-}
-
-// The folder of a path, and the last part of it in `name`.
-static int folder_of(int root, const char *path, const char **name, bool make) {
-  char parent[PATH_MAX];
-  const char *slash = strrchr(path, '/');
-  if (!slash || strlen(path) >= sizeof parent) return errno = EINVAL, -1;
-  snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
-  *name = slash + 1;
-  const char *folder = parent[0] ? parent : "/";
-  return make ? resolve_create(root, folder, true) : resolve(folder);
 }
 
 static bool is_node(const struct stat *status) { return S_ISCHR(status->st_mode) || S_ISBLK(status->st_mode) || S_ISFIFO(status->st_mode); }

@@ -1,5 +1,6 @@
 /* Control groups: version 1, version 2, and hybrid (both mounted), found from /proc/self/mountinfo. */
 #pragma once
+#include "device-program.h"
 #include "json.h"
 #include <stdbool.h>
 
@@ -58,13 +59,7 @@ void cgroup_v2_enable(const struct cgroups *groups, const struct hierarchy *v2, 
 /* Writes a knob: absent → warning; another error fails the launch. */
 void cgroup_write(int leaf, const char *knob, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* cgroup-devices.c: the rules of linux.resources.devices after Docker's base set. */
-struct device_rule {
-  bool allow;
-  char type;       /* 'a', 'b', 'c' */
-  int major, minor; /* -1: every */
-  char access[4];
-};
+/* cgroup-devices.c: the rules of linux.resources.devices, completed by what every container may do. */
 /* All rules in order; `count` 0 when nothing was asked for (everything is allowed). In memory of the JSON arena. */
 struct device_rule *device_rules(const struct json *resources, unsigned *count);
 /* Version 1: writes devices.deny and devices.allow. Version 2: loads and attaches a program. */

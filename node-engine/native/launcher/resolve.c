@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 int resolve_open(int root, const char *path, int flags) {
   uint64_t mode = flags & O_CREAT ? 0666 : 0;
@@ -33,7 +34,10 @@ static int open_or_make(int root, const char *prefix, bool directory, char *link
   if (directory) made = mkdirat(dir, name, 0755);
   else made = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (made >= 0) {
-    if (!directory) close(made);
+    if (!directory) {
+      fsetxattr(made, MOUNT_POINT_MARK, "", 0, 0);
+      close(made);
+    }
     fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
   } else if (errno == EEXIST) {
     ssize_t n = readlinkat(dir, name, link, size - 1);

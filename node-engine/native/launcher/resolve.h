@@ -8,6 +8,9 @@
 int resolve_open(int root, const char *path, int flags);
 /* Opens `path` O_PATH and makes what is missing: directories on the way, and a directory or an empty file at the end. */
 int resolve_create(int root, const char *path, bool directory);
+
+/* Marks files that were made only to mount something there, for who takes that away. Without it (a file system has no such attributes) they stay. */
+#define MOUNT_POINT_MARK "trusted.tsswarm.mount-point"
 /* Writes a whole value to a file that exists, -1 with errno. */
 int write_file(int dir, const char *path, const char *value);
 /* Reads at most size-1 bytes of a small file and ends them with NUL; length or -1. */

@@ -5,9 +5,13 @@
  *   map endpoints   { address . 0…n-1 : endpoint }
  *   chain output    nat: ip daddr vmap @services
  *   chain of_<n>    dnat to ip daddr . numgen random mod n map @endpoints, for all addresses with n endpoints
+ *                   dnat to ip daddr . numgen random mod 1 map @endpoints, where that found nothing
  *
  * So an endpoint that comes or goes changes a few entries, however many others there are, and the packets of a connection that was
  * begun are led by the kernel's connection tracking alone.
+ *
+ * A transaction takes effect at once, but a packet looks into two maps: one that is between them just then has the chain of before and
+ * the endpoints of after, and may draw a number that is gone. Number 0 is there as long as anybody serves.
  */
 import { addressBytes } from '../address.ts';
 import { transaction } from '../nfnetlink.ts';
@@ -122,7 +126,9 @@ function between(
       ...changeMap('delete', family, table, 'endpoints', gone),
       ...[...has.difference(had)].flatMap((count) => [
         makeChain(family, table, chainOf(count)),
-        leadToOneOf(family, table, chainOf(count), 'endpoints', count),
+        ...(count > 1 ? [count, 1] : [count]).map((modulus) =>
+          leadToOneOf(family, table, chainOf(count), 'endpoints', modulus),
+        ),
       ]),
       ...changeMap('add', family, table, 'endpoints', come),
       ...changeMap('add', family, table, 'services', led),

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { messageOf } from '../../../base/errors.ts';
 import { readText } from '../../inspection/cgroup-files.ts';
 import type { ContainerUpdate, FoundDrift } from '../../types.ts';
-import { deviceRuleDrift, setDeviceRules } from '../live/devices.ts';
-import type { ControlFiles, FilePlaces } from '../live/limits.ts';
+import type { DeviceRights } from '../live/devices.ts';
+import { deviceRights, deviceRuleDrift, setDeviceRules } from '../live/devices.ts';
+import type { FilePlaces } from '../live/limits.ts';
 import { controlFiles, limitChanges, setLimits } from '../live/limits.ts';
 import { sysctlPath } from '../live/namespaces.ts';
 import type { ContainerParts } from '../parts.ts';
@@ -106,7 +107,7 @@ async function differencesOf(
       found,
       mend: mendLimits,
     })),
-    ...deviceDifferences(files, record),
+    ...deviceDifferences(deviceRights(parts, id, files), record),
     ...processDifferences(processes, record, freedom, readText),
     ...mountDifferences(parts, pid, record, freedom, table),
     ...kernelNameDifferences(parts, pid, record, freedom, reading),
@@ -117,10 +118,10 @@ async function differencesOf(
 }
 
 /** Rights to devices; nodes are files that a container's root may make and remove. */
-function deviceDifferences(files: ControlFiles, record: ContainerRecord): readonly Difference[] {
+function deviceDifferences(rights: DeviceRights, record: ContainerRecord): readonly Difference[] {
   if (record.spec.privileged) return [];
-  const mend = (): void => setDeviceRules(files, record);
-  return (deviceRuleDrift(files, record) ?? []).map(({ key, expected, found }) => ({
+  const mend = (): void => setDeviceRules(rights, record);
+  return (deviceRuleDrift(rights, record) ?? []).map(({ key, expected, found }) => ({
     field: `device rule ${key}`,
     expected,
     found,

@@ -5,7 +5,7 @@ import type { ContainerParts } from '../parts.ts';
 import type { ContainerRecord } from '../record.ts';
 import { parseLogConfig } from '../log-options.ts';
 import { DEFAULT_SHM_BYTES, cleanTarget } from '../mounts.ts';
-import { nodeChanges, setDeviceRules } from './devices.ts';
+import { deviceRights, nodeChanges, setDeviceRules } from './devices.ts';
 import { controlFiles, setLimits } from './limits.ts';
 import { changeMounts, changeNames, changeSysctls, inside, resizeShm } from './namespaces.ts';
 import type { StepName } from './plan.ts';
@@ -30,7 +30,7 @@ const EXECUTORS: Readonly<Record<StepName, Executor>> = {
   async devices(parts, wanted, before) {
     const { pid, calls } = parts;
     if (pid === 0) return;
-    setDeviceRules(controlFiles(foldersOf(parts, wanted.id)), wanted);
+    setDeviceRules(deviceRights(parts, wanted.id, controlFiles(foldersOf(parts, wanted.id))), wanted);
     await inside({ calls }, pid, wanted.name, nodeChanges(before, wanted), 'RUNTIME_FAILED');
   },
   resources(parts, wanted, before) {

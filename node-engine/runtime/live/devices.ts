@@ -1,10 +1,12 @@
-import { TsswarmError } from '../../../base/errors.ts';
+import { join } from 'node:path';
+import { TsswarmError, messageOf } from '../../../base/errors.ts';
 import { device, resolveDevices } from '../devices.ts';
 import type { OciDeviceRule } from '../oci.ts';
+import type { ContainerCalls, DeviceRule } from '../ports.ts';
 import type { ContainerRecord } from '../record.ts';
 import type { ResolvedDevice } from '../resources.ts';
 import { resolveResources } from '../resources.ts';
-import type { ContainerChange } from '../parts.ts';
+import type { ContainerChange, ContainerParts } from '../parts.ts';
 import type { ControlFiles } from './limits.ts';
 
 /** A line for one of the files of version 1 (Documentation/admin-guide/cgroup-v1/devices.rst of the kernel). */
@@ -17,28 +19,56 @@ export interface RuleChange {
 /** Where version 1 says what a container may do with devices. */
 const LIST = 'devices.list';
 
+/** What replaces the rules where they are a program. */
+export type DeviceProgramCalls = Pick<ContainerCalls, 'deviceProgramTag' | 'attachedDeviceProgram'>;
+
+/** Where a container's rights to devices are. */
+export interface DeviceRights {
+  readonly files: ControlFiles;
+  /** Its group in version 2: that has them where no hierarchy of version 1 does; undefined: there is none. */
+  readonly group: string | undefined;
+  readonly calls: DeviceProgramCalls & Pick<ContainerCalls, 'attachDeviceProgram'>;
+}
+
+/** @param files those of the container's control groups */
+export function deviceRights(
+  { cgroups, cgroupParent, calls }: Pick<ContainerParts, 'cgroups' | 'cgroupParent' | 'calls'>,
+  id: string,
+  files: ControlFiles,
+): DeviceRights {
+  const root = cgroups.find(({ version }) => version === 2)?.path;
+  return { files, calls, group: root === undefined ? undefined : join(root, cgroupParent, id) };
+}
+
 /**
- * Gives a running container the rights to devices that its record says, taking those that it shall not have first.
- * @throws NOT_SUPPORTED where the rules are a program (version 2): that is loaded when a container starts
+ * Gives a running container the rights to devices that its record says. In version 1 those that it shall not have go first; in version 2
+ * one program takes the other's place: an access is decided by all of the old rules, or by all of the new ones.
+ * @throws NOT_SUPPORTED where this kernel has no rules for devices, RUNTIME_FAILED when it refuses
  */
-export function setDeviceRules(files: ControlFiles, record: ContainerRecord): void {
+export function setDeviceRules({ files, group, calls }: DeviceRights, record: ContainerRecord): void {
   const list = files.read(LIST);
-  if (list === undefined) {
-    throw new TsswarmError(
-      'NOT_SUPPORTED',
-      `changing the devices of the running container "${record.name}": this kernel keeps their rules in a program`,
-    );
+  if (list !== undefined) {
+    for (const { file, text } of ruleChanges(list, rulesOf(record))) files.write(file, text);
+    return;
   }
-  for (const { file, text } of ruleChanges(list, rulesOf(record))) files.write(file, text);
+  const failed = (code: 'NOT_SUPPORTED' | 'RUNTIME_FAILED', what: string, cause?: unknown): TsswarmError =>
+    new TsswarmError(code, `changing the devices of the running container "${record.name}": ${what}`, { cause });
+  if (group === undefined) throw failed('NOT_SUPPORTED', 'this kernel has no control groups for them');
+  const rules = programOf(record);
+  try {
+    if (calls.attachedDeviceProgram(group) !== calls.deviceProgramTag(rules)) calls.attachDeviceProgram(group, rules);
+  } catch (error) {
+    throw failed('RUNTIME_FAILED', messageOf(error), error);
+  }
 }
 
 /** Differences between the rights to devices that a container has and shall have; undefined: they cannot be read here. */
 export function deviceRuleDrift(
-  files: ControlFiles,
+  { files, group, calls }: DeviceRights,
   record: ContainerRecord,
 ): readonly { readonly key: string; readonly expected: string; readonly found: string }[] | undefined {
   const list = files.read(LIST);
-  if (list === undefined) return undefined;
+  if (list === undefined) return group === undefined ? undefined : programDrift(group, calls, record);
   const [found, wanted] = [parseList(list), accessOf(rulesOf(record))];
   return [...new Set([...found.keys(), ...wanted.keys()])].flatMap((key) => {
     const [now = '', then = ''] = [found.get(key), wanted.get(key)];
@@ -46,8 +76,34 @@ export function deviceRuleDrift(
   });
 }
 
+/** A program cannot be read back as rules: it is the right one, or another. */
+function programDrift(
+  group: string,
+  calls: DeviceProgramCalls,
+  record: ContainerRecord,
+): ReturnType<typeof deviceRuleDrift> {
+  const named = (tag: string | undefined): string => (tag === undefined ? 'none' : `program ${tag}`);
+  try {
+    const [found, wanted] = [calls.attachedDeviceProgram(group), calls.deviceProgramTag(programOf(record))];
+    return found === wanted ? [] : [{ key: 'all', expected: named(wanted), found: named(found) }];
+  } catch {
+    // A kernel without such programs: the launcher has warned of it. Or the container ends just now.
+    return undefined;
+  }
+}
+
 const rulesOf = ({ spec, limits }: ContainerRecord): readonly OciDeviceRule[] =>
   resolveResources(limits, resolveDevices(spec.devices, spec.privileged), spec.privileged).devices;
+
+/** As the launcher reads config.json: what is absent stands for everything. */
+const programOf = (record: ContainerRecord): readonly DeviceRule[] =>
+  rulesOf(record).map(({ allow, type = 'a', major = -1, minor = -1, access }) => ({
+    allow,
+    type,
+    major,
+    minor,
+    access,
+  }));
 
 /** What makes the list another one. Rights are only taken that nothing else gives: /dev/null may have been mapped, too. */
 export function ruleChanges(list: string, rules: readonly OciDeviceRule[]): readonly RuleChange[] {

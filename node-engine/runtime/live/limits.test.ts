@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ResourceLimits } from '../../../proto/types/index.ts';
+import type { ControlFiles } from './limits.ts';
 import { controlFiles, limitChanges, setLimits } from './limits.ts';
 
 /** Files of a group as the kernel has them after a start without limits. */
@@ -104,6 +105,22 @@ describe('limits of a running container', () => {
     });
     deepEqual(told({ memoryBytes: 67_108_864 - 100, memorySwapBytes: 134_217_728 - 100, cpusetCpus: '3,0,1' }), []);
     equal(told({ memoryBytes: 60 << 20, cpusetCpus: '0-1,3' }).length, 2);
+  });
+  it('of a set of CPUs are lifted in version 2, also where the kernel takes no empty set from a group with processes', () => {
+    const { files, told, folders } = group({ ...V2, 'cpuset.cpus': '1\n' });
+    writeFileSync(join(folders[0] ?? '', '..', 'cpuset.cpus.effective'), '0-3\n');
+    deepEqual(told({}), ['cpuset.cpus: \n']);
+    const refusing: ControlFiles = {
+      ...files,
+      write: (file, value) => {
+        if (value === '\n') throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        writeFileSync(join(folders[0] ?? '', file), value);
+      },
+    };
+    setLimits(refusing, {}, 'web');
+    equal(readFileSync(join(folders[0] ?? '', 'cpuset.cpus'), 'utf8'), '0-3');
+    deepEqual(told({}), [], 'it is not found to be changed by hand');
+    equal(told({ cpusetCpus: '0-2' }).length, 1);
   });
   it('of memory below what is used are refused in version 2 when the kernel cannot take it back', () => {
     const { files, folders } = group({ ...V2, 'memory.current': `${32 << 20}\n` });

@@ -14,6 +14,9 @@ const LARGEST_PAGE = 65_536;
 /** Version 1 says "no limit" as the greatest number of bytes in whole pages. */
 const NO_LIMIT = 2 ** 62;
 
+/** An empty set: version 2 uses what the group above has, whatever that comes to be. */
+const ALL_CPUS = '\n';
+
 /** The files of a container's control groups, whichever hierarchy they are in. */
 export interface ControlFiles {
   /** Undefined: no hierarchy has such a file. */
@@ -40,7 +43,15 @@ export interface LimitChange {
 export function setLimits(files: ControlFiles, limits: ResourceLimits, name: string): void {
   makeRoom(files, resolveResources(limits, [], false).memory?.limit, name);
   // Where a file has a line for each device, the change is named after both.
-  for (const { file, text } of limitChanges(files, limits)) write(files, file.split(' ')[0] ?? file, text, name);
+  for (const { file, text } of limitChanges(files, limits)) {
+    try {
+      write(files, file.split(' ')[0] ?? file, text, name);
+    } catch (error) {
+      // Linux 6.1 empties the set of no group that has processes: it gets all that there are.
+      if (file !== 'cpuset.cpus' || text !== ALL_CPUS || errnoOf((error as Error).cause) !== 'ENOSPC') throw error;
+      write(files, file, cpusAbove(files), name);
+    }
+  }
 }
 
 /**
@@ -64,6 +75,7 @@ export function limitChanges(files: ControlFiles, limits: ResourceLimits): reado
   const changes = wanted.flatMap(([file, text]) => {
     const found = files.read(file)?.trim();
     if (found === undefined || says(found, text.trim())) return [];
+    if (text === ALL_CPUS && found === cpusAbove(files)) return [];
     return [{ file, text, expected: text.trim(), found }];
   });
   return [...changes, ...blockIoChanges(files, limits.blockIo)];
@@ -90,10 +102,12 @@ function numbersIn(set: string): string {
 /** As the launcher converts (cgroup-v2.c). */
 const weightOf = (shares: number): number => 1 + Math.floor(((shares - 2) * 9999) / 262_142);
 
+const cpusAbove = (files: ControlFiles): string => files.readAbove('cpuset.cpus.effective')?.trim() ?? '';
+
 /** Without an own set those of the group above are used: version 1 has to be told them, version 2 takes them for an empty set. */
 function cpusOf(files: ControlFiles, cpus: string): readonly (readonly [file: string, text: string])[] {
   const isV2 = files.read('cpuset.cpus.effective') !== undefined && files.read('cpuset.cpu_exclusive') === undefined;
-  const wanted = cpus !== '' ? cpus : isV2 ? '\n' : (files.readAbove('cpuset.cpus')?.trim() ?? '');
+  const wanted = cpus !== '' ? cpus : isV2 ? ALL_CPUS : (files.readAbove('cpuset.cpus')?.trim() ?? '');
   return wanted === '' ? [] : [['cpuset.cpus', wanted]];
 }
 
@@ -145,6 +159,16 @@ function write(files: ControlFiles, file: string, value: string, name: string): 
     files.write(file, value);
   } catch (cause) {
     if (errnoOf(cause) === 'EBUSY' && file.startsWith('memory.')) throw inUse(name, value, used(files));
+    // The file is there for all devices; who shares one out by weights is chosen for each.
+    if (errnoOf(cause) === 'ENOTSUP' && file.endsWith('.weight'))
+      throw new TsswarmError(
+        'NOT_SUPPORTED',
+        `weighing block I/O of container "${name}" by "${value}": nothing weighs at this device`,
+        {
+          hint: file === 'io.weight' ? 'enable it in "io.cost.qos" of the root group' : 'make "bfq" its scheduler',
+          cause,
+        },
+      );
     throw new TsswarmError(
       'RUNTIME_FAILED',
       `writing "${value.trim()}" to "${file}" of container "${name}": ${messageOf(cause)}`,

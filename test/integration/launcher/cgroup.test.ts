@@ -1,8 +1,10 @@
-import { deepEqual, equal, match, ok } from 'node:assert/strict';
+import { deepEqual, equal, match, ok, throws } from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LAUNCHER_PROGRAM, killAll, readWarnings } from '../../../node-engine/launcher/index.ts';
+import { LAUNCHER_PROGRAM, killAll, readWarnings, signalContainer } from '../../../node-engine/launcher/index.ts';
+import type { DeviceRule } from '../../../node-engine/native/addon.ts';
+import { attachDeviceProgram, attachedDeviceProgram, deviceProgramTag } from '../../../node-engine/native/addon.ts';
 import { LauncherFixture, cgroupDir, cgroupMounts, eventually } from './fixture.ts';
 import type { Container } from './fixture.ts';
 
@@ -149,6 +151,40 @@ describe('the control groups of a container', () => {
         deepEqual(fixture.leftovers(), []);
       });
     }
+
+    it('its program is replaced while it runs, in place of the one before', async () => {
+      const look = '(: < /loop) 2>/dev/null && echo open || echo shut';
+      const container = fixture.script(
+        `mknod /loop c 10 237; ${look}; trap '${look}' USR1; while :; do sleep 1000 & wait $!; done`,
+      );
+      equal(alone(container).status, 0);
+      const v2 = cgroupMounts().find(({ rest }) => rest.startsWith('cgroup2 '))?.path ?? '';
+      const group = join(v2, container.cgroup);
+      const said = async (...lines: readonly string[]): Promise<void> =>
+        eventually(async () => (await container.logged('stdout')) === lines.map((line) => `${line}\n`).join(''));
+      const change = async (...rules: readonly DeviceRule[]): Promise<void> => {
+        attachDeviceProgram(group, rules);
+        equal(attachedDeviceProgram(group), deviceProgramTag(rules));
+        await signalContainer(container.runDir, 'SIGUSR1');
+      };
+      const nothing: DeviceRule = { allow: false, type: 'a', major: -1, minor: -1, access: 'rwm' };
+      const theLoop: DeviceRule = { allow: true, type: 'c', major: 10, minor: 237, access: 'r' };
+      await said('shut');
+      // What the launcher loaded, and what would be loaded for the same rules, is the same program.
+      equal(attachedDeviceProgram(group), deviceProgramTag([nothing]));
+      await change(nothing, theLoop);
+      await said('shut', 'open');
+      await change(nothing);
+      await said('shut', 'open', 'shut');
+      // One that was beside it would still forbid.
+      await change();
+      await said('shut', 'open', 'shut', 'open');
+      await killAll(container.runDir);
+      await container.ended();
+      throws(() => attachedDeviceProgram(group), { code: 'ENOTDIR' });
+      equal(attachedDeviceProgram(v2), undefined);
+      throws(() => deviceProgramTag([{ ...theLoop, access: 'x' }]), { code: 'EINVAL' });
+    });
 
     it('mounts it in the container, and kills by it', async () => {
       const container = fixture.script(

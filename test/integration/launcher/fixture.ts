@@ -283,9 +283,9 @@ export class OutputReader {
   }
 }
 
-/** Waits for a condition of another process. @throws after ten seconds, which nothing here takes */
+/** Waits for a condition of another process. @throws after a minute, which nothing here takes on the slowest of machines */
 export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`it never came true: ${holds.toString()}`);
     await setImmediate();

@@ -46,8 +46,9 @@ describe("the node's lease", () => {
   });
 
   it('that is moved on lets them run, and one without end that gets one ends them', async () => {
-    lease.set(lease.now() + 400);
-    const short = fixture.script('sleep 1.5; exit 7');
+    // Time enough to start both on a machine that is busy.
+    lease.set(lease.now() + 3000);
+    const short = fixture.script('sleep 4; exit 7');
     const long = fixture.script('sleep 1000');
     await short.start({ lease: path });
     await long.start({ lease: path });

@@ -1,4 +1,5 @@
 import { equal, match, ok, rejects } from 'node:assert/strict';
+import { vethName } from '../../../node-engine/network/names.ts';
 import type { NetworkId, SandboxInterface } from '../../../node-engine/types.ts';
 import { BACK, FRONT, INNER, containerId, on } from './fixtures.ts';
 import type { Lab } from './lab.ts';
@@ -148,6 +149,17 @@ describe('networks of a node', () => {
       const request = { mode: 'networks', interfaces: [elsewhere] } as const;
       await rejects(lab.call('createSandbox', containerId('6'), request), { code: 'NETWORK_FAILED' });
       ok(!(await lab.call('listSandboxes')).includes(containerId('6')));
+    });
+    it('leave no interface, although something keeps their namespace', async () => {
+      const request = { mode: 'networks', interfaces: [on(BACK, 10)] } as const;
+      const path = await lab.call('createSandbox', containerId('5'), request);
+      await lab.serve(path, 'tcp', 80, 'socket');
+      await lab.call('removeSandbox', containerId('5'));
+      const link = vethName(containerId('5'), 0);
+      ok(show(lab.node, 'ip', '-br', 'link').includes(link));
+      await lab.call('close');
+      const left = show(lab.node, 'ip', '-br', 'link');
+      ok(!left.includes(link) && left.includes(vethName(containerId('a'), 0)));
     });
   });
 });

@@ -11,6 +11,11 @@ import type {
   NetworkId,
   PortForward,
   SandboxRequest,
+  SecureRequest,
+  SecureSlot,
+  TunnelChange,
+  TunnelId,
+  TunnelRequest,
 } from '../../../node-engine/types.ts';
 import type { NameChange, ResolverAttachment } from '../../../worker/overlay/dns/index.ts';
 import { createResolver } from '../../../worker/overlay/dns/index.ts';
@@ -18,7 +23,11 @@ import { createResolver } from '../../../worker/overlay/dns/index.ts';
 const [, , directory = '', instance = ''] = process.argv;
 const log: string[] = [];
 const logger = jsonLogger((line) => log.push(line), Date.now);
-const { networks, sandboxes } = createNetworks({ netnsDirectory: join(directory, 'netns'), instance, logger });
+const { networks, sandboxes, tunnels, close } = createNetworks({
+  netnsDirectory: join(directory, 'netns'),
+  instance,
+  logger,
+});
 const names = new Map<NetworkId, string>();
 const resolver = createResolver({
   clock: systemClock,
@@ -42,6 +51,15 @@ export const METHODS = {
   createSandbox: (id: ContainerId, request: SandboxRequest) => sandboxes.create(id, request),
   removeSandbox: (id: ContainerId) => sandboxes.remove(id),
   listSandboxes: () => sandboxes.list(),
+  ensureTunnel: (request: TunnelRequest) => tunnels.ensure(request),
+  changeTunnel: (id: TunnelId, change: TunnelChange) => tunnels.change(id, change),
+  removeTunnel: (id: TunnelId) => tunnels.remove(id),
+  secureKeys: () => Promise.resolve(tunnels.secure.keys()),
+  addSecureKey: (slot: SecureSlot) => Promise.resolve(tunnels.secure.addKey(slot, Date.now())),
+  ensureSecure: (request: SecureRequest) => tunnels.secure.ensure(request),
+  secureSessions: () => tunnels.secure.sessions(),
+  removeSecure: (slot?: SecureSlot) => tunnels.secure.remove(slot),
+  close,
   /** Lines of the log so far. */
   log: () => Promise.resolve(log),
   changeNames: (change: NameChange) => Promise.resolve(resolver.changeNames(change)),

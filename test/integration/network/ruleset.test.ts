@@ -35,8 +35,8 @@ describe('changes of the rules of a node by requests', () => {
         { protocol: 'sctp', port: 40_000 },
       ],
       nodes: [
-        { meshAddress: '169.254.192.2', address: '10.77.0.2' },
-        { meshAddress: '169.254.255.254', address: '192.0.2.9' },
+        { meshAddress: '169.254.192.2', addresses: ['10.77.0.2', '198.51.100.7', 'fd77::2'] },
+        { meshAddress: '169.254.255.254', addresses: ['192.0.2.9'] },
       ],
     };
     const some = <T>(of: readonly T[]): readonly T[] => of.filter(() => random.next() < 0.6);

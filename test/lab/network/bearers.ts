@@ -9,6 +9,8 @@ interface Bearer {
   died: number | undefined;
   /** A manager said that it does not run any more. */
   gone: number | undefined;
+  /** All that was said is that its node is down. */
+  isOnlyOutOfReach?: boolean;
 }
 
 const MOST_WORDS = 10;
@@ -44,8 +46,23 @@ export class Bearers {
   gone(tasks: readonly Task[], now: number): void {
     for (const { id } of tasks) {
       const bearer = this.#bearers.get(id);
-      if (bearer !== undefined) bearer.gone ??= now;
+      if (bearer === undefined || bearer.gone !== undefined) continue;
+      bearer.gone = now;
+      bearer.isOnlyOutOfReach = true;
     }
+  }
+
+  /** Their node is up, and they run. @returns of how many it was said by mistake that they do not */
+  back(tasks: readonly Task[]): number {
+    let mistaken = 0;
+    for (const { id, status } of tasks) {
+      const bearer = this.#bearers.get(id);
+      if (bearer?.isOnlyOutOfReach !== true || bearer.died !== undefined || status.state !== 'running') continue;
+      bearer.gone = undefined;
+      bearer.isOnlyOutOfReach = false;
+      mistaken++;
+    }
+    return mistaken;
   }
 
   areGone(ids: readonly string[]): boolean {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { watchProject } from '../../../cli/tscompose/project/watch.ts';
 import type { ProjectWatch } from '../../../cli/tscompose/project/watch.ts';
@@ -21,6 +21,8 @@ const PATIENCE_MS = 600_000;
 const LOOK_EVERY_MS = 20;
 /** How long what has begun goes on after a phase, before its requests are counted. */
 const SETTLE_MS = 1500;
+/** Of a command that an election got into. */
+const MOST_ATTEMPTS = 5;
 
 /** Shape of the run. */
 export interface ChurnOptions {
@@ -49,6 +51,10 @@ export interface Outcome {
   readonly went: number;
   /** From the first word that endpoints are dead until the last failure of one who asked after it, ms; 0: none. */
   readonly failedForMs: number;
+  /** Longest that a daemon was ready to run and waited for a processor, ms: what is late then is the machine's, not the daemon's, fault. */
+  readonly waitedMs: number;
+  /** Endpoints whose node was taken for down although it was not: it was not heard of in time. */
+  readonly mistaken: number;
 }
 
 /**
@@ -64,6 +70,7 @@ export class Churn {
   #watch: ProjectWatch | undefined;
   #looking: NodeJS.Timeout | undefined;
   #isAnyDown = false;
+  #mistaken = 0;
   #version = 1;
   #replicas = 0;
 
@@ -156,6 +163,8 @@ export class Churn {
     besides: readonly number[] = [],
   ): Promise<Outcome> {
     const began = now();
+    const waited = this.#lab.machines.map((machine) => waitedMs(machine.daemonPid()));
+    const mistaken = this.#mistaken;
     const clients = this.#tasks('client').filter(isRunning);
     const hammers = await Promise.all(
       this.#lab.machines.flatMap((machine, index) => {
@@ -171,7 +180,14 @@ export class Churn {
       const ms = now() - began;
       await new Promise((resolve) => setTimeout(resolve, graceMs + SETTLE_MS));
       const reports = await Promise.all(hammers.map((hammer) => hammer.end()));
-      return { phase: name, ms, ...this.#bearers.judge(reports, began, graceMs) };
+      const waits = this.#lab.machines.map((machine, i) => waitedMs(machine.daemonPid()) - (waited[i] ?? 0));
+      return {
+        phase: name,
+        ms,
+        ...this.#bearers.judge(reports, began, graceMs),
+        waitedMs: Math.max(...waits),
+        mistaken: this.#mistaken - mistaken,
+      };
     } finally {
       for (const { child } of hammers) child.kill('SIGKILL');
     }
@@ -201,18 +217,20 @@ export class Churn {
       const { nodes } = await this.#control.listNodes({});
       for (const { id, description } of nodes) this.#names.set(id, description.hostname);
       const down = new Set<string>(nodes.filter(({ status }) => status.state === 'down').map(({ id }) => id));
-      if (down.size > 0)
-        this.#bearers.gone(
-          this.#tasks().filter(({ nodeId }) => down.has(nodeId)),
-          now(),
-        );
+      this.#isAnyDown = down.size > 0;
+      const [away = [], there = []] = [true, false].map((is) =>
+        this.#tasks().filter(({ nodeId }) => down.has(nodeId) === is),
+      );
+      this.#bearers.gone(away, now());
+      this.#mistaken += this.#bearers.back(there);
     } catch {
       // An election, or the end of the run.
     }
   }
 
   #whole(): Promise<void> {
-    return this.#until(() => this.running.length >= this.#replicas, `${this.#replicas} endpoints`);
+    const running = (): readonly Task[] => this.running.filter(({ id }) => !this.#bearers.areGone([id]));
+    return this.#until(() => running().length >= this.#replicas, `${this.#replicas} endpoints`);
   }
 
   async #until(isTrue: () => boolean, what: string): Promise<void> {
@@ -247,7 +265,18 @@ networks:
     await this.#whole();
   }
 
+  /** Whoever asked a manager that lost the leadership meanwhile asks again: it may have been done, or not. */
   async #compose(...argv: readonly string[]): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#composeOnce(...argv);
+      } catch (error) {
+        if (attempt === MOST_ATTEMPTS || !/leadership|does not lead|leader/.test(String(error))) throw error;
+      }
+    }
+  }
+
+  async #composeOnce(...argv: readonly string[]): Promise<void> {
     const child = this.#lab.machine(0).start('tscompose', '-f', join(this.#folder, 'compose.yaml'), ...argv);
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (part: Buffer) => (said += String(part)));
@@ -284,6 +313,12 @@ async function startHammer(netns: string, { workers, restMs }: ChurnOptions): Pr
       return JSON.parse(report) as Report;
     },
   };
+}
+
+/** How long the main thread of a process has waited for a processor (sched-stats.rst). */
+function waitedMs(pid: number | undefined): number {
+  if (pid === undefined) return 0;
+  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
 }
 
 function now(): number {

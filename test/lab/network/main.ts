@@ -14,6 +14,7 @@ const [most = 500, rounds = 1, managers = 3] = process.argv.slice(2).map(Number)
 const few = Math.ceil(most / 5);
 const GRACE_MS = 1000;
 const NODES = 5;
+const MOST_STALE = 20;
 const VICTIM = NODES - 1;
 
 // Five machines share one kernel here, and none of their daemons is in the namespace that has the limits.
@@ -22,14 +23,16 @@ const lab = Lab.create('tsch', NODES);
 let churn: Churn | undefined;
 let failed = 0;
 const tell = (outcome: Outcome): void => {
-  const { phase, ms, answered, excused, lost, stale, slowestMs, came, went, failedForMs } = outcome;
+  const { phase, ms, answered, excused, lost, stale, slowestMs, came, went, failedForMs, waitedMs, mistaken } = outcome;
   const window = excused === 0 ? '' : `, ${excused} failed until ${failedForMs.toFixed(0)} ms after the first word`;
   console.log(
     `${phase.padEnd(34)}${(ms / 1000).toFixed(1).padStart(6)} s  ${answered} requests answered, the slowest in ${slowestMs.toFixed(0)} ms; ` +
-      `${came} came, ${went} went${window}`,
+      `${came} came, ${went} went${window}; a daemon waited ${(waitedMs / 1000).toFixed(1)} s for a processor` +
+      (mistaken === 0 ? '' : `, and ${mistaken} endpoints were taken for dead by mistake: the machine is too busy`),
   );
   for (const one of lost) console.log(`  LOST ${one}`);
-  for (const one of stale) console.log(`  STALE ${one}`);
+  for (const one of stale.slice(0, MOST_STALE)) console.log(`  STALE ${one}`);
+  if (stale.length > MOST_STALE) console.log(`  STALE and ${stale.length - MOST_STALE} more`);
   failed += lost.length + stale.length;
 };
 try {

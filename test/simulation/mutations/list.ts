@@ -430,13 +430,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'agent: containers without a task are left alone',
     file: '../../worker/agent/loop.ts',
-    find: `      await collectStrangers();\n`,
+    find: `      await removal.collectStrangers();\n`,
     replace: '',
     profile: 'services',
   },
   {
     name: 'agent: what runs is stopped when a session begins',
-    file: '../../worker/agent/loop.ts',
+    file: '../../worker/agent/removal/loop.ts',
     find: 'if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);',
     replace: 'if (labels[TASK_ID_LABEL] !== undefined) await dropContainer(id);',
     profile: 'services',
@@ -444,7 +444,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'agent: a new session hears nothing of what was said before',
     file: '../../worker/agent/loop.ts',
-    find: `for (const [taskId, controller] of controllers) pending.set(taskId, controller.status);\n`,
+    find: `reports.sayAll([...controllers].map(([taskId, { status }]) => [taskId, status]));\n`,
     replace: '',
     profile: 'services',
   },
@@ -457,8 +457,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'agent: what is fenced is started without a lease',
-    file: '../../worker/agent/loop.ts',
-    find: 'mayStart: () => isUpToDate && lease.mayStart(),',
+    file: '../../worker/agent/surroundings.ts',
+    find: 'mayStart: () => parts.isUpToDate() && lease.mayStart(),',
     replace: 'mayStart: () => true,',
     profile: 'services',
   },
@@ -492,10 +492,24 @@ export const MUTATIONS: readonly Mutation[] = [
     profile: 'services',
   },
   {
+    name: 'live: an address that a container is about to leave is given to another',
+    file: '../model/task-addresses.ts',
+    find: 'return going.length === 0 ? task.addresses : [...task.addresses, ...going];',
+    replace: 'return going.length < 0 ? going : task.addresses;',
+    profile: 'services',
+  },
+  {
+    name: 'live: a container whose networks change keeps its addresses',
+    file: '../allocator/allocate.ts',
+    find: 'if (sameAddresses(addresses, task.addresses)) return undefined;',
+    replace: 'if (addresses.length >= 0) return undefined;',
+    profile: 'services',
+  },
+  {
     name: 'live: the agent says that it has changed what it has not',
     file: '../../worker/agent/task/loop.ts',
     find: 'const changed = await engine.containers.update(request);',
-    replace: 'const changed: readonly string[] = [];',
+    replace: 'const changed = await engine.containers.update({ ...request, limits: {} });',
     profile: 'services',
   },
   {

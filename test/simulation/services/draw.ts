@@ -1,12 +1,14 @@
 import type {
   DesiredProject,
+  NetworkAttachment,
+  NetworkSpec,
   ServiceDependency,
   ServiceSpec,
   UpdateConfig,
   VolumeSpec,
 } from '../../../proto/types/index.ts';
 import { containerSpec } from '../../builders/container-spec.ts';
-import { project, serviceSpec, taskSpec } from '../../builders/specs.ts';
+import { networkSpec, project, serviceSpec, taskSpec } from '../../builders/specs.ts';
 import type { World } from '../world.ts';
 import type { ChangeNature, Nature } from './kernel.ts';
 
@@ -27,7 +29,12 @@ export interface Wish {
   /** Counts changes that containers take while they run. */
   change: number;
   changeNature: ChangeNature;
+  attached: Attached;
 }
+
+/** Networks that a service is on: that of the project, another one, where it has an alias or another one, or both. */
+export type Attached = 'default' | 'both' | 'both, renamed' | 'other';
+const ATTACHED: readonly Attached[] = ['default', 'both', 'both, renamed', 'other'];
 
 /** What is told of a change in the label of that name: "7-dies". */
 export const CHANGE_LABEL = 'change';
@@ -94,6 +101,7 @@ export function drawWishes(world: World): readonly Wish[] {
       nature: 'good',
       change: 0,
       changeNature: 'good',
+      attached: world.pick(ATTACHED),
     });
   });
   return drawn;
@@ -118,6 +126,7 @@ export function change(world: World, wishes: readonly Wish[]): void {
   if (world.chance(0.55)) {
     wish.change++;
     wish.changeNature = world.pick(CHANGE_NATURES);
+    if (world.chance(0.5)) wish.attached = world.pick(ATTACHED);
     // Now and then together with what nothing that runs can become.
     if (world.chance(0.8)) return;
   }
@@ -161,7 +170,21 @@ const DATA: VolumeSpec = { name: 'app_data', composeName: 'data', driver: 'local
 const RESTART = { condition: 'any', delayMs: 100, maxDelayMs: 1000, maxAttempts: 0, windowMs: 0 } as const;
 
 export function projectOf(wishes: readonly Wish[]): DesiredProject {
-  return project(wishes.map(specOf), { volumes: [DATA, SHARED] });
+  return project(wishes.map(specOf), { networks: NETWORKS, volumes: [DATA, SHARED] });
+}
+
+/** Each machine has its own of the first; the second is between them. */
+const NETWORKS: readonly NetworkSpec[] = [networkSpec('default'), networkSpec('other', { driver: 'overlay' })];
+
+/** The attachments of a service, in the order that its containers have them in. */
+export function networksOf({ attached }: Pick<Wish, 'attached'>): readonly NetworkAttachment[] {
+  const on = (name: string, ...aliases: readonly string[]): NetworkAttachment => ({
+    network: `app_${name}`,
+    aliases,
+    ipv4Address: '',
+  });
+  const other = on('other', attached === 'both, renamed' ? 'newer' : 'older');
+  return [...(attached === 'other' ? [] : [on('default')]), ...(attached === 'default' ? [] : [other])];
 }
 
 /** The limit that a service's containers have in the end. */
@@ -200,6 +223,7 @@ function specOf(wish: Wish): ServiceSpec {
     task: taskSpec({
       container,
       limits: { nanoCpus: cpusOf(wish) },
+      networks: networksOf(wish),
       restart: isJob(wish) ? { ...RESTART, condition: 'on-failure' } : RESTART,
       ...(wish.maxPerNode === 0 ? {} : { placement: { spread: [], maxReplicasPerNode: wish.maxPerNode } }),
     }),

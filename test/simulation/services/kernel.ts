@@ -8,6 +8,7 @@ import type {
   ExitStatus,
   NetworkId,
   NodeLease,
+  SandboxInterface,
 } from '../../../node-engine/types.ts';
 import { TASK_ID_LABEL } from '../../../worker/agent/task/container-request.ts';
 import type { Life, World } from '../world.ts';
@@ -34,6 +35,7 @@ export interface Box {
   /** What can be changed while it runs. */
   cpus: number;
   labels: Labels;
+  interfaces: readonly SandboxInterface[];
   /** Counts its starts: what was meant for an earlier one does nothing. */
   runs: number;
   /** Its health check has failed since it was started. */
@@ -194,6 +196,7 @@ export class Kernel {
     adopt,
     specVersion,
     fenced = false,
+    sandbox,
   }: ContainerCreate): ContainerInfo {
     const known = this.boxes.get(id);
     if (known !== undefined) throw new TsswarmError('ALREADY_EXISTS', `creating container "${id}": it exists`);
@@ -230,6 +233,7 @@ export class Kernel {
             },
       stopSignal: 'SIGTERM',
       tty: false,
+      addresses: this.#join(name, sandbox.interfaces),
       ...(specVersion === undefined ? {} : { specVersion }),
     };
     const box: Box = {
@@ -240,6 +244,7 @@ export class Kernel {
       fenced,
       cpus: limits.nanoCpus ?? 0,
       labels: spec.labels,
+      interfaces: sandbox.interfaces,
       waiters: new Set(),
       runs: 0,
       wasSick: false,
@@ -251,7 +256,7 @@ export class Kernel {
 
   /** A change of a container, which runs as a rule: it is taken as a whole, or not at all. */
   update(wanted: ContainerUpdate): readonly string[] {
-    const { id, name, specVersion = 0, limits, spec } = wanted;
+    const { id, name, specVersion = 0, limits, spec, sandbox } = wanted;
     const box = this.#demand(id);
     this.#onlooker.changing(this, box, wanted);
     const runs = box.info.state === 'running';
@@ -259,12 +264,25 @@ export class Kernel {
       throw new TsswarmError('RUNTIME_FAILED', `changing container "${name}": the simulation wants it so`);
     if (runs && changeNatureOf(spec.labels) === 'refused')
       throw new TsswarmError('RUNTIME_FAILED', `changing container "${name}": the kernel refuses`);
-    const hasChanged = box.cpus !== limits.nanoCpus;
+    const addresses = this.#join(name, sandbox.interfaces);
+    const changed = [
+      ...(box.cpus === limits.nanoCpus ? [] : ['limits']),
+      ...(addresses.join() === box.info.addresses?.join() ? [] : ['networks']),
+    ];
     box.cpus = limits.nanoCpus ?? 0;
     box.labels = spec.labels;
-    box.info = { ...box.info, specVersion };
+    box.interfaces = sandbox.interfaces;
+    box.info = { ...box.info, specVersion, addresses };
     if (runs) this.#endOfChange(box);
-    return hasChanged ? ['limits'] : [];
+    return changed;
+  }
+
+  /** @returns the addresses */
+  #join(name: string, interfaces: readonly SandboxInterface[]): readonly string[] {
+    for (const { networkId } of interfaces)
+      if (!this.bridges.has(networkId))
+        throw new TsswarmError('NETWORK_FAILED', `joining networks for container "${name}": a bridge is not there`);
+    return interfaces.map(({ ipv4 }) => ipv4);
   }
 
   /** With what it has been given it does not live long. */

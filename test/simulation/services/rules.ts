@@ -1,8 +1,14 @@
 import { canonical } from '../../../manager/model/spec-change.ts';
 import { TASK_STATES } from '../../../proto/types/index.ts';
-import type { DesiredTaskState, Service, ServiceDependency, Task } from '../../../proto/types/index.ts';
+import type {
+  DesiredTaskState,
+  Service,
+  ServiceDependency,
+  Task,
+  TaskStatusUpdate,
+} from '../../../proto/types/index.ts';
 import type { World } from '../world.ts';
-import type { ContainerUpdate } from '../../../node-engine/types.ts';
+import type { ContainerUpdate, SandboxInterface } from '../../../node-engine/types.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
 
@@ -41,6 +47,8 @@ export class Rules implements Onlooker {
     liveChanges: 0,
     refusals: 0,
   };
+  /** Tasks that their nodes have said to be removed. */
+  readonly #removed = new Set<string>();
   /** Tasks as they were before the present commit. */
   #before: ReadonlyMap<string, Task> = new Map();
 
@@ -48,6 +56,11 @@ export class Rules implements Onlooker {
     this.#world = world;
     this.#truth = truth;
     this.#kernels = kernels;
+  }
+
+  /** What a node says of its tasks: that one is removed may be taken, and the task forgotten, in one commit. */
+  heard(updates: readonly TaskStatusUpdate[]): void {
+    for (const { taskId, status } of updates) if (status.state === 'remove') this.#removed.add(taskId);
   }
 
   /** A commit, after it was made. */
@@ -75,6 +88,8 @@ export class Rules implements Onlooker {
         this.#fail('task states', `${text(after)} was to be ${before.desiredState} before`);
       if (assigned && after.nodeId !== before.nodeId) this.#fail('placement', `${text(after)} was on ${before.nodeId}`);
     }
+    if (after.changing !== undefined && after.status.refused?.specVersion === after.specVersion)
+      this.#fail('live', `${text(after)} did not take its change, and is being changed still`);
     if (after.status.state === 'orphaned' && before?.status.state !== 'orphaned') this.counts.orphans++;
     if (after.nodeId !== '' && (before?.nodeId ?? '') === '') this.#placed(after);
     if (before === undefined) this.#created(after);
@@ -93,10 +108,10 @@ export class Rules implements Onlooker {
   /** Only what is gone from its node for sure is forgotten. */
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
-    const isGone = task.status.state === 'remove' || task.nodeId === '';
+    const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
     const isOrphan = task.desiredState === 'remove' && task.status.state === 'orphaned';
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
-    if (task.status.state !== 'remove') return;
+    if (!isGone) return;
     const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
     if (kernel?.running.some(({ taskId }) => taskId === task.id) === true && node !== undefined)
       this.#fail('reaper', `${text(task)} was forgotten, and its container runs`);
@@ -276,7 +291,7 @@ export class Rules implements Onlooker {
 
   #canChange({ nodeId }: Task): boolean {
     const can = this.#truth.nodes.get(nodeId)?.description.live ?? [];
-    return can.includes('limits') && can.includes('settings');
+    return can.includes('limits') && can.includes('settings') && can.includes('networks');
   }
 
   /** A slot's turn in an update has come. */
@@ -328,12 +343,26 @@ export class Rules implements Onlooker {
     const state = after.updateStatus?.state;
     if (state === before.updateStatus?.state && after.updateStatus?.specVersion === before.updateStatus?.specVersion)
       return;
-    if (state === 'completed' || state === 'rollback_completed') this.#reached.set(after.id, after.spec);
+    if (state === 'completed' || state === 'rollback_completed') {
+      this.#reached.set(after.id, after.spec);
+      this.#allChanged(after);
+    }
     if (state !== 'rollback_started' || before.updateStatus?.state === 'rollback_paused') return;
     this.counts.rollbacks++;
     const wanted = this.#reached.get(after.id);
     if (canonical(wanted?.task) !== canonical(after.spec.task))
       this.#fail('rollback', `${after.spec.composeName} goes back to ${image(after.spec)}, not ${image(wanted)}`);
+  }
+
+  /** An update that is over has changed what it was to change, but where that has failed, or on nodes that it does not wait for. */
+  #allChanged(service: Service): void {
+    for (const task of this.#truth.tasksOf(service.id)) {
+      if (task.changing === undefined || task.oneOff || !isWanted(task) || isOver(task)) continue;
+      const node = this.#truth.nodes.get(task.nodeId);
+      const isAwaited = node?.status.state === 'ready' && node.spec.availability === 'active';
+      if (!isAwaited || service.updateStatus?.failed.includes(task.slot) === true) continue;
+      this.#fail('update', `${service.spec.composeName} is said to be updated, and ${text(task)} is being changed`);
+    }
   }
 
   started(kernel: Kernel, box: Box): void {
@@ -346,6 +375,7 @@ export class Rules implements Onlooker {
     if (service === undefined) return;
     this.#twice(task, service);
     this.#samePort(kernel, box, task);
+    this.#sameAddress(kernel, box, box.interfaces);
     this.#moved(kernel, box, task);
     this.#fenced(kernel, box, task);
   }
@@ -387,7 +417,23 @@ export class Rules implements Onlooker {
       }
   }
 
-  changing(_kernel: Kernel, box: Box, { spec }: ContainerUpdate): void {
+  /** No two containers have the same address, those aside whose node was given up, as long as it may have them. */
+  #sameAddress(kernel: Kernel, box: Box, interfaces: readonly SandboxInterface[]): void {
+    for (const other of this.#kernels())
+      for (const rival of other.running) {
+        const task = this.#truth.tasks.get(rival.taskId);
+        if (rival === box || task === undefined || isOver(task)) continue;
+        const taken = rival.interfaces.find(({ networkId, ipv4 }) =>
+          interfaces.some((own) => own.networkId === networkId && own.ipv4 === ipv4),
+        );
+        if (taken !== undefined)
+          this.#fail('address', `${box.info.name} gets ${taken.ipv4} on ${kernel.nodeId}, which has\n${text(task)}`);
+      }
+  }
+
+  changing(kernel: Kernel, box: Box, { spec, sandbox }: ContainerUpdate): void {
+    const task = this.#truth.tasks.get(box.taskId);
+    if (task !== undefined && !isOver(task)) this.#sameAddress(kernel, box, sandbox.interfaces);
     if (spec.image !== box.info.image)
       this.#fail('live', `${box.info.name} shall become ${spec.image} while it runs, and is ${box.info.image}`);
   }
@@ -424,6 +470,7 @@ const isLiveDifference = (a: Task, b: Task): boolean =>
 const withoutLive = (spec: Task['spec']): object => ({
   ...spec,
   limits: {},
+  networks: [],
   container: { ...spec.container, labels: {} },
   placement: undefined,
 });

@@ -5,10 +5,12 @@ import { followLeadership } from '../../../cli/tsswarmd/leadership.ts';
 import type { ManagerGroup } from '../../../manager/cluster/group.ts';
 import { runUpkeepLoop } from '../../../manager/cluster/upkeep/loop.ts';
 import { createControl } from '../../../manager/control/server.ts';
+import { Decisions } from '../../../manager/model/stages/decisions.ts';
 import { createDispatcher } from '../../../manager/dispatcher/server.ts';
 import { lead } from '../../../manager/leader.ts';
 import type { Raft } from '../../../manager/raft/types.ts';
 import type { UpkeepPolicy } from '../../../manager/raft/upkeep.ts';
+import { canonical } from '../../../manager/model/spec-change.ts';
 import type { ResumableStore } from '../../../manager/store/types.ts';
 import { forwarding } from '../../../proto/rpc/forward.ts';
 import { caService, dispatcherService } from '../../../proto/rpc/services.ts';
@@ -17,7 +19,7 @@ import type { Cluster, Coverage, Member } from '../cluster.ts';
 import { Stored } from '../stored.ts';
 import type { Life, World } from '../world.ts';
 import { machineClock } from './clock.ts';
-import { CHANGE_LABEL, change, cpusOf, drawWishes, isGlobal, isJob, makeGood, projectOf } from './draw.ts';
+import { CHANGE_LABEL, change, cpusOf, drawWishes, isGlobal, isJob, makeGood, networksOf, projectOf } from './draw.ts';
 import type { Wish } from './draw.ts';
 import { Identities } from './identities.ts';
 import { Machine } from './machine.ts';
@@ -53,6 +55,8 @@ export class Services {
   readonly #world: World;
   readonly #cluster: Cluster;
   readonly #wires: Wires;
+  /** Of each manager's process. */
+  readonly #decisions = new WeakMap<Life, Decisions>();
   readonly #wishes: readonly Wish[];
   readonly #heartbeatMs: number;
   readonly #patient: boolean;
@@ -122,7 +126,9 @@ export class Services {
     const end = { address: this.#cluster.server(member).address, life };
     const current = (): readonly string[] => group.status().members.map(({ address }) => address);
     const managers = { current, onChange: (listener: () => void) => group.onChange(listener) };
-    const dispatcher = createDispatcher({ store, clock, random, logger, managers });
+    const decisions = new Decisions(clock);
+    this.#decisions.set(life, decisions);
+    const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions });
     const leadership = followLeadership({
       source: {
         status: () => raft.status(),
@@ -138,7 +144,7 @@ export class Services {
       lead: async (signal) => {
         signal.addEventListener('abort', () => dispatcher.close(), { once: true });
         await Promise.all([
-          lead({ store, clock, random, logger, leases: dispatcher.leases, group }, signal),
+          lead({ store, clock, random, logger, leases: dispatcher.leases, decisions, group }, signal),
           runUpkeepLoop({ store, raft, clock, logger, policy }, signal),
           dispatcher.takeOver(signal),
         ]);
@@ -146,7 +152,12 @@ export class Services {
     });
     const toLeader = (signal: AbortSignal): ReturnType<typeof leadership.leader> => leadership.leader(signal);
     this.#wires.serve(end, {
-      ...forwarding(dispatcherService, watched(dispatcher.handlers, world), toLeader, clock),
+      ...forwarding(
+        dispatcherService,
+        watched(dispatcher.handlers, world, (updates) => this.rules.heard(updates)),
+        toLeader,
+        clock,
+      ),
       ...forwarding(caService, this.identities.handlers(store, clock), toLeader, clock, leadership.leading),
     });
     this.identities.keep(member.id as NodeId, end, clock);
@@ -247,6 +258,8 @@ export class Services {
       if (!service.spec.task.container.image.startsWith(`app:${wish.version}-`))
         return `${wish.name} is another version`;
       if (service.spec.task.limits.nanoCpus !== cpusOf(wish)) return `${wish.name} has another limit`;
+      if (canonical(service.spec.task.networks) !== canonical(networksOf(wish)))
+        return `${wish.name} is on other networks`;
       const state = service.updateStatus?.state ?? 'completed';
       if (state !== 'completed') return `the update of ${wish.name} is ${state}`;
       const wanted = isGlobal(wish) ? this.#staying.length : wish.replicas;
@@ -278,11 +291,18 @@ export class Services {
   #halfDone(task: Task): string {
     const kernel = this.machines.find(({ id }) => id === task.nodeId)?.kernel;
     const box = kernel?.running.find(({ taskId }) => taskId === task.id);
-    const { limits, container } = task.spec;
+    const { limits, container, networks } = task.spec;
     if (task.changing !== undefined) return `${task.name} is being changed`;
     if (task.status.applied?.specVersion !== task.specVersion) return `${task.name} does not say what it has`;
     const isSame = box?.cpus === limits.nanoCpus && box?.labels[CHANGE_LABEL] === container.labels[CHANGE_LABEL];
-    return isSame ? '' : `${task.name} has not got what its task says`;
+    if (!isSame) return `${task.name} has not got what its task says`;
+    const nameOf = (id: string): string => this.truth.networks.get(id)?.spec.name ?? '';
+    const places = (all: readonly { readonly networkId: string; readonly ipv4: string }[]): string =>
+      all.map(({ networkId, ipv4 }) => `${nameOf(networkId)} ${ipv4}`).join();
+    if (places(box?.interfaces ?? []) !== places(task.addresses))
+      return `${task.name} has other addresses than its task`;
+    const names = task.addresses.map(({ networkId }) => nameOf(networkId));
+    return names.join() === networks.map(({ network }) => network).join() ? '' : `${task.name} is on other networks`;
   }
 
   /** What should have gone with the project. */
@@ -321,7 +341,8 @@ export class Services {
     const { leader, store } = found;
     const world = this.#world;
     const clock = machineClock(world, leader.life, 1, leader.skewMs ?? 0);
-    const control = createControl({ store, clock, random: world.random });
+    const decisions = this.#decisions.get(leader.life);
+    const control = createControl({ store: decisions?.within(store) ?? store, clock, random: world.random });
     const call = new AbortController();
     const answer = new Promise<boolean>((resolve) => {
       world.enter(leader.life, () => {

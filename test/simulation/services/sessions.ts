@@ -1,10 +1,18 @@
 import type { Dispatcher } from '../../../manager/dispatcher/server.ts';
+import type { TaskStatusUpdate } from '../../../proto/types/index.ts';
 import type { World } from '../world.ts';
 
 type Handlers = Dispatcher['handlers'];
 
-/** A dispatcher that is listened to: what belongs to a session that another one of the node has followed must be refused. */
-export function watched(handlers: Handlers, world: World): Handlers {
+/**
+ * A dispatcher that is listened to: what belongs to a session that another one of the node has followed must be refused.
+ * @param onReport hears what nodes say of their tasks, before that is taken
+ */
+export function watched(
+  handlers: Handlers,
+  world: World,
+  onReport: (updates: readonly TaskStatusUpdate[]) => void,
+): Handlers {
   /** The newest session of each node that was told of, and the number of the call that began it. */
   const newest = new Map<string, { readonly id: string; readonly call: number }>();
   let calls = 0;
@@ -31,6 +39,9 @@ export function watched(handlers: Handlers, world: World): Handlers {
       }
     },
     heartbeat: (request, gone) => check('heartbeat', request, handlers.heartbeat(request, gone)),
-    updateTaskStatus: (request, gone) => check('report', request, handlers.updateTaskStatus(request, gone)),
+    updateTaskStatus(request, gone) {
+      onReport(request.updates);
+      return check('report', request, handlers.updateTaskStatus(request, gone));
+    },
   };
 }

@@ -8,7 +8,7 @@ import { jitter } from '../../../base/random.ts';
 import type { ServiceClient } from '../../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../../proto/rpc/services.ts';
 import type { LeaseKeeper } from '../lease/loop.ts';
-import type { AssignmentChange, NodeDescription, TaskStatusUpdate } from '../../../proto/types/index.ts';
+import type { AssignmentChange, NodeDescription, NodeOverlay, TaskStatusUpdate } from '../../../proto/types/index.ts';
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 2000;
@@ -107,10 +107,11 @@ async function once(options: SessionOptions, outer: AbortSignal, opened: (id: st
   const { dispatcher, nodeId, describe, clock, logger, lease } = options;
   const sentAt = lease.now();
   const said = options.images();
+  const description = describe();
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
   const stream = dispatcher
-    .session({ nodeId, description: describe(), acknowledges: true, images: { keys: said }, ...claimOf(lease) }, signal)
+    .session({ nodeId, description, acknowledges: true, images: { keys: said }, ...claimOf(lease) }, signal)
     [Symbol.asyncIterator]();
   try {
     const first = await stream.next();
@@ -127,7 +128,7 @@ async function once(options: SessionOptions, outer: AbortSignal, opened: (id: st
     await Promise.race([
       ended,
       receive(options, sessionId, signal),
-      beat(options, sessionId, { firstMs: heartbeatMs, said }, clock, signal),
+      beat(options, sessionId, { firstMs: heartbeatMs, said, saidKeys: keysOf(description.overlay) }, clock, signal),
     ]);
   } finally {
     scope.abort(new Error('session over'));
@@ -147,13 +148,12 @@ async function receive(options: SessionOptions, sessionId: string, signal: Abort
 async function beat(
   options: SessionOptions,
   sessionId: string,
-  { firstMs, said: saidFirst }: { readonly firstMs: number; readonly said: readonly string[] },
+  first: { readonly firstMs: number; readonly said: readonly string[]; readonly saidKeys: string },
   clock: Clock,
   signal: AbortSignal,
 ) {
   const { dispatcher, nodeId, lease } = options;
-  let everyMs = firstMs;
-  let said = saidFirst;
+  let { firstMs: everyMs, said, saidKeys } = first;
   for (;;) {
     await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
     const sentAt = lease.now();
@@ -165,10 +165,16 @@ async function beat(
     late.catch(() => undefined);
     const keys = options.images();
     const images = keys.join() === said.join() ? {} : { images: { keys } };
+    const { overlay } = options.describe();
+    const isRekeyed = overlay !== undefined && keysOf(overlay) !== saidKeys;
     try {
-      const beating = dispatcher.heartbeat({ sessionId, nodeId, ...claimOf(lease), ...images }, signal);
+      const beating = dispatcher.heartbeat(
+        { sessionId, nodeId, ...claimOf(lease), ...images, ...(isRekeyed ? { overlay } : {}) },
+        signal,
+      );
       const answer = await Promise.race([beating, late]);
       said = keys;
+      if (isRekeyed) saidKeys = keysOf(overlay);
       everyMs = answer.heartbeatMs;
       lease.renew(sentAt, answer.leaseMs);
       if (options.isOutdated()) throw new Error('the lease had run out: the managers are asked for everything again');
@@ -177,6 +183,9 @@ async function beat(
     }
   }
 }
+
+const keysOf = (overlay: NodeOverlay | undefined): string =>
+  JSON.stringify([overlay?.publicKey, overlay?.alternateKey]);
 
 /** What this node says of its lease. */
 function claimOf(lease: Pick<LeaseKeeper, 'claim'>): { readonly leaseMs?: number } {

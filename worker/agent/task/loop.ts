@@ -1,82 +1,21 @@
 import { backoffMs, sleep } from '../../../base/async.ts';
-import type { Semaphore } from '../../../base/async.ts';
-import type { Clock, Timer } from '../../../base/clock.ts';
+import type { Timer } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
-import type { ContainerId, TaskId } from '../../../base/ids.ts';
-import type { Logger } from '../../../base/log.ts';
-import type { ContainerInfo, Engine, ExitStatus } from '../../../node-engine/types.ts';
-import type { Drift, NodeDescription, Task, TaskAddress, TaskStatus } from '../../../proto/types/index.ts';
+import type { Drift, Task, TaskStatus } from '../../../proto/types/index.ts';
 import type { Assignments } from '../assignments.ts';
 import { containerIdOf } from '../container-id.ts';
-import type { Health } from '../health/health.ts';
 import { mergeDrifts } from '../drift/merge.ts';
-import { watchHealth } from '../health/loop.ts';
-import { runHooks } from '../hooks/loop.ts';
-import { awaitedPorts } from '../listening/listening.ts';
-import { untilListening } from '../listening/loop.ts';
 import { containerRequest } from './container-request.ts';
+import type { TaskController, TaskSurroundings } from './controller.ts';
+import { endReason, lastRun } from './ending.ts';
+import { watchRuns } from './run/loop.ts';
 import type { Step, StepArguments, StepName } from './step.ts';
-import { earliestStart, isFinal, nextStep, reached } from './step.ts';
+import { earliestStart, isFinal, nextStep } from './step.ts';
 
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 10_000;
 /** Attempts at a step whose error may pass (a registry, an address) before the task is rejected. */
 const ATTEMPTS = 5;
-
-/** What a controller needs of the node around it. */
-export interface TaskSurroundings {
-  readonly engine: Pick<Engine, 'containers' | 'images'>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** What this node is. */
-  readonly describe: () => NodeDescription;
-  /** Bounds how many containers are made or started at the same moment. */
-  readonly starting: Semaphore;
-  readonly assignments: () => Assignments;
-  /** Makes the bridges of the task's networks. */
-  readonly prepareNetworks: (task: Task) => Promise<void>;
-  /** Why the task's published ports cannot be had; undefined when they can. */
-  readonly portTrouble: (task: Task) => string | undefined;
-  /** The sandbox exists: names can be resolved from now on. */
-  readonly attachResolver: (task: Task, id: ContainerId, running?: 'running') => Promise<void>;
-  readonly detachResolver: (id: ContainerId) => Promise<void>;
-  /** It does not outlive the lease of the node. */
-  readonly isFenced: (task: Task) => boolean;
-  /** Absent: what is fenced may run. Else how long it may take to end, ms. */
-  readonly fencedMs: () => number | undefined;
-  /** Whether what is fenced may be started. */
-  readonly mayStart: () => boolean;
-  /** Whether all is known that a changed container needs: secrets come from the managers after each start. */
-  readonly mayChange: () => boolean;
-  /** Says a status to the manager. */
-  readonly report: (taskId: TaskId, status: TaskStatus) => void;
-  /** The container is running or no longer: the node's port table may change. */
-  readonly runningChanged: () => void;
-  /** Its container has other addresses now, or is about to lose some. Resolves when nobody on this node is led to others. */
-  readonly addressesChanged: (task: Task) => Promise<void>;
-  /** Resolves when nobody on this node is led to the task any more. */
-  readonly withdraw: (task: Task) => Promise<void>;
-}
-
-/** Makes one task true and says what becomes of it. */
-export interface TaskController {
-  /** The manager wants something else now. */
-  update(task: Task): void;
-  readonly status: TaskStatus;
-  readonly task: Task;
-  /** The container runs, and is not about to be stopped. */
-  readonly running: boolean;
-  /** The container is about to be stopped: nobody shall be led to it. */
-  readonly leaving: boolean;
-  /** Looks whether somebody has changed the container by hand, and says so. @returns all that is known of that */
-  look(): Promise<readonly Drift[]>;
-  /** Those of the task's addresses that its container has. */
-  readonly addresses: readonly TaskAddress[];
-  /** The container whose network this one shares has other addresses now. */
-  refresh(): void;
-  /** Ends the controller; the container stays as it is. */
-  close(): void;
-}
 
 /**
  * Starts a controller. It observes, takes one step, and observes again; between changes it sleeps.
@@ -94,22 +33,10 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   /** When this node was given it, in monotonic time; from before this process was started as far as the kept status tells. */
   const bornAt = clock.monotonic() - (firstStatus.ageMs ?? 0) - (clock.now() - seenAt);
   let imageId: string | undefined;
-  let givenUp = '';
-  let hooked = false;
-  /** What it publishes is listened to, as far as it is waited for. */
-  let listening = false;
-  /** Hooks that run now. */
-  let hooks: AbortController | undefined;
   const isFenced = around.isFenced(first);
   let wasFenced = false;
   let wake: () => void = () => undefined;
   let timer: Timer | undefined;
-  let watched: ContainerInfo['startedAt'] | undefined;
-  let monitor: AbortController | undefined;
-  /** Ends the health checks of the run alone. */
-  let checks: AbortController | undefined;
-  /** Aborts when the run has ended. */
-  let runs: AbortSignal = life.signal;
   let attempts = 0;
   /** What it shares with another container may have changed. */
   let isStale = first.networkTask !== undefined;
@@ -127,71 +54,26 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     around.report(task.id, status);
   };
 
-  /** Every start of the container has one watcher of its end and, where there is a check, one health monitor. */
-  const watch = (container: ContainerInfo): void => {
-    if (watched === container.startedAt) return;
-    watched = container.startedAt;
-    monitor?.abort(new Error('started again'));
-    const mine = (monitor = new AbortController());
-    const signal = AbortSignal.any([life.signal, mine.signal]);
-    givenUp = '';
-    hooked = false;
-    void engine.containers.wait(id, signal).then(
-      () => {
-        mine.abort(new Error('ended'));
-        around.runningChanged();
-        wake();
-      },
-      () => undefined,
-    );
-    watchChecks(container, signal);
-    watchPorts(container, signal);
-  };
-
-  /** Without a health check it is taken for running when its published ports are listened to: nobody shall be refused by what just begins. */
-  const watchPorts = (container: ContainerInfo, run: AbortSignal): void => {
-    const isKnown = reached(status, 'running') || container.healthCheck !== undefined;
-    const ports = isKnown ? [] : awaitedPorts(task, around.assignments().ingress.values());
-    listening = ports.length === 0 || engine.containers.listening === undefined;
-    if (listening) return;
-    const ask = (): Promise<ReadonlySet<number> | undefined> =>
-      engine.containers.listening?.(id) ?? Promise.resolve(undefined);
-    void untilListening(ask, ports, clock, run).then(() => {
-      if (watched !== container.startedAt) return;
-      listening = true;
-      wake();
-    });
-  };
-
-  /** @param known health by the check that it had before; absent: it has just been started */
-  const watchChecks = (container: ContainerInfo, run: AbortSignal, known?: TaskStatus['health']): void => {
-    checks?.abort(new Error('another check'));
-    checks = new AbortController();
-    runs = run;
-    if (container.healthCheck === undefined) return;
-    const told = (health: Health): void => {
-      if (health.state !== status.health) {
-        say({
-          health: health.state,
-          message: health.state === 'unhealthy' ? `unhealthy: ${health.lastOutput}` : status.message,
-        });
-      }
-      // With a restart policy an unhealthy container is replaced, as Swarm does; without one it is only shown, as Compose does.
-      if (health.state === 'unhealthy' && task.spec.restart.condition !== 'none') {
-        givenUp = 'unhealthy';
-        wake();
-      }
-    };
-    const signal = AbortSignal.any([run, checks.signal]);
-    void watchHealth(engine.containers, id, container.healthCheck, clock, signal, told, known);
-  };
+  const runs = watchRuns({
+    id,
+    containers: engine.containers,
+    clock,
+    logger,
+    life: life.signal,
+    task: () => task,
+    status: () => status,
+    say,
+    wake: () => wake(),
+    ingress: () => around.assignments().ingress.values(),
+    onEnd: () => around.runningChanged(task),
+  });
 
   const executors: { readonly [K in StepName]: (step: StepArguments[K]) => Promise<void> | void } = {
     async report({ state, message }) {
       if (isFinal(state)) await leaveNetworks();
       const container = engine.containers.inspect(id);
       const exit = container?.exit;
-      const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status, givenUp) : '';
+      const why = isFinal(state) ? endReason(state, exit?.oomKilled === true, task, status, runs.givenUp) : '';
       say({
         state,
         message,
@@ -235,7 +117,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         say({ containerId: id, applied: { specVersion: task.specVersion, how, reason: task.instead ?? '' } });
       }),
     start: () => around.starting.use(() => begin()),
-    postStart: () => afterStart(),
+    postStart: () => runs.afterStart(),
     async change() {
       const { specVersion } = task;
       const before = engine.containers.inspect(id);
@@ -243,7 +125,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       const after = engine.containers.inspect(id);
       if (after?.state === 'running' && JSON.stringify(before?.healthCheck) !== JSON.stringify(after.healthCheck)) {
         if (after.healthCheck === undefined) status = { ...status, health: 'none' };
-        watchChecks(after, runs, status.health);
+        runs.checkChanged(after);
       }
       const known = status.applied ?? { how: 'started', reason: '' };
       const { refused: _, ...unrefused } = status;
@@ -256,13 +138,13 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       });
     },
     async restart({ graceMs }) {
-      monitor?.abort(new Error('restarting'));
+      runs.unwatch('restarting');
       if (engine.containers.inspect(id)?.state === 'running') {
         await leave();
-        await engine.containers.stop(id, { graceMs: await beforeStop(graceMs) });
+        await engine.containers.stop(id, { graceMs: await runs.beforeStop(graceMs) });
       }
       await around.starting.use(() => begin());
-      await afterStart();
+      await runs.afterStart();
       say({
         restartCount: task.restartCount,
         pid: engine.containers.inspect(id)?.pid ?? 0,
@@ -271,27 +153,27 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       });
     },
     async stop({ graceMs }) {
-      if (givenUp === '') monitor?.abort(new Error('stopping'));
+      if (runs.givenUp === '') runs.unwatch('stopping');
       await leave();
       stopping = { since: clock.monotonic(), hurry: undefined };
       try {
-        await engine.containers.stop(id, { graceMs: await beforeStop(graceMs) });
+        await engine.containers.stop(id, { graceMs: await runs.beforeStop(graceMs) });
       } finally {
         stopping.hurry?.cancel();
         stopping = undefined;
       }
-      around.runningChanged();
+      around.runningChanged(task);
     },
     async fence({ graceMs }) {
       // No hooks: there is no time for them, and its supervisor kills it when there is none left.
-      monitor?.abort(new Error('fenced'));
+      runs.unwatch('fenced');
       wasFenced = true;
       logger.warn('stopped with the lease of the node', { graceMs });
       await engine.containers.stop(id, { graceMs });
-      around.runningChanged();
+      around.runningChanged(task);
     },
     async remove() {
-      monitor?.abort(new Error('removing'));
+      runs.unwatch('removing');
       await around.detachResolver(id);
       await engine.containers.remove(id);
     },
@@ -317,7 +199,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     const changed = await engine.containers.update(request);
     isStale = false;
     await around.attachResolver(task, id, 'running');
-    if (changed.includes('networks')) await around.addressesChanged(task);
+    // It reaches others, and they are led to it as soon as they hear of it: nothing waits for the others of this node.
+    if (changed.includes('networks')) void around.addressesChanged(task);
     return changed;
   };
 
@@ -333,53 +216,12 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     await around.withdraw(task);
   };
 
-  /** The hooks of a container that has just been started. One that fails gives it up, as Compose does. */
-  const afterStart = async (): Promise<void> => {
-    const wanted = task.spec.container.postStart ?? [];
-    const began = watched;
-    if (wanted.length > 0) {
-      const mine = (hooks = new AbortController());
-      if (!reached(status, 'running')) say({ message: 'running post_start hooks' });
-      const signal = AbortSignal.any([life.signal, mine.signal]);
-      const failure = await runHooks(engine.containers, id, 'post_start', wanted, clock, signal);
-      hooks = undefined;
-      // A container that has ended by itself says more with its exit code than a hook that ended with it.
-      const lives = watched === began && engine.containers.inspect(id)?.state === 'running';
-      if (failure !== '' && lives && !mine.signal.aborted && !life.signal.aborted) givenUp = failure;
-      if (failure !== '') return;
-    }
-    hooked = watched === began;
-  };
-
-  /**
-   * The hooks of a container that is about to be stopped; they fail without consequences.
-   * @returns what is left of the grace, ms
-   */
-  const beforeStop = async (graceMs: number): Promise<number> => {
-    const wanted = task.spec.container.preStop ?? [];
-    const neverRan = !reached(status, 'running');
-    if (wanted.length === 0 || neverRan || graceMs <= 0) return graceMs;
-    const began = clock.monotonic();
-    const mine = (hooks = new AbortController());
-    const timer = clock.startTimer(graceMs, () => mine.abort(new Error('the stop grace period is over')));
-    const signal = AbortSignal.any([life.signal, mine.signal]);
-    const failure = await runHooks(engine.containers, id, 'pre_stop', wanted, clock, signal);
-    timer.cancel();
-    hooks = undefined;
-    life.signal.throwIfAborted();
-    if (failure !== '') {
-      logger.warn('hook failed', { reason: failure });
-      say({ message: failure, error: failure });
-    }
-    return Math.max(0, graceMs - (clock.monotonic() - began));
-  };
-
   const begin = async (): Promise<void> => {
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
     leaving = false;
-    watch(container);
-    around.runningChanged();
+    runs.watch(container);
+    around.runningChanged(task);
   };
 
   const run = async (): Promise<void> => {
@@ -388,8 +230,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       await around
         .attachResolver(task, id)
         .catch((error: unknown) => logger.warn('resolver', { reason: messageOf(error) }));
-      watch(container);
-      around.runningChanged();
+      runs.watch(container);
+      around.runningChanged(task);
     }
     while (!life.signal.aborted) {
       const container = engine.containers.inspect(id);
@@ -399,9 +241,9 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         status,
         container,
         imageId,
-        hooked,
-        listening,
-        givenUp,
+        hooked: runs.hooked,
+        listening: runs.listening,
+        givenUp: runs.givenUp,
         mayStart: !isFenced || around.mayStart(),
         mayChange: around.mayChange() && hasAddresses(task, around.assignments()),
         isStale,
@@ -472,7 +314,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       const shortened = next.graceOverrideMs >= 0 && next.graceOverrideMs !== task.graceOverrideMs;
       task = next;
       // Hooks of a container that shall not run any more are not waited for; those before a stop have their own end.
-      if (stopping === undefined && isUnwanted(next)) hooks?.abort(new Error('the container is being stopped'));
+      if (stopping === undefined && isUnwanted(next)) runs.abortHooks();
       if (shortened && stopping !== undefined) {
         // A second Ctrl-C, `stop -t`: a stop that waits for its grace to pass does not wait longer than is wanted now.
         stopping.hurry?.cancel();
@@ -514,13 +356,6 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   };
 }
 
-/** How a run ended, and how long it took by this machine's clock. */
-const lastRun = ({ startedAt }: ContainerInfo, { code, oomKilled, at }: ExitStatus): Partial<TaskStatus> => ({
-  exitCode: code,
-  oomKilled,
-  ...(startedAt === 0 ? {} : { ranMs: Math.max(0, Math.round(at - startedAt)) }),
-});
-
 /** The managers have given it an address on each of its networks. */
 function hasAddresses({ spec, addresses }: Task, { networks }: Assignments): boolean {
   const names = addresses.map(({ networkId }) => networks.get(networkId)?.spec.name);
@@ -528,15 +363,3 @@ function hasAddresses({ spec, addresses }: Task, { networks }: Assignments): boo
 }
 
 const isUnwanted = ({ desiredState }: Task): boolean => desiredState === 'shutdown' || desiredState === 'remove';
-
-/** One line on why a task is over, with the real cause; empty where there is nothing to complain of. */
-function endReason(state: string, oomKilled: boolean, task: Task, status: TaskStatus, givenUp: string): string {
-  if (state === 'shutdown' || state === 'remove') return status.error;
-  if (oomKilled) {
-    const limit = task.spec.limits.memoryBytes;
-    return `killed: out of memory${limit === undefined ? '' : ` (limit ${Math.round(limit / 1024 / 1024)} MiB)`}`;
-  }
-  if (state !== 'failed') return '';
-  if (givenUp !== '' && givenUp !== 'unhealthy') return givenUp;
-  return status.health === 'unhealthy' ? status.message : 'task: non-zero exit';
-}

@@ -18,9 +18,11 @@ const AT_ONCE = 8;
 const RETRY_MS = 1000;
 /**
  * More endpoints for an address that has some already are no hurry. Each is a change in every container: of a hundred containers of
- * one service that start together it would be ten thousand. So they are gathered, this long for each container that is attached.
+ * one service that start together it would be ten thousand. So they are gathered, this long for each container that is attached,
+ * or, where one comes after the other as in an update, until so long after the last time.
  */
 const GATHER_MS = 5;
+const REST_MS = 50;
 /**
  * Most containers never ask for a service by name; those that were given an address by other means find it led as soon as starting
  * others has paused for so long, or has gone on for so long.
@@ -85,6 +87,7 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
   let balanced: readonly BalancedAddress[] = [];
   let retry: Timer | undefined;
   let gathering: Timer | undefined;
+  let spreadAt = -Infinity;
   /** Of those that are not begun. */
   let pause: Timer | undefined;
   let pausedSince = 0;
@@ -119,6 +122,7 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
   const spread = (): void => {
     gathering?.cancel();
     gathering = undefined;
+    spreadAt = clock.monotonic();
     for (const [id, one] of attached) if (one.isBegun) void begin(id, one);
   };
   const beginRest = (): void => {
@@ -136,7 +140,11 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
       const urgent = isUrgent(balanced, addresses);
       balanced = addresses;
       if (urgent) spread();
-      else gathering ??= clock.startTimer(GATHER_MS * attached.size, spread);
+      else
+        gathering ??= clock.startTimer(
+          Math.max(GATHER_MS * attached.size, spreadAt + REST_MS - clock.monotonic()),
+          spread,
+        );
     },
     async settled() {
       return (await Promise.all(running)).every((isTrue) => isTrue);

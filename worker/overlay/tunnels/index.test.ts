@@ -37,9 +37,12 @@ function machine(publicKey?: string) {
       return Promise.resolve();
     },
     secure: {
-      publicKey: () => publicKey,
+      recover: () => Promise.resolve(),
+      keys: () => (publicKey === undefined ? [] : [{ slot: 'main', publicKey, madeAt: 0 }]),
+      addKey: () => undefined,
       isThere: () => Promise.resolve(false),
       ensure: () => Promise.resolve({ isNew: true }),
+      sessions: () => Promise.resolve([]),
       remove: () => Promise.resolve(),
     },
   };
@@ -66,6 +69,7 @@ function start(kernel: Tunnels, clock = new VirtualClock(), overlay?: NodeOverla
     tunnels: kernel,
     listBridges: () => Promise.resolve([]),
     overlay: () => overlay,
+    keyIntervalMs: 0,
     clock,
     logger: silentLogger,
   });

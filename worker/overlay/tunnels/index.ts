@@ -5,15 +5,17 @@ import { TsswarmError, messageOf } from '../../../base/errors.ts';
 import { isEncrypted } from '../../../base/network-driver.ts';
 import type { NetworkId, NodeId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { SecureRequest, TunnelEntry, TunnelId, Tunnels } from '../../../node-engine/types.ts';
+import type { TunnelEntry, TunnelId, Tunnels } from '../../../node-engine/types.ts';
 import type { NodeOverlay } from '../../../proto/types/index.ts';
 import type { Entries, KnownTunnel, OverlayView, Step, WantedTunnel } from './plan.ts';
-import { additionTo, changeOf, planTunnels, wantedSecureLink, wantedTunnels } from './plan.ts';
+import { withKeys } from './keys.ts';
+import type { SecureSelf } from './keys.ts';
+import { additionTo, changeOf, planTunnels, securePeers, wantedTunnels } from './plan.ts';
+import { SecureWay } from './secure.ts';
+import type { RotationStatus } from './secure.ts';
 
 /** What the kernel refused is tried again after this. */
 const RETRY_MS = 2000;
-/** How often the encrypted way is looked after: what drives it may be a process that ends. */
-const LOOK_MS = 3000;
 
 export interface OverlayOptions {
   readonly nodeId: NodeId;
@@ -22,6 +24,8 @@ export interface OverlayOptions {
   readonly listBridges: () => Promise<readonly NetworkId[]>;
   /** How others reach this node now; undefined: they do not. */
   readonly overlay: () => NodeOverlay | undefined;
+  /** How long a key of the encrypted way is used, ms; 0: until somebody has it rotated. */
+  readonly keyIntervalMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -40,6 +44,12 @@ export interface Overlay {
   connect(id: NetworkId): Promise<void>;
   /** The bridge is about to go. */
   disconnect(id: NetworkId): Promise<void>;
+  /** How others reach this node now, with its keys; undefined: they do not. */
+  reached(): NodeOverlay | undefined;
+  /** Begins to rotate the key of the encrypted way. @throws NOT_SUPPORTED, NETWORK_FAILED */
+  rotate(): Promise<'begun' | 'under-way' | 'unused'>;
+  /** What the encrypted way is, and how the rotation of its key. */
+  secure(): { readonly self: SecureSelf | undefined; readonly rotation: RotationStatus };
   /** Ends the work; tunnels stay. */
   close(): Promise<void>;
 }
@@ -55,9 +65,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
   /** Undefined: the kernel has to be asked. */
   let known: Map<TunnelId, KnownTunnel> | undefined;
   let retry: Timer | undefined;
-  /** The encrypted way as it was made last, as text; empty: there is none. Undefined: nobody has looked. */
-  let secure: string | undefined;
-  let look: Timer | undefined;
+  let isLost = false;
   let closed = false;
 
   const survey = async (): Promise<Map<TunnelId, KnownTunnel>> => {
@@ -91,66 +99,64 @@ export function createOverlay(options: OverlayOptions): Overlay {
       void work.run();
     });
   };
-  /** @returns what is in the way */
-  const makeSecure = async (request: SecureRequest): Promise<unknown> => {
-    const text = JSON.stringify(request);
-    if (text === secure) return undefined;
-    try {
-      const { isNew } = await tunnels.secure.ensure(request);
-      // Tunnels that took a way that is gone went with it.
-      if (isNew) known = await survey();
-      secure = text;
-      watchSecure();
-      return undefined;
-    } catch (error) {
-      logger.error('encrypted way to other nodes', { reason: messageOf(error) });
-      tryAgain();
-      return error;
-    }
-  };
+  const secure = new SecureWay({
+    nodeId,
+    link: tunnels.secure,
+    keyIntervalMs: options.keyIntervalMs,
+    clock,
+    logger,
+    lookAgain: () => work.run(),
+    onLoss: () => (isLost = true),
+  });
   const removeSecure = async (): Promise<void> => {
-    look?.cancel();
-    look = undefined;
     try {
-      await tunnels.secure.remove();
-      secure = '';
+      await secure.remove();
     } catch (error) {
       logger.warn('removing the encrypted way to other nodes', { reason: messageOf(error) });
     }
-  };
-  const watchSecure = (): void => {
-    look ??= clock.startTimer(LOOK_MS, () => void lookAfterSecure());
-  };
-  const lookAfterSecure = async (): Promise<void> => {
-    const isThere = await tunnels.secure.isThere().catch(() => false);
-    look = undefined;
-    if (closed || secure === '' || secure === undefined) return;
-    watchSecure();
-    if (isThere) return;
-    logger.warn('the encrypted way to other nodes has ended: it is made again');
-    secure = undefined;
-    known = undefined;
-    await work.run();
   };
   const work = new Coalesced(async () => {
     // Before it was told anything it knows of nothing that is too much.
     if (closed || !isTold) return;
     try {
+      if (isLost) known = undefined;
+      isLost = false;
       known ??= await survey();
     } catch (error) {
       logger.error('tunnels', { reason: messageOf(error) });
       return tryAgain();
     }
-    const self = { nodeId, overlay: overlay(), bridges };
+    let trouble: unknown;
+    const own = view.peers.get(nodeId);
+    try {
+      if (own !== undefined) await secure.survey(view.peers.values(), own);
+    } catch (error) {
+      trouble = error;
+    }
+    const secureSelf = secure.self();
+    const self = { nodeId, overlay: overlay(), bridges, ...(secureSelf === undefined ? {} : { secure: secureSelf }) };
     const wanted = wantedTunnels(view, self, known);
-    const secureLink = wantedSecureLink(view, self, wanted);
-    const trouble = secureLink === undefined ? undefined : await makeSecure(secureLink);
+    const found = securePeers(view, self, wanted);
+    const [local, meshAddress] = [self.overlay?.address, own?.meshAddress];
+    const need =
+      found === undefined || local === undefined || meshAddress === undefined
+        ? undefined
+        : { ...found, local, meshAddress };
+    if (need !== undefined && trouble === undefined) {
+      try {
+        // Tunnels that took a way that is gone went with it.
+        if (await secure.open(need, isCertain)) known = await survey();
+      } catch (error) {
+        logger.error('encrypted way to other nodes', { reason: messageOf(error) });
+        trouble = error;
+      }
+    }
     for (const id of failures.keys()) if (!wanted.has(id)) failures.delete(id);
     let isUncertain = false;
     await Promise.all(
       planTunnels(known, wanted).map(async (step) => {
         try {
-          if (trouble !== undefined && wanted.get(step.id)?.request.encrypted === true) throw trouble;
+          if (trouble !== undefined && wanted.get(step.id)?.request.encrypted !== undefined) throw trouble;
           await take(step);
         } catch (error) {
           isUncertain = true;
@@ -159,7 +165,16 @@ export function createOverlay(options: OverlayOptions): Overlay {
         }
       }),
     );
-    if (secureLink === undefined && secure !== '' && isCertain) await removeSecure();
+    if (need === undefined && isCertain) await removeSecure();
+    if (need !== undefined && trouble === undefined && !isUncertain) {
+      try {
+        await secure.settle(need, isCertain);
+      } catch (error) {
+        trouble = error;
+        logger.error('encrypted way to other nodes', { reason: messageOf(error) });
+      }
+    }
+    if (trouble !== undefined) tryAgain();
     if (!isUncertain) return;
     // Parts of it may hold.
     known = undefined;
@@ -179,7 +194,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
       const failure = failures.get(id);
       if (failure !== undefined) throw failure;
       const network = view.networks.get(id);
-      if (network !== undefined && isEncrypted(network.spec.options) && tunnels.secure.publicKey() === undefined)
+      if (network !== undefined && isEncrypted(network.spec.options) && secure.self() === undefined)
         throw new TsswarmError(
           'NOT_SUPPORTED',
           `joining network "${network.spec.name}": it is encrypted, and this node has no WireGuard`,
@@ -199,10 +214,16 @@ export function createOverlay(options: OverlayOptions): Overlay {
       if (!bridges.delete(id)) return;
       await work.run();
     },
+    reached() {
+      const plain = overlay();
+      return plain === undefined ? undefined : withKeys(plain, secure.told());
+    },
+    rotate: () => secure.rotate(),
+    secure: () => ({ self: secure.self(), rotation: secure.status() }),
     async close() {
       closed = true;
       retry?.cancel();
-      look?.cancel();
+      secure.close();
       await work.settled();
     },
   };

@@ -3,14 +3,14 @@ import type { NetworkId, NodeId } from '../../../base/ids.ts';
 import { macOf } from '../../../node-engine/network/index.ts';
 import { meshIpv6 } from '../../../base/mesh-address.ts';
 import { isEncrypted } from '../../../base/network-driver.ts';
-import type { SecureRequest, TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
+import type { SecureSlot, TunnelEntry, TunnelId, TunnelRequest } from '../../../node-engine/types.ts';
 import type { Network, NodeOverlay, OverlayLocation, OverlayPeer } from '../../../proto/types/index.ts';
+import type { SecureSelf } from './keys.ts';
+import { choose, peerKeys, secureAddress } from './keys.ts';
 
 /** Below those of networks. */
 const MESH_VNI = 4095;
 const MESH_PREFIX = 18;
-/** From the mesh's third byte to that of the encrypted way: 169.254.64.0/18. */
-const SECURE_DISTANCE = 128;
 
 /** What a node was told that tunnels are made of. */
 export interface OverlayView {
@@ -27,6 +27,8 @@ export interface OverlaySelf {
   readonly overlay: NodeOverlay | undefined;
   /** Networks whose bridge is there. */
   readonly bridges: ReadonlySet<NetworkId>;
+  /** Absent: the node has no encrypted networks. */
+  readonly secure?: SecureSelf;
 }
 
 /** By the IPv4 address. */
@@ -69,12 +71,13 @@ export function wantedTunnels(
   const port = others[0]?.overlay.port ?? view.peers.get(self.nodeId)?.overlay.port ?? 0;
   if (self.overlay === undefined || port === 0) return wanted;
   const local = self.overlay.address;
-  const own = ownSecureAddress(view, self);
+  const secret = new Map(others.map((peer) => [peer.nodeId, targetOf(self.secure, peer)]));
+  const bound = hasSecureAddress(view, self) ? boundSlot(self.secure) : undefined;
   const byNetwork = new Map<NetworkId, Map<string, TunnelEntry>>();
   for (const location of view.locations.values()) {
     const peer = location.nodeId === self.nodeId ? undefined : view.peers.get(location.nodeId);
     if (peer === undefined || !self.bridges.has(location.networkId)) continue;
-    const to = isSecret(view.networks.get(location.networkId)) ? secureAddress(peer) : peer.overlay.address;
+    const to = isSecret(view.networks.get(location.networkId)) ? secret.get(peer.nodeId) : peer.overlay.address;
     if (to === undefined) continue;
     let entries = byNetwork.get(location.networkId);
     if (entries === undefined) byNetwork.set(location.networkId, (entries = new Map()));
@@ -87,7 +90,8 @@ export function wantedTunnels(
     if (entries.size === 0 && !known.has(id)) continue;
     const request = { id, name: network.spec.name, vni: network.vni, port };
     if (!isSecret(network)) wanted.set(id, { request: { ...request, local }, entries });
-    else if (own !== undefined) wanted.set(id, { request: { ...request, local: own, encrypted: true }, entries });
+    // Where its packets come from is said by the route to each node.
+    else if (bound !== undefined) wanted.set(id, { request: { ...request, local: '', encrypted: bound }, entries });
   }
   const meshAddress = view.peers.get(self.nodeId)?.meshAddress;
   const neighbours = others.flatMap(({ overlay, meshAddress: ipv4 }): [string, TunnelEntry][] =>
@@ -101,41 +105,35 @@ export function wantedTunnels(
   return wanted;
 }
 
-/** The encrypted way that the wanted tunnels need; undefined: none does. */
-export function wantedSecureLink(
+/** Nodes that the encrypted ones of the tunnels lead to, and the UDP port of VXLAN; undefined: none is encrypted. */
+export function securePeers(
   view: OverlayView,
-  self: OverlaySelf,
+  { nodeId }: OverlaySelf,
   wanted: ReadonlyMap<TunnelId, WantedTunnel>,
-): SecureRequest | undefined {
-  const own = ownSecureAddress(view, self);
-  const secret = [...wanted.values()].filter(({ request }) => request.encrypted === true);
+): { readonly peers: readonly OverlayPeer[]; readonly port: number } | undefined {
+  const secret = [...wanted.values()].filter(({ request }) => request.encrypted !== undefined);
   const [first] = secret;
-  if (own === undefined || first === undefined || self.overlay === undefined) return undefined;
+  if (first === undefined) return undefined;
   const used = new Set(secret.flatMap(({ entries }) => [...entries.values()].map(({ peer }) => peer)));
-  const peers = [...view.peers.values()].flatMap((peer) => {
-    const address = peer.nodeId === self.nodeId ? undefined : secureAddress(peer);
-    const { publicKey } = peer.overlay;
-    if (address === undefined || publicKey === undefined || !used.has(address)) return [];
-    return [{ publicKey, endpoint: peer.overlay.address, address }];
-  });
-  peers.sort((a, b) => (a.address < b.address ? -1 : 1));
-  // The next port: both are the cluster's.
-  return { address: `${own}/${MESH_PREFIX}`, local: self.overlay.address, port: first.request.port + 1, peers };
+  const peers = [...view.peers.values()].filter(
+    (peer) => peer.nodeId !== nodeId && peerKeys(peer).some(({ address }) => used.has(address)),
+  );
+  return { peers, port: first.request.port };
 }
 
 const isSecret = (network: Network | undefined): boolean => network !== undefined && isEncrypted(network.spec.options);
 
-/** A node's address in the encrypted way follows from the one in the mesh; undefined: it cannot take part. */
-function secureAddress({ overlay, meshAddress }: OverlayPeer): string | undefined {
-  const [a, b, c, d] = (meshAddress ?? '').split('.').map(Number);
-  if (overlay.publicKey === undefined || c === undefined || d === undefined) return undefined;
-  return [a, b, c - SECURE_DISTANCE, d].join('.');
-}
+/** Where packets to a node go that are encrypted; undefined: it cannot take part. */
+const targetOf = (self: SecureSelf | undefined, peer: OverlayPeer): string | undefined =>
+  self === undefined ? undefined : choose(self, peerKeys(peer))?.key.address;
+
+/** The link that encrypted tunnels go with: the one that stays. */
+const boundSlot = (self: SecureSelf | undefined): SecureSlot | undefined => self?.told[0]?.slot;
 
 /** As others will reckon it: only a key of which they were told is one. */
-function ownSecureAddress(view: OverlayView, { nodeId, overlay }: OverlaySelf): string | undefined {
-  const peer = view.peers.get(nodeId);
-  return peer === undefined || overlay?.publicKey === undefined ? undefined : secureAddress({ ...peer, overlay });
+function hasSecureAddress(view: OverlayView, { nodeId, secure }: OverlaySelf): boolean {
+  const { meshAddress } = view.peers.get(nodeId) ?? {};
+  return (secure?.keys ?? []).some(({ slot }) => secureAddress(meshAddress, slot) !== undefined);
 }
 
 /** Steps that make what is wanted of what is known, in their order. Nothing that stays is touched. */

@@ -1,3 +1,4 @@
+import { numberWords } from '../../../../base/published-port.ts';
 import { parseGenericResources } from '../../../../base/generic-resource.ts';
 import type { NodeResource } from '../../../../base/generic-resource.ts';
 import type { ContainerSpec, NetworkAttachment, ServiceSpec, TaskSpec, Ulimit } from '../../../../proto/types/index.ts';
@@ -78,7 +79,7 @@ export function withLists(spec: ServiceSpec, flags: ListFlags, suffix: '' | '-ad
       published,
       added('publish').flatMap((text) => parsePublish(flag('publish'), text)),
       [],
-      (port) => `${port.target}/${port.protocol}/${port.published}/${port.hostIp}`,
+      (port) => `${port.target}/${port.protocol}/${numberWords(port)}/${port.hostIp}`,
     ),
     task: withPlacement(
       {

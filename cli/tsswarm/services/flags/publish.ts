@@ -4,7 +4,7 @@ import { csvPairs, portRange, refuseValue, word } from './values.ts';
 const PROTOCOLS: readonly PortProtocol[] = ['tcp', 'udp', 'sctp'];
 
 /**
- * `--publish`: "[ip:][published:]target[/protocol]", where both may be ranges of the same length, or
+ * `--publish`: "[ip:][published:]target[/protocol]", where both may be ranges of the same length, or a range of which one is chosen, or
  * "published=…,target=…,protocol=…,mode=ingress|host,x-source=keep|node".
  * @throws INVALID_INPUT
  */
@@ -59,6 +59,8 @@ function ports(flag: string, text: string, { published, target, ...rest }: Range
   const [first, last] = portRange(flag, text, target);
   const open = published === '' || published === '0';
   const [from, to] = open ? [0, 0] : portRange(flag, text, published);
+  // Of several for one port of the container one is chosen.
+  if (last === first && to > from) return [{ target: first, published: from, publishedEnd: to, ...rest }];
   if (!open && to - from !== last - first) refuseValue(flag, text, 'the two ranges differ in length');
   return Array.from({ length: last - first + 1 }, (_, index) => ({
     target: first + index,

@@ -19,6 +19,10 @@ const MAX_KEPT_TESTS = 1000;
 /** Whether a node satisfies a constraint: see {@link nodeTest}. */
 export const matchesConstraint = (text: string, node: Node): boolean => nodeTest(text).matches(node);
 
+/** The first of some constraints that a node does not satisfy; undefined: it satisfies all. */
+export const unmetConstraint = (constraints: readonly string[], node: Node): string | undefined =>
+  constraints.find((text) => !matchesConstraint(text, node));
+
 /**
  * A constraint as a test: values compare without regard to case, labels' names with regard to it, a label that a node does
  * not have is empty. What cannot be read, which only an older version let in, matches nothing (swarmkit, manager/constraint).
