@@ -73,6 +73,7 @@ describe('services and stacks', function () {
 
     it('is scaled, updated and rolled back', async () => {
       assert.equal(ok('service', 'scale', 'web=1'), 'web scaled to 1\n');
+      assert.equal(ok('service', 'update', '--dry-run', '--replicas', '1', 'web'), 'nothing would change\n');
       assert.equal(ok('service', 'update', '--env-add', 'TEXT=two', '--label-add', 'a=b', 'web'), 'web\n');
       assert.equal(await eventually(() => (page() === 'two\n' ? 'two' : undefined), 'the new page'), 'two');
       assert.equal(ok('service', 'inspect', '--format', '{{json .Spec.Labels}}', 'web'), '{"a":"b"}\n');

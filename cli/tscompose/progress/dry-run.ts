@@ -32,5 +32,9 @@ export function renderPlan(answer: ApplyProjectResponse, style: Style): string {
 }
 
 /** "task.limits.nanoCpus: live", or why containers are replaced for it. */
-export const effectWords = ({ field, effect, reason }: FieldEffect): string =>
+const effectWords = ({ field, effect, reason }: FieldEffect): string =>
   `${field}: ${effect === 'replace' ? `replaces tasks, because ${reason}` : 'live'}`;
+
+/** What a change of one service would do: a line for each field, or one that says that there is none. */
+export const renderEffects = (effects: readonly FieldEffect[]): string =>
+  effects.length === 0 ? 'nothing would change\n' : effects.map((effect) => `${effectWords(effect)}\n`).join('');

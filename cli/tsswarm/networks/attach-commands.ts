@@ -1,6 +1,6 @@
 import { authorOf } from '../../local-node/author.ts';
 import type { NodePlace } from '../../local-node/index.ts';
-import { effectWords } from '../../tscompose/progress/dry-run.ts';
+import { renderEffects } from '../../tscompose/progress/dry-run.ts';
 import type { ServiceSpec } from '../../../proto/types/index.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { withNode } from '../nodes/with-node.ts';
@@ -73,7 +73,7 @@ function changeNetworks(
       }),
     );
     if (options.dryRun === true) {
-      for (const effect of changed.answer.effects ?? []) terminal.out(`${effectWords(effect)}\n`);
+      terminal.out(renderEffects(changed.answer.effects ?? []));
       return;
     }
     const project = projects.find(({ id }) => id === service.projectId);

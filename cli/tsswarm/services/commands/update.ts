@@ -3,7 +3,7 @@ import type { Service, UpdateServiceResponse } from '../../../../proto/types/ind
 import { authorOf } from '../../../local-node/author.ts';
 import type { NodeClient, NodePlace } from '../../../local-node/index.ts';
 import type { Terminal } from '../../../terminal/index.ts';
-import { effectWords } from '../../../tscompose/progress/dry-run.ts';
+import { renderEffects } from '../../../tscompose/progress/dry-run.ts';
 import { environmentWords } from '../../../tscompose/containers/environment.ts';
 import { withNode } from '../../nodes/with-node.ts';
 import { pickService } from '../find.ts';
@@ -54,7 +54,7 @@ export function updateService(
       }),
     );
     if (options.dryRun === true) {
-      for (const effect of answer.answer.effects ?? []) terminal.out(`${effectWords(effect)}\n`);
+      terminal.out(renderEffects(answer.answer.effects ?? []));
       return;
     }
     terminal.out(`${name}\n`);
