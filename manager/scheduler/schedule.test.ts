@@ -514,6 +514,14 @@ describe('Scheduler', () => {
       assert.equal(cluster.tasks[0]?.nodeId, 'b');
     });
 
+    it('makes it anew on one node for all replicas', () => {
+      const cluster = new Cluster(node('b'), node('c'));
+      cluster.volumes.set('app_data', volume('app_data', ['a']));
+      cluster.addMany(cluster.service('db', volumeMount('app_data')), 2);
+      cluster.run();
+      assert.equal(cluster.spread, 'b:2 c:0');
+    });
+
     it('lets go of a node on which nothing was made', () => {
       const cluster = new Cluster(node('a'), node('b'));
       const db = cluster.service('db', volumeMount('app_data'));

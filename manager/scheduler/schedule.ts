@@ -324,14 +324,13 @@ export class Scheduler {
     return this.#index.entries.get(predecessor.nodeId);
   }
 
-  /** Where the demand's volumes are: where their objects say, else where tasks that have them are. */
+  /** Where the demand's volumes are: where their objects say, else where tasks that have them are. Nodes that were removed took theirs along. */
   #homesOf({ volumes }: Demand, view: SchedulerView): VolumeHomes {
+    const present = (ids: Iterable<string>): readonly string[] => [...ids].filter((id) => this.#index.entries.has(id));
     const homes = new Map<string, ReadonlySet<string>>();
     for (const name of volumes) {
-      const said = view.volume(name)?.nodeIds ?? [];
-      const nodes = (said.length > 0 ? said : [...(this.#index.volumes.get(name)?.keys() ?? [])]).filter((id) =>
-        this.#index.entries.has(id),
-      );
+      const said = present(view.volume(name)?.nodeIds ?? []);
+      const nodes = said.length > 0 ? said : present(this.#index.volumes.get(name)?.keys() ?? []);
       if (nodes.length > 0) homes.set(name, new Set(nodes));
     }
     return homes;
