@@ -99,6 +99,7 @@ async function openEngine(
   });
   const layers = await createWritableLayers({
     dir: join(state, 'writable'),
+    mountPoints: join(state, 'mount-points'),
     images,
     removeTree: (path) => images.removeTree(path),
   });

@@ -98,8 +98,19 @@ export function ended(status: ContainerStatus, exit: ExitStatus): ContainerStatu
   return { ...status, state: 'exited', process: NO_PROCESS, startedAt, finishedAt: exit.at, exit };
 }
 
-/** What the engine's callers see. */
+/** The last answer for each record: it is asked for all containers whenever something happens to one. */
+const answers = new WeakMap<ContainerRecord, { readonly status: ContainerStatus; readonly info: ContainerInfo }>();
+
+/** What the engine's callers see: the same object as long as nothing has changed. */
 export function containerInfo(record: ContainerRecord, status: ContainerStatus): ContainerInfo {
+  const known = answers.get(record);
+  if (known?.status === status) return known.info;
+  const info = describe(record, status);
+  answers.set(record, { status, info });
+  return info;
+}
+
+function describe(record: ContainerRecord, status: ContainerStatus): ContainerInfo {
   return {
     id: record.id,
     name: record.name,

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { arch, release } from 'node:os';
 import { join } from 'node:path';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
@@ -34,11 +35,11 @@ export class CompiledPrograms {
     const text = profile === 'default' ? '' : await readProfile(profile);
     const key = JSON.stringify([text, capabilities.toSorted()]);
     const known = this.#names.get(key);
-    if (known !== undefined && (await exists(known))) return known;
+    if (known !== undefined && existsSync(known)) return known;
     const parsed = profile === 'default' ? DEFAULT_PROFILE : parseProfile(text, profile);
     const program = compileProfile(parsed, circumstancesOf(capabilities));
     const path = join(this.#dir, `${createHash('sha256').update(program).digest('hex')}.bpf`);
-    if (!(await exists(path))) await this.#write(path, program);
+    if (!existsSync(path)) await this.#write(path, program);
     this.#names.set(key, path);
     return path;
   }
@@ -75,14 +76,5 @@ async function readProfile(path: string): Promise<string> {
       cause,
       hint: 'give the absolute path of a profile on this node, or "seccomp=unconfined"',
     });
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,10 +1,11 @@
 import fs from 'node:fs';
-import { chmod, chown, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TsswarmError, errnoOf } from '../../base/errors.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import { diskError } from './disk-errors.ts';
 import { makePrivateDir } from './durable.ts';
+import { makeMountPoints } from './mount-points.ts';
 import { removeTree } from './remove-tree.ts';
 
 /** The directories of a container's root, for an overlay mount. */
@@ -39,6 +40,8 @@ export interface WritableLayers {
 export interface WritableLayersOptions {
   /** A directory of its own, on the file system of the containers' data. */
   readonly dir: string;
+  /** A directory of its own on the same file system: what lies beneath all layers of every image. */
+  readonly mountPoints: string;
   readonly images: LayerPaths;
   /** Removes a tree, never what is mounted in it; by default on this thread, the image store can do it on another. */
   readonly removeTree?: (path: string) => Promise<void>;
@@ -48,15 +51,38 @@ const TRASH = 'removed-';
 
 /** Opens the writable layers of a directory and removes what a crash left half-removed. */
 export async function createWritableLayers(options: WritableLayersOptions): Promise<WritableLayers> {
-  const { dir, images } = options;
+  const { dir, mountPoints, images } = options;
   const remove = options.removeTree ?? ((path: string) => Promise.resolve(removeTree(path)));
   await makePrivateDir(dir);
+  makeMountPoints(mountPoints);
   for (const name of await readdir(dir)) if (name.startsWith(TRASH)) await remove(join(dir, name));
   let trashed = 0;
 
   const paths = (id: ContainerId, imageId: string): RootDirs => {
-    const lower = images.layerPaths(imageId);
+    const lower = [...images.layerPaths(imageId), mountPoints];
     return { lower, upper: join(dir, id, 'upper'), work: join(dir, id, 'work') };
+  };
+  // At once: a call that is handed to a thread costs several times what the kernel takes for it.
+  const make = (id: ContainerId, imageId: string): RootDirs => {
+    const dirs = paths(id, imageId);
+    try {
+      fs.mkdirSync(join(dir, id), { mode: 0o710 });
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw diskError(error, demand(id, dir));
+      throw new TsswarmError('ALREADY_EXISTS', `making the writable layer of container "${id}": it exists`);
+    }
+    try {
+      fs.mkdirSync(dirs.work, { mode: 0o711 });
+      fs.mkdirSync(dirs.upper, { mode: 0o755 });
+      // The overlay shows the upper directory's owner and mode as those of "/": they shall be the image's.
+      const root = fs.statSync(images.rootPath(imageId));
+      fs.chownSync(dirs.upper, root.uid, root.gid);
+      fs.chmodSync(dirs.upper, root.mode & 0o7777);
+    } catch (error) {
+      fs.rmSync(join(dir, id), { recursive: true, force: true });
+      throw diskError(error, demand(id, dir));
+    }
+    return dirs;
   };
   const discard = async (id: ContainerId): Promise<void> => {
     const trash = join(dir, `${TRASH}${id}-${process.pid}-${++trashed}`);
@@ -71,27 +97,7 @@ export async function createWritableLayers(options: WritableLayersOptions): Prom
 
   return {
     paths,
-    async create(id, imageId) {
-      const dirs = paths(id, imageId);
-      try {
-        await mkdir(join(dir, id), { mode: 0o710 });
-      } catch (error) {
-        if (errnoOf(error) !== 'EEXIST') throw diskError(error, demand(id, dir));
-        throw new TsswarmError('ALREADY_EXISTS', `making the writable layer of container "${id}": it exists`);
-      }
-      try {
-        await mkdir(dirs.work, { mode: 0o711 });
-        await mkdir(dirs.upper, { mode: 0o755 });
-        // The overlay shows the upper directory's owner and mode as those of "/": they shall be the image's.
-        const root = await stat(images.rootPath(imageId));
-        await chown(dirs.upper, root.uid, root.gid);
-        await chmod(dirs.upper, root.mode & 0o7777);
-      } catch (error) {
-        await rm(join(dir, id), { recursive: true, force: true });
-        throw diskError(error, demand(id, dir));
-      }
-      return dirs;
-    },
+    create: (id, imageId) => new Promise((resolve) => resolve(make(id, imageId))),
     async adopt(from, to) {
       if (!fs.existsSync(join(dir, from)))
         throw new TsswarmError('NOT_FOUND', `adopting the writable layer of container "${from}": there is none`);

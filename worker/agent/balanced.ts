@@ -1,6 +1,6 @@
 import type { NetworkId, NodeId } from '../../base/ids.ts';
 import { driverScope } from '../../base/network-driver.ts';
-import type { Network, NetworkEndpoint, ServiceAddress } from '../../proto/types/index.ts';
+import type { Network, NetworkEndpoint, ServiceAddress, Task, TaskAddress } from '../../proto/types/index.ts';
 import type { LocalTask } from './ports.ts';
 import { serves } from './ports.ts';
 
@@ -33,8 +33,10 @@ export interface BalancedView {
 export function balancedAddresses(view: BalancedView, before: readonly BalancedAddress[]): readonly BalancedAddress[] {
   const services = [...view.services];
   if (services.length === 0) return [];
-  const local = new Map<string, LocalTask>();
-  for (const own of view.tasks) local.set(own.task.id, own);
+  // Looked at once: the engine is asked for each.
+  const local = new Map<string, { task: Task; isHere: boolean; addresses: readonly TaskAddress[] }>();
+  for (const own of view.tasks)
+    local.set(own.task.id, { task: own.task, isHere: own.running && serves(own.status), addresses: own.addresses });
   const found = new Map<string, Map<string, Pick<NetworkEndpoint, 'ipv4' | 'ipv6'>>>();
   const add = (
     serviceId: string,
@@ -47,20 +49,16 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
     if (known === undefined) found.set(key, new Map([[taskId, at]]));
     else known.set(taskId, at);
   };
-  const isHere = (taskId: string): boolean => {
-    const own = local.get(taskId);
-    return own?.running === true && serves(own.status);
-  };
   for (const endpoint of view.endpoints) {
     const { taskId, serviceId, networkId, nodeId } = endpoint;
-    const isOwn = nodeId === view.nodeId || local.has(taskId);
-    if (isOwn ? local.has(taskId) && !isHere(taskId) : isLocalOnly(view.networks.get(networkId))) continue;
+    const own = local.get(taskId);
+    if (own === undefined ? nodeId !== view.nodeId && isLocalOnly(view.networks.get(networkId)) : !own.isHere) continue;
     // It has left the network.
-    if (local.get(taskId)?.addresses.some((address) => address.networkId === networkId) === false) continue;
+    if (own?.addresses.some((address) => address.networkId === networkId) === false) continue;
     add(serviceId, networkId, taskId, endpoint);
   }
-  for (const { task, addresses } of local.values()) {
-    if (task.oneOff || task.desiredState !== 'running' || !isHere(task.id)) continue;
+  for (const { task, isHere, addresses } of local.values()) {
+    if (task.oneOff || task.desiredState !== 'running' || !isHere) continue;
     for (const address of addresses) add(task.serviceId, address.networkId, task.id, address);
   }
   const known = new Map(before.map((one) => [one.address, one.endpoints]));

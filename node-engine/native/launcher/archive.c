@@ -35,7 +35,7 @@ static int root_of_running(const char *run_dir) {
 
 static int root_of_stopped(const char *config, const char *stage) {
   if (unshare(CLONE_NEWNS)) fail("namespace", "mnt", "making a mount namespace");
-  return mount_root(json_load(AT_FDCWD, config), stage);
+  return mount_root(json_load(AT_FDCWD, config), stage, NULL);
 }
 
 static int open_root(const struct archive_options *o) {

@@ -42,13 +42,14 @@ static void mount_v2(int to, const struct mount_options *options, const char *ta
   close(fd);
 }
 
-void mount_cgroup(int root, const char *target, const struct mount_options *options) {
-  struct cgroups groups;
-  cgroup_find(&groups, "/unused");
+void mount_cgroup(int root, const char *target, const struct mount_options *options, const struct cgroups *known) {
+  struct cgroups found;
+  if (!known) cgroup_find(&found, "/unused");
+  const struct cgroups *groups = known ? known : &found;
   int at = resolve_create(root, target, true);
   if (at < 0) fail("mount", target, "making the mount point \"%s\"", target);
   bool v1 = false;
-  for (unsigned i = 0; i < groups.count; i++) v1 |= !groups.list[i].v2;
+  for (unsigned i = 0; i < groups->count; i++) v1 |= !groups->list[i].v2;
   if (!v1) {
     mount_v2(at, options, target);
     close(at);
@@ -58,9 +59,9 @@ void mount_cgroup(int root, const char *target, const struct mount_options *opti
                                 .attr_set = K_ATTR_NOSUID | K_ATTR_NODEV | K_ATTR_NOEXEC};
   int base = mount_new("tmpfs", "tmpfs", &tmpfs, target);
   mount_attach(base, at, target);
-  for (unsigned i = 0; i < groups.count; i++) {
-    if (!groups.list[i].v2) {
-      mount_v1(base, &groups.list[i], options, target);
+  for (unsigned i = 0; i < groups->count; i++) {
+    if (!groups->list[i].v2) {
+      mount_v1(base, &groups->list[i], options, target);
       continue;
     }
     if (mkdirat(base, "unified", 0755)) fail("mount", target, "making the mount point \"%s/unified\"", target);

@@ -145,9 +145,9 @@ static int open_target(int root, const struct planned *p) {
   return fd;
 }
 
-static void mount_one(int root, struct planned *p) {
+static void mount_one(int root, struct planned *p, const struct cgroups *groups) {
   if (!p->options.bind && !strcmp(p->type, "cgroup")) {
-    mount_cgroup(root, p->target, &p->options);
+    mount_cgroup(root, p->target, &p->options, groups);
     return;
   }
   int target = open_target(root, p);
@@ -182,7 +182,7 @@ static void stage_root(const struct json *config, const char *bundle, int bound)
   overlay_mount(overlay, bundle);
 }
 
-int mount_root(const struct json *config, const char *bundle) {
+int mount_root(const struct json *config, const char *bundle, const struct cgroups *groups) {
   unsigned count;
   struct planned *mounts = plan(config, &count);
   set_propagation(config, mounts, count, bundle);
@@ -203,7 +203,7 @@ int mount_root(const struct json *config, const char *bundle) {
   const char *spread = json_string(json_get(config, "linux"), "rootfsPropagation");
   struct mount_options plain = {.propagation = spread && strstr(spread, "shared") ? MS_SHARED : MS_PRIVATE};
   mount_apply(root, &plain, "/");
-  for (unsigned i = 0; i < count; i++) mount_one(root, &mounts[i]);
+  for (unsigned i = 0; i < count; i++) mount_one(root, &mounts[i], groups);
   devices_make(root, json_get(config, "linux"));
   return root;
 }

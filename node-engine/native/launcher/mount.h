@@ -5,8 +5,10 @@
 #include <stdint.h>
 
 /* Step 1, host paths still visible: makes propagation private, clones every bind source, mounts root (overlay or bind)
-   and everything below it. Returns the root's fd. `stage` is a directory to put the root on: the bundle. */
-int mount_root(const struct json *config, const char *bundle);
+   and everything below it. Returns the root's fd. `stage` is a directory to put the root on: the bundle. `groups`: the
+   hierarchies, where they have been found already; else NULL. */
+struct cgroups;
+int mount_root(const struct json *config, const char *bundle, const struct cgroups *groups);
 /* Step 2: makes the root "/" and lets go of the host's tree. */
 void mount_pivot(int root, bool pivot);
 /* Step 3, inside: masked and read-only paths. */
@@ -35,8 +37,8 @@ void mount_apply(int fd, const struct mount_options *options, const char *target
 /* Attaches a detached mount on the file or directory behind `to`. */
 void mount_attach(int fd, int to, const char *target);
 
-/* mount-cgroup.c: the "cgroup" kind of mount: version 2's, or a tmpfs with one directory per hierarchy. */
-void mount_cgroup(int root, const char *target, const struct mount_options *options);
+/* mount-cgroup.c: the "cgroup" kind of mount: version 2's, or a tmpfs with one directory per hierarchy. `known`: as above. */
+void mount_cgroup(int root, const char *target, const struct mount_options *options, const struct cgroups *known);
 
 /* devices.c: nodes and links in a /dev that is the container's own. */
 void devices_make(int root, const struct json *linux_part);

@@ -137,7 +137,7 @@ static _Noreturn void run_container(const struct json *config, const struct name
   process_limit(process);
   namespaces_enter(namespaces, config);
   umask(0);
-  int root = mount_root(config, options->bundle);
+  int root = mount_root(config, options->bundle, &container.groups);
   struct terminal terminal = {-1, -1};
   if (container.terminal) {
     uid_t uid = process->uid;

@@ -92,6 +92,9 @@ describe('life of a container', () => {
     await containers.wait(id);
     const hostname = `${id.slice(0, 12)}\n`;
     equal(await fixture.output(id, 'stdout'), `line\n${hostname}line\nline\n${hostname}`);
+    const own = join(fixture.stateDir, 'engine/writable', id, 'upper');
+    const written = readdirSync(own, { recursive: true }).toSorted();
+    deepEqual(written, ['root', 'root/file'], 'its own layer has what it wrote, no mount points');
   });
 
   it('executes commands beside the main process', async () => {
