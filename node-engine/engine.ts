@@ -105,6 +105,7 @@ async function openEngine(
   });
   const network = createNetworks({
     netnsDirectory: join(run, 'netns'),
+    relayDirectory: join(run, 'relay'),
     instance: instanceOf(options.stateDir),
     logger: logger.child({ component: 'network' }),
   });

@@ -456,7 +456,10 @@ export interface PortForward {
   /** Empty: every address of the node; "0.0.0.0" and "::": all of IPv4, all of IPv6. */
   readonly hostIp: string;
   readonly port: number;
-  /** In turn by chance; one that stands there twice gets twice as much. Callers over IPv6 get those that have it. */
+  /**
+   * In turn by chance; one that stands there twice gets twice as much. Callers over IPv6 get those that have it; where none has, they are
+   * handed over by a process (tcp, udp), and seen as calls of the node itself.
+   */
   readonly backends: readonly PortBackend[];
   /** Backends of this node, for what other nodes hand over; absent: nothing is handed over. */
   readonly meshBackends?: readonly PortBackend[];
@@ -464,7 +467,10 @@ export interface PortForward {
   readonly meshPort?: number;
   /** A caller is led to the same backend again, by its address; absent: to any. */
   readonly affinity?: 'client';
-  /** What is handed to other nodes keeps the caller's address, and answers come back by this node; absent: it gets this node's. */
+  /**
+   * What is handed to other nodes keeps the caller's address, and answers come back by this node; absent: it gets this node's. Nobody is
+   * handed over by a process.
+   */
   readonly keepsSource?: boolean;
 }
 

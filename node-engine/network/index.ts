@@ -24,7 +24,9 @@ import { droppingChainsOf, listChains } from './nfnetlink.ts';
 import { ensureParent, listParents, optionalDrivers, removeParent } from './parents.ts';
 import { hasIpv6 } from './ipv6.ts';
 import { hasIpv6Ports } from './port-rules.ts';
+import type { RefusedForward } from './ports.ts';
 import { PortReservations } from './ports.ts';
+import { Relaying } from './relaying.ts';
 import { transactionsOf } from './rule-watch.ts';
 import { setReturnRoutes } from './return-routes.ts';
 import { raiseNeighbourLimits } from './neighbour-limits.ts';
@@ -49,6 +51,8 @@ const AFTER_REPAIR_MS = 100;
 export interface NetworkOptions {
   /** Folder of the containers' namespaces, e.g. "/run/tsswarm/engine/netns". */
   readonly netnsDirectory: string;
+  /** Folder of the process that answers callers over IPv6 where the kernel cannot: "/run/tsswarm/engine/relay". Made and removed. */
+  readonly relayDirectory: string;
   /** Letters and digits that tell this daemon from others in the same network namespace: names the nftables table. */
   readonly instance: string;
   /** Hears of what stands in the way of the containers' traffic and is not ours to change. */
@@ -64,11 +68,17 @@ export interface NodeNetwork {
 }
 
 /** Makes the folder; the node's network is not touched before the first call. */
-export function createNetworks({ netnsDirectory, instance, logger = silentLogger }: NetworkOptions): NodeNetwork {
+export function createNetworks(options: NetworkOptions): NodeNetwork {
+  const { netnsDirectory, relayDirectory, instance, logger = silentLogger } = options;
   const firewall = new Firewall(`tsswarm_${instance}`);
   const reservations = new PortReservations();
   const sandboxes = createSandboxes(netnsDirectory);
   const queue = new KeyedQueue();
+  const relay = new Relaying({
+    directory: relayDirectory,
+    logger,
+    inTurn: (work) => queue.run('ports', work),
+  });
   const tunnels = createTunnels(instance, `tsswarm_${instance}`, queue);
   let adopted: Promise<void> | undefined;
   let forwarded: readonly PortForward[] = [];
@@ -135,6 +145,31 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     }
   };
 
+  /** @returns what cannot be had */
+  const publish = async (
+    forwards: readonly PortForward[],
+    nodes: readonly PortNode[],
+  ): Promise<readonly RefusedForward[]> => {
+    const reserved = await reservations.hold(forwards, await relay.listening());
+    const relayed = await relay.take(reserved.held);
+    const all = relayed.held;
+    const refused = [...reserved.refused, ...relayed.refused];
+    const keepers = all.some(({ keepsSource }) => keepsSource === true) ? nodes : [];
+    const families = hasIpv6() && hasIpv6Ports(all) ? (['ip', 'ip6'] as const) : (['ip'] as const);
+    const trouble = await keepReturnRoutes({ nodes: keepers, families });
+    const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
+    if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
+    if (hasIpv6() && hasIpv6Ports(held)) await ensureIpv6Forwarding(firewall);
+    firewall.setForwards(held, keepers);
+    await firewall.commit();
+    const changed = changedUdpPorts(forwarded, held);
+    forwarded = held;
+    await endStaleFlows(changed, held);
+    if (trouble === undefined) return refused;
+    const untold = all.filter((forward) => !held.includes(forward));
+    return [...refused, ...untold.map((forward) => ({ forward, reason: trouble }))];
+  };
+
   let nodePorts: readonly GuardedPort[] = [];
   const tunnelPorts = new Set<number>();
   const guard = (): Promise<void> => {
@@ -194,21 +229,9 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async setPorts(forwards, nodes = []) {
       await ready();
       return queue.run('ports', async () => {
-        const { held: all, refused } = await reservations.hold(forwards);
-        const keepers = all.some(({ keepsSource }) => keepsSource === true) ? nodes : [];
-        const families = hasIpv6() && hasIpv6Ports(all) ? (['ip', 'ip6'] as const) : (['ip'] as const);
-        const trouble = await keepReturnRoutes({ nodes: keepers, families });
-        const held = trouble === undefined ? all : all.filter(({ keepsSource }) => keepsSource !== true);
-        if (held.some(({ meshBackends }) => meshBackends !== undefined)) await ensureForwarding(firewall);
-        if (hasIpv6() && hasIpv6Ports(held)) await ensureIpv6Forwarding(firewall);
-        firewall.setForwards(held, keepers);
-        await firewall.commit();
-        const changed = changedUdpPorts(forwarded, held);
-        forwarded = held;
-        await endStaleFlows(changed, held);
-        if (trouble === undefined) return refused;
-        const untold = all.filter((forward) => !held.includes(forward));
-        return [...refused, ...untold.map((forward) => ({ forward, reason: trouble }))];
+        const refused = await publish(forwards, nodes);
+        // The rules lead already what the relay lets go of: now it can be held here.
+        return (await relay.release(forwards)) ? publish(forwards, nodes) : refused;
       });
     },
   };
@@ -237,6 +260,7 @@ export function createNetworks({ netnsDirectory, instance, logger = silentLogger
     async close() {
       void watch?.close();
       reservations.close();
+      relay.close();
       await sandboxes.close();
     },
   };

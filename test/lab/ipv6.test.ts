@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { eventually } from '../e2e/machine.ts';
 import { answering } from './answering.ts';
 import { Lab } from './lab.ts';
@@ -21,12 +22,14 @@ networks:
   default: {enable_ipv6: true}
 `;
 
-const KEEPING = `services:
-${answering(
-  'who',
-  `    ports: [{ published: 8081, target: 80, x-source: keep }]
+const twoAt = (port: string): string =>
+  `services:\n${answering(
+    'who',
+    `    ports: [${port}]
     deploy: { replicas: 2, placement: { max_replicas_per_node: 1 } }`,
-)}
+  )}\n`;
+
+const KEEPING = `${twoAt('{ published: 8081, target: 80, x-source: keep }')}
 networks:
   default: {enable_ipv6: true}
 `;
@@ -44,6 +47,10 @@ const ask = (netns: string, address: string, times: number): readonly string[] =
     { length: times },
     () => nsenter(netns, 'curl', '-gsm', '5', `http://[${address}]:8081/cgi-bin/who`).trim() || 'failed',
   );
+
+/** Whether both containers have answered, and nobody was refused. */
+const both = (answers: readonly string[]): boolean =>
+  new Set(answers.map((answer) => answer.split(' ')[0])).size === 2 && !answers.includes('failed');
 
 describe('IPv6 between machines', function () {
   let lab: Lab;
@@ -91,8 +98,6 @@ describe('IPv6 between machines', function () {
     const machine = lab.machine(0);
     const folder = machine.project('keeping', { 'compose.yaml': KEEPING });
     machine.composeOk(folder, 'up', '-d', '--wait');
-    const both = (answers: readonly string[]): boolean =>
-      new Set(answers.map((answer) => answer.split(' ')[0])).size === 2 && !answers.includes('failed');
     const callers = (answers: readonly string[]): readonly string[] => [
       ...new Set(answers.map((answer) => answer.split(' ')[1] ?? '')),
     ];
@@ -110,5 +115,31 @@ describe('IPv6 between machines', function () {
     }
     machine.composeOk(folder, 'down');
     assert.equal(machine.inside(['ip', '-6', 'rule', 'list', 'priority', '32700']), '');
+  });
+
+  it('leads to a published port of containers that have none, by any machine, while its daemon is away, as long as it is published', async () => {
+    const machine = lab.machine(0);
+    const folder = machine.project('plain', { 'compose.yaml': twoAt('"8081:80"') });
+    machine.composeOk(folder, 'up', '-d', '--wait');
+    const relays = (index: number): readonly string[] =>
+      lab
+        .machine(index)
+        .pids()
+        .filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8') === 'tsrelay\n')
+        .map(String);
+    for (const index of [0, 1]) {
+      await eventually(() => (both(ask(caller, wire(index), 8)) ? true : undefined), `both, by machine ${index}`);
+      assert.ok(both(ask(lab.machine(index).name, '::1', 12)));
+    }
+    const before = relays(1);
+    assert.equal(before.length, 1);
+    await lab.kill(1);
+    assert.ok(both(ask(caller, wire(1), 12)));
+    lab.start(1);
+    assert.ok(both(ask(caller, wire(1), 12)));
+    assert.deepEqual(relays(1), before);
+    machine.composeOk(folder, 'down');
+    await eventually(() => ([0, 1].every((index) => relays(index).length === 0) ? true : undefined), 'the end of both');
+    assert.deepEqual(ask(caller, wire(0), 1), ['failed']);
   });
 });

@@ -74,7 +74,7 @@ export function portForwards({ nodeId, ingress, tasks, peers, networks }: PortVi
       backends: [...own, ...elsewhere],
       ...(peers.size > 0 ? { meshBackends: own } : {}),
       ...(meshPort === port.published ? {} : { meshPort }),
-      ...(port.source === 'keep' && peers.size > 0 ? { keepsSource: true } : {}),
+      ...(port.source === 'keep' ? { keepsSource: true } : {}),
       ...(affinity === undefined ? {} : { affinity }),
     });
   }

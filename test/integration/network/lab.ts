@@ -9,7 +9,7 @@ import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { TsswarmError } from '../../../base/errors.ts';
 import type { ErrorCode } from '../../../base/errors.ts';
@@ -67,6 +67,8 @@ export async function openLab(): Promise<Lab> {
     },
     async close() {
       await kill(child);
+      // What answers over IPv6 goes on without its daemon.
+      for (const pid of pidsIn(node)) process.kill(pid, 'SIGKILL');
       for (const close of closers) close();
       for (const file of readdirSync(join(directory, 'netns'))) unmountAll(join(directory, 'netns', file));
       rmSync(directory, { recursive: true });
@@ -115,6 +117,12 @@ const IPV6_SERVER = `const [, port, text] = process.argv;
   require('net').createServer((socket) => socket.on('error', () => {})
     .end(socket.remoteAddress.startsWith('fd00:') ? text : text + ' ' + socket.remoteAddress))
     .listen(Number(port), '::', () => console.log('ready'))`;
+
+/** Processes in a namespace. @param netns its file */
+export function pidsIn(netns: string): readonly number[] {
+  const { stdout } = spawnSync('ip', ['netns', 'pids', basename(netns)], { encoding: 'utf8' });
+  return stdout.split('\n').filter(Boolean).map(Number);
+}
 
 function ip(...args: readonly string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'inherit'] });

@@ -25,6 +25,7 @@ const log: string[] = [];
 const logger = jsonLogger((line) => log.push(line), Date.now);
 const { networks, sandboxes, tunnels, close } = createNetworks({
   netnsDirectory: join(directory, 'netns'),
+  relayDirectory: join(directory, 'relay'),
   instance,
   logger,
 });

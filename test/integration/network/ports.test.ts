@@ -115,9 +115,9 @@ describe('published ports of a node', () => {
         'the address "192.0.2.1" is not an address of this node',
       ],
       [
-        'over IPv6 where no container has it',
-        [{ ...tcp(8089, ['10.128.1.2', 80]), hostIp: '::1' }],
-        'cannot publish on "::1": no network of the containers that a port leads to has IPv6 (enable_ipv6)',
+        'over IPv6 where no container has it, and nobody hands it over',
+        [{ ...tcp(8089, ['10.128.1.2', 80]), protocol: 'sctp', hostIp: '::1' }],
+        'cannot publish on "::1" with sctp: no network of the containers that a port leads to has IPv6 (enable_ipv6)',
       ],
       ['with an impossible number', [tcp(65536)], 'cannot publish the port 65536: expected a number from 1 to 65535'],
     ];
