@@ -12,7 +12,7 @@ describe('endpoints that join and leave while they are asked for without rest', 
     this.timeout(180_000);
     lab = Lab.create('tschn', 2);
     lab.form(1);
-    churn = await Churn.start(lab, FEW, { workers: 4, restMs: 10, parallelism: MOST / 2 });
+    churn = await Churn.start(lab, FEW, { workers: 4, restMs: 10, ports: 1000, parallelism: MOST / 2 });
   });
   after(async () => {
     await churn.stop();

@@ -2,6 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { decode, encode } from 'dns-packet';
+import { withLead } from './lead.ts';
 
 const RESOLVER = '127.0.0.11';
 const PORT = 80;
@@ -52,10 +53,10 @@ export function askTcp(address: string, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: address, port: PORT });
     let text = '';
-    const timer = setTimeout(
-      () => socket.destroy(new Error(`timed out ${socket.connecting ? 'connecting' : 'reading'}`)),
-      timeoutMs,
-    );
+    const timer = setTimeout(() => {
+      const trouble = new Error(`timed out ${socket.connecting ? 'connecting' : 'reading'}`);
+      socket.destroy(withLead(trouble, 'tcp', address, socket.localPort));
+    }, timeoutMs);
     socket.setEncoding('utf8');
     socket.on('connect', () => socket.write('GET / HTTP/1.0\r\n\r\n'));
     socket.on('data', (part: string) => (text += part));
@@ -78,7 +79,10 @@ function datagram(address: string, port: number, message: Buffer, timeoutMs: num
       if (answer === undefined) reject(error ?? new Error('no answer'));
       else resolve(answer);
     };
-    const timer = setTimeout(() => end(new Error('timed out')), timeoutMs);
+    const timer = setTimeout(
+      () => end(withLead(new Error('timed out'), 'udp', address, socket.address().port)),
+      timeoutMs,
+    );
     socket.once('error', (error) => end(error));
     socket.once('message', (answer) => end(undefined, answer));
     // Connected: what says that nobody is there is heard, and nobody else's answer.

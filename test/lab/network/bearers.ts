@@ -4,6 +4,7 @@ import type { Failure, Report } from './hammer.ts';
 /** One task that has an address, and from when until when. Times are of CLOCK_MONOTONIC, ms. */
 interface Bearer {
   readonly address: string;
+  readonly nodeId: string;
   readonly from: number;
   /** It was killed, or its machine switched off. */
   died: number | undefined;
@@ -18,18 +19,24 @@ const MOST_WORDS = 10;
 /** Who had which address when, as the managers said; and what requests may have failed for that. */
 export class Bearers {
   readonly #bearers = new Map<string, Bearer>();
+  readonly #nameOf: (nodeId: string) => string;
+
+  /** @param nameOf for people */
+  constructor(nameOf: (nodeId: string) => string) {
+    this.#nameOf = nameOf;
+  }
 
   /** What managers say now of all tasks of the service. */
   look(tasks: readonly Task[], now: number): void {
     const there = new Set<string>();
-    for (const { id, status, addresses } of tasks) {
+    for (const { id, nodeId, status, addresses } of tasks) {
       there.add(id);
       const known = this.#bearers.get(id);
       const [address] = addresses;
       if (known !== undefined) {
         if (status.state !== 'running') known.gone ??= now;
       } else if (status.state === 'running' && address !== undefined)
-        this.#bearers.set(id, { address: address.ipv4, from: now, died: undefined, gone: undefined });
+        this.#bearers.set(id, { address: address.ipv4, nodeId, from: now, died: undefined, gone: undefined });
     }
     for (const [id, bearer] of this.#bearers) if (!there.has(id)) bearer.gone ??= now;
   }
@@ -110,11 +117,28 @@ export class Bearers {
     };
   }
 
-  /** What happened, for people: times are ms from the end of the last bearer of the address. */
-  #words({ way, asked, ended, address, reason }: Failure): string {
-    const bearers = [...this.#bearers.values()].filter((one) => one.address === address);
+  /** What happened, for people: times are ms from when it was asked. */
+  #words({ way, asked, ended, address, reason, lead }: Failure): string {
+    const told = [`${way} ${address}: ${reason} after ${(ended - asked).toFixed(0)} ms`];
+    const lives = this.#lives(address, asked);
+    if (lives !== '') told.push(`[${lives}]`);
+    if (lead !== undefined) {
+      const age = lead.ageS === undefined ? '' : `, by a flow that is ${lead.ageS} s old`;
+      told.push(`led to ${lead.endpoint}${age}${lead.isAnswered ? ' and was answered' : ''}`);
+      if (lead.endpoint !== address) told.push(`[${this.#lives(lead.endpoint, asked) || 'never an endpoint'}]`);
+    }
+    return told.join(' ');
+  }
+
+  /** Of everybody who had the address. */
+  #lives(address: string, asked: number): string {
     const at = (time: number | undefined): string => (time === undefined ? '-' : (time - asked).toFixed(0));
-    const lives = bearers.map(({ from, died, gone }) => `there ${at(from)}, dead ${at(died)}, gone ${at(gone)}`);
-    return `${way} ${address}: ${reason} after ${(ended - asked).toFixed(0)} ms [${lives.join('; ')}]`;
+    return [...this.#bearers.values()]
+      .filter((one) => one.address === address)
+      .map(
+        ({ nodeId, from, died, gone }) =>
+          `there ${at(from)}, dead ${at(died)}, gone ${at(gone)}, on ${this.#nameOf(nodeId)}`,
+      )
+      .join('; ');
   }
 }

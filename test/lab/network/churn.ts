@@ -30,6 +30,11 @@ export interface ChurnOptions {
   readonly workers: number;
   /** Between two requests of one of them, ms. */
   readonly restMs: number;
+  /**
+   * Ports that the requests of one node come from. Few: each comes again while the kernel still knows the flow of the last datagram from it,
+   * as with a client that asks thousands of times a second.
+   */
+  readonly ports: number;
   /** Containers that are replaced at the same time in an update. */
   readonly parallelism: number;
 }
@@ -66,7 +71,8 @@ export class Churn {
   readonly #options: ChurnOptions;
   readonly #folder: string;
   readonly #connection: ReturnType<typeof connectLocal>;
-  readonly #bearers = new Bearers();
+  readonly #names = new Map<string, string>();
+  readonly #bearers = new Bearers((nodeId) => this.#names.get(nodeId) ?? 'a node without a name');
   #watch: ProjectWatch | undefined;
   #looking: NodeJS.Timeout | undefined;
   #isAnyDown = false;
@@ -202,8 +208,6 @@ export class Churn {
     return Number(this.#names.get(task?.nodeId ?? '')?.slice(1) ?? -1);
   }
 
-  readonly #names = new Map<string, string>();
-
   #tasks(service = 'web'): readonly Task[] {
     const view = this.#watch?.view;
     if (view === undefined) return [];
@@ -292,8 +296,8 @@ interface Hammer {
   end(): Promise<Report>;
 }
 
-async function startHammer(netns: string, { workers, restMs }: ChurnOptions): Promise<Hammer> {
-  const argv = [`--net=${netns}`, process.execPath, HAMMER, 'web', String(workers), String(restMs)];
+async function startHammer(netns: string, { workers, restMs, ports }: ChurnOptions): Promise<Hammer> {
+  const argv = [`--net=${netns}`, process.execPath, HAMMER, 'web', ...[workers, restMs, ports].map(String)];
   const child = spawn('nsenter', argv, { stdio: ['pipe', 'pipe', 'inherit'] });
   let text = '';
   const started = Promise.withResolvers<void>();

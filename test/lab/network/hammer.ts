@@ -2,10 +2,14 @@
  * A client that never rests: asks for a service by its virtual address and for its tasks past that, over TCP and UDP, each time by name
  * and from a port of its own. Runs in a container's network namespace until its standard input ends, then prints a Report as JSON.
  *
- * Arguments: name of the service, how many requests are under way, ms between two of the same.
+ * Arguments: name of the service, how many requests are under way, ms between two of the same, how many ports the namespace's own
+ * requests come from.
  */
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { askTcp, askUdp, lookUp } from './ask.ts';
+import { keepTimes, leadOf } from './lead.ts';
+import type { Lead } from './lead.ts';
 
 const WAYS = ['virtual tcp', 'virtual udp', 'task tcp', 'task udp'] as const;
 
@@ -18,6 +22,8 @@ export interface Failure {
   /** Where the name led; empty: nowhere. */
   readonly address: string;
   readonly reason: string;
+  /** Of one that timed out: where the kernel led it. */
+  readonly lead?: Lead;
 }
 
 export interface Report {
@@ -34,12 +40,17 @@ const NAME_PATIENCE_MS = 5000;
 const PATIENCE_MS = 8000;
 const MOST_FAILURES = 10_000;
 
-const [, , service = '', workers = '4', restMs = '20'] = process.argv;
+const PORT_RANGE = '/proc/sys/net/ipv4/ip_local_port_range';
+const FIRST_PORT = 32768;
+
+const [, , service = '', workers = '4', restMs = '20', ports = '2000'] = process.argv;
 const failures: Failure[] = [];
 const named = new Map<string, number>();
 let answered = 0;
 let slowestMs = 0;
 let enough = false;
+keepTimes();
+writeFileSync(PORT_RANGE, `${FIRST_PORT} ${FIRST_PORT + Number(ports) - 1}`);
 process.stdin.resume();
 void once(process.stdin, 'end').then(() => (enough = true));
 console.log('asking');
@@ -63,7 +74,9 @@ async function hammer(first: number): Promise<void> {
       slowestMs = Math.max(slowestMs, now() - asked);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      if (failures.length < MOST_FAILURES) failures.push({ way, asked, ended: now(), address, reason });
+      const lead = error instanceof Error ? leadOf(error) : undefined;
+      if (failures.length < MOST_FAILURES)
+        failures.push({ way, asked, ended: now(), address, reason, ...(lead === undefined ? {} : { lead }) });
     }
     await new Promise((resolve) => setTimeout(resolve, Number(restMs)));
   }

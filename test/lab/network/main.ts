@@ -37,7 +37,7 @@ const tell = (outcome: Outcome): void => {
 };
 try {
   lab.form(managers);
-  churn = await Churn.start(lab, few, { workers: 4, restMs: 10, parallelism: few });
+  churn = await Churn.start(lab, few, { workers: 4, restMs: 10, ports: 1000, parallelism: few });
   const run = churn;
   for (let round = 1; round <= rounds; round++) {
     tell(await run.phase(`${few} to ${most} endpoints`, 0, () => run.scale(most)));
