@@ -7,7 +7,8 @@ import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
 import { NLM_F, attribute, attributes, nested, u16, u32 } from './netlink.ts';
 
 const SUBSYSTEM = 1;
-const MSG = { NEW: 0, GET: 1, DELETE: 2 } as const;
+const MSG = { NEW: 0, GET: 1, DELETE: 2, GET_STATS: 5 } as const;
+const STATS_ENTRIES = 1;
 const NFPROTO_IPV4 = 2;
 const NFPROTO_IPV6 = 10;
 const HEADER_BYTES = 4;
@@ -43,6 +44,25 @@ export interface Flow {
   readonly answerer: string;
   /** A caller over TCP that is not connected yet, over UDP one that has had no answer yet. */
   readonly isUnanswered: boolean;
+}
+
+/**
+ * Asks how many flows the namespace has, with those whose first packet is on its way through the rules just now. The kernel looks through the flows of
+ * all namespaces to list those of one (6 ms of CPU with 262,144 buckets); this costs next to nothing.
+ */
+export function countFlows(): NetlinkMessage {
+  return {
+    what: 'count the tracked flows',
+    type: (SUBSYSTEM << 8) | MSG.GET_STATS,
+    flags: 0,
+    body: header('ip'),
+  };
+}
+
+/** Answer to {@link countFlows}, all families together; undefined: none. */
+export function flowCountOf(replies: readonly NetlinkReply[]): number | undefined {
+  const reply = replies.find(({ type }) => type === ((SUBSYSTEM << 8) | MSG.GET_STATS));
+  return reply && attributes(reply.body, HEADER_BYTES).get(STATS_ENTRIES)?.readUInt32BE(0);
 }
 
 /** All flows to an address. @param address "10.128.0.254" or an IPv6 address; undefined: all flows of the family */

@@ -1,22 +1,18 @@
 /** Virtual addresses inside containers' namespaces: the kernel leads what is sent to one to one of its endpoints. */
 import { isIPv4 } from 'node:net';
-import { setTimeout } from 'node:timers/promises';
 import { Coalesced } from '../../../base/async.ts';
-import { addressBytes, formatBytes } from '../address.ts';
 import type { Flow } from '../conntrack.ts';
-import { UDP, deleteFlow, flowsOf, listFlows } from '../conntrack.ts';
+import { UDP, countFlows, deleteFlow, flowCountOf, flowsOf, listFlows } from '../conntrack.ts';
 import { kernel, tryKernel } from '../kernel.ts';
+import { Departures, plain } from './departures.ts';
 import type { Family } from './messages.ts';
 import type { Slots } from './table.ts';
-import { losers, tableChange, wholeTable } from './table.ts';
+import { tableChange, wholeTable } from './table.ts';
 
-/**
- * A datagram that is on its way when its endpoint goes is answered by it still, if it is stopped as planned; the answer finds back only while its
- * flow is known. So long it is left.
- */
-const ANSWER_MS = 1000;
 /** More addresses than this are not looked up one by one: all flows are listed. */
 const SEPARATE_LISTS = 4;
+/** Between two looks through flows that no change asks for. */
+const REST_MS = 250;
 
 /** Address → those that it is led to, in turn by chance. None: connections are refused at once. */
 export type VirtualAddresses = ReadonlyMap<string, readonly string[]>;
@@ -31,6 +27,8 @@ export interface NamespaceBalancer {
   set(wanted: VirtualAddresses): Promise<void>;
   /** Makes what was set last again, whatever is there. @throws as `set` */
   repair(): Promise<void>;
+  /** Looks after nothing any more; what is there stays. */
+  close(): void;
 }
 
 /**
@@ -38,7 +36,10 @@ export interface NamespaceBalancer {
  * @param subject for messages: 'container "shop-web-1"'
  */
 export function balanceNamespace(netns: string, subject: string): NamespaceBalancer {
-  const families = { ip: new FamilyTable('ip', netns, subject), ip6: new FamilyTable('ip6', netns, subject) };
+  const families = {
+    ip: new FamilyTable('ip', netns, subject, () => void work.run()),
+    ip6: new FamilyTable('ip6', netns, subject, () => void work.run()),
+  };
   let wanted: VirtualAddresses = new Map();
   let isSuspect = false;
   let trouble: { readonly error: unknown } | undefined;
@@ -66,6 +67,9 @@ export function balanceNamespace(netns: string, subject: string): NamespaceBalan
       await work.run();
       if (trouble !== undefined) throw trouble.error;
     },
+    close() {
+      for (const family of [families.ip, families.ip6]) family.close();
+    },
   };
 }
 
@@ -73,13 +77,20 @@ class FamilyTable {
   readonly #family: Family;
   readonly #netns: string;
   readonly #subject: string;
+  readonly #onDue: () => void;
   /** As the kernel has it; undefined: not known. */
   #slots: Slots | undefined;
+  readonly #departures = new Departures();
+  #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  #isDue = false;
 
-  constructor(family: Family, netns: string, subject: string) {
+  /** @param onDue has to have `set` called again, after whatever is under way: flows are never judged by a table that is just being changed */
+  constructor(family: Family, netns: string, subject: string, onDue: () => void) {
     this.#family = family;
     this.#netns = netns;
     this.#subject = subject;
+    this.#onDue = onDue;
   }
 
   /** What the kernel has is not known any more. */
@@ -87,69 +98,85 @@ class FamilyTable {
     this.#slots = undefined;
   }
 
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+  }
+
   async set(wanted: VirtualAddresses): Promise<void> {
+    if (this.#slots === undefined && wanted.size === 0) return;
+    const slots = await this.#change(wanted);
+    this.#slots = slots;
+    if (this.#isDue) await this.#forget(slots);
+  }
+
+  /** @returns what the kernel has then */
+  async #change(wanted: VirtualAddresses): Promise<Slots> {
     const before = this.#slots;
-    if (before === undefined && wanted.size === 0) return;
     if (before !== undefined) {
       const change = tableChange(this.#family, before, wanted);
-      if (change === undefined) return;
+      if (change === undefined) return before;
       this.#slots = undefined;
       const { failures } = await tryKernel({ netns: this.#netns, netfilter: change.messages });
       if (failures.length === 0) {
-        this.#slots = change.slots;
-        return this.#forget(losers(before, change.slots), wanted);
+        if (this.#departures.changed(before, change.slots, performance.now())) this.#isDue = true;
+        return change.slots;
       }
       // Somebody has changed the table: it is made anew.
     } else {
       const fresh = wholeTable(this.#family, wanted, true);
       const { failures } = await tryKernel({ netns: this.#netns, netfilter: fresh.messages });
-      if (failures.length === 0) {
-        this.#slots = fresh.slots;
-        return;
-      }
+      if (failures.length === 0) return fresh.slots;
       // Usually the table of an earlier daemon; if not, this fails as well and says why.
     }
     const whole = wholeTable(this.#family, wanted, false);
+    this.#isDue = true;
+    this.#departures.unknown([...(before?.keys() ?? []), ...wanted.keys()], performance.now());
     await kernel(this.#subject, { netns: this.#netns, netfilter: whole.messages });
-    this.#slots = whole.slots;
-    await this.#forget([...wanted.keys()], wanted);
+    return whole.slots;
   }
 
-  /** Ends what still leads to endpoints that an address has no more, but for connections that stand. */
-  async #forget(addresses: readonly string[], wanted: VirtualAddresses): Promise<void> {
-    if (addresses.length === 0) return;
-    const plain = (address: string): string => formatBytes(addressBytes(address));
-    const endpoints = new Map(
-      addresses.map((address) => [plain(address), new Set((wanted.get(address) ?? []).map(plain))]),
-    );
-    const isStale = ({ destination, answerer, protocol, isUnanswered }: Flow): boolean =>
-      (protocol === UDP || isUnanswered) && endpoints.get(destination)?.has(answerer) === false;
-    const awaitsAnswer = ({ protocol, isUnanswered }: Flow): boolean => protocol === UDP && isUnanswered;
-    const stale = (await this.#flowsTo(addresses)).filter(isStale);
-    await this.#delete(stale.filter((flow) => !awaitsAnswer(flow)));
-    if (stale.some(awaitsAnswer)) void this.#forgetLater(addresses);
-  }
-
-  /** By then an answer has come, or none comes. */
-  async #forgetLater(addresses: readonly string[]): Promise<void> {
-    await setTimeout(ANSWER_MS, undefined, { ref: false });
-    const asked = new Map(addresses.map((address) => [formatBytes(addressBytes(address)), address]));
-    const leads = ({ destination, answerer }: Flow): boolean =>
-      this.#slots?.get(asked.get(destination) ?? '')?.some((one) => formatBytes(addressBytes(one)) === answerer) ===
-      true;
-    try {
-      const flows = await this.#flowsTo(addresses);
-      // Being changed just now: that looks again.
-      if (this.#slots === undefined) return;
-      const mine = flows.filter(({ protocol, destination }) => protocol === UDP && asked.has(destination));
-      await this.#delete(mine.filter((flow) => !leads(flow)));
-    } catch {
-      // The namespace has gone meanwhile.
+  /** Ends what still leads to endpoints that an address has no more, but for connections that stand; and has it looked for again, as long as there may be more. */
+  async #forget(slots: Slots): Promise<void> {
+    const addresses = this.#departures.addresses;
+    const began = performance.now();
+    const flows = await this.#flowsTo(addresses);
+    if (flows === undefined) this.#departures.clear();
+    else {
+      const leads = new Map(
+        addresses.map((address) => [plain(address), { address, to: new Set((slots.get(address) ?? []).map(plain)) }]),
+      );
+      const isStale = ({ destination, answerer, protocol, isUnanswered }: Flow): boolean => {
+        const lead = leads.get(destination);
+        if (lead === undefined || lead.to.has(answerer) || (protocol !== UDP && !isUnanswered)) return false;
+        const awaitsAnswer = protocol === UDP && isUnanswered;
+        return this.#departures.isOver({ address: lead.address, endpoint: answerer, awaitsAnswer }, began);
+      };
+      await this.#delete(flows.filter(isStale));
+      this.#departures.looked(began);
     }
+    this.#isDue = false;
+    this.#lookLater();
   }
 
-  /** What the kernel tracks to the addresses, and perhaps more. That it cannot list them is no reason to fail: flows end by themselves, later. */
-  async #flowsTo(addresses: readonly string[]): Promise<readonly Flow[]> {
+  #lookLater(): void {
+    const { due } = this.#departures;
+    if (due === undefined || this.#timer !== undefined || this.#isClosed) return;
+    const look = (): void => {
+      this.#timer = undefined;
+      this.#isDue = true;
+      this.#onDue();
+    };
+    this.#timer = setTimeout(look, Math.max(REST_MS, due - performance.now())).unref();
+  }
+
+  /**
+   * What the kernel tracks to the addresses, and perhaps more; undefined: nothing at all. That it cannot list them is no reason to fail: flows end by
+   * themselves, later.
+   */
+  async #flowsTo(addresses: readonly string[]): Promise<readonly Flow[] | undefined> {
+    const { netfilter: counted } = await tryKernel({ netns: this.#netns, netfilter: [countFlows()] });
+    if (flowCountOf(counted) === 0) return undefined;
     const lists = addresses.length > SEPARATE_LISTS ? [undefined] : addresses;
     const found: Flow[] = [];
     for (const address of lists) {

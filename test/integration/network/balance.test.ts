@@ -45,6 +45,7 @@ describe('virtual addresses in a namespace', () => {
     for (const space of [client, servers]) ip('netns', 'del', space);
   });
   beforeEach(() => (balancer = balanceNamespace(inside, 'a test')));
+  afterEach(() => balancer.close());
 
   const to = (...endpoints: readonly string[]): VirtualAddresses => new Map([[VIP, endpoints]]);
   const seen = async (times: number, at = VIP): Promise<readonly string[]> =>
@@ -116,6 +117,22 @@ describe('virtual addresses in a namespace', () => {
     const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
     while (!flows().includes(NOBODY)) await caller.call('close', 'nothing');
     await balancer.set(to(B));
+    assert.equal(await asking, B);
+  });
+
+  it('forget it also while other endpoints come without rest', async () => {
+    await balancer.set(to(NOBODY));
+    const asking = caller.call('askUdp', 'restless', VIP, 8002);
+    const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
+    while (!flows().includes(NOBODY)) await caller.call('close', 'nothing');
+    let isAnswered = false;
+    void asking.then(() => (isAnswered = true));
+    const others: string[] = [];
+    for (const until = performance.now() + 4000; !isAnswered && performance.now() < until;) {
+      others.push(`10.9.${(others.length >> 7) + 10}.${(others.length & 127) + 1}`);
+      await balancer.set(new Map([...to(B), [OTHER, [...others]]]));
+    }
+    assert.ok(isAnswered, `not while ${others.length} came`);
     assert.equal(await asking, B);
   });
 

@@ -135,6 +135,10 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
     pause?.cancel();
     pause = clock.startTimer(Math.max(0, Math.min(PAUSE_MS, pausedSince + LONGEST_PAUSE_MS - now)), beginRest);
   };
+  const end = (one: Attached): void => {
+    one.unguard();
+    one.namespace.close();
+  };
   return {
     setAddresses(addresses) {
       const urgent = isUrgent(balanced, addresses);
@@ -159,7 +163,7 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
         return;
       }
       const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
-      known?.unguard();
+      if (known !== undefined) end(known);
       const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
       const one: Attached = {
         networks,
@@ -179,13 +183,15 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
       return begin(containerId, one).then(() => one.isMade);
     },
     detach(containerId) {
-      attached.get(containerId)?.unguard();
+      const one = attached.get(containerId);
+      if (one !== undefined) end(one);
       attached.delete(containerId);
     },
     close() {
       retry?.cancel();
       gathering?.cancel();
       pause?.cancel();
+      for (const one of attached.values()) one.namespace.close();
       attached.clear();
     },
   };
