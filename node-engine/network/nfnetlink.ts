@@ -21,6 +21,8 @@ export const MSG = {
   DELSETELEM: 14,
   NEWGEN: 15,
   GETGEN: 16,
+  NEWOBJ: 18,
+  GETOBJ: 19,
 } as const;
 const BATCH_BEGIN = 0x10;
 const BATCH_END = 0x11;

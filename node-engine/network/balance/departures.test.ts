@@ -16,6 +16,13 @@ describe('endpoints that have left a virtual address', () => {
     assert.deepEqual([departures.addresses, departures.due], [[], undefined]);
   });
 
+  it('are those of addresses that had them', () => {
+    const before = new Map([...slots(A, B), ['b', ['1']], ['c', []], ['d', ['10.1.0.9']]]);
+    const after = new Map([...slots(B), ['b', ['1', '2']], ['c', ['1']]]);
+    assert.equal(departures.changed(before, after, 0), true);
+    assert.deepEqual(departures.addresses, [VIP, 'd']);
+  });
+
   it('may answer a datagram for a while, and nothing else', () => {
     assert.equal(departures.changed(slots(A, B), slots(B), 50), true);
     assert.equal(departures.isOver({ address: VIP, endpoint: A, awaitsAnswer: false }, 50), true);

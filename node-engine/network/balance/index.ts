@@ -5,14 +5,16 @@ import type { Flow } from '../conntrack.ts';
 import { UDP, countFlows, deleteFlow, flowCountOf, flowsOf, listFlows } from '../conntrack.ts';
 import { kernel, tryKernel } from '../kernel.ts';
 import { Departures, plain } from './departures.ts';
+import { listCounters, packetsOf } from './messages.ts';
 import type { Family } from './messages.ts';
 import type { Slots } from './table.ts';
-import { tableChange, wholeTable } from './table.ts';
+import { BALANCE_TABLE, LED, tableChange, wholeTable } from './table.ts';
 
 /** More addresses than this are not looked up one by one: all flows are listed. */
 const SEPARATE_LISTS = 4;
+const NOTHING = 'nothing';
 /** Between two looks through flows that no change asks for. */
-const REST_MS = 250;
+const REST_MS = 500;
 
 /** Address → those that it is led to, in turn by chance. None: connections are refused at once. */
 export type VirtualAddresses = ReadonlyMap<string, readonly string[]>;
@@ -84,6 +86,10 @@ class FamilyTable {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #isDue = false;
+  /** No other table was there before this one: what it has not led it has not. */
+  #isFirst = false;
+  /** Packets that were led when the last change was about to be made. */
+  #ledBefore: bigint | undefined;
 
   /** @param onDue has to have `set` called again, after whatever is under way: flows are never judged by a table that is just being changed */
   constructor(family: Family, netns: string, subject: string, onDue: () => void) {
@@ -117,7 +123,12 @@ class FamilyTable {
       const change = tableChange(this.#family, before, wanted);
       if (change === undefined) return before;
       this.#slots = undefined;
-      const { failures } = await tryKernel({ netns: this.#netns, netfilter: change.messages });
+      const count = listCounters(this.#family, BALANCE_TABLE);
+      const { netfilter, failures } = await tryKernel({
+        netns: this.#netns,
+        netfilter: [count, ...change.messages],
+      });
+      this.#ledBefore = packetsOf(netfilter, LED);
       if (failures.length === 0) {
         if (this.#departures.changed(before, change.slots, performance.now())) this.#isDue = true;
         return change.slots;
@@ -126,11 +137,16 @@ class FamilyTable {
     } else {
       const fresh = wholeTable(this.#family, wanted, true);
       const { failures } = await tryKernel({ netns: this.#netns, netfilter: fresh.messages });
-      if (failures.length === 0) return fresh.slots;
+      if (failures.length === 0) {
+        this.#isFirst = true;
+        return fresh.slots;
+      }
       // Usually the table of an earlier daemon; if not, this fails as well and says why.
     }
     const whole = wholeTable(this.#family, wanted, false);
     this.#isDue = true;
+    this.#ledBefore = undefined;
+    this.#isFirst = false;
     this.#departures.unknown([...(before?.keys() ?? []), ...wanted.keys()], performance.now());
     await kernel(this.#subject, { netns: this.#netns, netfilter: whole.messages });
     return whole.slots;
@@ -140,20 +156,25 @@ class FamilyTable {
   async #forget(slots: Slots): Promise<void> {
     const addresses = this.#departures.addresses;
     const began = performance.now();
-    const flows = await this.#flowsTo(addresses);
-    if (flows === undefined) this.#departures.clear();
+    const led = await this.#led();
+    if (led === NOTHING) this.#departures.clear();
     else {
       const leads = new Map(
         addresses.map((address) => [plain(address), { address, to: new Set((slots.get(address) ?? []).map(plain)) }]),
       );
-      const isStale = ({ destination, answerer, protocol, isUnanswered }: Flow): boolean => {
-        const lead = leads.get(destination);
-        if (lead === undefined || lead.to.has(answerer) || (protocol !== UDP && !isUnanswered)) return false;
-        const awaitsAnswer = protocol === UDP && isUnanswered;
-        return this.#departures.isOver({ address: lead.address, endpoint: answerer, awaitsAnswer }, began);
-      };
-      await this.#delete(flows.filter(isStale));
-      this.#departures.looked(began);
+      const stale = (await this.#flowsTo(addresses)).flatMap((flow) => {
+        const lead = leads.get(flow.destination);
+        if (lead === undefined || lead.to.has(flow.answerer)) return [];
+        const { isUnanswered, protocol } = flow;
+        return protocol === UDP || isUnanswered ? [{ flow, address: lead.address }] : [];
+      });
+      const over = stale.filter(({ flow: { answerer, protocol, isUnanswered }, address }) =>
+        this.#departures.isOver({ address, endpoint: answerer, awaitsAnswer: protocol === UDP && isUnanswered }, began),
+      );
+      await this.#delete(over.map(({ flow }) => flow));
+      // Nothing waits, and nothing was on its way through the rules while they were changed.
+      if (over.length === stale.length && led !== undefined && led === this.#ledBefore) this.#departures.clear();
+      else this.#departures.looked(began);
     }
     this.#isDue = false;
     this.#lookLater();
@@ -170,13 +191,18 @@ class FamilyTable {
     this.#timer = setTimeout(look, Math.max(REST_MS, due - performance.now())).unref();
   }
 
-  /**
-   * What the kernel tracks to the addresses, and perhaps more; undefined: nothing at all. That it cannot list them is no reason to fail: flows end by
-   * themselves, later.
-   */
-  async #flowsTo(addresses: readonly string[]): Promise<readonly Flow[] | undefined> {
-    const { netfilter: counted } = await tryKernel({ netns: this.#netns, netfilter: [countFlows()] });
-    if (flowCountOf(counted) === 0) return undefined;
+  /** Packets that have been led, NOTHING: nor is any flow tracked; undefined: not known. Not every container that is led to is led itself. */
+  async #led(): Promise<bigint | typeof NOTHING | undefined> {
+    const { netfilter } = await tryKernel({
+      netns: this.#netns,
+      netfilter: [listCounters(this.#family, BALANCE_TABLE), countFlows()],
+    });
+    const led = packetsOf(netfilter, LED);
+    return flowCountOf(netfilter) === 0 || (led === 0n && this.#isFirst) ? NOTHING : led;
+  }
+
+  /** What the kernel tracks to the addresses, and perhaps more. That it cannot list them is no reason to fail: flows end by themselves, later. */
+  async #flowsTo(addresses: readonly string[]): Promise<readonly Flow[]> {
     const lists = addresses.length > SEPARATE_LISTS ? [undefined] : addresses;
     const found: Flow[] = [];
     for (const address of lists) {

@@ -4,8 +4,8 @@
  * Registers: 1 is the first one of 128 bits, which begins with the 32-bit register 8. A map's key of several parts lies in
  * registers that follow each other.
  */
-import type { NetlinkMessage } from '../netlink.ts';
-import { NLM_F, attribute, nested, text, u32 } from '../netlink.ts';
+import type { NetlinkMessage, NetlinkReply } from '../netlink.ts';
+import { NLM_F, attribute, attributes, nested, readText, text, u32 } from '../netlink.ts';
 import {
   CHAIN,
   DATA_VALUE,
@@ -53,6 +53,11 @@ const HASH = { SOURCE: 1, TARGET: 2, LENGTH: 3, MODULUS: 4 } as const;
 /** nft(8)'s numbers of types. */
 export const TYPE = { ADDRESS: 7, ADDRESS6: 8, PROTOCOL: 12, PORT: 13, MARK: 19 } as const;
 const DNAT = 1;
+const OBJECT = { TABLE: 1, NAME: 2, TYPE: 3, DATA: 4 } as const;
+const COUNTER = 1;
+const COUNTER_PACKETS = 2;
+const OBJECT_REFERENCE = { TYPE: 1, NAME: 2 } as const;
+const NFGENMSG_BYTES = 4;
 const REJECT = { TYPE: 1, CODE: 2 } as const;
 const ICMP_UNREACHABLE = 0;
 const TCP_RESET = 1;
@@ -215,6 +220,43 @@ export function toChain(chain: string): Buffer {
   return nested(DATA_VERDICT, attribute(VERDICT_PART.CODE, u32be(GOTO)), attribute(VERDICT_PART.CHAIN, text(chain)));
 }
 
+/** A counter that rules name. */
+export function makeCounter(family: Family, table: string, name: string): NetlinkMessage {
+  return {
+    what: `make the counter "${name}"`,
+    ...nft(MSG.NEWOBJ, NLM_F.CREATE, FAMILIES[family].number, [
+      attribute(OBJECT.TABLE, text(table)),
+      attribute(OBJECT.NAME, text(name)),
+      attribute(OBJECT.TYPE, u32be(COUNTER)),
+      nested(OBJECT.DATA),
+    ]),
+  };
+}
+
+/** Asks for the counters of a table. */
+export function listCounters(family: Family, table: string): NetlinkMessage {
+  return {
+    what: `read the counters of "${table}"`,
+    ...nft(MSG.GETOBJ, NLM_F.DUMP, FAMILIES[family].number, [
+      attribute(OBJECT.TABLE, text(table)),
+      attribute(OBJECT.TYPE, u32be(COUNTER)),
+    ]),
+  };
+}
+
+/** Packets that a counter has counted; undefined: there is none of that name among the replies. */
+export function packetsOf(replies: readonly NetlinkReply[], name: string): bigint | undefined {
+  for (const { type, body } of replies) {
+    if (type !== nft(MSG.NEWOBJ, 0, 0, []).type) continue;
+    const object = attributes(body, NFGENMSG_BYTES);
+    if (readText(object.get(OBJECT.NAME)) !== name) continue;
+    return attributes(object.get(OBJECT.DATA) ?? Buffer.alloc(0), 0)
+      .get(COUNTER_PACKETS)
+      ?.readBigUInt64BE(0);
+  }
+  return undefined;
+}
+
 /** Makes a table. @param fresh one that is there already is a failure (EEXIST) */
 export function makeTable(family: Family, table: string, fresh: boolean): NetlinkMessage {
   const flags = NLM_F.CREATE | (fresh ? NLM_F.EXCL : 0);
@@ -283,16 +325,20 @@ export function destinationByMap(family: Family, table: string, chain: string, m
   return rule(family, table, chain, [load(BASE_NETWORK, destination, bytes), lookup(map, VERDICT_REGISTER)]);
 }
 
-/** `dnat to ip daddr . numgen random mod <modulus> map @map` */
+/** `counter name <counter> dnat to ip daddr . numgen random mod <modulus> map @map` */
 export function leadToOneOf(
   family: Family,
   table: string,
   chain: string,
-  map: string,
-  modulus: number,
+  { counter, map, modulus }: { readonly counter: string; readonly map: string; readonly modulus: number },
 ): NetlinkMessage {
   const { bytes, destination, number } = FAMILIES[family];
   return rule(family, table, chain, [
+    expression(
+      'objref',
+      attribute(OBJECT_REFERENCE.TYPE, u32be(COUNTER)),
+      attribute(OBJECT_REFERENCE.NAME, text(counter)),
+    ),
     load(BASE_NETWORK, destination, bytes),
     drawNumber(FIRST_NARROW + bytes / 4, modulus),
     lookup(map, FIRST_WIDE),

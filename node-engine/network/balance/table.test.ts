@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { seededRandom } from '../../../base/random.ts';
 import type { Slots } from './table.ts';
-import { losers, tableChange, wholeTable } from './table.ts';
+import { tableChange, wholeTable } from './table.ts';
 
 const VIP = '10.9.0.254';
 const endpoint = (index: number): string => `10.9.${Math.floor(index / 250) + 1}.${(index % 250) + 1}`;
@@ -65,20 +65,5 @@ describe('the table of virtual addresses', () => {
       }
       slots = next;
     }
-  });
-
-  it('knows whose flows may have to end: of addresses that lost an endpoint', () => {
-    const before: Slots = new Map([
-      ['a', ['1', '2']],
-      ['b', ['1']],
-      ['c', []],
-      ['d', ['1']],
-    ]);
-    const after: Slots = new Map([
-      ['a', ['2']],
-      ['b', ['1', '2']],
-      ['c', ['1']],
-    ]);
-    assert.deepEqual(losers(before, after), ['a', 'd']);
   });
 });

@@ -4,8 +4,9 @@
  *   map services    { address : goto of_<n> }            n: how many endpoints it has; "none": it refuses
  *   map endpoints   { address . 0…n-1 : endpoint }
  *   chain output    nat: ip daddr vmap @services
- *   chain of_<n>    dnat to ip daddr . numgen random mod n map @endpoints, for all addresses with n endpoints
- *                   dnat to ip daddr . numgen random mod 1 map @endpoints, where that found nothing
+ *   counter led     how many packets were led by it: where it says none, the kernel tracks no flow to any of the addresses
+ *   chain of_<n>    counter name led dnat to ip daddr . numgen random mod n map @endpoints, for all addresses with n endpoints
+ *                   counter name led dnat to ip daddr . numgen random mod 1 map @endpoints, where that found nothing
  *
  * So an endpoint that comes or goes changes a few entries, however many others there are, and the packets of a connection that was
  * begun are led by the kernel's connection tracking alone.
@@ -27,6 +28,7 @@ import {
   indexToAddress,
   leadToOneOf,
   makeChain,
+  makeCounter,
   makeTable,
   outputNatChain,
   refuse,
@@ -37,6 +39,8 @@ import { keepPlaces } from './places.ts';
 
 export const BALANCE_TABLE = 'tsswarm_balance';
 const NONE = 'none';
+/** The counter of what was led. */
+export const LED = 'led';
 
 /** Address → its endpoints by their numbers. */
 export type Slots = ReadonlyMap<string, readonly string[]>;
@@ -61,6 +65,7 @@ export function wholeTable(family: Family, wanted: Slots, fresh: boolean): Table
       makeTable(family, table, fresh),
       addressToChain(family, table, 'services'),
       indexToAddress(family, table, 'endpoints'),
+      makeCounter(family, table, LED),
       makeChain(family, table, NONE),
       ...refuse(family, table, NONE),
       outputNatChain(family, table, 'output'),
@@ -75,17 +80,6 @@ export function wholeTable(family: Family, wanted: Slots, fresh: boolean): Table
 export function tableChange(family: Family, before: Slots, wanted: Slots): TableChange | undefined {
   const { changes, slots } = between(family, before, wanted);
   return changes.length === 0 ? undefined : { messages: transaction(changes), slots };
-}
-
-/** The addresses that lose an endpoint from one state to the other. One that had none led no flow anywhere. */
-export function losers(before: Slots, after: Slots): readonly string[] {
-  return [...before.keys()].filter((address) => {
-    const old = before.get(address) ?? [];
-    const now = after.get(address);
-    if (now === old) return false;
-    const kept = new Set(now);
-    return old.length > 0 && (now === undefined || old.some((endpoint) => !kept.has(endpoint)));
-  });
 }
 
 function between(
@@ -127,7 +121,7 @@ function between(
       ...[...has.difference(had)].flatMap((count) => [
         makeChain(family, table, chainOf(count)),
         ...(count > 1 ? [count, 1] : [count]).map((modulus) =>
-          leadToOneOf(family, table, chainOf(count), 'endpoints', modulus),
+          leadToOneOf(family, table, chainOf(count), { counter: LED, map: 'endpoints', modulus }),
         ),
       ]),
       ...changeMap('add', family, table, 'endpoints', come),

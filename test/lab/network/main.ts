@@ -35,20 +35,11 @@ const tell = (outcome: Outcome): void => {
   if (stale.length > MOST_STALE) console.log(`  STALE and ${stale.length - MOST_STALE} more`);
   failed += lost.length + stale.length;
 };
+const interrupted = Promise.withResolvers<never>();
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => interrupted.reject(new Error(`interrupted by ${signal}`)));
 try {
-  lab.form(managers);
-  churn = await Churn.start(lab, few, { workers: 4, restMs: 10, ports: 1000, parallelism: few });
-  const run = churn;
-  for (let round = 1; round <= rounds; round++) {
-    tell(await run.phase(`${few} to ${most} endpoints`, 0, () => run.scale(most)));
-    tell(await run.phase(`an update of ${most}`, 0, () => run.update()));
-    tell(await run.phase(`${few} killed at once`, GRACE_MS, () => run.kill(few)));
-    tell(await run.phase('a node switched off', GRACE_MS, () => run.powerOff(VICTIM), [VICTIM]));
-    lab.heal(VICTIM);
-    lab.start(VICTIM);
-    await run.rejoined();
-    tell(await run.phase(`${most} to ${few} endpoints`, 0, () => run.scale(few)));
-  }
+  await Promise.race([goThrough(), interrupted.promise]);
 } catch (error) {
   failed++;
   console.log(error);
@@ -61,3 +52,18 @@ try {
 }
 console.log(failed === 0 ? 'nobody was lost' : `FAILED: ${failed}`);
 process.exit(failed === 0 ? 0 : 1);
+
+async function goThrough(): Promise<void> {
+  lab.form(managers);
+  const run = (churn = await Churn.start(lab, few, { workers: 4, restMs: 10, ports: 1000, parallelism: few }));
+  for (let round = 1; round <= rounds; round++) {
+    tell(await run.phase(`${few} to ${most} endpoints`, 0, () => run.scale(most)));
+    tell(await run.phase(`an update of ${most}`, 0, () => run.update()));
+    tell(await run.phase(`${few} killed at once`, GRACE_MS, () => run.kill(few)));
+    tell(await run.phase('a node switched off', GRACE_MS, () => run.powerOff(VICTIM), [VICTIM]));
+    lab.heal(VICTIM);
+    lab.start(VICTIM);
+    await run.rejoined();
+    tell(await run.phase(`${most} to ${few} endpoints`, 0, () => run.scale(few)));
+  }
+}
