@@ -3,9 +3,13 @@ import disk, { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { seededRandom } from '../../../base/random.ts';
 import { systemClock } from '../../../base/clock.ts';
+import type { Clock } from '../../../base/clock.ts';
 import { openLog } from '../../../manager/raft/log/disk.ts';
+import { Journal } from '../../../manager/raft/log/journal/disk.ts';
 import { encodeConfirmation } from '../../../manager/raft/log/journal/frame.ts';
 import type { LogBatch } from '../../../manager/raft/log/types.ts';
 import type { Entry } from '../../../manager/raft/types.ts';
@@ -52,6 +56,40 @@ describe('the journal before the log', () => {
     assert.deepEqual([...again.read(1, 13)], [...log.read(1, 13)]);
     await again.close();
     await log.close();
+  });
+
+  it('keeps nothing in memory of writes that were confirmed, however long it runs', async () => {
+    let fire = (): void => undefined;
+    const clock: Clock = {
+      now: () => 0,
+      monotonic: () => 0,
+      startTimer: (_, due) => {
+        fire = due;
+        return { cancel: () => undefined };
+      },
+    };
+    const journal = new Journal(join(dir, 'journal'), 0, clock);
+    const content = Buffer.alloc(20);
+    // Each is confirmed by itself, as on a cluster at rest.
+    const write = async (times: number): Promise<void> => {
+      for (let i = 0; i < times; i++) {
+        if (!journal.fits(content.length)) journal.swap();
+        await journal.append([content]);
+        fire();
+      }
+    };
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as () => void;
+    const used = (): number => {
+      gc();
+      return process.memoryUsage().heapUsed;
+    };
+    await write(300);
+    const before = used();
+    await write(1000);
+    const grown = used() - before;
+    assert.ok(grown < 100 * 1000, `${grown} bytes more after 1000 writes`);
+    await journal.remove();
   });
 
   it('takes a write that is larger than the share of a file', async () => {

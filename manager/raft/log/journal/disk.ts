@@ -117,7 +117,8 @@ export class Journal {
     if (file === undefined || this.#at === 0 || this.#confirmedNumber === this.#number) return;
     this.#confirmedNumber = this.#number;
     const confirming = write(file.unsynced, encodeConfirmation(this.#number), this.#at - CONFIRMATION_BYTES);
-    this.#confirmed = Promise.allSettled([this.#confirmed, confirming]);
+    // Nothing of what has settled is kept: each result would hold the one before it, for ever.
+    this.#confirmed = Promise.allSettled([this.#confirmed, confirming]).then(() => undefined);
   }
 
   /** Takes the files away: everything in them must be safe elsewhere. */
