@@ -74,7 +74,10 @@ export function allocate(view: AllocatorView, now: number): Allocation {
   const waitingForPorts = new Set(changedServices.map(({ id }) => id));
   const ipv6 = new Ipv6Book(networks.values(), view.tasks, view.services);
   const virtualIps = withIpv6(allocateVirtualIps({ ...view, networks: [...networks.values()] }), view.services, ipv6);
-  const addresses = new AddressBook(view.tasks, networks, ipv6, view.services, virtualIps);
+  // Most looks find no task that needs an address.
+  let book: AddressBook | undefined;
+  const addresses = (): AddressBook =>
+    (book ??= new AddressBook(view.tasks, networks, ipv6, view.services, virtualIps));
   const changedTasks: Task[] = [];
   for (const task of view.tasks) {
     const readdressed = readdress(task, networks, addresses, now);
@@ -216,7 +219,7 @@ function fixed(text: string, subnet: Subnet, used: ReadonlyMap<number, Task | un
 function readdress(
   task: Task,
   networks: ReadonlyMap<string, Network>,
-  book: AddressBook,
+  book: () => AddressBook,
   now: number,
 ): Task | undefined {
   const { changing, spec, status } = task;
@@ -227,7 +230,7 @@ function readdress(
   for (const attachment of spec.networks) {
     const network = networks.get(attachment.network);
     const known = had.find((address) => address.networkId === network?.id && fits(address, attachment, network));
-    const address = known ?? taken(() => book.take(task, attachment));
+    const address = known ?? taken(() => book().take(task, attachment));
     if (typeof address === 'string') trouble ||= address;
     else addresses.push(address);
   }
@@ -270,14 +273,19 @@ const sameAddresses = (a: readonly TaskAddress[], b: readonly TaskAddress[]): bo
   });
 
 /** @param hindrance why its service does not have what it needs */
-function allocateTask(task: Task, book: AddressBook, hindrance: string | undefined, now: number): Task | undefined {
+function allocateTask(
+  task: Task,
+  book: () => AddressBook,
+  hindrance: string | undefined,
+  now: number,
+): Task | undefined {
   const addresses: TaskAddress[] = [];
   const trouble = (message: string): Task | undefined =>
     task.status.message === message ? undefined : { ...task, status: { ...task.status, message, timestamp: now } };
   if (hindrance !== undefined && !task.oneOff) return trouble(hindrance);
   try {
     for (const attachment of task.spec.networkMode === 'networks' ? task.spec.networks : []) {
-      const address = book.take(task, attachment);
+      const address = book().take(task, attachment);
       if (typeof address === 'string') return trouble(address);
       addresses.push(address);
     }

@@ -1,10 +1,9 @@
 import type { NetworkId, ServiceId } from '../../base/ids.ts';
-import { readIp } from '../../base/ip-address.ts';
 import { isDirect } from '../../base/network-driver.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
 import { heldAddresses } from '../model/task-addresses.ts';
 import { isFinal } from '../model/task-state.ts';
-import { contains, formatAddress, parseAddress, parseSubnet } from './ipv4.ts';
+import { contains, formatAddress, parseAddress, parseSubnet, readAddress } from './ipv4.ts';
 import type { Subnet } from './ipv4.ts';
 
 /** Part of a network's addresses that is left for tasks of services that nobody has thought of yet. */
@@ -97,7 +96,8 @@ class Range {
   ) {
     this.#range = parseSubnet(network.spec.ipRange === '' ? network.subnet : network.spec.ipRange);
     const take = (address: string): void => {
-      if (readIp(address)?.family === 4) this.#foreign.add(parseAddress(address));
+      const number = readAddress(address);
+      if (number !== undefined) this.#foreign.add(number);
     };
     take(network.gateway);
     Object.values(network.spec.auxiliaryAddresses ?? {}).forEach(take);
