@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { isIPv6 } from 'node:net';
 
 /** A namespace as an argument of nsenter(1): "--net=/var/run/netns/x". */
 export type Namespace = readonly string[];
@@ -7,7 +8,7 @@ export type Namespace = readonly string[];
 export interface Pair {
   readonly client: Namespace;
   readonly server: Namespace;
-  /** IPv4 address of the server. */
+  /** Of the server. */
   readonly address: string;
   /** That iperf3 uses; absent: its own. */
   readonly port?: number;
@@ -49,7 +50,8 @@ export async function throughput({ client, server, address, port = 5201 }: Pair)
 
 /** Answered requests a second to port 80 of an address. */
 export function requestsPerSecond(client: Namespace, address: string): number {
-  const load = ['wrk', '-t', '1', '-c', String(CONNECTIONS), '-d', `${SECONDS}s`, `http://${address}/`];
+  const host = isIPv6(address) ? `[${address}]` : address;
+  const load = ['wrk', '-t', '1', '-c', String(CONNECTIONS), '-d', `${SECONDS}s`, `http://${host}/`];
   const said = execFileSync('nsenter', [...client, ...load], { encoding: 'utf8', timeout: 30_000 });
   if (/Non-2xx|Socket errors/.test(said)) throw new Error(`not all requests were answered:\n${said}`);
   const [, perSecond] = /Requests\/sec:\s+([\d.]+)/.exec(said) ?? [];

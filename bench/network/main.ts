@@ -1,6 +1,6 @@
 /**
  * What a network between two machines carries: the bare wire, a VXLAN made by hand in the way that ours is made, our overlay, Docker's
- * overlay, and a published port of each, one after another in each round; requests to a service by its virtual address beside the same
+ * overlay, and a published port of each, ours also over IPv6 by the process that hands callers on, one after another in each round; requests to a service by its virtual address beside the same
  * requests to the container itself; how soon a task that runs is known by name on another node; what a name costs the daemon. Needs root, iperf3 and wrk. Two network namespaces on one kernel: the ratios count, not the figures.
  *
  * Usage: npm run bench:network [-- ROUNDS [own]]      own: without Docker
@@ -29,7 +29,10 @@ try {
     ['VXLAN by hand', byHand.pair],
     ['tsswarm overlay', own.overlay],
   ];
-  const ports: (readonly [what: string, pair: Pair])[] = [['tsswarm published', own.published]];
+  const ports: (readonly [what: string, pair: Pair])[] = [
+    ['tsswarm published', own.published],
+    ['… over IPv6', own.relayed],
+  ];
   const dockerPair = docker?.overlayPair();
   if (docker !== undefined && dockerPair !== undefined) {
     pairs.push(['Docker overlay', dockerPair]);

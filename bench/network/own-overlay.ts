@@ -33,6 +33,8 @@ export class OwnOverlay {
     const lab = Lab.create('tsw', 2);
     const made = new OwnOverlay(lab);
     try {
+      for (const [index, machine] of lab.machines.entries())
+        machine.inside(['ip', 'address', 'add', `${relayedAddress(index)}/64`, 'dev', 'wire', 'nodad']);
       lab.form(1);
       for (const machine of lab.machines) machine.load(['busybox', 'nginx']);
       made.#up();
@@ -55,6 +57,11 @@ export class OwnOverlay {
   /** From the first machine to the published port of the container on the second. */
   get published(): Pair {
     return { ...this.wire, server: this.overlay.server, port: PUBLISHED_PORT };
+  }
+
+  /** The same over IPv6, which the container does not have: tsrelay is in between. */
+  get relayed(): Pair {
+    return { ...this.published, address: relayedAddress(1) };
   }
 
   /** Process of the daemon on the client's machine. */
@@ -106,6 +113,8 @@ export class OwnOverlay {
     this.#overlay = { client, server, address: look('tasks.server') };
   }
 }
+
+const relayedAddress = (index: number): string => `fd66::${index + 1}`;
 
 /** Of the one container on a machine. */
 function namespaceOf(machine: Machine): Namespace {
