@@ -78,7 +78,7 @@ export class PortRelay {
     this.#talk = undefined;
   }
 
-  async #tell(): Promise<readonly RelayFailure[]> {
+  async #say(): Promise<readonly RelayFailure[]> {
     for (let attempt = 0; ; attempt++) {
       const talk = (this.#talk ??= (await this.#find()) ?? (this.#wanted.length > 0 ? await this.#start() : undefined));
       if (talk === undefined) return [];
@@ -89,6 +89,16 @@ export class PortRelay {
         this.#talk = undefined;
         if (attempt === 2) throw error;
       }
+    }
+  }
+
+  /** Tells it what is wanted; where that fails it is tried again later. */
+  async #tell(): Promise<readonly RelayFailure[]> {
+    try {
+      return await this.#say();
+    } catch (error) {
+      if (!this.#isClosed && this.#wanted.length > 0) this.#again();
+      throw error;
     }
   }
 
@@ -122,22 +132,25 @@ export class PortRelay {
 
   async #greet(socket: Socket): Promise<Conversation> {
     const since = performance.now();
-    const talk = new Conversation(socket, this.#options.logger, () => {
+    const { directory, logger } = this.#options;
+    const talk = new Conversation(socket, logger, (wasAsked) => {
       if (this.#talk !== talk || this.#isClosed) return;
       this.#talk = undefined;
       if (performance.now() - since > STEADY_MS) this.#ends = 0;
-      if (this.#wanted.length === 0) rmSync(this.#options.directory, { recursive: true, force: true });
-      else this.#again();
+      if (this.#wanted.length === 0) rmSync(directory, { recursive: true, force: true });
+      // Who asked asks another one.
+      if (this.#wanted.length === 0 || wasAsked) return;
+      logger.warn('the relay of published ports has ended: it is started again', {});
+      this.#again();
     });
     await talk.ready;
     return talk;
   }
 
-  /** It was ended by somebody else. */
+  /** Tells it in a while what is wanted, and starts it before. */
   #again(): void {
     const { logger, inTurn } = this.#options;
     const delay = backoffMs(this.#ends++, AGAIN_MS.base, AGAIN_MS.max);
-    logger.warn('the relay of published ports has ended: it is started again', { afterMs: delay });
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const restore = async (): Promise<void> => {
@@ -146,8 +159,7 @@ export class PortRelay {
           logger.warn('a published port is not answered over IPv6', { port: relayKey(port), reason: code });
       };
       inTurn(restore).catch((error: unknown) => {
-        logger.warn('published ports are not answered over IPv6', { reason: messageOf(error) });
-        this.#again();
+        logger.debug('the relay of published ports', { reason: messageOf(error) });
       });
     }, delay).unref();
   }
@@ -167,7 +179,8 @@ class Conversation {
   /** What was set last, and all of it could be had. */
   #settled = '';
 
-  constructor(socket: Socket, logger: Logger, onEnd: () => void) {
+  /** @param onEnd hears whether an answer was waited for */
+  constructor(socket: Socket, logger: Logger, onEnd: (wasAsked: boolean) => void) {
     this.#socket = socket;
     this.#logger = logger;
     this.ready = this.#begun.promise;
@@ -177,7 +190,7 @@ class Conversation {
     socket.on('close', () => {
       this.#begun.reject(lost);
       this.#answer?.reject(lost);
-      onEnd();
+      onEnd(this.#answer !== undefined);
     });
     // The daemon does not stay for it.
     socket.unref();

@@ -32,6 +32,7 @@ export class Relaying {
     const failures = hasIpv6()
       ? await this.#tried(() => this.#relay.take(relayed.map(relayPortOf)))
       : relayed.map((forward): RelayFailure => ({ port: relayPortOf(forward), code: 'EADDRNOTAVAIL' }));
+    if (failures !== undefined) this.#told.trouble = '';
     const codes = new Map(failures?.map(({ port, code }) => [relayKey(port), code]));
     const verdicts = forwards.map((forward) => {
       const code = needsRelay(forward) ? codes.get(relayKey(relayPortOf(forward))) : undefined;
@@ -66,9 +67,7 @@ export class Relaying {
   /** IPv4 does not depend on it. @returns undefined: it failed, and the log says why */
   async #tried<T>(work: () => Promise<T>): Promise<T | undefined> {
     try {
-      const result = await work();
-      this.#told.trouble = '';
-      return result;
+      return await work();
     } catch (error) {
       const reason = errnoOf(error) ?? messageOf(error);
       if (reason !== this.#told.trouble) this.#logger.warn('published ports do not answer over IPv6', { reason });
