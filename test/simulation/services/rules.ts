@@ -109,7 +109,8 @@ export class Rules implements Onlooker {
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
     const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
-    const isOrphan = task.desiredState === 'remove' && task.status.state === 'orphaned';
+    // What the history has no room for is told to go, and forgotten, in one commit.
+    const isOrphan = !isWanted(task) && task.status.state === 'orphaned';
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
     if (!isGone) return;
     const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
