@@ -60,17 +60,39 @@ static void add_hierarchy(struct cgroups *groups, char *line) {
   groups->count++;
 }
 
+/* Reads the list of mounts until `all` hierarchies are found: they come early, and what follows is some of every container. */
+static void read_hierarchies(struct cgroups *groups, unsigned all) {
+  size_t size = 256 * 1024, kept = 0;
+  char *text = json_allocate(size);
+  int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+  ssize_t n = -1;
+  while (fd >= 0 && groups->count < all && (n = read(fd, text + kept, size - 1 - kept)) > 0) {
+    kept += (size_t)n;
+    text[kept] = 0;
+    char *line = text, *end;
+    for (; (end = strchr(line, '\n')); line = end + 1) {
+      *end = 0;
+      add_hierarchy(groups, line);
+    }
+    kept -= (size_t)(line - text);
+    memmove(text, line, kept);
+  }
+  if (fd < 0 || n < 0) fail("cgroup", "/proc/self/mountinfo", "reading \"/proc/self/mountinfo\"");
+  close(fd);
+}
+
 void cgroup_find(struct cgroups *groups, const char *path) {
   groups->count = 0;
   if (path[0] != '/' || !path[1] || strstr(path, "..") || strlen(path) >= sizeof groups->path)
     fail_because(EINVAL, "cgroup", path, "reading cgroupsPath \"%s\": not an absolute path below the root", path);
   snprintf(groups->path, sizeof groups->path, "%s", path);
-  size_t size = 256 * 1024;
-  char *text = json_allocate(size);
-  if (read_file(AT_FDCWD, "/proc/self/mountinfo", text, size) < 0)
-    fail("cgroup", "/proc/self/mountinfo", "reading \"/proc/self/mountinfo\"");
-  char *rest = NULL;
-  for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) add_hierarchy(groups, line);
+  /* A line for each hierarchy that there is; one that is mounted nowhere has the whole list read. */
+  size_t size = 64 * 1024;
+  char *own = json_allocate(size);
+  ssize_t length = read_file(AT_FDCWD, "/proc/self/cgroup", own, size);
+  unsigned all = 0;
+  for (const char *at = own; length > 0 && (at = strchr(at, '\n')); at++) all++;
+  read_hierarchies(groups, all && length < (ssize_t)size - 1 ? all : CGROUP_HIERARCHIES + 1);
 }
 
 const struct hierarchy *cgroup_with(const struct cgroups *groups, const char *controller) {
