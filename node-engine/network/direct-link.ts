@@ -1,8 +1,8 @@
 /** Requests of rtnetlink for links on a card of the node: macvlan, ipvlan and VLAN (linux/if_link.h; ip-link(8)). Pure. */
 import type { DirectLink } from '../../base/network-driver.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { NLM_F, attribute, nested, text, u16, u32 } from './netlink.ts';
-import { IFLA, IFLA_INFO, RTM, linkHeader, macBytes } from './route.ts';
+import { NLM_F, attribute, text, u16, u32 } from './netlink.ts';
+import { IFLA, RTM, linkHeader, linkInfo, macBytes } from './route.ts';
 
 const IFLA_MACVLAN_MODE = 1;
 const IFLA_IPVLAN = { MODE: 1, FLAGS: 2 } as const;
@@ -40,7 +40,7 @@ export function createDirect({ link, parent, name, mac, mtu, group, netns }: Dir
       attribute(IFLA.LINK, u32(parent)),
       attribute(IFLA.GROUP, u32(group)),
       attribute(IFLA.NET_NS_FD, u32(netns)),
-      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text(link.driver)), nested(IFLA_INFO.DATA, ...modeOf(link))),
+      linkInfo(link.driver, ...modeOf(link)),
     ]),
   };
 }
@@ -74,11 +74,7 @@ export function createVlan(name: string, id: number, card: number, group: number
       attribute(IFLA.IFNAME, text(name)),
       attribute(IFLA.LINK, u32(card)),
       attribute(IFLA.GROUP, u32(group)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.KIND, text('vlan')),
-        nested(IFLA_INFO.DATA, attribute(IFLA_VLAN_ID, u16(id))),
-      ),
+      linkInfo('vlan', attribute(IFLA_VLAN_ID, u16(id))),
     ]),
   };
 }
@@ -89,6 +85,6 @@ export function probeKind(kind: string): NetlinkMessage {
     what: `make a link of the kind "${kind}"`,
     type: RTM.NEWLINK,
     flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
-    body: Buffer.concat([linkHeader(0, 0), nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text(kind)))]),
+    body: Buffer.concat([linkHeader(0, 0), linkInfo(kind)]),
   };
 }

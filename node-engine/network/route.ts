@@ -74,6 +74,17 @@ export interface Address {
   readonly prefix: number;
 }
 
+/** What kind of link is meant, and what its kind alone has. */
+export function linkInfo(kind: string, ...data: readonly Buffer[]): Buffer {
+  const own = data.length === 0 ? [] : [nested(IFLA_INFO.DATA, ...data)];
+  return nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text(kind)), ...own);
+}
+
+/** What a link has as a port of a bridge. */
+export function bridgePortInfo(...data: readonly Buffer[]): Buffer {
+  return nested(IFLA.LINKINFO, attribute(IFLA_INFO.SLAVE_KIND, text('bridge')), nested(IFLA_INFO.SLAVE_DATA, ...data));
+}
+
 /** A bridge with a fixed hardware address (else it would change with its ports, and neighbours would miss it). */
 export function createBridge(name: string, mac: string, mtu: number): NetlinkMessage {
   return {
@@ -85,7 +96,7 @@ export function createBridge(name: string, mac: string, mtu: number): NetlinkMes
       attribute(IFLA.IFNAME, text(name)),
       attribute(IFLA.ADDRESS, macBytes(mac)),
       attribute(IFLA.MTU, u32(mtu)),
-      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('bridge'))),
+      linkInfo('bridge'),
     ]),
     tolerate: ['EEXIST'],
   };
@@ -123,11 +134,7 @@ export function createVeth(request: VethRequest): NetlinkMessage {
       attribute(IFLA.ADDRESS, macBytes(request.mac)),
       attribute(IFLA.MTU, u32(request.mtu)),
       attribute(IFLA.GROUP, u32(request.group)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.KIND, text('veth')),
-        nested(IFLA_INFO.DATA, attribute(VETH_INFO_PEER, peer)),
-      ),
+      linkInfo('veth', attribute(VETH_INFO_PEER, peer)),
     ]),
   };
 }
@@ -164,11 +171,7 @@ export function setHairpin(port: string): NetlinkMessage {
     body: Buffer.concat([
       linkHeader(0, 0, 0),
       attribute(IFLA.IFNAME, text(port)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.SLAVE_KIND, text('bridge')),
-        nested(IFLA_INFO.SLAVE_DATA, attribute(IFLA_BRPORT_MODE, Buffer.from([1]))),
-      ),
+      bridgePortInfo(attribute(IFLA_BRPORT_MODE, Buffer.from([1]))),
     ]),
   };
 }

@@ -2,8 +2,8 @@
 import { isIPv6 } from 'node:net';
 import { formatIpBytes, ipBytes } from '../../base/ip-address.ts';
 import type { NetlinkMessage, NetlinkReply } from './netlink.ts';
-import { NLM_F, attribute, attributes, nested, readText, readU32, text, u32 } from './netlink.ts';
-import { IFLA, IFLA_INFO, LINK_HEADER_BYTES, RTM, linkHeader, macBytes } from './route.ts';
+import { NLM_F, attribute, attributes, readText, readU32, text, u32 } from './netlink.ts';
+import { IFLA, IFLA_INFO, LINK_HEADER_BYTES, RTM, bridgePortInfo, linkHeader, linkInfo, macBytes } from './route.ts';
 
 const VXLAN = { ID: 1, LINK: 3, LOCAL: 4, TTL: 5, LEARNING: 7, PORT: 15, LOCAL6: 17, UDP_CSUM: 18 } as const;
 const BRPORT = {
@@ -41,19 +41,15 @@ export function createVxlan({ name, vni, port, local, mtu, by, mac }: VxlanDevic
       attribute(IFLA.IFNAME, text(name)),
       ...(mac === undefined ? [] : [attribute(IFLA.ADDRESS, macBytes(mac))]),
       attribute(IFLA.MTU, u32(mtu)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.KIND, text('vxlan')),
-        nested(
-          IFLA_INFO.DATA,
-          attribute(VXLAN.ID, u32(vni)),
-          ...(by === undefined ? [] : [attribute(VXLAN.LINK, u32(by))]),
-          ...localAttribute(local),
-          attribute(VXLAN.TTL, byte(TTL)),
-          attribute(VXLAN.LEARNING, byte(0)),
-          attribute(VXLAN.PORT, be16(port)),
-          attribute(VXLAN.UDP_CSUM, byte(1)),
-        ),
+      linkInfo(
+        'vxlan',
+        attribute(VXLAN.ID, u32(vni)),
+        ...(by === undefined ? [] : [attribute(VXLAN.LINK, u32(by))]),
+        ...localAttribute(local),
+        attribute(VXLAN.TTL, byte(TTL)),
+        attribute(VXLAN.LEARNING, byte(0)),
+        attribute(VXLAN.PORT, be16(port)),
+        attribute(VXLAN.UDP_CSUM, byte(1)),
       ),
     ]),
   };
@@ -68,7 +64,7 @@ export function setVxlanLocal(name: string, local: string): NetlinkMessage {
     body: Buffer.concat([
       linkHeader(0, 0, 0),
       attribute(IFLA.IFNAME, text(name)),
-      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('vxlan')), nested(IFLA_INFO.DATA, ...localAttribute(local))),
+      linkInfo('vxlan', ...localAttribute(local)),
     ]),
   };
 }
@@ -85,11 +81,7 @@ export function bindVxlan(name: string, by: number): NetlinkMessage {
     body: Buffer.concat([
       linkHeader(0, 0, 0),
       attribute(IFLA.IFNAME, text(name)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.KIND, text('vxlan')),
-        nested(IFLA_INFO.DATA, attribute(VXLAN.LINK, u32(by)), ...localAttribute('0.0.0.0')),
-      ),
+      linkInfo('vxlan', attribute(VXLAN.LINK, u32(by)), ...localAttribute('0.0.0.0')),
     ]),
   };
 }
@@ -103,17 +95,12 @@ export function setTunnelPort(name: string): NetlinkMessage {
     body: Buffer.concat([
       linkHeader(0, 0, 0),
       attribute(IFLA.IFNAME, text(name)),
-      nested(
-        IFLA.LINKINFO,
-        attribute(IFLA_INFO.SLAVE_KIND, text('bridge')),
-        nested(
-          IFLA_INFO.SLAVE_DATA,
-          attribute(BRPORT.LEARNING, byte(0)),
-          attribute(BRPORT.UNICAST_FLOOD, byte(0)),
-          attribute(BRPORT.MCAST_FLOOD, byte(0)),
-          attribute(BRPORT.BCAST_FLOOD, byte(0)),
-          attribute(BRPORT.NEIGH_SUPPRESS, byte(1)),
-        ),
+      bridgePortInfo(
+        attribute(BRPORT.LEARNING, byte(0)),
+        attribute(BRPORT.UNICAST_FLOOD, byte(0)),
+        attribute(BRPORT.MCAST_FLOOD, byte(0)),
+        attribute(BRPORT.BCAST_FLOOD, byte(0)),
+        attribute(BRPORT.NEIGH_SUPPRESS, byte(1)),
       ),
     ]),
   };

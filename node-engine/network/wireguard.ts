@@ -15,10 +15,9 @@ import { parseSubnet } from './address.ts';
 import { kernel, tryKernel } from './kernel.ts';
 import { formatSecureAlias, parseSecureAlias } from './names.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { NLM_F, attribute, nested, text } from './netlink.ts';
+import { NLM_F, attribute, text } from './netlink.ts';
 import {
   IFLA,
-  IFLA_INFO,
   RTM,
   addAddress,
   addressesOf,
@@ -27,6 +26,7 @@ import {
   deleteLink,
   getLink,
   linkHeader,
+  linkInfo,
   linksOf,
   listRoutes,
   routesOf,
@@ -239,11 +239,7 @@ function createWireguard(name: string): NetlinkMessage {
     what: `make the link "${name}"`,
     type: RTM.NEWLINK,
     flags: NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
-    body: Buffer.concat([
-      linkHeader(0, 0),
-      attribute(IFLA.IFNAME, text(name)),
-      nested(IFLA.LINKINFO, attribute(IFLA_INFO.KIND, text('wireguard'))),
-    ]),
+    body: Buffer.concat([linkHeader(0, 0), attribute(IFLA.IFNAME, text(name)), linkInfo('wireguard')]),
     tolerate: ['EEXIST'],
   };
 }
