@@ -98,6 +98,11 @@ export class Coalesced {
     return (this.#running ??= this.#loop());
   }
 
+  /** Something runs, or is about to. */
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** Resolves when nothing runs any more. */
   async settled(): Promise<void> {
     await this.#running;

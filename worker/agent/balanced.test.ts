@@ -59,6 +59,14 @@ describe('who answers at a virtual address', () => {
     assert.deepEqual(led([endpoint(1), endpoint(2)], [local(1, true)], 'bridge'), ['10.1.0.1']);
   });
 
+  it('is nobody yet to whom the way is just being made, as long as there are others', () => {
+    const arriving = new Set([endpoint(2).taskId, endpoint(3).taskId]);
+    const ledTo = (...endpoints: readonly NetworkEndpoint[]): readonly string[] =>
+      balancedAddresses({ ...view(endpoints, []), arriving }, []).flatMap(({ endpoints: all }) => all);
+    assert.deepEqual(ledTo(endpoint(1), endpoint(2), endpoint(3)), ['10.1.0.1']);
+    assert.deepEqual(ledTo(endpoint(2), endpoint(3)), ['10.1.0.2', '10.1.0.3']);
+  });
+
   it('is the same list as long as nothing changes', () => {
     const first = balancedAddresses(view([endpoint(1), endpoint(2)], []), []);
     const again = balancedAddresses(view([endpoint(2), endpoint(1)], []), first);

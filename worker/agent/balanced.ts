@@ -22,12 +22,15 @@ export interface BalancedView {
   readonly endpoints: Iterable<NetworkEndpoint>;
   readonly networks: ReadonlyMap<string, Network>;
   readonly tasks: Iterable<LocalTask>;
+  /** Tasks on other nodes, to which the way is just being made. */
+  readonly arriving?: ReadonlySet<string>;
 }
 
 /**
  * The virtual addresses that the node's containers use. Of its own tasks the node knows better than the manager, and earlier: one that
  * serves is there before the manager has heard of it, one that is being stopped or has ended is not. What is on another node is
- * not reached over a network that each node has for itself.
+ * not reached over a network that each node has for itself. Who is arriving is left out as long as others are there: who has asked for its address
+ * before, of another task, would not ask again, and what is sent there would be lost.
  * @param before what this gave before
  */
 export function balancedAddresses(view: BalancedView, before: readonly BalancedAddress[]): readonly BalancedAddress[] {
@@ -63,7 +66,9 @@ export function balancedAddresses(view: BalancedView, before: readonly BalancedA
   }
   const known = new Map(before.map((one) => [one.address, one.endpoints]));
   return services.flatMap(({ serviceId, networkId, ipv4, ipv6, affinity }) => {
-    const endpoints = [...(found.get(`${serviceId}/${networkId}`)?.values() ?? [])];
+    const all = [...(found.get(`${serviceId}/${networkId}`) ?? [])];
+    const there = all.filter(([taskId]) => view.arriving?.has(taskId) !== true);
+    const endpoints = (there.length === 0 ? all : there).map(([, endpoint]) => endpoint);
     const of = (address: string, list: readonly string[]): BalancedAddress => ({
       networkId,
       address,

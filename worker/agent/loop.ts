@@ -143,7 +143,12 @@ export function startAgent(options: AgentOptions): Agent {
   });
   const known = { nodeId: options.nodeId, assignments: () => assignments, controllers, life: life.signal, logger };
   const names = createNames({ ...known, resolver: options.resolver });
-  const addresses = createVirtualAddresses({ ...known, balancer: options.balancer });
+  const addresses = createVirtualAddresses({
+    ...known,
+    balancer: options.balancer,
+    clock,
+    ...(overlay === undefined ? {} : { overlay }),
+  });
   const ports = createPortTable({ ...known, networks: engine.networks });
   const onlookers = createOnlookers(controllers);
   const detach = (id: ContainerId): Promise<void> => detachContainer(options, id);
@@ -183,7 +188,13 @@ export function startAgent(options: AgentOptions): Agent {
     const before = assignments;
     const lapsesBefore = lapses;
     assignments = applyChange(before, change);
-    addresses.update();
+    const isElsewhere =
+      assignments.locations !== before.locations ||
+      assignments.peers !== before.peers ||
+      assignments.ingress.size > 0 !== before.ingress.size > 0 ||
+      assignments.networks !== before.networks;
+    if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
+    addresses.follow(before);
     if (assignments.services !== before.services) {
       names.dropGone(before);
       // A name leads to a virtual address when that leads somewhere.
@@ -195,12 +206,6 @@ export function startAgent(options: AgentOptions): Agent {
       assignments.services !== before.services
     )
       names.change(change);
-    const isElsewhere =
-      assignments.locations !== before.locations ||
-      assignments.peers !== before.peers ||
-      assignments.ingress.size > 0 !== before.ingress.size > 0 ||
-      assignments.networks !== before.networks;
-    if (isElsewhere || change.kind === 'complete') overlay?.update(assignments, true);
     // Said once at least, also when there are none: rules of an earlier life go then.
     if (assignments.ingress !== before.ingress || assignments.peers !== before.peers || change.kind === 'complete')
       await ports.run();

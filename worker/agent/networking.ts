@@ -29,6 +29,8 @@ export interface Resolver {
 export interface Overlay {
   /** @param isCertain a manager has said so since the daemon started */
   update(view: Pick<Assignments, 'networks' | 'locations' | 'peers' | 'ingress'>, isCertain: boolean): void;
+  /** Resolves when what it was told last is true, or could not be made so; undefined: nothing is under way. */
+  settled(): Promise<void> | undefined;
   /** The bridge is there: resolves when everybody on the network is reached. */
   connect(id: NetworkId): Promise<void>;
   /** The bridge is about to go. */

@@ -37,6 +37,8 @@ export interface Overlay {
    * @param isCertain false: it is from before the daemon started, and the kernel may be ahead of it: nothing is taken away
    */
   update(view: OverlayView, isCertain: boolean): void;
+  /** Resolves when the kernel has followed, or could not; undefined: nothing is under way. */
+  settled(): Promise<void> | undefined;
   /**
    * The bridge of a network is there: resolves when its tunnel is as it was told last.
    * @throws NETWORK_FAILED, NOT_SUPPORTED when others on the network cannot be reached from here
@@ -188,6 +190,7 @@ export function createOverlay(options: OverlayOptions): Overlay {
       view = next;
       void work.run();
     },
+    settled: () => (work.isRunning ? work.settled() : undefined),
     async connect(id) {
       bridges.add(id);
       await work.run();
