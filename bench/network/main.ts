@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { DockerPeer } from '../services/docker-peer.ts';
 import { median } from '../start/measure.ts';
 import { HandMadeOverlay } from './hand-made.ts';
-import { requestsPerSecond, throughput } from './load.ts';
+import { compareRequests, requestsPerSecond, throughput } from './load.ts';
 import type { Pair } from './load.ts';
 import { namesPerCpuSecond, timesToName } from './names.ts';
 import { OwnOverlay } from './own-overlay.ts';
@@ -17,6 +17,7 @@ import { OwnOverlay } from './own-overlay.ts';
 const rounds = Number(process.argv[2] ?? 3);
 const images = join(import.meta.dirname, '..', '..', '.cache', 'images');
 const STARTS = 15;
+const TURNS = 24;
 
 const own = OwnOverlay.start();
 let byHand: HandMadeOverlay | undefined;
@@ -50,16 +51,20 @@ try {
       `${what.padEnd(18)}${median(gbits).toFixed(2).padStart(7)} Gbit/s  ${(median(gbits) / hand).toFixed(2)} of by hand  [${all}]`,
     );
   }
-  const requests = { direct: [] as number[], virtual: [] as number[] };
-  for (let round = 0; round < rounds; round++) {
-    requests.direct.push(requestsPerSecond(own.overlay.client, own.overlay.address));
-    requests.virtual.push(requestsPerSecond(own.overlay.client, own.virtualAddress));
-  }
-  const [direct, virtual] = [median(requests.direct), median(requests.virtual)];
   console.log(
-    `\nrequests a second from another node: ${Math.round(direct)} to the container, ${Math.round(virtual)} to the virtual address ` +
-      `(${(virtual / direct).toFixed(3)})`,
+    '\nrequests a second from another node, to the container and to the virtual address, in turns of a second',
   );
+  for (const [what, fresh] of [
+    ['on connections that stand', false],
+    ['each by a connection of its own', true],
+  ] as const) {
+    const ways = [own.overlay.address, own.virtualAddress] as const;
+    const { one, other, ratio, middleHalf } = compareRequests(own.overlay.client, ways, TURNS, fresh);
+    const half = middleHalf.map((value) => value.toFixed(3)).join(' to ');
+    console.log(
+      `${what.padEnd(33)}${Math.round(one)} and ${Math.round(other)}, ${ratio.toFixed(3)} (median of ${TURNS} pairs of turns; half of them ${half})`,
+    );
+  }
   const published = new Map<string, number[]>(ports.map(([what]) => [what, []]));
   for (let round = 0; round < rounds; round++)
     for (const [what, { client, address }] of ports) published.get(what)?.push(requestsPerSecond(client, address));
