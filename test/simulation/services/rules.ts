@@ -270,7 +270,9 @@ export class Rules implements Onlooker {
     this.counts.liveChanges++;
     if (before.status.state !== 'running' || !isWanted(before) || isJob(service))
       this.#fail('live', `${text(before)} is changed while it runs, and does not, or is not wanted`);
-    if (!isLiveDifference(before, after) || !this.#canChange(after))
+    // Back at what it has before that was true, and where only its place is spoken of, its node has nothing to do.
+    const asksNode = canonical(liveParts(before.spec)) !== canonical(liveParts(after.spec));
+    if (!isLiveDifference(before, after) || (asksNode && !this.#canChange(after)))
       this.#fail('live', `${text(after)} is changed, and its node or its container cannot: ${canonical(before.spec)}`);
     if (after.specVersion === service.specVersion) this.#turn(after, service);
   }
@@ -467,6 +469,12 @@ const isGlobalService = ({ spec }: Service): boolean => spec.mode === 'global' |
 /** Whether two tasks differ in nothing but what a running container can be given. */
 const isLiveDifference = (a: Task, b: Task): boolean =>
   canonical(withoutLive(a.spec)) === canonical(withoutLive(b.spec));
+
+const liveParts = ({ limits, networks, container }: Task['spec']): object => ({
+  limits,
+  networks,
+  labels: container.labels,
+});
 
 const withoutLive = (spec: Task['spec']): object => ({
   ...spec,
