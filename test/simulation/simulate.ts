@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { Cluster } from './cluster.ts';
 import type { Coverage } from './cluster.ts';
 import { Clients } from './clients.ts';
@@ -7,6 +8,7 @@ import { runNemesis } from './nemesis.ts';
 import { PROFILE_NAMES, drawProfile, drawShape } from './profile.ts';
 import type { Profile, ProfileName, Shape } from './profile.ts';
 import { Services } from './services/services.ts';
+import { followSignals } from './signals.ts';
 import { Watcher } from './watchers.ts';
 import { Workload } from './workload.ts';
 import { World } from './world.ts';
@@ -46,10 +48,14 @@ export interface Outcome {
 export async function simulate(seed: number, profileName: ProfileName, stacks = false): Promise<Outcome> {
   const limit = Error.stackTraceLimit;
   if (!stacks) Error.stackTraceLimit = 0;
+  const letGo = followSignals();
   try {
     return await run(seed, profileName);
   } finally {
+    letGo();
     Error.stackTraceLimit = limit;
+    // What a WeakRef was made of is kept until the event loop has its turn.
+    await setImmediate();
   }
 }
 
