@@ -105,12 +105,12 @@ export class Rules implements Onlooker {
       }
   }
 
-  /** Only what is gone from its node for sure is forgotten. */
+  /** Only what is gone from its node for sure is forgotten, and what was given up with its node. */
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
     const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
-    // What the history has no room for is told to go, and forgotten, in one commit.
-    const isOrphan = !isWanted(task) && task.status.state === 'orphaned';
+    // Nobody speaks for it: what a request takes down is told to go, and forgotten, in one commit.
+    const isOrphan = task.status.state === 'orphaned';
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
     if (!isGone) return;
     const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
