@@ -105,12 +105,16 @@ export class Rules implements Onlooker {
       }
   }
 
-  /** Only what is gone from its node for sure is forgotten, and what was given up with its node. */
+  /** Only what is gone from its node for sure is forgotten, or was given up with its node and is to go. */
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
     const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
-    // Nobody speaks for it: what a request takes down is told to go, and forgotten, in one commit.
-    const isOrphan = task.status.state === 'orphaned';
+    // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has.
+    const isPast = (): boolean =>
+      this.#truth
+        .tasksOf(task.serviceId)
+        .some((other) => other.slot === task.slot && !other.oneOff && isWanted(other) && !isOver(other));
+    const isOrphan = task.status.state === 'orphaned' && (task.desiredState === 'remove' || isPast());
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
     if (!isGone) return;
     const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
