@@ -104,11 +104,28 @@ describe('the bridges of a node', () => {
     const clock = new VirtualClock();
     await createBridges({ networks, clock, logger: silentLogger }).ensure(network('a'));
     const bridges = createBridges({ networks, clock, logger: silentLogger });
-    await bridges.collect(ids('a'));
+    await bridges.collect(() => ids('a'));
     bridges.keep(ids('a'));
     bridges.keep(ids());
     await clock.advance(31_000);
     assert.deepEqual([...present.keys()], []);
+  });
+
+  it('of an earlier life stay when they are wanted again while others of it go', async () => {
+    const { networks, present, hold } = machine();
+    const clock = new VirtualClock();
+    const before = createBridges({ networks, clock, logger: silentLogger });
+    await before.ensure(network('old'));
+    await before.ensure(network('a', '10.0.1.0/24'));
+    const bridges = createBridges({ networks, clock, logger: silentLogger });
+    let assigned = ids();
+    const release = hold();
+    const collected = bridges.collect(() => assigned);
+    assigned = ids('a');
+    const made = bridges.ensure(network('a', '10.0.1.0/24'));
+    release();
+    await Promise.all([made, collected]);
+    assert.deepEqual([...present.keys()], ['a']);
   });
 
   it('leave their subnet to another network when they are idle', async () => {

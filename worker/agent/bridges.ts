@@ -26,8 +26,11 @@ export interface Bridges {
   keep(assigned: ReadonlySet<NetworkId>): void;
   /** Removes a bridge now; false: it could not be, for now. */
   remove(id: NetworkId): Promise<boolean>;
-  /** Removes whatever bridge an earlier life left and nobody has been assigned. */
-  collect(assigned: ReadonlySet<NetworkId>): Promise<void>;
+  /**
+   * Removes whatever bridge an earlier life left and nobody has been assigned.
+   * @param assigned which networks are assigned at the time of the call: that changes while bridges are listed and removed
+   */
+  collect(assigned: () => ReadonlySet<NetworkId>): Promise<void>;
   /** Stops waiting for idle ones; bridges stay. */
   close(): void;
 }
@@ -113,7 +116,8 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
     },
     async collect(assigned) {
       for (const id of await networks.listBridges()) {
-        if (assigned.has(id)) found.add(id);
+        // Looked at anew for each: the bridge may have been made since, for a task that came meanwhile.
+        if (assigned().has(id)) found.add(id);
         else await remove(id);
       }
     },

@@ -62,7 +62,7 @@ export function createRemoval(options: RemovalOptions): Removal {
       for (const { id, labels } of engine.containers.list()) {
         if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);
       }
-      await bridges.collect(assigned());
+      await bridges.collect(assigned);
     },
     async removePending() {
       for (const network of known().networks.values()) {
