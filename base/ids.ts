@@ -14,7 +14,7 @@ export type VolumeId = Id<'volume'>;
 export type SecretId = Id<'secret'>;
 export type ConfigId = Id<'config'>;
 export type RevisionId = Id<'revision'>;
-/** 64 hexadecimal digits, as Docker's. */
+/** 64 hexadecimal digits, as Docker's, of which the first twelve are not all decimal: see {@link isFitForHostname}. */
 export type ContainerId = Id<'container'>;
 
 /** Length of an object id: 125 bits of randomness in base 36, as swarmkit's identity package makes them. */
@@ -33,5 +33,17 @@ export function newId<T extends Id<string>>(random: Random): T {
 
 /** A new container id: 64 hexadecimal digits. */
 export function newContainerId(random: Random): ContainerId {
-  return Buffer.from(random.bytes(32)).toString('hex') as ContainerId;
+  for (;;) {
+    const id = Buffer.from(random.bytes(32)).toString('hex');
+    if (isFitForHostname(id)) return id as ContainerId;
+  }
+}
+
+/**
+ * Whether a container of this id can be called by its first twelve digits, which are its host name unless it is given another. Decimal
+ * ones alone, as one id in 280 has them, look like an address: gethostbyname(3) never looks such a name up, not even in /etc/hosts, and
+ * the container would not find itself. Docker has no such ids either.
+ */
+export function isFitForHostname(id: string): boolean {
+  return !/^[0-9]{12}/.test(id);
 }

@@ -73,7 +73,7 @@ describe('overlay networks', function () {
   const inside = ({ service, index }: Pick<Seen, 'service' | 'index'>, ...argv: readonly string[]) =>
     manager().compose(folder, 'exec', '-T', '--index', String(index), service, ...argv);
   const seen = (service: string, index: number): Seen => {
-    const { code, stdout, stderr } = inside({ service, index }, 'sh', '-c', 'hostname -i; hostname');
+    const { code, stdout, stderr } = inside({ service, index }, 'sh', '-c', 'hostname -i && hostname');
     assert.equal(code, 0, stderr);
     const [address = '', hostname = ''] = stdout.trim().split('\n');
     const task = tasks().find(({ name, state }) => name === `matrix-${service}-${index}` && /^running/.test(state));

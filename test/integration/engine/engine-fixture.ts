@@ -3,7 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { join } from 'node:path';
 import { systemClock } from '../../../base/clock.ts';
 import type { ContainerId } from '../../../base/ids.ts';
+import { newContainerId } from '../../../base/ids.ts';
 import { jsonLogger, silentLogger } from '../../../base/log.ts';
+import { systemRandom } from '../../../base/random.ts';
 import type { Engine } from '../../../node-engine/index.ts';
 import { createEngine } from '../../../node-engine/index.ts';
 import type { ContainerCreate, ImageInfo } from '../../../node-engine/types.ts';
@@ -72,7 +74,7 @@ export class EngineFixture {
     spec: Partial<ContainerSpec> = {},
     over: Partial<ContainerCreate> = {},
   ): ContainerCreate {
-    const id = randomBytes(32).toString('hex') as ContainerId;
+    const id = newContainerId(systemRandom);
     return {
       id,
       name: `test-${id.slice(0, 6)}`,
