@@ -6,8 +6,15 @@ import type { ErrorCode } from '../../base/errors.ts';
 /** An election takes a second; on machines that are busy, or when several managers join at once, some. */
 const PATIENCE_MS = 15_000;
 const PAUSE_MS = 200;
-/** What is said while nobody leads, or the lead has just changed hands. Where nobody can be reached, waiting is of no use. */
+/** What is said while the lead changes hands. */
 const PASSING: readonly ErrorCode[] = ['NOT_LEADER', 'OUTCOME_UNKNOWN', 'CONFLICT'];
+
+/** Whether a manager that answers may say something else soon. Where nobody can be reached, waiting is of no use. */
+function passes(error: unknown): boolean {
+  // What a manager said comes without a cause; a connection that failed has one.
+  if (isTsswarmError(error, 'UNAVAILABLE')) return error.cause === undefined;
+  return PASSING.some((code) => isTsswarmError(error, code));
+}
 
 /**
  * Does what may be done twice, again as long as the managers elect a leader.
@@ -19,8 +26,7 @@ export async function whileLeaderless<T>(clock: Clock, work: () => Promise<T>, s
     try {
       return await work();
     } catch (error) {
-      const passes = PASSING.some((code) => isTsswarmError(error, code));
-      if (!passes || clock.monotonic() >= deadline) throw error;
+      if (!passes(error) || clock.monotonic() >= deadline) throw error;
     }
     await sleep(clock, PAUSE_MS, signal);
   }
