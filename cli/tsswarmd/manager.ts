@@ -137,7 +137,8 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
       .filter((address) => address !== '');
   const managers = { current: addresses, onChange: (listener: () => void) => group.onChange(listener) };
   const decisions = new Decisions(clock);
-  const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions });
+  const confirmLead = (): Promise<void> => backEnd.leadership.confirmLead();
+  const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions, confirmLead });
   const leadership = followLeadership({
     source: backEnd.leadership,
     clock,

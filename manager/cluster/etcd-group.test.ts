@@ -26,7 +26,11 @@ describe('the managers over an external etcd', () => {
     await store.update((tx) => nodes.forEach((one) => tx.create('node', one)));
     const present = new Map(up.map((id) => [id, { id, address: `${id}:1` }]));
     const opened: Pick<OpenEtcdStore, 'leadership' | 'managers' | 'onMembership' | 'resign'> = {
-      leadership: { status: () => ({ ready: true, leaderId: 'a', servers: [] }), observe: () => () => undefined },
+      leadership: {
+        status: () => ({ ready: true, leaderId: 'a', servers: [] }),
+        confirmLead: () => Promise.resolve(),
+        observe: () => () => undefined,
+      },
       managers: () => present,
       onMembership: () => () => undefined,
       resign: () => Promise.resolve(),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { TsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
@@ -42,6 +43,39 @@ describe('heartbeats', () => {
     await clock.advance(2);
     await settle();
     assert.equal(state(), 'down', 'silent for three periods');
+    life.abort();
+  });
+
+  it('promise nothing while it is not sure that nobody else leads', async () => {
+    const clock = new VirtualClock();
+    const [store, random, nodeId] = [memoryStore(clock), seededRandom(1), 'node1' as NodeId];
+    await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
+    await store.update((tx) => {
+      const node = tx.get('node', nodeId);
+      // The only manager would get a lease without end.
+      if (node !== undefined) tx.update('node', { ...node, spec: { ...node.spec, role: 'worker' } });
+    });
+    let confirmation = Promise.resolve();
+    const confirmLead = (): Promise<void> => confirmation;
+    const { handlers, leases } = createDispatcher({ store, clock, random, logger: silentLogger, confirmLead });
+    const life = new AbortController();
+    const stream = handlers.session({ nodeId, description: A_DESCRIPTION }, life.signal)[Symbol.asyncIterator]();
+    const first = await stream.next();
+    assert.ok(first.done !== true);
+    stream.next().catch(() => undefined);
+    const { sessionId } = first.value;
+    const surelyOver = 5500 * 1.1 + 500;
+    const started = clock.monotonic();
+    await clock.advance(1000);
+    assert.equal((await handlers.heartbeat({ sessionId, nodeId }, life.signal)).leaseMs, 5500);
+    await clock.advance(1000);
+    confirmation = Promise.reject(new TsswarmError('NOT_LEADER', 'another manager leads'));
+    confirmation.catch(() => undefined);
+    await assert.rejects(handlers.heartbeat({ sessionId, nodeId }, life.signal), /another manager leads/);
+    assert.equal(leases.isOver(nodeId, started + 1000 + surelyOver - 1), false);
+    assert.equal(leases.isOver(nodeId, started + 1000 + surelyOver), true, 'the lease of the answer before');
+    const another = handlers.session({ nodeId, description: A_DESCRIPTION }, life.signal)[Symbol.asyncIterator]();
+    await assert.rejects(another.next(), /another manager leads/);
     life.abort();
   });
 });

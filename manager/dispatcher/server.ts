@@ -56,6 +56,8 @@ export interface DispatcherOptions {
   readonly logger: Logger;
   /** Where managers are reached now, for the workers to keep; absent: they are told of none. */
   readonly managers?: ManagerAddresses;
+  /** Resolves when nobody else led at some moment after the call, else rejects. Absent: nobody else can. */
+  readonly confirmLead?: () => Promise<void>;
   /** Absent: what follows from reports is decided by the leader's loop. */
   readonly decisions?: Decisions;
 }
@@ -174,6 +176,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         // The others' endpoints change with it.
         if (wasDown) audience.tellAll();
         let said = managers?.current() ?? [];
+        await options.confirmLead?.();
         leases.promise(nodeId, bound, clock.monotonic());
         yield { sessionId: session.id, heartbeatMs: period(), managers: said, leaseMs: storedLength(length) };
         while (!signal.aborted) {
@@ -209,6 +212,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       if (!isStored) await store.update((tx) => setLease(tx, nodeId, storedLength(bound)));
       if (request.images !== undefined) await noteImages(nodeId, request.images.keys);
       if (request.overlay !== undefined) await noteKeys(nodeId, request.overlay);
+      // Another leader counts all leases from when it began to lead: one that was held up must not promise any after that.
+      await options.confirmLead?.();
       leases.promise(nodeId, bound, clock.monotonic());
       return { heartbeatMs: period(), leaseMs: storedLength(length) };
     },

@@ -7,6 +7,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Random } from '../../base/random.ts';
 import { Applier } from './applier.ts';
 import { createCore, flush, nextDeadline, step } from './core/core.ts';
+import { holdsLease } from './core/lease.ts';
 import { CORE_DEFAULTS, servers } from './core/state.ts';
 import type { Core, CoreConfig, MembershipChange, RaftEffect, RaftInput } from './core/state.ts';
 import { DiskQueue } from './disk-queue.ts';
@@ -180,6 +181,10 @@ class Driver implements Raft {
     return done.promise;
   }
 
+  confirmLead(): Promise<void> {
+    return holdsLease(this.#core, this.#options.clock.monotonic()) ? Promise.resolve() : this.readIndex();
+  }
+
   async addServer(server: Server): Promise<void> {
     await this.#change(`adding manager "${server.id}"`, { kind: 'add', server });
     if (server.voter) await this.promoteServer(server.id);
@@ -268,6 +273,7 @@ class Driver implements Raft {
     return {
       role: core.role,
       ready: this.#ready(),
+      holdsLease: holdsLease(core, this.#options.clock.monotonic()),
       term: core.term,
       commitIndex: core.commitIndex,
       lastIndex: core.log.lastIndex,

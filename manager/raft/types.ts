@@ -181,6 +181,8 @@ export interface RaftStatus {
   readonly role: Role;
   /** Leads and has applied everything from before its term: takes proposals. */
   readonly ready: boolean;
+  /** Surely nobody else leads at this moment, as long as clocks run apart by less than a tenth. */
+  readonly holdsLease: boolean;
   readonly term: number;
   readonly commitIndex: number;
   readonly lastIndex: number;
@@ -207,6 +209,12 @@ export interface Raft {
    * @throws NOT_LEADER
    */
   readIndex(): Promise<void>;
+  /**
+   * Resolves when nobody else led at some moment after the call: at once while this leader holds its lease, else when a quorum has
+   * confirmed it.
+   * @throws NOT_LEADER
+   */
+  confirmLead(): Promise<void>;
   /**
    * Adds a member. A voter joins as a non-voter and is promoted when it has caught up; resolves when all of it is committed.
    * @throws NOT_LEADER, OUTCOME_UNKNOWN, ALREADY_EXISTS, CONFLICT while another change is under way,

@@ -17,6 +17,7 @@ const silent = (id: string, ms: number, change: Partial<ServerStatus> = {}) =>
 const status = (servers: readonly ServerStatus[], change: Partial<RaftStatus> = {}): RaftStatus => ({
   role: 'leader',
   ready: true,
+  holdsLease: true,
   term: 3,
   commitIndex: 100,
   lastIndex: 100,

@@ -9,6 +9,11 @@ export interface LeadershipSource {
   readonly electionMs?: number;
   /** Whether it surely leads at this moment, by its clock; absent: it does from one event to the next. */
   stillLeads?(): boolean;
+  /**
+   * Resolves when nobody else led at some moment after the call.
+   * @throws NOT_LEADER, or UNAVAILABLE where that cannot be told
+   */
+  confirmLead(): Promise<void>;
   /** Why nobody can lead at the moment, and what to do, where more is known than that nobody does. */
   trouble?(): { readonly reason: string; readonly hint: string } | undefined;
   /**

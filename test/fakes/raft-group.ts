@@ -53,10 +53,11 @@ export class RaftGroup {
       }));
       this.disks.set(id, { term, votedFor, entries });
       this.start(id, [{ index: 0, servers }]);
+      this.core(id).startedMs = -Infinity;
     }
   }
 
-  /** (Re)starts a server from its disk. */
+  /** (Re)starts a server from its disk, now; those that a group begins with have been up for long. */
   start(id: ServerId, configurations: readonly Configuration[]): void {
     const { term, votedFor, entries } = this.disk(id);
     const log = new RaftLog({ index: 0, term: 0 }, [], 0, { read: () => [] }, 1e6);

@@ -9,6 +9,8 @@ export interface Observed {
   readonly id: string;
   readonly platter: Platter;
   /** Its term (Infinity while it starts), and the voters that it knows if it leads. */
+  /** Whether it says that nobody else can lead. */
+  holdsLease(): boolean;
   leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
 }
 
@@ -36,6 +38,12 @@ export class Invariants {
     if (other !== undefined && other !== id)
       this.#world.fail(`election safety: ${other} and ${id} lead in term ${term}`);
     this.#leaders.set(term, id);
+  }
+
+  /** A lease is over before anybody else leads. */
+  alone(id: string): void {
+    const other = this.#servers().find((server) => server.id !== id && server.holdsLease());
+    if (other !== undefined) this.#world.fail(`lease: ${id} leads while ${other.id} holds its lease`);
   }
 
   /** Log matching, and terms and votes that never go back, for what has just become durable. */

@@ -138,6 +138,8 @@ export interface Shape {
   readonly clients: number;
   readonly keys: number;
   readonly thinkMs: number;
+  /** By how much each server's clock may run too fast or too slow, as a part of the time that passes. */
+  readonly clockError: number;
 }
 
 export function drawShape(world: World): Shape {
@@ -161,5 +163,6 @@ export function drawShape(world: World): Shape {
     clients: world.integer(2, 6),
     keys: world.integer(2, 8),
     thinkMs: world.pick([5, 20, 60]),
+    clockError: world.pick([0.04, 0.04, 0.2]),
   };
 }

@@ -1,5 +1,6 @@
 import type { PreVoteAnswer, PreVoteMessage, VoteAnswer, VoteMessage } from '../types.ts';
 import { becomeLeader } from './leadership.ts';
+import { noteSilence, patienceMs } from './patience.ts';
 import { becomeFollower, resetElectionDeadline } from './role.ts';
 import type { Core } from './state.ts';
 import { announce, quorum, saveHardState, send, senderOf, servers } from './state.ts';
@@ -9,6 +10,8 @@ import { announce, quorum, saveHardState, send, senderOf, servers } from './stat
  * meanwhile: it may have taken them out.
  */
 export function electionTimeout(core: Core, now: number): void {
+  // The votes did not come in time: where disks or messages take longer, the next election would come to nothing too.
+  if (core.role === 'candidate') noteSilence(core, patienceMs(core, now), now);
   resetElectionDeadline(core, now);
   if (!mayCampaign(core)) return becomeFollower(core, core.term, '', now);
   if (!core.config.preVote) return campaign(core, now, false);
@@ -107,7 +110,9 @@ function upToDate(core: Core, lastIndex: number, lastTerm: number): boolean {
 
 function leaderIsFresh(core: Core, now: number): boolean {
   if (core.role === 'leader') return true;
-  return core.leaderId !== '' && now - core.lastLeaderContactMs < core.config.electionTimeoutMs;
+  // A leader may reckon with what this server heard before it was started again.
+  if (now - core.startedMs < core.config.electionTimeoutMs) return true;
+  return core.leaderId !== '' && now - core.lastLeaderContactMs < patienceMs(core, now);
 }
 
 function won(core: Core): boolean {

@@ -1,6 +1,7 @@
 import type { Server } from '../types.ts';
 import { encodeConfiguration } from './configuration.ts';
 import { appendOwn } from './replication.ts';
+import { patienceMs } from './patience.ts';
 import type { Core, MembershipChange } from './state.ts';
 import { refuse, servers } from './state.ts';
 
@@ -68,9 +69,7 @@ function withQuorum(core: Core, next: readonly Server[], now: number): Changed {
   if (voters.length === 0) return { code: 'CONFLICT', reason: 'no voter would be left' };
   const reachable = voters.filter(({ id }) => {
     const progress = core.peers.get(id);
-    return (
-      id === core.config.id || (progress !== undefined && now - progress.lastContactMs < core.config.electionTimeoutMs)
-    );
+    return id === core.config.id || (progress !== undefined && now - progress.lastContactMs < patienceMs(core, now));
   });
   if (reachable.length * 2 > voters.length) return { servers: next };
   return {

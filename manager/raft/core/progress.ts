@@ -1,4 +1,5 @@
 import type { SnapshotMeta } from '../types.ts';
+import { noteSilence } from './patience.ts';
 import type { Core } from './state.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface Progress {
   /** An empty append is due, to learn whether messages were lost. */
   nudge: boolean;
   lastContactMs: number;
+  /** When the newest round of heartbeats that it answered was sent. */
+  heardMs: number;
   reachable: boolean;
   /** The newest verify-leader round that it answered. */
   answeredRound: number;
@@ -42,6 +45,7 @@ export function newProgress(next: number, now: number): Progress {
     lastProgressMs: now,
     nudge: false,
     lastContactMs: now,
+    heardMs: -Infinity,
     reachable: true,
     answeredRound: 0,
     snapshot: undefined,
@@ -95,8 +99,9 @@ function clearInflight(progress: Progress): void {
 
 /** A peer answered: it is there. */
 export function contact(core: Core, id: string, progress: Progress, now: number): void {
+  const silentMs = now - progress.lastContactMs;
   progress.lastContactMs = now;
-  if (progress.reachable) return;
+  if (progress.reachable) return noteSilence(core, silentMs, now);
   progress.reachable = true;
   core.effects.push({ kind: 'peer', id, reachable: true });
 }

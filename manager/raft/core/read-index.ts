@@ -16,8 +16,8 @@ export function read(core: Core, id: number): void {
  */
 export function startRound(core: Core): boolean {
   if (core.reads.length === 0 || core.rounds.length > 0 || core.commitIndex < core.termStart) return false;
-  core.readRound++;
-  core.rounds.push({ round: core.readRound, index: core.commitIndex, ids: core.reads });
+  // The heartbeats that follow are the next round.
+  core.rounds.push({ round: core.readRound + 1, index: core.commitIndex, ids: core.reads });
   core.reads = [];
   answerRounds(core);
   return core.rounds.length > 0;

@@ -10,6 +10,7 @@ import { heartbeat } from './heartbeat.ts';
 import type { Progress } from './progress.ts';
 import { addInflight, contact, dropInflight, hasRoom, toProbe, toReplicate } from './progress.ts';
 import { answerRounds } from './read-index.ts';
+import { noteAnswer } from './lease.ts';
 import { becomeFollower, hearLeader } from './role.ts';
 import { resumeSnapshot, startSnapshot } from './snapshot.ts';
 import type { Core } from './state.ts';
@@ -151,7 +152,7 @@ export function onHeartbeatAnswer(core: Core, message: HeartbeatAnswer, now: num
   const progress = core.peers.get(message.from);
   if (progress === undefined) return;
   contact(core, message.from, progress, now);
-  progress.answeredRound = Math.max(progress.answeredRound, message.round);
+  noteAnswer(core, progress, message.round);
   answerRounds(core);
   // It lives: what it did not answer was lost.
   if (progress.mode === 'probe') progress.paused = false;

@@ -1,11 +1,12 @@
 import type { ServerId } from '../types.ts';
+import { noteSilence, patienceMs } from './patience.ts';
 import { dropReads } from './read-index.ts';
 import type { Core } from './state.ts';
 import { announce, saveHardState } from './state.ts';
 
-/** Draws the moment of the next election: between one and two timeouts from now, so that servers rarely tie. */
+/** Draws the moment of the next election: between one and two of its patience from now, so that servers rarely tie. */
 export function resetElectionDeadline(core: Core, now: number): void {
-  core.electionDeadlineMs = now + core.config.electionTimeoutMs * (1 + core.random.next());
+  core.electionDeadlineMs = now + patienceMs(core, now) * (1 + core.random.next());
 }
 
 /** Follows `leaderId` ("" is nobody yet) in `term`, which is at least the present one. */
@@ -36,6 +37,8 @@ export function becomeFollower(core: Core, term: number, leaderId: ServerId, now
 export function hearLeader(core: Core, leaderId: ServerId, term: number, now: number): void {
   if (core.role === 'leader' && term === core.term) throw new Error(`raft: two leaders in term ${term}`);
   becomeFollower(core, term, leaderId, now);
+  if (term === core.leaderContactTerm) noteSilence(core, now - core.lastLeaderContactMs, now);
+  core.leaderContactTerm = term;
   core.lastLeaderContactMs = now;
   resetElectionDeadline(core, now);
 }

@@ -1,5 +1,6 @@
 import type { InstallSnapshotAnswer, InstallSnapshotMessage, Server, SnapshotMeta } from '../types.ts';
 import type { Progress } from './progress.ts';
+import { patienceMs } from './patience.ts';
 import { contact, toProbe } from './progress.ts';
 import { hearLeader } from './role.ts';
 import type { Core } from './state.ts';
@@ -20,7 +21,7 @@ export function startSnapshot(core: Core, to: Server, progress: Progress, now: n
 export function resumeSnapshot(core: Core, id: string, progress: Progress, now: number): void {
   const { snapshot } = progress;
   const to = servers(core).find((server) => server.id === id);
-  if (snapshot === undefined || to === undefined || now - snapshot.sentMs < core.config.electionTimeoutMs) return;
+  if (snapshot === undefined || to === undefined || now - snapshot.sentMs < patienceMs(core, now)) return;
   snapshot.sentMs = now;
   core.effects.push({ kind: 'send-chunk', to, snapshot: snapshot.meta, offset: snapshot.offset });
 }

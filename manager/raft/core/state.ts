@@ -8,8 +8,10 @@ import type { Progress } from './progress.ts';
 export interface CoreConfig {
   readonly id: ServerId;
   readonly address: string;
-  /** An election starts between one and two of these without a leader; also the leader's lease and a transfer's limit. */
+  /** An election starts between one and two of these without a leader, at the earliest; also the leader's lease and a transfer's limit. */
   readonly electionTimeoutMs: number;
+  /** Election timeouts that a server waits at most, where silences show that it has to be patient. */
+  readonly maxPatience: number;
   readonly heartbeatMs: number;
   /** Asks before it campaigns; off only where a simulation looks for what elections alone can do. */
   readonly preVote: boolean;
@@ -27,6 +29,7 @@ export interface CoreConfig {
 /** Defaults of everything but the identity. */
 export const CORE_DEFAULTS = {
   electionTimeoutMs: 300,
+  maxPatience: 4,
   heartbeatMs: 50,
   preVote: true,
   maxAppendEntries: 1024,
@@ -125,6 +128,12 @@ export interface Core {
   configurations: Configuration[];
   electionDeadlineMs: number;
   lastLeaderContactMs: number;
+  /** The term of that leader. */
+  leaderContactTerm: number;
+  /** When this server began: what it promised before is not known any more. */
+  startedMs: number;
+  /** The longest silence of late that ended by itself, ms, and when it did. */
+  silence: { readonly ms: number; readonly notedMs: number };
   votes: Map<ServerId, boolean>;
   /** A snapshot that arrives, and whether it is being installed. */
   incoming: { readonly meta: SnapshotMeta; readonly from: ServerId; offset: number; installing: boolean } | undefined;
@@ -133,10 +142,17 @@ export interface Core {
   /** Index of the first entry of this leadership; only from there on entries are committed by count (paper, 5.4.2). */
   termStart: number;
   heartbeatDueMs: number;
+  /** The last tick came so late that the others were not judged. */
+  judgesNext: boolean;
   uncommitted: { readonly index: number; readonly bytes: number }[];
   uncommittedBytes: number;
   transfer: { readonly to: ServerId; readonly deadlineMs: number; sent: boolean } | undefined;
+  /** Somebody was told in this term to stand for election. */
+  hasHandedOver: boolean;
+  /** Number of the newest round of heartbeats. */
   readRound: number;
+  /** When the newest rounds were sent, ms; the last is `readRound`. */
+  roundsSent: number[];
   /** Reads that wait for the next round, and rounds that wait for their quorum. */
   reads: number[];
   rounds: ReadRound[];

@@ -1,6 +1,7 @@
 import type { ServerId, TimeoutNowMessage } from '../types.ts';
 import { campaign, mayCampaign } from './election.ts';
 import { furthestVoter } from './configuration.ts';
+import { patienceMs } from './patience.ts';
 import { endTransfer } from './role.ts';
 import type { Core } from './state.ts';
 import { isVoter, refuse, send, servers } from './state.ts';
@@ -16,7 +17,7 @@ export function transfer(core: Core, to: ServerId | undefined, now: number): voi
   if (target === undefined) return refuse(core, 'UNAVAILABLE', 'no other manager is reachable');
   if (target === core.config.id) return refuse(core, 'ALREADY_EXISTS', 'this manager leads');
   if (!isVoter(core, target)) return refuse(core, 'NOT_FOUND', `"${target}" is no voting manager`);
-  core.transfer = { to: target, deadlineMs: now + core.config.electionTimeoutMs, sent: false };
+  core.transfer = { to: target, deadlineMs: now + patienceMs(core, now), sent: false };
 }
 
 /** Tells the target to campaign once it has everything. */
@@ -26,6 +27,7 @@ export function continueTransfer(core: Core): void {
   const server = servers(core).find(({ id }) => id === running.to);
   if (server === undefined || core.peers.get(running.to)?.match !== core.log.lastIndex) return;
   running.sent = true;
+  core.hasHandedOver = true;
   send(core, server, { kind: 'timeout-now' });
 }
 

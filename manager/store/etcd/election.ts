@@ -77,6 +77,11 @@ export class Election implements LeadershipSource {
     return this.isReady;
   }
 
+  confirmLead(): Promise<void> {
+    if (this.isReady) return Promise.resolve();
+    return Promise.reject(new TsswarmError('NOT_LEADER', 'confirming the lead: the lease in etcd has run out'));
+  }
+
   trouble(): ReturnType<NonNullable<LeadershipSource['trouble']>> {
     return this.#options.trouble();
   }

@@ -241,6 +241,24 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
   },
   {
+    name: 'a lease counts from when the answers are read',
+    file: 'core/lease.ts',
+    find: 'if (sent !== undefined) progress.heardMs = Math.max(progress.heardMs, sent);',
+    replace: 'if (sent !== undefined) progress.heardMs = progress.lastContactMs;',
+  },
+  {
+    name: 'a lease is trusted after a handing over',
+    file: 'core/lease.ts',
+    find: "core.role !== 'leader' || core.hasHandedOver",
+    replace: "core.role !== 'leader'",
+  },
+  {
+    name: 'a voter that is started again protects no lease',
+    file: 'core/election.ts',
+    find: 'if (now - core.startedMs < core.config.electionTimeoutMs) return true;',
+    replace: '',
+  },
+  {
     name: 'no check of the quorum by the leader',
     file: 'core/leadership.ts',
     find: 'id === core.config.id || core.peers.get(id)?.reachable === true',
@@ -418,6 +436,16 @@ export const MUTATIONS: readonly Mutation[] = [
     file: '../dispatcher/status.ts',
     find: 'if (TASK_STATES[reported.state] < TASK_STATES[known.state]) return undefined;',
     replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'dispatcher: a lease is promised by who may not lead any more',
+    file: '../dispatcher/server.ts',
+    find: `      await options.confirmLead?.();
+      leases.promise(nodeId, bound, clock.monotonic());
+      return {`,
+    replace: `      leases.promise(nodeId, bound, clock.monotonic());
+      return {`,
     profile: 'services',
   },
   {

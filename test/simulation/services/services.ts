@@ -128,10 +128,12 @@ export class Services {
     const managers = { current, onChange: (listener: () => void) => group.onChange(listener) };
     const decisions = new Decisions(clock);
     this.#decisions.set(life, decisions);
-    const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions });
+    const confirmLead = (): Promise<void> => raft.confirmLead();
+    const dispatcher = createDispatcher({ store, clock, random, logger, managers, decisions, confirmLead });
     const leadership = followLeadership({
       source: {
         status: () => raft.status(),
+        confirmLead,
         observe: (listener) => raft.observe((event) => void (life.alive && listener(event))),
       },
       clock,
