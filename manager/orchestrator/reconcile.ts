@@ -132,9 +132,8 @@ function fillSlots(
     if (wanted.has(number)) continue;
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
-  const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
   const homesOf = (name: string): readonly NodeId[] => volumes.find(({ spec }) => spec.name === name)?.nodeIds ?? [];
-  const budget = { left: updatesAllowed(service, slots, lost, now) };
+  const budget = { left: updatesAllowed(service, slots, targets, now) };
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
     const current = currentOf(slot, service);

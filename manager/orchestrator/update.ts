@@ -6,6 +6,7 @@ import { isChanging } from '../model/live-change.ts';
 import { isFinal, isLive, isServing, mayRun } from '../model/task-state.ts';
 import { beginRollback, isUpdating, updateRules } from '../model/update.ts';
 import type { LeaderTime, PlanBuilder } from './plan.ts';
+import type { SlotTarget } from './targets.ts';
 
 /** A new task that does not serve after this long has failed its update, whatever it waits for (swarmkit waits for ever). */
 export const PROGRESS_DEADLINE_MS = 10 * 60_000;
@@ -237,15 +238,17 @@ function sameProgress(before: UpdateStatus, after: UpdateStatus): boolean {
 /**
  * How many more slots may begin their replacement now. A slot takes one of the places of `parallelism` until its new task serves,
  * its old one is gone and the delay is over; one that has failed takes none, unless its new task still runs beside the old one.
- * @param lost slots in which nothing goes on before their node is back: they are not waited for
+ * @param targets slots that the service shall have. Nothing goes on in a lost one before its node is back: it is not waited for
  */
-export function updatesAllowed(service: Service, slots: Slots, lost: ReadonlySet<number>, now: number): number {
+export function updatesAllowed(service: Service, slots: Slots, targets: readonly SlotTarget[], now: number): number {
   const status = service.updateStatus?.specVersion === service.specVersion ? service.updateStatus : undefined;
   if (status?.state === 'paused' || status?.state === 'rollback_paused') return 0;
   const { parallelism, delayMs } = updateRules(service);
   if (parallelism === 0) return Infinity;
   const failed = new Set(status?.failed);
   const entries = new Map(status?.slots.map((entry) => [entry.slot, entry]));
+  const lost = new Set(targets.filter((target) => target.lost).map(({ slot }) => slot));
+  const open = new Set(targets.filter((target) => target.open).map(({ slot }) => slot));
   let busy = 0;
   for (const [number, slot] of slots) {
     if (lost.has(number)) continue;
@@ -260,7 +263,10 @@ export function updatesAllowed(service: Service, slots: Slots, lost: ReadonlySet
     // One that was lost with its node, or left it, is about to be followed by another.
     const willStart = isFresh && isFinal(current) && (willRestart(current) || current.status.state === 'shutdown');
     const isBusy = isFresh && (isLive(current) ? !isServing(current) || isChanging(current) : willStart);
-    const starts = isBusy && !failed.has(number);
+    // What a resumed update tries again: its tasks were told to go, and at this very look another one is made.
+    const isTriedAgain =
+      current === undefined && open.has(number) && slot.some((task) => task.specVersion === service.specVersion);
+    const starts = (isBusy || isTriedAgain) && !failed.has(number);
     const since = entries.get(number)?.since;
     const rests = isFresh && since !== undefined && now < since + delayMs;
     if (overlaps || replaces || starts || rests) busy++;

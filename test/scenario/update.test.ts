@@ -443,6 +443,25 @@ describe('an update', () => {
       assert.equal(images(), 'bad bad bad');
     });
 
+    it('takes no other slot when it goes on before what it tries again serves', async () => {
+      let health: 'starting' | 'healthy' = 'starting';
+      let broken = ['bad'];
+      await start((task) => ({ ...breaking(...broken)(task), health }));
+      await apply('a', { update: rules({ monitorMs: 0 }) });
+      for (const task of live()) await cluster.say(task, { health: 'healthy' });
+      await apply('bad', { update: rules({ monitorMs: 0 }) });
+      assert.equal(status().state, 'paused');
+      assert.equal(images(), 'a a');
+      broken = [];
+      await apply('bad', { update: rules({ monitorMs: 0 }) });
+      await cluster.clock.advance(10_000);
+      assert.equal(images(), 'bad a a');
+      health = 'healthy';
+      for (const task of live().slice(0, 1)) await cluster.say(task, { health });
+      assert.equal(status().state, 'completed');
+      assert.equal(images(), 'bad bad bad');
+    });
+
     it('replaces what ends meanwhile, and no more', async () => {
       await start(breaking('bad'));
       const task = taskSpec({ restart: always });
