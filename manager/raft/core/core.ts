@@ -62,6 +62,7 @@ export function createCore(config: CoreConfig, random: Random, restored: Restore
     startedMs: now,
     silence: { ms: 0, notedMs: now },
     votes: new Map(),
+    askedMs: -Infinity,
     incoming: undefined,
     peers: new Map(),
     termStart: Infinity,

@@ -182,6 +182,35 @@ describe('raft elections (paper 5.2, 5.4.1; thesis 4.2.3, 9.6)', () => {
     assert.equal(electionDeadlineMs, 1000 + 300 * 1.5);
   });
 
+  it('does not split the votes of two that ask at the same moment: the greater id goes first', () => {
+    const group = three();
+    group.now += 601;
+    group.tick('b');
+    group.tick('c');
+    group.deliver(({ to }) => to === 'a');
+    assert.deepEqual([group.core('c').role, group.core('b').leaderId, group.core('c').term], ['leader', 'c', 1]);
+  });
+
+  it('nor of two with different logs: the longer one goes first', () => {
+    const group = new RaftGroup({ a: {}, b: { terms: [1] }, c: {} });
+    group.now += 601;
+    group.tick('c');
+    group.tick('b');
+    group.deliver(({ to }) => to === 'a');
+    assert.deepEqual([group.core('b').role, group.core('c').leaderId, group.core('b').term], ['leader', 'b', 2]);
+  });
+
+  it('lets one that asked a while ago make room: it may not reach the others', () => {
+    const group = three();
+    group.now += 601;
+    group.tick('c');
+    group.deliver(() => true);
+    group.now += 60;
+    group.tick('b');
+    group.deliver(group.among('a', 'b', 'c'));
+    assert.equal(group.core('b').role, 'leader');
+  });
+
   it('steps down when it has not heard a quorum for four election timeouts', () => {
     const group = three();
     group.elect('a');

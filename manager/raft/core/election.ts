@@ -16,6 +16,7 @@ export function electionTimeout(core: Core, now: number): void {
   if (!mayCampaign(core)) return becomeFollower(core, core.term, '', now);
   if (!core.config.preVote) return campaign(core, now, false);
   core.role = 'pre-candidate';
+  core.askedMs = now;
   core.leaderId = '';
   core.votes = new Map([[core.config.id, true]]);
   announce(core);
@@ -61,8 +62,18 @@ export function onHardStatePersisted(core: Core, term: number, now: number): voi
 }
 
 export function onPreVote(core: Core, message: PreVoteMessage, now: number): void {
+  // Two that ask at the same moment would both get their answer, and split the votes: the one with the longer log goes first, or the
+  // greater id. Only for the moment: the one that goes first may not reach the others.
+  const isRival = core.role === 'pre-candidate' && now - core.askedMs < core.config.heartbeatMs;
   const granted =
-    message.term > core.term && !leaderIsFresh(core, now) && upToDate(core, message.lastIndex, message.lastTerm);
+    message.term > core.term &&
+    !leaderIsFresh(core, now) &&
+    upToDate(core, message.lastIndex, message.lastTerm) &&
+    !(isRival && hasSameLog(core, message) && core.config.id > message.from);
+  if (granted && isRival) {
+    resetElectionDeadline(core, now);
+    becomeFollower(core, core.term, '', now);
+  }
   const term = granted ? message.term : core.term;
   send(core, senderOf(message), { kind: 'pre-vote-answer', granted }, { term });
 }
@@ -106,6 +117,10 @@ export function onVoteAnswer(core: Core, message: VoteAnswer, now: number): void
 /** The other log is at least as new: by its last term, then by its length (paper, 5.4.1). */
 function upToDate(core: Core, lastIndex: number, lastTerm: number): boolean {
   return lastTerm > core.log.lastTerm || (lastTerm === core.log.lastTerm && lastIndex >= core.log.lastIndex);
+}
+
+function hasSameLog({ log }: Core, { lastIndex, lastTerm }: PreVoteMessage): boolean {
+  return log.lastIndex === lastIndex && log.lastTerm === lastTerm;
 }
 
 function leaderIsFresh(core: Core, now: number): boolean {

@@ -135,6 +135,8 @@ export interface Core {
   /** The longest silence of late that ended by itself, ms, and when it did. */
   silence: { readonly ms: number; readonly notedMs: number };
   votes: Map<ServerId, boolean>;
+  /** When it last asked whether an election would succeed. */
+  askedMs: number;
   /** A snapshot that arrives, and whether it is being installed. */
   incoming: { readonly meta: SnapshotMeta; readonly from: ServerId; offset: number; installing: boolean } | undefined;
   /** Everything below is the leader's. */
