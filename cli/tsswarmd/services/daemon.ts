@@ -142,11 +142,15 @@ async function takeDown(
   const projects = store.view((tx) =>
     tx.list('project').filter(({ id }) => tx.find('service', 'project', id).length > 0),
   );
+  // Those that were made by command belong to none.
+  const services = store.view((tx) => tx.list('service').filter(({ projectId }) => projectId === ''));
   if (!force) {
-    const names = projects.map(({ name }) => `"${name}"`).join(', ');
+    const names = [...projects.map(({ name }) => name), ...services.map(({ spec }) => spec.name)]
+      .map((name) => `"${name}"`)
+      .join(', ');
     throw new TsswarmError(
       'IN_USE',
-      `leaving the cluster: this is the last manager, without it the cluster is gone${projects.length === 0 ? '' : `, and ${names} still run`}`,
+      `leaving the cluster: this is the last manager, without it the cluster is gone${names === '' ? '' : `, and ${names} still run`}`,
       { hint: 'use --force to give the cluster up; containers are removed, images and volumes kept' },
     );
   }
@@ -157,8 +161,12 @@ async function takeDown(
       const request = { name, removeVolumes: false, services: [], graceOverrideMs: -1 };
       await control.removeProject(request, signal, { kind: 'local' });
     }
+    for (const { id } of services) await control.removeService({ serviceId: id }, signal, { kind: 'local' });
     // Only what runs here can be waited for: other nodes are left without a manager in any case.
-    const left = (): number => store.view((tx) => tx.list('task').length + tx.list('network').length);
+    const left = (): number =>
+      store.view(
+        (tx) => tx.list('task').length + tx.list('network').filter(({ projectId }) => projectId !== '').length,
+      );
     const others = store.view((tx) => tx.list('node').length > 1);
     // What does not go by itself in time is taken away afterwards.
     timer = clock.startTimer(TAKE_DOWN_MS, () => {
