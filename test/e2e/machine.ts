@@ -175,6 +175,7 @@ export class Machine {
   /** Leaves the cluster, takes the machine away, and looks for what is left. */
   dispose(): void {
     let left: string[] = [];
+    const failures: unknown[] = [];
     try {
       this.#leave();
       // The kernel takes network namespaces apart in the background, one after the other.
@@ -184,11 +185,24 @@ export class Machine {
         if (left.length === 0 || performance.now() > deadline) break;
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);
       }
-    } finally {
-      for (const pid of this.pids()) process.kill(pid, 'SIGKILL');
-      execFileSync('ip', ['netns', 'del', this.name]);
-      rmSync(this.dir, { recursive: true, force: true });
+    } catch (error) {
+      failures.push(error);
     }
+    // Whatever went wrong before: its reason must not be hidden by what follows from it.
+    const steps = [
+      () => this.pids().forEach((pid) => process.kill(pid, 'SIGKILL')),
+      () => execFileSync('ip', ['netns', 'del', this.name]),
+      () => rmSync(this.dir, { recursive: true, force: true }),
+    ];
+    for (const step of steps) {
+      try {
+        step();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length === 1) throw failures[0];
+    if (failures.length > 1) throw new AggregateError(failures, failures.map(String).join('\n'));
     assert.deepEqual(left, [], 'nothing is left behind');
   }
 
