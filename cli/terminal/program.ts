@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { flushCompileCache } from 'node:module';
 import { CommanderError, Option } from 'commander';
 import { exitNow } from '../../node-engine/native/addon.ts';
+import { packageVersion } from '../local-node/version.ts';
 import { exitCodeOf, renderFailure } from '../render/failure.ts';
 import { plainStyle } from '../render/style.ts';
 import type { Terminal } from './index.ts';
@@ -47,6 +48,14 @@ async function outcome(program: Command, terminal: () => Terminal): Promise<numb
     if (process.env['TSSWARM_DEBUG']) err(`${(error as Error).stack ?? ''}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** `-v` and `--version`, which docker and docker-compose have beside their command. */
+export function addVersionFlag(program: Command, terminal: () => Terminal): Command {
+  return program.option('-v, --version', 'print the version').on('option:version', () => {
+    terminal().out(`${program.name()} ${packageVersion()}\n`);
+    throw new ExitCode(0);
+  });
 }
 
 /** Makes commander throw instead of exiting, and speak as the rest of the program does. */

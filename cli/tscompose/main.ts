@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { addPlaceOptions } from '../local-node/place.ts';
 import { openTerminal } from '../terminal/index.ts';
 import type { Terminal } from '../terminal/index.ts';
-import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
+import { addVersionFlag, prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 import { ansiMode, createContext } from './context.ts';
 import type { Context, GlobalOptions } from './context.ts';
 
@@ -30,6 +30,7 @@ addPlaceOptions(program);
 
 let terminal: Terminal | undefined;
 const theTerminal = (): Terminal => (terminal ??= openTerminal());
+addVersionFlag(program, theTerminal);
 /** The context of a command; some of the global options may also stand behind it. */
 function contextOf(own: { readonly progress?: string } = {}): Context {
   const options: GlobalOptions = {

@@ -8,7 +8,7 @@ import { addNetworkCommands } from './networks/program.ts';
 import { addServiceCommands } from './services/program.ts';
 import { addStackCommands } from './stacks/program.ts';
 import { openTerminal } from '../terminal/index.ts';
-import { prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
+import { addVersionFlag, prepareProgram, repeatable, runProgram } from '../terminal/program.ts';
 
 const program = addPlaceOptions(
   new Command('tsswarm').description('The node of this machine and its cluster. Compose projects: see tscompose.'),
@@ -16,6 +16,7 @@ const program = addPlaceOptions(
 
 const place = (): NodePlace => placeOf(program.opts(), process.env);
 const terminal = openTerminal();
+addVersionFlag(program, () => terminal);
 
 addClusterSettings(program.command('init'))
   .description('start a node on this machine, as the first manager of a new cluster')

@@ -52,6 +52,12 @@ describe('the commands of tscompose', function () {
     assert.equal(await eventually(() => machine.fetch('http://127.0.0.1:8080/'), 'the page'), 'hello\n');
   });
 
+  it('says its version as docker and docker-compose do, and so does tsswarm', () => {
+    for (const program of ['tscompose', 'tsswarm'])
+      for (const way of ['-v', '--version', 'version'])
+        assert.match(machine.ok(program, way), new RegExp(`^${program} \\d+\\.\\d+\\.\\d+\n$`));
+  });
+
   it('works when what is kept of its compiled code is damaged, and keeps it anew', () => {
     machine.composeOk(folder, 'config', '-q');
     const place = join(import.meta.dirname, '..', '..', '.cache', 'compile', 'tscompose', 'config');
