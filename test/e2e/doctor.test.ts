@@ -22,6 +22,7 @@ interface Check {
 
 describe('tsswarm network doctor', function () {
   let machine: Machine;
+  let folder = '';
   let bridge = '';
   let echo: ReturnType<Machine['start']>;
   const servers = parseNameservers(readFileSync('/etc/resolv.conf', 'utf8'));
@@ -31,7 +32,7 @@ describe('tsswarm network doctor', function () {
     for (const server of servers) machine.run('ip', 'address', 'add', `${server}/32`, 'dev', 'lo');
     echo = machine.start(process.execPath, '-e', ECHO);
     await new Promise((resolve) => echo.stdout.once('data', resolve));
-    const folder = machine.project('sick', { 'compose.yaml': PROJECT });
+    folder = machine.project('sick', { 'compose.yaml': PROJECT });
     machine.composeOk(folder, 'up', '-d');
     bridge = /: (ts-[0-9a-z]+):/.exec(machine.inside(['ip', 'link']))?.[1] ?? '';
   });
@@ -129,5 +130,15 @@ describe('tsswarm network doctor', function () {
     await eventually(() => (faults().length === 0 ? true : undefined), 'the rules');
     machine.inside(['ip', 'link', 'del', bridge]);
     assert.match(faults().join(), /bridge: its bridge is missing on this node/);
+  });
+
+  it('finds it again when the next container has been started on its network, which reaches those from before', async () => {
+    machine.composeOk(folder, 'up', '-d', '--scale', 'web=2');
+    assert.deepEqual(faults(), []);
+    // A look joins those from before to the new bridge.
+    machine.composeOk(folder, 'ps', '--drift');
+    const reaches = (): boolean =>
+      machine.compose(folder, 'exec', '-T', '--index', '2', 'web', 'ping', '-c1', '-W1', 'sick-web-1').code === 0;
+    await eventually(() => (reaches() ? true : undefined), 'the new container to reach the other');
   });
 });

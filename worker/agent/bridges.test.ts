@@ -21,61 +21,110 @@ const ids = (...names: string[]): ReadonlySet<NetworkId> => new Set(names as Net
 function machine() {
   const present = new Map<NetworkId, string>();
   const log: string[] = [];
+  const clock = new VirtualClock();
+  let assigned = ids();
   let gate: Promise<void> = Promise.resolve();
+  const networks = {
+    async ensureBridge({ id, subnet }: { id: NetworkId; subnet: string }) {
+      log.push(`make ${id}`);
+      await gate;
+      if ([...present].some(([other, taken]) => other !== id && taken === subnet)) throw new Error('overlaps');
+      present.set(id, subnet);
+    },
+    async removeBridge(id: NetworkId) {
+      log.push(`remove ${id}`);
+      await gate;
+      present.delete(id);
+    },
+    listBridges: () => Promise.resolve([...present.keys()]),
+  };
+  const start = () => createBridges({ networks, assigned: () => assigned, clock, logger: silentLogger });
   return {
     log,
     present,
+    clock,
+    /** The bridges of an agent that begins. */
+    start,
+    /** The agent hears which networks are assigned; it may be a while before it says so. */
+    assign(...names: string[]) {
+      assigned = ids(...names);
+    },
     hold() {
       const { promise, resolve } = Promise.withResolvers<void>();
       gate = promise;
       return resolve;
-    },
-    networks: {
-      async ensureBridge({ id, subnet }: { id: NetworkId; subnet: string }) {
-        log.push(`make ${id}`);
-        await gate;
-        if ([...present].some(([other, taken]) => other !== id && taken === subnet)) throw new Error('overlaps');
-        present.set(id, subnet);
-      },
-      async removeBridge(id: NetworkId) {
-        log.push(`remove ${id}`);
-        await gate;
-        present.delete(id);
-      },
-      listBridges: () => Promise.resolve([...present.keys()]),
     },
   };
 }
 
 describe('the bridges of a node', () => {
   it('are made once, and again when the network changed', async () => {
-    const { networks, log } = machine();
-    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
+    const { start, log } = machine();
+    const bridges = start();
     await bridges.ensure(network('a'));
     await bridges.ensure(network('a'));
     await bridges.ensure(network('a', '10.0.1.0/24'));
     assert.deepEqual(log, ['make a', 'make a']);
   });
 
-  it('are kept a while after their last use, for the next one', async () => {
-    const { networks, log, present } = machine();
-    const clock = new VirtualClock();
-    const bridges = createBridges({ networks, clock, logger: silentLogger });
+  it('are looked for when a container could not be joined to them, and made anew when somebody took them away', async () => {
+    const { start, log, present } = machine();
+    const bridges = start();
     await bridges.ensure(network('a'));
-    bridges.keep(ids());
+    await bridges.ensure(network('a'), 'doubted');
+    assert.deepEqual(log, ['make a'], 'it is there');
+    present.delete('a' as NetworkId);
+    await Promise.all([bridges.ensure(network('a'), 'doubted'), bridges.ensure(network('a'), 'doubted')]);
+    assert.deepEqual(log, ['make a', 'remove a', 'make a'], 'with all that belongs to it, once');
+    assert.deepEqual([...present.keys()], ['a']);
+  });
+
+  it('are kept a while after their last use, for the next one', async () => {
+    const { start, log, present, clock, assign } = machine();
+    const bridges = start();
+    await bridges.ensure(network('a'));
+    bridges.keep();
     await clock.advance(20_000);
-    bridges.keep(ids('a'));
+    assign('a');
+    bridges.keep();
     await clock.advance(60_000);
     assert.deepEqual([...present.keys()], ['a']);
-    bridges.keep(ids());
+    assign();
+    bridges.keep();
     await clock.advance(31_000);
     assert.deepEqual([...present.keys()], []);
     assert.deepEqual(log, ['make a', 'remove a']);
   });
 
+  it('stay for a task that came since it was said last which networks are assigned', async () => {
+    const { start, present, clock, assign } = machine();
+    const bridges = start();
+    bridges.keep();
+    assign('a', 'b');
+    await bridges.ensure(network('a'));
+    await assert.rejects(bridges.ensure(network('b')), /overlaps/);
+    assert.deepEqual([...present.keys()], ['a'], 'another one has no right to its subnet');
+    await clock.advance(60_000);
+    assert.deepEqual([...present.keys()], ['a']);
+  });
+
+  it('stay when their network is assigned again, before that is said', async () => {
+    const { start, present, clock, assign } = machine();
+    const bridges = start();
+    await bridges.ensure(network('a'));
+    bridges.keep();
+    assign('a');
+    await clock.advance(31_000);
+    assert.deepEqual([...present.keys()], ['a']);
+    assign();
+    bridges.keep();
+    await clock.advance(31_000);
+    assert.deepEqual([...present.keys()], []);
+  });
+
   it('are made anew for a task that comes while they go', async () => {
-    const { networks, present, hold } = machine();
-    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
+    const { start, present, hold } = machine();
+    const bridges = start();
     await bridges.ensure(network('a'));
     const release = hold();
     const removal = bridges.remove('a' as NetworkId);
@@ -86,13 +135,14 @@ describe('the bridges of a node', () => {
   });
 
   it('go, too, when their network is taken away while they are made', async () => {
-    const { networks, present, hold } = machine();
-    const clock = new VirtualClock();
-    const bridges = createBridges({ networks, clock, logger: silentLogger });
-    bridges.keep(ids('a'));
+    const { start, present, hold, clock, assign } = machine();
+    const bridges = start();
+    assign('a');
+    bridges.keep();
     const release = hold();
     const made = bridges.ensure(network('a'));
-    bridges.keep(ids());
+    assign();
+    bridges.keep();
     release();
     await made;
     await clock.advance(31_000);
@@ -100,28 +150,28 @@ describe('the bridges of a node', () => {
   });
 
   it('go, too, when an earlier life made them and their network is removed after that', async () => {
-    const { networks, present } = machine();
-    const clock = new VirtualClock();
-    await createBridges({ networks, clock, logger: silentLogger }).ensure(network('a'));
-    const bridges = createBridges({ networks, clock, logger: silentLogger });
-    await bridges.collect(() => ids('a'));
-    bridges.keep(ids('a'));
-    bridges.keep(ids());
+    const { start, present, clock, assign } = machine();
+    assign('a');
+    await start().ensure(network('a'));
+    const bridges = start();
+    await bridges.collect();
+    bridges.keep();
+    assign();
+    bridges.keep();
     await clock.advance(31_000);
     assert.deepEqual([...present.keys()], []);
   });
 
   it('of an earlier life stay when they are wanted again while others of it go', async () => {
-    const { networks, present, hold } = machine();
-    const clock = new VirtualClock();
-    const before = createBridges({ networks, clock, logger: silentLogger });
+    const { start, present, hold, assign } = machine();
+    const before = start();
     await before.ensure(network('old'));
     await before.ensure(network('a', '10.0.1.0/24'));
-    const bridges = createBridges({ networks, clock, logger: silentLogger });
-    let assigned = ids();
+    before.close();
+    const bridges = start();
     const release = hold();
-    const collected = bridges.collect(() => assigned);
-    assigned = ids('a');
+    const collected = bridges.collect();
+    assign('a');
     const made = bridges.ensure(network('a', '10.0.1.0/24'));
     release();
     await Promise.all([made, collected]);
@@ -129,11 +179,13 @@ describe('the bridges of a node', () => {
   });
 
   it('leave their subnet to another network when they are idle', async () => {
-    const { networks, present } = machine();
-    const bridges = createBridges({ networks, clock: new VirtualClock(), logger: silentLogger });
+    const { start, present, assign } = machine();
+    const bridges = start();
+    assign('a', 'b');
     await bridges.ensure(network('a'));
     await assert.rejects(bridges.ensure(network('b')), /overlaps/);
-    bridges.keep(ids());
+    assign('b');
+    bridges.keep();
     await bridges.ensure(network('b'));
     assert.deepEqual([...present.keys()], ['b']);
   });

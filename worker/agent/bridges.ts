@@ -12,6 +12,8 @@ const IDLE_MS = 30_000;
 
 export interface BridgesOptions {
   readonly networks: Pick<Engine['networks'], 'ensureBridge' | 'removeBridge' | 'listBridges'>;
+  /** Which networks are assigned at the time of the call: that changes while bridges are made and removed. */
+  readonly assigned: () => ReadonlySet<NetworkId>;
   /** Address of this node in the network below the overlay networks; absent or empty: it has none. */
   readonly underlay?: () => string;
   readonly clock: Clock;
@@ -20,39 +22,45 @@ export interface BridgesOptions {
 
 /** The bridges of a node, one for each network that its tasks use. */
 export interface Bridges {
-  /** Makes the bridge of `network` unless it is there. @throws what the engine throws */
-  ensure(network: Network): Promise<void>;
-  /** Tells which networks are assigned: the bridges of others go when they have been idle for a while. */
-  keep(assigned: ReadonlySet<NetworkId>): void;
+  /**
+   * Makes the bridge of `network` unless it was made already.
+   * @param doubt a container could not be joined to it: what was made may have been taken away by somebody else since, and is looked for
+   * @throws what the engine throws
+   */
+  ensure(network: Network, doubt?: 'doubted'): Promise<void>;
+  /** Other networks are assigned now: the bridges of those that are not go when they have been idle for a while. */
+  keep(): void;
   /** Removes a bridge now; false: it could not be, for now. */
   remove(id: NetworkId): Promise<boolean>;
-  /**
-   * Removes whatever bridge an earlier life left and nobody has been assigned.
-   * @param assigned which networks are assigned at the time of the call: that changes while bridges are listed and removed
-   */
-  collect(assigned: () => ReadonlySet<NetworkId>): Promise<void>;
+  /** Removes whatever bridge an earlier life left and nobody has been assigned. */
+  collect(): Promise<void>;
   /** Stops waiting for idle ones; bridges stay. */
   close(): void;
 }
 
-export function createBridges({ networks, underlay, clock, logger }: BridgesOptions): Bridges {
+export function createBridges({ networks, assigned, underlay, clock, logger }: BridgesOptions): Bridges {
   const queue = new KeyedQueue();
   const made = new Map<NetworkId, string>();
   const idle = new Map<NetworkId, Timer>();
   /** Those that an earlier life made and whose network is still assigned. */
   const found = new Set<NetworkId>();
-  let wanted: ReadonlySet<NetworkId> | undefined;
+  let isClosed = false;
 
   const use = (id: NetworkId): void => {
     idle.get(id)?.cancel();
     idle.delete(id);
   };
   const rest = (id: NetworkId): void => {
-    if (!idle.has(id))
+    if (!idle.has(id) && !isClosed)
       idle.set(
         id,
-        clock.startTimer(IDLE_MS, () => void remove(id)),
+        clock.startTimer(IDLE_MS, () => void removeIdle(id)),
       );
+  };
+  /** Looked at just before it goes: the network may have been assigned again since, and its containers may be on it already. */
+  const removeIdle = async (id: NetworkId): Promise<void> => {
+    if (assigned().has(id)) use(id);
+    else await remove(id);
   };
   const remove = async (id: NetworkId): Promise<boolean> => {
     use(id);
@@ -69,9 +77,16 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
       return false;
     }
   };
+  /** What is left of a bridge that somebody else has taken away goes, too: its tunnel would not be joined to the next one. */
+  const dropLost = async (id: NetworkId): Promise<void> => {
+    if ((await networks.listBridges()).includes(id)) return;
+    logger.warn('a bridge has been removed by somebody else: it is made anew', { networkId: id });
+    made.delete(id);
+    await networks.removeBridge(id);
+  };
   return {
     remove,
-    async ensure(network) {
+    async ensure(network, doubt) {
       const isOverlay = network.spec.driver === 'overlay';
       const below = isOverlay ? { underlay: underlay?.() ?? '', encrypted: isEncrypted(network.spec.options) } : {};
       const { subnet, gateway, spec, ipv6 } = network;
@@ -93,28 +108,30 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
       };
       use(network.id);
       await queue.run(network.id, async () => {
-        if (made.get(network.id) === key) return;
+        if (doubt !== undefined && made.has(network.id) && direct === undefined) await dropLost(network.id);
+        // A card of the node is not listed; to see to it again changes nothing where it is as it shall be.
+        if (made.get(network.id) === key && (doubt === undefined || direct === undefined)) return;
         try {
           await networks.ensureBridge(request);
         } catch (error) {
           if (idle.size === 0) throw error;
           // A network that is gone may have left its subnet to this one.
-          await Promise.all([...idle.keys()].map(remove));
+          await Promise.all([...idle.keys()].map(removeIdle));
           await networks.ensureBridge(request);
         }
         made.set(network.id, key);
         // It was taken away while it was being made: nobody else will see to it.
-        if (wanted?.has(network.id) === false) rest(network.id);
+        if (!assigned().has(network.id)) rest(network.id);
       });
     },
-    keep(assigned) {
-      wanted = assigned;
+    keep() {
+      const wanted = assigned();
       for (const id of new Set([...made.keys(), ...found])) {
-        if (assigned.has(id)) use(id);
+        if (wanted.has(id)) use(id);
         else rest(id);
       }
     },
-    async collect(assigned) {
+    async collect() {
       for (const id of await networks.listBridges()) {
         // Looked at anew for each: the bridge may have been made since, for a task that came meanwhile.
         if (assigned().has(id)) found.add(id);
@@ -122,7 +139,7 @@ export function createBridges({ networks, underlay, clock, logger }: BridgesOpti
       }
     },
     close() {
-      wanted = undefined;
+      isClosed = true;
       for (const id of [...idle.keys()]) use(id);
     },
   };

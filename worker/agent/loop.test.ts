@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import type { ContainerId, NetworkId, NodeId, ServiceId, TaskId } from '../../base/ids.ts';
+import { TsswarmError } from '../../base/errors.ts';
 import { silentLogger } from '../../base/log.ts';
 import { seededRandom } from '../../base/random.ts';
 import type { ContainerInfo, Engine, ExitStatus } from '../../node-engine/types.ts';
 import type { AssignmentChange, Mount, NetworkEndpoint, Task, TaskStatus } from '../../proto/types/index.ts';
 import { containerSpec, imageConfig } from '../../test/builders/container-spec.ts';
-import { node, service, task } from '../../test/builders/objects.ts';
+import { network, node, service, task } from '../../test/builders/objects.ts';
 import { taskSpec } from '../../test/builders/specs.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { Records } from '../overlay/dns/records.ts';
@@ -30,6 +31,7 @@ const NFS: Mount = {
 class Machine {
   readonly clock = new VirtualClock();
   readonly infos = new Map<ContainerId, ContainerInfo>();
+  readonly bridges = new Set<NetworkId>();
   readonly starts: string[] = [];
   readonly reports: { readonly taskId: TaskId; readonly status: TaskStatus }[] = [];
   readonly #ends = new Map<ContainerId, PromiseWithResolvers<ExitStatus>>();
@@ -158,7 +160,9 @@ class Machine {
       readonly networks: Partial<Engine['networks']>;
     } = {
       containers: {
-        create: ({ id, name, labels }) => {
+        create: ({ id, name, labels, sandbox }) => {
+          if (!sandbox.interfaces.every(({ networkId }) => this.bridges.has(networkId)))
+            return Promise.reject(new TsswarmError('NETWORK_FAILED', 'its bridge is not on this node'));
           const made = { id, name, labels, imageId: '', image: '', state: 'created', pid: 0, createdAt: 0, startedAt: 0, finishedAt: 0, exit: undefined, argv: [], healthCheck: undefined, stopSignal: '', tty: false } as const; // prettier-ignore
           this.infos.set(id, made);
           return Promise.resolve(made);
@@ -180,9 +184,9 @@ class Machine {
       },
       images: { find: () => image, list: () => [image] },
       networks: {
-        ensureBridge: () => Promise.resolve(),
-        removeBridge: () => Promise.resolve(),
-        listBridges: () => Promise.resolve([]),
+        ensureBridge: ({ id }) => Promise.resolve(void this.bridges.add(id)),
+        removeBridge: (id) => Promise.resolve(void this.bridges.delete(id)),
+        listBridges: () => Promise.resolve([...this.bridges]),
         setPorts: () => Promise.resolve([]),
       },
       volumes: {} as Engine['volumes'],
@@ -269,6 +273,28 @@ describe('an agent', () => {
     await machine.clock.advance(20_000);
     assert.equal(machine.starts.length, 1);
     machine.reachable = true;
+    await agent.close();
+  });
+
+  it('makes a bridge anew that somebody took away, for the next container on it', async () => {
+    const machine = new Machine();
+    const agent = machine.start([]);
+    await machine.clock.advance(100);
+    const lan = network('lan');
+    const on = (slot: number): Task => {
+      const { id, spec } = lan;
+      const made = assigned({ networks: [{ network: spec.name, aliases: [], ipv4Address: '' }] });
+      const address = { networkId: id, ipv4: `10.128.0.${slot + 1}` };
+      return { ...made, id: `web-${slot}` as TaskId, slot, addresses: [address] };
+    };
+    await machine.tell({ sequence: 1, update: { networks: [lan], tasks: [on(1)] } });
+    await machine.clock.advance(2_000);
+    assert.equal(machine.starts.length, 1);
+    machine.bridges.clear();
+    await machine.tell({ sequence: 2, update: { tasks: [on(2)] } });
+    await machine.clock.advance(2_000);
+    assert.equal(machine.starts.length, 2);
+    assert.deepEqual([...machine.bridges], [lan.id]);
     await agent.close();
   });
 

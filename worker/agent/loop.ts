@@ -76,6 +76,7 @@ export function startAgent(options: AgentOptions): Agent {
   const life = new AbortController();
   const controllers = new Map<string, TaskController>();
   const { overlay } = options;
+  let assignments: Assignments = NO_ASSIGNMENTS;
   const bridges = createBridges({
     networks: {
       ensureBridge: (request) => engine.networks.ensureBridge(request),
@@ -85,11 +86,11 @@ export function startAgent(options: AgentOptions): Agent {
         await engine.networks.removeBridge(id);
       },
     },
+    assigned: () => new Set([...assignments.networks.values()].map(({ id }) => id)),
     underlay: () => options.describe().overlay?.address ?? '',
     clock,
     logger,
   });
-  let assignments: Assignments = NO_ASSIGNMENTS;
 
   /** What was heard of the managers is true as long as the lease has not run out since. */
   let isUpToDate = false;

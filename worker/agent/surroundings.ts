@@ -1,6 +1,5 @@
 import type { Semaphore } from '../../base/async.ts';
 import type { ContainerId } from '../../base/ids.ts';
-import type { Task } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
 import type { Bridges } from './bridges.ts';
 import { isFenced } from './lease/fenced.ts';
@@ -58,11 +57,11 @@ export function taskSurroundings(parts: AgentParts, logger: TaskSurroundings['lo
     describe: options.describe,
     starting: parts.starting,
     assignments,
-    async prepareNetworks(wanted: Task) {
+    async prepareNetworks(wanted, doubt) {
       for (const { networkId } of wanted.addresses) {
         const network = assignments().networks.get(networkId);
         if (network === undefined) continue;
-        await parts.bridges.ensure(network);
+        await parts.bridges.ensure(network, doubt);
         if (network.spec.driver === 'overlay') await overlay?.connect(network.id);
       }
       await ports.settled();

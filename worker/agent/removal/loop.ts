@@ -32,7 +32,6 @@ export interface Removal {
 
 export function createRemoval(options: RemovalOptions): Removal {
   const { engine, bridges, reports, assignments: known, controllers, detach, logger } = options;
-  const assigned = (): ReadonlySet<NetworkId> => new Set([...known().networks.values()].map(({ id }) => id));
   const usesNetwork = (id: NetworkId): boolean =>
     [...controllers.values()].some(
       ({ task, status }) => status.state !== 'remove' && task.addresses.some(({ networkId }) => networkId === id),
@@ -62,14 +61,14 @@ export function createRemoval(options: RemovalOptions): Removal {
       for (const { id, labels } of engine.containers.list()) {
         if (labels[TASK_ID_LABEL] !== undefined && !wanted.has(id)) await dropContainer(id);
       }
-      await bridges.collect(assigned);
+      await bridges.collect();
     },
     async removePending() {
       for (const network of known().networks.values()) {
         if (!network.pendingDelete || usesNetwork(network.id)) continue;
         if (await bridges.remove(network.id)) reports.networkRemoved(network.spec.name);
       }
-      bridges.keep(assigned());
+      bridges.keep();
       for (const volume of known().volumes.values()) {
         if (!volume.pendingDelete || usesVolume(volume.spec.name)) continue;
         try {

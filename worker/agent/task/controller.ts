@@ -16,8 +16,8 @@ export interface TaskSurroundings {
   /** Bounds how many containers are made or started at the same moment. */
   readonly starting: Semaphore;
   readonly assignments: () => Assignments;
-  /** Makes the bridges of the task's networks. */
-  readonly prepareNetworks: (task: Task) => Promise<void>;
+  /** Makes the bridges of the task's networks; when it is doubted that they are there still, it looks. */
+  readonly prepareNetworks: (task: Task, doubt?: 'doubted') => Promise<void>;
   /** Why the task's published ports cannot be had; undefined when they can. */
   readonly portTrouble: (task: Task) => string | undefined;
   /** The sandbox exists: names can be resolved from now on. */

@@ -38,6 +38,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   let wake: () => void = () => undefined;
   let timer: Timer | undefined;
   let attempts = 0;
+  /** A network did not have it: somebody may have taken its bridge away. */
+  let areNetworksDoubted = false;
   /** What it shares with another container may have changed. */
   let isStale = first.networkTask !== undefined;
   /** It is about to be stopped: nobody is led to it. */
@@ -87,7 +89,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     async prepare() {
       const trouble = around.portTrouble(task);
       if (trouble !== undefined) throw new TsswarmError('NOT_SUPPORTED', trouble);
-      await around.prepareNetworks(task);
+      await prepareNetworks();
       const { image, pullPolicy } = task.spec.container;
       let found = pullPolicy === 'always' && task.predecessor === '' ? undefined : engine.images.find(image);
       if (found === undefined && pullPolicy === 'never') {
@@ -105,6 +107,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
     create: (step) =>
       around.starting.use(async () => {
+        if (areNetworksDoubted) await prepareNetworks();
         const before = task.predecessor === '' ? undefined : engine.containers.inspect(containerIdOf(task.predecessor));
         const adopt = before !== undefined && before.state !== 'running' ? before.id : '';
         if (adopt !== '') await around.detachResolver(adopt);
@@ -184,6 +187,11 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     },
   };
 
+  const prepareNetworks = async (): Promise<void> => {
+    await around.prepareNetworks(task, areNetworksDoubted ? 'doubted' : undefined);
+    areNetworksDoubted = false;
+  };
+
   /** Makes the running container what the task's spec says. @returns what was changed */
   const changeContainer = async (): Promise<readonly string[]> => {
     const container = engine.containers.inspect(id);
@@ -191,8 +199,8 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     if (engine.containers.update === undefined)
       throw new TsswarmError('NOT_SUPPORTED', `changing "${task.name}": this node cannot change running containers`);
     const fenced = around.isFenced(task);
-    if (task.addresses.some(({ ipv4 }) => container.addresses?.includes(ipv4) === false))
-      await around.prepareNetworks(task);
+    if (areNetworksDoubted || task.addresses.some(({ ipv4 }) => container.addresses?.includes(ipv4) === false))
+      await prepareNetworks();
     const request = containerRequest(task, container.imageId, around.assignments(), '', around.describe(), fenced);
     const leaves = container.addresses?.some((own) => !task.addresses.some(({ ipv4 }) => ipv4 === own)) ?? false;
     if (leaves && task.networkTask === undefined) await around.addressesChanged(task);
@@ -217,6 +225,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
   };
 
   const begin = async (): Promise<void> => {
+    if (areNetworksDoubted) await prepareNetworks();
     await around.attachResolver(task, id);
     const container = await engine.containers.start(id);
     leaving = false;
@@ -269,6 +278,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     logger.warn('step failed', { action: step.action, reason });
     const mustHappen =
       step.action === 'fence' || step.action === 'stop' || step.action === 'remove' || step.action === 'report';
+    if (isTsswarmError(error) && error.code === 'NETWORK_FAILED') areNetworksDoubted = true;
     const mayPass = isTsswarmError(error) && error.retryable && attempts < ATTEMPTS;
     attempts++;
     if (step.action === 'change' && !mayPass) {
