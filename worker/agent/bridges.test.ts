@@ -189,4 +189,19 @@ describe('the bridges of a node', () => {
     await bridges.ensure(network('b'));
     assert.deepEqual([...present.keys()], ['b']);
   });
+
+  it('do not wait for themselves when they cannot be made and their network was taken away meanwhile', async () => {
+    const { start, assign, hold } = machine();
+    const bridges = start();
+    assign('a', 'b');
+    await bridges.ensure(network('a'));
+    await bridges.ensure(network('b', '10.0.1.0/24'));
+    const release = hold();
+    const changing = bridges.ensure(network('b'));
+    changing.catch(() => undefined);
+    assign('a');
+    bridges.keep();
+    release();
+    await assert.rejects(changing, /overlaps/);
+  });
 });

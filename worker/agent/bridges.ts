@@ -114,9 +114,11 @@ export function createBridges({ networks, assigned, underlay, clock, logger }: B
         try {
           await networks.ensureBridge(request);
         } catch (error) {
-          if (idle.size === 0) throw error;
+          // This one may be among them by now, and is what everything else that concerns it waits for.
+          const others = [...idle.keys()].filter((id) => id !== network.id);
+          if (others.length === 0) throw error;
           // A network that is gone may have left its subnet to this one.
-          await Promise.all([...idle.keys()].map(removeIdle));
+          await Promise.all(others.map(removeIdle));
           await networks.ensureBridge(request);
         }
         made.set(network.id, key);
