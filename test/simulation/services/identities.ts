@@ -203,10 +203,21 @@ export class Identities {
     });
   }
 
+  /** One that is a manager by its certificate: who has got a worker's ends what a manager does, and serves no CA. */
+  #someManager(): string {
+    const all = this.#managers();
+    const serves = (address: string): boolean => {
+      const shown = this.#disks.get(address.split(':')[0] as NodeId);
+      return shown === undefined || identityOf(shown.certificate).role === 'manager';
+    };
+    const serving = all.filter(serves);
+    return this.#world.pick(serving.length > 0 ? serving : all);
+  }
+
   /** The CA at one manager, until that fails: then at another. */
   #client(nodeId: NodeId, end: End): () => CaClient {
     const clients = new Map<string, CaClient>();
-    let address = this.#world.pick(this.#managers());
+    let address = this.#someManager();
     const at = (): CaClient => {
       const caller: Caller = { kind: 'node', nodeId, role: 'worker' };
       const known = clients.get(address) ?? this.#wires.connect(end, address, caller).service(caService);
@@ -214,7 +225,7 @@ export class Identities {
       return known;
     };
     const next = (): void => {
-      address = this.#world.pick(this.#managers());
+      address = this.#someManager();
     };
     return () => ({
       issueCertificate: (request, signal) =>
