@@ -261,7 +261,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'no check of the quorum by the leader',
     file: 'core/leadership.ts',
-    find: 'id === core.config.id || core.peers.get(id)?.reachable === true',
+    find: 'id === core.config.id || answers(id)',
     replace: 'id !== ""',
   },
   {
