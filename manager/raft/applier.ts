@@ -4,6 +4,7 @@ import type { Deferred } from '../../base/async.ts';
 import { TsswarmError } from '../../base/errors.ts';
 import type { RaftLog } from './core/log.ts';
 import type { Entry } from './types.ts';
+import { unknownOutcome } from './unknown-outcome.ts';
 
 /** Longest stretch of applying before other work gets its turn, ms. */
 const SLICE_MS = 5;
@@ -116,7 +117,7 @@ export class Applier {
     if (waiting === undefined) return;
     this.#proposals.delete(index);
     if (waiting.term === term) waiting.done.resolve();
-    else waiting.done.reject(new TsswarmError('OUTCOME_UNKNOWN', 'writing the log: another leader took over'));
+    else waiting.done.reject(unknownOutcome('another leader took over'));
   }
 
   #wake(): void {

@@ -26,6 +26,7 @@ import type {
   SnapshotMeta,
   Transport,
 } from './types.ts';
+import { unknownOutcome } from './unknown-outcome.ts';
 
 export type { Raft, RaftStatus } from './types.ts';
 
@@ -299,7 +300,7 @@ class Driver implements Raft {
     await this.#options.transport?.close();
     await this.#disk.idle();
     await this.#snapshotting;
-    this.#abandon(new TsswarmError('OUTCOME_UNKNOWN', 'writing the log: this manager stopped'));
+    this.#abandon(unknownOutcome('this manager stopped'));
     await this.#options.log.close();
   }
 
@@ -470,9 +471,7 @@ class Driver implements Raft {
     this.#tell({ kind: 'role', role, term });
     if (role !== 'leader') this.#tellLeader();
     if (!lost) return;
-    this.#applier.abandonProposals(
-      new TsswarmError('OUTCOME_UNKNOWN', 'writing the log: this manager lost the leadership'),
-    );
+    this.#applier.abandonProposals(unknownOutcome('this manager lost the leadership'));
   }
 
   #tellLeader(): void {
@@ -570,7 +569,7 @@ class Driver implements Raft {
   /** The disk failed, or an invariant broke: this server says and promises nothing any more. */
   #fail(cause: unknown): void {
     if (this.#dead !== undefined) return;
-    this.#dead = new TsswarmError('OUTCOME_UNKNOWN', `writing the log: ${messageOf(cause)}`, { cause });
+    this.#dead = unknownOutcome(messageOf(cause), cause);
     this.#timer?.timer.cancel();
     this.#outbox.clear();
     this.#core.role = 'follower';
