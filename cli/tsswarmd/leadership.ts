@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { LeadershipSource } from '../../manager/store/index.ts';
@@ -10,6 +10,11 @@ import { nodeCredentials } from '../../proto/rpc/tls.ts';
 
 /** Longer than an election of Raft takes: a call that comes while nobody leads waits for its outcome. */
 const PATIENCE_MS = 3_000;
+
+const NOBODY_LEADS = 'no manager leads at the moment';
+/** Whether an error says that nobody leads; also one from another manager, of which code and words come over the wire. */
+export const saysNobodyLeads = (error: unknown): boolean =>
+  isTsswarmError(error, 'UNAVAILABLE') && error.message.includes(NOBODY_LEADS);
 
 export interface LeadershipOptions {
   readonly source: LeadershipSource;
@@ -123,7 +128,7 @@ export function followLeadership(options: LeadershipOptions): Leadership {
       if (found === undefined) {
         const trouble = source.trouble?.();
         const reason = trouble === undefined ? '' : `: ${trouble.reason}`;
-        throw new TsswarmError('UNAVAILABLE', `asking the leader: no manager leads at the moment${reason}`, {
+        throw new TsswarmError('UNAVAILABLE', `asking the leader: ${NOBODY_LEADS}${reason}`, {
           hint:
             trouble?.hint ??
             'a majority of the managers must be up and reach one another, see "tsswarm status" on each; when they are lost for good: tsswarm init --force-new-cluster',

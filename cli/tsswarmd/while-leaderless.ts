@@ -2,6 +2,7 @@ import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import { isTsswarmError } from '../../base/errors.ts';
 import type { ErrorCode } from '../../base/errors.ts';
+import { saysNobodyLeads } from './leadership.ts';
 
 /** An election takes a second; on machines that are busy, or when several managers join at once, some. */
 const PATIENCE_MS = 15_000;
@@ -10,11 +11,8 @@ const PAUSE_MS = 200;
 const PASSING: readonly ErrorCode[] = ['NOT_LEADER', 'OUTCOME_UNKNOWN', 'CONFLICT'];
 
 /** Whether a manager that answers may say something else soon. Where nobody can be reached, waiting is of no use. */
-function passes(error: unknown): boolean {
-  // What a manager said comes without a cause; a connection that failed has one.
-  if (isTsswarmError(error, 'UNAVAILABLE')) return error.cause === undefined;
-  return PASSING.some((code) => isTsswarmError(error, code));
-}
+const passes = (error: unknown): boolean =>
+  saysNobodyLeads(error) || PASSING.some((code) => isTsswarmError(error, code));
 
 /**
  * Does what may be done twice, again as long as the managers elect a leader.
