@@ -436,7 +436,7 @@ class Driver implements Raft {
         const waiting = this.#transfer;
         this.#transfer = undefined;
         if (effect.ok) return waiting?.resolve();
-        const reason = 'it did not happen within an election timeout';
+        const reason = 'it did not happen in time';
         return waiting?.reject(this.#error('handing leadership over', 'UNAVAILABLE', reason));
       }
       case 'membership': {

@@ -158,7 +158,7 @@ export type RaftObservation =
       readonly term: number;
     }
   | { readonly kind: 'role'; readonly role: Role; readonly term: number }
-  /** On the leader: a peer did not answer for an election timeout, or answers again. */
+  /** On the leader: a peer did not answer for as long as one that lives may take, or answers again. */
   | { readonly kind: 'peer'; readonly id: ServerId; readonly reachable: boolean }
   /** Takes effect on append; `committed` tells whether it can still be rolled back. */
   | {
@@ -229,7 +229,7 @@ export interface Raft {
   demoteServer(id: ServerId): Promise<void>;
   /**
    * Hands leadership to `to`, or to the voter that is furthest. Proposals are refused meanwhile.
-   * @throws NOT_LEADER, NOT_FOUND, UNAVAILABLE when it did not happen within an election timeout (this server leads on)
+   * @throws NOT_LEADER, NOT_FOUND, UNAVAILABLE when it did not happen in time (this server leads on)
    */
   transferLeadership(to?: ServerId): Promise<void>;
   /**

@@ -8,9 +8,9 @@ import type { World } from './world.ts';
 export interface Observed {
   readonly id: string;
   readonly platter: Platter;
-  /** Its term (Infinity while it starts), and the voters that it knows if it leads. */
   /** Whether it says that nobody else can lead. */
   holdsLease(): boolean;
+  /** Its term (Infinity while it starts), and the voters that it knows if it leads. */
   leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
 }
 

@@ -17,7 +17,7 @@ export function startSnapshot(core: Core, to: Server, progress: Progress, now: n
   core.effects.push({ kind: 'send-chunk', to, snapshot: meta, offset: 0 });
 }
 
-/** Sends the chunk that is wanted again when no answer came for an election timeout. */
+/** Sends the chunk that is wanted again when no answer came for as long as a leader may be silent. */
 export function resumeSnapshot(core: Core, id: string, progress: Progress, now: number): void {
   const { snapshot } = progress;
   const to = servers(core).find((server) => server.id === id);

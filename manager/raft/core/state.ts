@@ -8,7 +8,7 @@ import type { Progress } from './progress.ts';
 export interface CoreConfig {
   readonly id: ServerId;
   readonly address: string;
-  /** An election starts between one and two of these without a leader, at the earliest; also the leader's lease and a transfer's limit. */
+  /** An election starts between one and two of these without a leader, at the earliest; also what the leader's lease is a part of. */
   readonly electionTimeoutMs: number;
   /** Election timeouts that a server waits at most, where silences show that it has to be patient. */
   readonly maxPatience: number;

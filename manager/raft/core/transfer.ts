@@ -8,7 +8,7 @@ import { isVoter, refuse, send, servers } from './state.ts';
 
 /**
  * Hands leadership over (thesis, 3.10): the target gets the rest of the log while no proposals are taken, then it is told
- * to campaign at once. Given up after an election timeout.
+ * to campaign at once. Given up when that takes longer than a leader may be silent.
  */
 export function transfer(core: Core, to: ServerId | undefined, now: number): void {
   if (core.role !== 'leader') return refuse(core, 'NOT_LEADER', 'this manager does not lead');

@@ -290,11 +290,13 @@ describe('the store on etcd', function () {
     await leads(a);
     const b = await open('b', { leaseMs: 3_000 });
     const heard: string[] = [];
+    await a.leadership.confirmLead();
     a.leadership.observe((event) => event.kind === 'role' && heard.push(event.role));
     a.link.crash();
     await leads(b);
     assert.deepEqual(heard, ['follower']);
     assert.equal(a.leadership.status().ready, false);
+    await assert.rejects(a.leadership.confirmLead(), (error) => isTsswarmError(error, 'NOT_LEADER'));
     await assert.rejects(increment(a.store), (error) => isTsswarmError(error, 'NOT_LEADER'));
   });
 
