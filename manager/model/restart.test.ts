@@ -111,4 +111,16 @@ describe('restart policy', () => {
       [2000, 4000, 60_000, 16_000, 1000],
     );
   });
+
+  it('doubles what was decided, also where the decision took long to become a task', () => {
+    const delays: number[] = [];
+    let restartDelay = 1000;
+    for (const lateMs of [0, 30, 900, 5000]) {
+      const meta = { version: 1, createdAt: T0 + lateMs, updatedAt: T0 + lateMs };
+      const again = { attempt: 3, meta, notBefore: T0 + restartDelay, restartDelayMs: restartDelay };
+      restartDelay = restartDelayMs(ended({}, 'failed', again));
+      delays.push(restartDelay);
+    }
+    assert.deepEqual(delays, [2000, 4000, 8000, 16_000]);
+  });
 });

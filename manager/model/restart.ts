@@ -38,7 +38,7 @@ export function restartDelayMs(task: Task): number {
   // It did not fail: its node did.
   if (task.status.state === 'orphaned') return 0;
   const { delayMs, maxDelayMs } = task.spec.restart;
-  const waited = Math.max(0, task.notBefore - task.meta.createdAt);
+  const waited = task.restartDelayMs ?? Math.max(0, task.notBefore - task.meta.createdAt);
   if (task.attempt === 0 || waited === 0 || ranMs(task) >= FORGIVING_RUN_MS) return delayMs;
   return Math.min(Math.max(maxDelayMs, delayMs), Math.max(delayMs, waited * 2));
 }

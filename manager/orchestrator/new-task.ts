@@ -13,7 +13,8 @@ export interface TaskSeed {
   /** Absent: the service's dependencies are met. */
   readonly heldFor?: string;
   readonly predecessor?: Task;
-  readonly notBefore?: number;
+  /** Of its restart, ms: it may not start before that is over. */
+  readonly restartDelayMs?: number;
   readonly attempt?: number;
   readonly restartedAt?: readonly number[];
   /** Why what runs in its slot could not be changed instead. */
@@ -64,11 +65,12 @@ export function newTask(service: Service, seed: TaskSeed): Task {
     ports: service.spec.ports.filter((port) => port.mode === 'host'),
     predecessor: seed.predecessor?.id ?? '',
     attempt: seed.attempt ?? 0,
-    notBefore: seed.notBefore ?? 0,
+    notBefore: seed.restartDelayMs === undefined ? 0 : now + seed.restartDelayMs,
     restartCount: service.restartCount,
     held: seed.heldFor !== undefined,
     graceOverrideMs: -1,
     ...(node === undefined ? {} : { boundNode: node }),
+    ...(seed.restartDelayMs === undefined ? {} : { restartDelayMs: seed.restartDelayMs }),
     ...(seed.restartedAt === undefined ? {} : { restartedAt: seed.restartedAt }),
     ...(seed.instead === undefined || seed.instead === '' ? {} : { instead: seed.instead }),
     ...annotations(service, spec.container),

@@ -245,7 +245,7 @@ function keep(
         predecessor: current,
         desiredState,
         attempt: nextAttempt(current),
-        notBefore: now + Math.max(restartDelayMs(current), returnDelayMs(current)),
+        restartDelayMs: Math.max(restartDelayMs(current), returnDelayMs(current)),
         restartedAt: nextRestarts(current, now),
       });
     }

@@ -13586,6 +13586,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Task.prototype.refused = null;
             Task.prototype.instead = null;
             Task.prototype.past = $util.emptyArray;
+            Task.prototype.restartDelayMs = null;
 
             let $oneOfFields;
 
@@ -13628,6 +13629,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Task.prototype, "_instead", {
                 get: $util.oneOfGetter($oneOfFields = ["instead"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Task.prototype, "_restartDelayMs", {
+                get: $util.oneOfGetter($oneOfFields = ["restartDelayMs"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -13711,6 +13718,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.past.length; ++i)
                         $root.tsswarm.v1.PastTask.encode(m.past[i], w.uint32(1842).fork(), q + 1).ldelim();
                 }
+                if (m.restartDelayMs != null && $Object.hasOwnProperty.call(m, "restartDelayMs"))
+                    w.uint32(1848).int64(m.restartDelayMs);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -14010,6 +14019,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.past.push($root.tsswarm.v1.PastTask.decode(r, r.size(), $undefined, q + 1));
                             continue;
                         }
+                    case 231: {
+                            if (u !== 0)
+                                break;
+                            m.restartDelayMs = r.int64();
+                            m._restartDelayMs = "restartDelayMs";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -14254,6 +14270,16 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.past[i] = $root.tsswarm.v1.PastTask.fromObject(d.past[i], q + 1);
                     }
                 }
+                if (d.restartDelayMs != null) {
+                    if ($util.Long)
+                        m.restartDelayMs = $util.Long.fromValue(d.restartDelayMs, false);
+                    else if (typeof d.restartDelayMs === "string")
+                        m.restartDelayMs = $parseInt(d.restartDelayMs, 10);
+                    else if (typeof d.restartDelayMs === "number")
+                        m.restartDelayMs = d.restartDelayMs;
+                    else if (typeof d.restartDelayMs === "object")
+                        m.restartDelayMs = new $util.LongBits(d.restartDelayMs.low >>> 0, d.restartDelayMs.high >>> 0).toNumber();
+                }
                 return m;
             };
 
@@ -14454,6 +14480,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.past.length; ++j) {
                         d.past[j] = $root.tsswarm.v1.PastTask.toObject(m.past[j], o, q + 1);
                     }
+                }
+                if (m.restartDelayMs != null && $Object.hasOwnProperty.call(m, "restartDelayMs")) {
+                    if (typeof $BigInt !== "undefined" && o.longs === $BigInt)
+                        d.restartDelayMs = typeof m.restartDelayMs === "number" ? $BigInt(m.restartDelayMs) : $util.Long.fromBits(m.restartDelayMs.low >>> 0, m.restartDelayMs.high >>> 0, false).toBigInt();
+                    else if (typeof m.restartDelayMs === "number")
+                        d.restartDelayMs = o.longs === $String ? $String(m.restartDelayMs) : m.restartDelayMs;
+                    else
+                        d.restartDelayMs = o.longs === $String ? $util.Long.prototype.toString.call(m.restartDelayMs) : o.longs === $Number ? new $util.LongBits(m.restartDelayMs.low >>> 0, m.restartDelayMs.high >>> 0).toNumber() : m.restartDelayMs;
                 }
                 return d;
             };

@@ -576,6 +576,11 @@ export interface Task {
   readonly attempt: number;
   /** The task may not start before this wall time (restart back-off); 0: at once. */
   readonly notBefore: number;
+  /**
+   * The restart back-off that {@link Task.notBefore} is the end of, ms: what the next one is doubled from. `notBefore - createdAt` is
+   * less, by what the decision took to become a task of the store. Absent: none, or the task was made by an older version.
+   */
+  readonly restartDelayMs?: number;
   /** Copied from the service: see Service.restartCount. */
   readonly restartCount: number;
   /** It waits for a dependency (status.message says which) and is placed nowhere before that. */
