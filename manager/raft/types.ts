@@ -181,7 +181,7 @@ export interface RaftStatus {
   readonly role: Role;
   /** Leads and has applied everything from before its term: takes proposals. */
   readonly ready: boolean;
-  /** Surely nobody else leads at this moment, as long as clocks run apart by less than a tenth. */
+  /** Surely nobody has been elected after this one, as long as clocks run apart by less than a tenth. */
   readonly holdsLease: boolean;
   readonly term: number;
   readonly commitIndex: number;

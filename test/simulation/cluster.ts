@@ -148,7 +148,10 @@ export class Cluster {
       world,
       shape,
       () => this.profile,
-      (message) => this.invariants.sent(message),
+      (message) => {
+        this.invariants.sent(message);
+        if (message.kind === 'heartbeat' && this.#leasesHold()) this.invariants.sole();
+      },
     );
     for (let i = 0; i < shape.founders; i++) this.start(this.add(true));
   }
@@ -268,8 +271,7 @@ export class Cluster {
         const led = (term: number): void => {
           this.coverage.elections++;
           this.invariants.leads(member.id, term);
-          // Leases reckon with clocks that run apart by a tenth at most.
-          if (clockError <= 0.04) this.invariants.alone(member.id);
+          if (this.#leasesHold()) this.invariants.alone(member.id, term);
         };
         const status = raft.status();
         if (status.role === 'leader') led(status.term);
@@ -285,6 +287,11 @@ export class Cluster {
         if (life.alive) this.#died(member, life, error);
       },
     );
+  }
+
+  /** Leases reckon with clocks that run apart by a tenth at most. */
+  #leasesHold(): boolean {
+    return this.#shape.clockError <= 0.04;
   }
 
   /** Ends its process at once, and starts it again later unless it is gone for good. */

@@ -8,7 +8,7 @@ import type { World } from './world.ts';
 export interface Observed {
   readonly id: string;
   readonly platter: Platter;
-  /** Whether it says that nobody else can lead. */
+  /** Whether it says that nobody can have been elected after it. */
   holdsLease(): boolean;
   /** Its term (Infinity while it starts), and the voters that it knows if it leads. */
   leadership(): { readonly term: number; readonly voters: readonly string[] | undefined };
@@ -40,10 +40,21 @@ export class Invariants {
     this.#leaders.set(term, id);
   }
 
-  /** A lease is over before anybody else leads. */
-  alone(id: string): void {
-    const other = this.#servers().find((server) => server.id !== id && server.holdsLease());
-    if (other !== undefined) this.#world.fail(`lease: ${id} leads while ${other.id} holds its lease`);
+  /**
+   * A lease is over before anybody leads a later term. One may still be told of the votes that it won in an earlier term: nobody
+   * follows it, so it commits nothing and gets no lease, which {@link sole} looks at.
+   */
+  alone(id: string, term: number): void {
+    const other = this.#servers().find(
+      (server) => server.id !== id && server.holdsLease() && server.leadership().term < term,
+    );
+    if (other !== undefined) this.#world.fail(`lease: ${id} leads term ${term} while ${other.id} holds its lease`);
+  }
+
+  /** No two hold a lease at the same moment. */
+  sole(): void {
+    const holders = this.#servers().filter((server) => server.holdsLease());
+    if (holders.length > 1) this.#world.fail(`lease: ${holders.map(({ id }) => id).join(' and ')} hold one each`);
   }
 
   /** Log matching, and terms and votes that never go back, for what has just become durable. */

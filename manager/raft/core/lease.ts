@@ -21,9 +21,10 @@ export function noteAnswer(core: Core, progress: Progress, round: number): void 
 }
 
 /**
- * Whether nobody else can lead at this moment (thesis, 6.4.1): a quorum heard of this leader so lately that it refuses its vote to
+ * Whether nobody can have been elected after this leader (thesis, 6.4.1): a quorum heard of it so lately that it refuses its vote to
  * everybody. Counted from when the heartbeats were sent, so that answers which lay unread while this process was held up prove
  * nothing. After a handing over was begun it is never sure in this term: the other may stand for election whenever it hears of that.
+ * Who hears only now of the votes that it won in an earlier term takes itself for the leader, too; nobody follows it, and it has no lease.
  */
 export function holdsLease(core: Core, now: number): boolean {
   if (core.role !== 'leader' || core.hasHandedOver) return false;
