@@ -688,10 +688,13 @@ export interface Sandboxes {
    * What of its interfaces is not as asked for: links, addresses, routes. Only reads; a namespace of another container, or the node's,
    * has nothing to be found. @throws NETWORK_FAILED
    */
-  check(id: ContainerId, request: SandboxRequest): Promise<readonly SandboxDifference[]>;
+  check(id: ContainerId, request: SandboxRequest, side: SandboxSide): Promise<readonly SandboxDifference[]>;
   /** Makes it what was asked for, touching nothing else. @throws NETWORK_FAILED */
-  mend(id: ContainerId, request: SandboxRequest): Promise<void>;
+  mend(id: ContainerId, request: SandboxRequest, side: SandboxSide): Promise<void>;
 }
+
+/** What is looked at: all of it, or only the node's side, where the container's processes may do as they like with theirs. */
+export type SandboxSide = 'both' | 'node';
 
 /** What of a namespace is not as it was made. */
 export interface SandboxDifference {
@@ -699,6 +702,8 @@ export interface SandboxDifference {
   readonly field: string;
   readonly expected: string;
   readonly found: string;
+  /** Why it cannot be mended with the container. */
+  readonly tolerated?: string;
 }
 
 export interface VolumeInfo {

@@ -1,6 +1,6 @@
 /** What of a container's interfaces somebody has changed by hand, and how it is made again what it was. */
 import type { ContainerId } from '../../base/ids.ts';
-import type { SandboxDifference, SandboxInterface } from '../types.ts';
+import type { SandboxDifference, SandboxInterface, SandboxSide } from '../types.ts';
 import { macOf } from './address.ts';
 import { ipv6Sysctls } from './ipv6.ts';
 import { kernel } from './kernel.ts';
@@ -49,9 +49,13 @@ export async function checkInterfaces(
   id: ContainerId,
   path: string,
   interfaces: readonly SandboxInterface[],
+  side: SandboxSide,
 ): Promise<readonly SandboxDifference[]> {
-  const faults = await faultsOf(id, path, interfaces);
-  return faults.map(({ field, expected, found }) => ({ field, expected, found }));
+  const faults = await faultsOf(id, path, interfaces, side);
+  return faults.map(({ field, expected, found, tolerated }) => ({
+    ...{ field, expected, found },
+    ...(tolerated === undefined ? {} : { tolerated }),
+  }));
 }
 
 /**
@@ -63,8 +67,9 @@ export async function mendInterfaces(
   id: ContainerId,
   path: string,
   interfaces: readonly SandboxInterface[],
+  side: SandboxSide,
 ): Promise<boolean> {
-  const faults = await faultsOf(id, path, interfaces);
+  const faults = await faultsOf(id, path, interfaces, side);
   const inside = faults.flatMap((fault) => fault.inside ?? []);
   const outside = faults.flatMap((fault) => fault.outside ?? []);
   const sysctls = faults.flatMap((fault) => fault.sysctls ?? []);
@@ -76,6 +81,7 @@ async function faultsOf(
   id: ContainerId,
   path: string,
   interfaces: readonly SandboxInterface[],
+  side: SandboxSide,
 ): Promise<readonly Fault[]> {
   if (interfaces.length === 0) return [];
   const bridges = interfaces.map(({ networkId }) => bridgeName(networkId));
@@ -93,14 +99,16 @@ async function faultsOf(
     routes: routesOf(inside),
     node: linksOf(outside),
   };
-  return interfaces.flatMap((wanted) => faultsOfOne(wanted, view));
+  return interfaces.flatMap((wanted) =>
+    side === 'both' ? faultsOfOne(wanted, view) : faultsOfNodeSide(wanted, linkOf(wanted, view), view),
+  );
 }
 
 /** Interfaces that came and went leave numbers free: ends are looked for among some more than there are. */
 const SPARE_ENDS = 2;
 
 function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
-  const { ipv4, prefix, networkId, gateway, ipv6, direct } = wanted;
+  const { ipv4, prefix, gateway, ipv6, direct } = wanted;
   const link = linkOf(wanted, view);
   if (link === undefined) {
     const field = `interface of ${ipv4}`;
@@ -108,11 +116,12 @@ function faultsOfOne(wanted: SandboxInterface, view: View): readonly Fault[] {
   }
   const { name, index } = link;
   const faults: Fault[] = [];
-  const bridge = view.node.find((one) => one.name === bridgeName(networkId));
   if (!link.up)
     faults.push({ field: `interface ${name}`, expected: 'up', found: 'down', inside: [setLink(index, {})] });
   if (direct !== undefined && direct.mtu > 0 && link.mtu !== direct.mtu) faults.push(mtuFault(link, direct.mtu));
-  if (bridge !== undefined && link.kind === 'veth') faults.push(...faultsOfCable(link, bridge, view));
+  const bridge = bridgeOf(wanted, view);
+  if (bridge !== undefined && link.kind === 'veth' && link.mtu !== bridge.mtu) faults.push(mtuFault(link, bridge.mtu));
+  faults.push(...faultsOfNodeSide(wanted, link, view));
   const address = { linkIndex: index, ipv4, prefix };
   const held = view.addresses.filter(({ linkIndex }) => linkIndex === index);
   const hasAddress = held.some((one) => one.ipv4 === ipv4 && one.prefix === prefix);
@@ -153,12 +162,21 @@ function mtuFault({ name, index, mtu }: Link, wanted: number): Fault {
   return { field: `mtu ${name}`, expected: String(wanted), found: String(mtu), inside };
 }
 
-/** Of the pair that joins a container to its bridge. */
-function faultsOfCable(link: Link, bridge: Link, { node }: View): readonly Fault[] {
+const bridgeOf = ({ networkId }: SandboxInterface, { node }: View): Link | undefined =>
+  node.find((one) => one.name === bridgeName(networkId));
+
+/** Of the bridge, and of the end on the node of the pair that joins a container to it. */
+function faultsOfNodeSide(wanted: SandboxInterface, link: Link | undefined, view: View): readonly Fault[] {
+  const { node } = view;
+  if (link?.kind !== 'veth' || wanted.direct !== undefined) return [];
+  const bridge = bridgeOf(wanted, view);
+  if (bridge === undefined) {
+    // Bridges are made for all containers of a node together, before they are looked at.
+    const tolerated = 'it could not be made anew, the log of the daemon says why';
+    return [{ field: `bridge of ${link.name}`, expected: 'there', found: 'gone', tolerated }];
+  }
   const faults: Fault[] = [];
-  const { peer } = link;
-  if (link.mtu !== bridge.mtu) faults.push(mtuFault(link, bridge.mtu));
-  const end = node.find((one) => one.index === peer && one.kind === 'veth');
+  const end = node.find((one) => one.index === link.peer && one.kind === 'veth');
   if (end === undefined) return faults;
   if (end.master !== bridge.index || !end.up) {
     const found = end.up ? 'not on its bridge' : 'down';

@@ -84,16 +84,16 @@ export function createSandboxes(directory: string): Sandboxes & { close(): Promi
       if (request.mode === 'container') return shared(id, request, pathOf);
       return queue.run(id, () => ensure(id, pathOf(id), request, node));
     },
-    async check(id, request) {
+    async check(id, request, side) {
       if (request.mode !== 'networks') return [];
       return queue.run(id, async () =>
-        isNamespace(pathOf(id)) ? checkInterfaces(id, pathOf(id), request.interfaces) : [],
+        isNamespace(pathOf(id)) ? checkInterfaces(id, pathOf(id), request.interfaces, side) : [],
       );
     },
-    async mend(id, request) {
+    async mend(id, request, side) {
       if (request.mode !== 'networks') return;
       await queue.run(id, async () => {
-        const isWhole = await mendInterfaces(id, pathOf(id), request.interfaces);
+        const isWhole = await mendInterfaces(id, pathOf(id), request.interfaces, side);
         if (!isWhole) await ensure(id, pathOf(id), request, node);
       });
     },

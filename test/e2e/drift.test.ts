@@ -191,4 +191,30 @@ describe('what somebody changes by hand on a container', function () {
     );
     assert.equal(machine.composeOk(folder, 'exec', '-T', 'free', 'hostname').trim(), 'own');
   });
+
+  it('is repaired for all containers of a network whose bridge was removed, also for those that may do what they like', () => {
+    const pids = ['web', 'told', 'free'].map(pidOf);
+    const bridge = /^\d+: (\S+?):/m.exec(machine.ok('ip', 'link', 'show', 'type', 'bridge'))?.[1];
+    assert.ok(bridge);
+    const gateway = / inet (\S+)/.exec(machine.ok('ip', '-o', 'address', 'show', 'dev', bridge))?.[1];
+    assert.ok(gateway);
+    machine.ok('ip', 'link', 'delete', bridge);
+    // Where it cannot be made anew, that is told.
+    machine.ok('ip', 'link', 'add', 'foreign', 'type', 'bridge');
+    machine.ok('ip', 'address', 'add', gateway, 'dev', 'foreign');
+    const [gone, outcome] = drifts('web').get('bridge of eth0') ?? [];
+    assert.equal(gone, 'gone');
+    assert.match(outcome ?? '', /not repaired: it could not be made anew/);
+    machine.ok('ip', 'link', 'delete', 'foreign');
+    const end = /^interface \S+ of the node$/;
+    const found = (service: string): unknown =>
+      [...drifts(service)].filter(([field]) => end.test(field)).map(([, is]) => is);
+    assert.deepEqual(found('web'), [['not on its bridge', 'repaired']]);
+    assert.deepEqual(found('free'), [['not on its bridge', 'repaired']]);
+    assert.match(JSON.stringify(found('told')), /not repaired: .*x-drift: report/);
+    const reach = (to: string): number =>
+      machine.compose(folder, 'exec', '-T', 'free', 'ping', '-c', '1', '-W', '2', to).code ?? -1;
+    assert.deepEqual([reach('web'), reach('told')], [0, 1]);
+    assert.deepEqual(['web', 'told', 'free'].map(pidOf), pids);
+  });
 });

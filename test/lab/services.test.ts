@@ -148,6 +148,27 @@ describe('services and stacks on several machines', function () {
       assert.equal(ask(1, 'kept', address ?? '').stdout, 'kept\n');
     });
 
+    it('they reach each other again when somebody removed the bridge that one of them was on', () => {
+      const before = containerOf(0, 'kept');
+      const other = ['nsenter', `--net=/proc/${containerOf(1, 'kept').pid}/ns/net`, 'ip', 'address'];
+      const address = / (\S+)\/\d+ /.exec(lab.machine(1).ok(...other, 'show', 'dev', 'eth0', 'scope', 'global'))?.[1];
+      assert.ok(address);
+      const bridges = lab.machine(0).inside(['ip', '-o', 'link', 'show', 'type', 'bridge']).trim().split('\n');
+      for (const line of bridges) {
+        const [, name = ''] = /^\d+: ([^:@]+)/.exec(line) ?? [];
+        lab.machine(0).inside(['ip', 'link', 'delete', name]);
+      }
+      assert.notEqual(ask(0, 'kept', address).code, 0);
+      assert.match(ok(2, 'service', 'ps', '--drift', 'kept'), / m0 +interface \S+ of the node .*repaired/);
+      // By its address, over the tunnel; by name; and the other way.
+      assert.equal(ask(0, 'kept', address).stdout, 'kept\n');
+      assert.equal(ask(0, 'kept', 'kept').stdout, 'kept\n');
+      const own = ['nsenter', `--net=/proc/${before.pid}/ns/net`, 'ip', 'address', 'show', 'dev', 'eth0'];
+      const [, back = ''] = / (\S+)\/\d+ /.exec(lab.machine(0).ok(...own, 'scope', 'global')) ?? [];
+      assert.equal(ask(1, 'kept', back).stdout, 'kept\n');
+      assert.deepEqual(containerOf(0, 'kept'), before);
+    });
+
     it('a network that is attached leads them to others by name at once, and goes again: the processes stay', () => {
       const before = [0, 1].map((on) => containerOf(on, 'kept'));
       ok(1, 'network', 'connect', 'late', 'kept');

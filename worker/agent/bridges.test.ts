@@ -79,6 +79,32 @@ describe('the bridges of a node', () => {
     assert.deepEqual([...present.keys()], ['a']);
   });
 
+  it('are made anew for containers that run, also where an earlier life made them', async () => {
+    const { start, log, present, assign } = machine();
+    assign('a', 'b');
+    await start().ensure(network('a'));
+    const bridges = start();
+    await bridges.collect();
+    await bridges.ensure(network('b', '10.0.1.0/24'));
+    const used = [network('a'), network('b', '10.0.1.0/24')];
+    assert.deepEqual(await bridges.restore(used), [], 'both are there');
+    for (const { id } of used) present.delete(id);
+    log.length = 0;
+    assert.deepEqual(await bridges.restore(used), used);
+    assert.deepEqual([...present.keys()], ['a', 'b']);
+    assert.deepEqual(log, ['remove a', 'make a', 'remove b', 'make b'], 'with all that belonged to them');
+  });
+
+  it('that cannot be made anew keep no other from it', async () => {
+    const { start, present } = machine();
+    const bridges = start();
+    await bridges.ensure(network('b', '10.0.1.0/24'));
+    present.clear();
+    present.set('foreign' as NetworkId, '10.0.0.0/24');
+    const used = [network('a'), network('b', '10.0.1.0/24')];
+    assert.deepEqual(await bridges.restore(used), used.slice(1));
+  });
+
   it('are kept a while after their last use, for the next one', async () => {
     const { start, log, present, clock, assign } = machine();
     const bridges = start();

@@ -28,6 +28,12 @@ export interface Bridges {
    * @throws what the engine throws
    */
   ensure(network: Network, doubt?: 'doubted'): Promise<void>;
+  /**
+   * Makes those anew that somebody has taken away. What was joined to them is joined again by whoever looks at the containers.
+   * @param wanted networks that containers of this node are on
+   * @returns those that were made; of one that cannot be made the log says why
+   */
+  restore(wanted: readonly Network[]): Promise<readonly Network[]>;
   /** Other networks are assigned now: the bridges of those that are not go when they have been idle for a while. */
   keep(): void;
   /** Removes a bridge now; false: it could not be, for now. */
@@ -84,47 +90,68 @@ export function createBridges({ networks, assigned, underlay, clock, logger }: B
     made.delete(id);
     await networks.removeBridge(id);
   };
+  const ensure = async (network: Network, doubt?: 'doubted'): Promise<void> => {
+    const isOverlay = network.spec.driver === 'overlay';
+    const below = isOverlay ? { underlay: underlay?.() ?? '', encrypted: isEncrypted(network.spec.options) } : {};
+    const { subnet, gateway, spec, ipv6 } = network;
+    const direct = directLink(spec.driver, spec.options);
+    const key = [
+      ...[subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay, below.encrypted],
+      direct?.parent,
+    ].join(' ');
+    const request = {
+      id: network.id,
+      name: network.spec.name,
+      subnet: network.subnet,
+      gateway: network.gateway,
+      internal: network.spec.internal,
+      mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
+      ...below,
+      ...(direct === undefined ? {} : { direct }),
+      ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
+    };
+    use(network.id);
+    await queue.run(network.id, async () => {
+      if (doubt !== undefined && direct === undefined) await dropLost(network.id);
+      // A card of the node is not listed; to see to it again changes nothing where it is as it shall be.
+      if (made.get(network.id) === key && (doubt === undefined || direct === undefined)) return;
+      try {
+        await networks.ensureBridge(request);
+      } catch (error) {
+        // This one may be among them by now, and is what everything else that concerns it waits for.
+        const others = [...idle.keys()].filter((id) => id !== network.id);
+        if (others.length === 0) throw error;
+        // A network that is gone may have left its subnet to this one.
+        await Promise.all(others.map(removeIdle));
+        await networks.ensureBridge(request);
+      }
+      made.set(network.id, key);
+      // It was taken away while it was being made: nobody else will see to it.
+      if (!assigned().has(network.id)) rest(network.id);
+    });
+  };
   return {
     remove,
-    async ensure(network, doubt) {
-      const isOverlay = network.spec.driver === 'overlay';
-      const below = isOverlay ? { underlay: underlay?.() ?? '', encrypted: isEncrypted(network.spec.options) } : {};
-      const { subnet, gateway, spec, ipv6 } = network;
-      const direct = directLink(spec.driver, spec.options);
-      const key = [
-        ...[subnet, gateway, spec.internal, ipv6?.subnet, ipv6?.gateway, below.underlay, below.encrypted],
-        direct?.parent,
-      ].join(' ');
-      const request = {
-        id: network.id,
-        name: network.spec.name,
-        subnet: network.subnet,
-        gateway: network.gateway,
-        internal: network.spec.internal,
-        mtu: Number(network.spec.options['com.docker.network.driver.mtu'] ?? 0),
-        ...below,
-        ...(direct === undefined ? {} : { direct }),
-        ...(network.ipv6 === undefined ? {} : { ipv6: network.ipv6 }),
-      };
-      use(network.id);
-      await queue.run(network.id, async () => {
-        if (doubt !== undefined && made.has(network.id) && direct === undefined) await dropLost(network.id);
-        // A card of the node is not listed; to see to it again changes nothing where it is as it shall be.
-        if (made.get(network.id) === key && (doubt === undefined || direct === undefined)) return;
+    ensure,
+    async restore(wanted) {
+      const bridged = wanted.filter(({ spec }) => directLink(spec.driver, spec.options) === undefined);
+      if (bridged.length === 0) return [];
+      const present = new Set(await networks.listBridges());
+      const restored: Network[] = [];
+      for (const network of bridged) {
+        if (present.has(network.id)) continue;
         try {
-          await networks.ensureBridge(request);
+          await ensure(network, 'doubted');
+          restored.push(network);
         } catch (error) {
-          // This one may be among them by now, and is what everything else that concerns it waits for.
-          const others = [...idle.keys()].filter((id) => id !== network.id);
-          if (others.length === 0) throw error;
-          // A network that is gone may have left its subnet to this one.
-          await Promise.all(others.map(removeIdle));
-          await networks.ensureBridge(request);
+          logger.error('a bridge that is gone cannot be made anew', {
+            networkId: network.id,
+            name: network.spec.name,
+            reason: messageOf(error),
+          });
         }
-        made.set(network.id, key);
-        // It was taken away while it was being made: nobody else will see to it.
-        if (!assigned().has(network.id)) rest(network.id);
-      });
+      }
+      return restored;
     },
     keep() {
       const wanted = assigned();

@@ -111,7 +111,15 @@ export function startAgent(options: AgentOptions): Agent {
       wakeAll();
     },
   });
-  const drift = watchDrift(() => controllers, { clock, random: options.random, logger });
+  /** The bridges that containers are on. */
+  const restoreBridges = async (): Promise<void> => {
+    const used = new Set(
+      [...controllers.values()].flatMap(({ addresses }) => addresses.map(({ networkId }) => networkId)),
+    );
+    const restored = await bridges.restore([...assignments.networks.values()].filter(({ id }) => used.has(id)));
+    for (const { id, spec } of restored) if (spec.driver === 'overlay') await overlay?.connect(id);
+  };
+  const drift = watchDrift(() => controllers, restoreBridges, { clock, random: options.random, logger });
   const wakeAll = (): void => {
     for (const controller of controllers.values()) controller.update(controller.task);
   };

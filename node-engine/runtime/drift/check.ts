@@ -98,8 +98,9 @@ async function differencesOf(
     setLimit: calls.setProcessLimit,
     supervisor: disk.readRun(id)?.supervisor.pid ?? pid,
   };
-  const links = freedom.network ? [] : await sandboxes.check(id, sandbox);
-  const mendLinks = (): Promise<void> => sandboxes.mend(id, sandbox);
+  const side = freedom.network ? 'node' : 'both';
+  const links = await sandboxes.check(id, sandbox, side);
+  const mendLinks = (): Promise<void> => sandboxes.mend(id, sandbox, side);
   return [
     ...limitChanges(files, limits).map(({ file, expected, found }) => ({
       field: file,

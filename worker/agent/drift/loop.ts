@@ -25,14 +25,26 @@ export interface DriftWatch {
   close(): void;
 }
 
-/** Looks at every container of a node, one after the other, again and again. @param watched those that there are now */
+/**
+ * Looks at every container of a node, one after the other, again and again.
+ * @param watched those that there are now
+ * @param shared looks at what they share, and repairs it: before each round, as they can be repaired only then
+ */
 export function watchDrift(
   watched: () => ReadonlyMap<string, Watched>,
+  shared: () => Promise<void>,
   { clock, random, logger }: { readonly clock: Clock; readonly random: Random; readonly logger: Logger },
 ): DriftWatch {
   const life = new AbortController();
   let isRunning = false;
 
+  const lookAtShared = async (): Promise<void> => {
+    try {
+      await shared();
+    } catch (error) {
+      logger.warn('what containers share cannot be looked at', { reason: messageOf(error) });
+    }
+  };
   const lookAt = async (taskId: string): Promise<readonly Drift[]> => {
     try {
       return (await watched().get(taskId)?.look()) ?? [];
@@ -44,6 +56,7 @@ export function watchDrift(
 
   const rounds = async (): Promise<void> => {
     for (;;) {
+      await lookAtShared();
       for (const taskId of [...watched().keys()]) {
         await lookAt(taskId);
         await sleep(clock, PAUSE_MS, life.signal);
@@ -62,6 +75,7 @@ export function watchDrift(
     },
     async look(taskIds) {
       const found = new Map<string, readonly Drift[]>();
+      await lookAtShared();
       for (const taskId of taskIds) if (watched().has(taskId)) found.set(taskId, await lookAt(taskId));
       return found;
     },
