@@ -59,8 +59,9 @@ describe('looking into containers', function () {
   });
 
   it('measures what a container uses', async () => {
+    // What is said comes when both processes are there.
     const line =
-      'head -c 30000000 /dev/zero | tail >/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; sleep 100; true';
+      'head -c 30000000 /dev/zero | tail >/dev/null; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 100 & echo done; wait';
     const id = await fixture.up(fixture.request(['sh', '-c', line]));
     for await (const _ of engine.containers.logs(id, { follow: true, tail: -1, since: 0, until: 0 })) break;
     const usage = engine.inspection.usage(id);
