@@ -1,5 +1,6 @@
 /** Finds the process that holds a port: for the message, so that the user need not search. */
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
 
 export interface PortOwner {
   readonly pid: number;
@@ -9,16 +10,25 @@ export interface PortOwner {
 /**
  * The process with a socket bound to the port, on the address or on all, in our network namespace. Undefined if there is
  * none, or it is out of our sight (another pid namespace).
+ * @param hostIp "0.0.0.0" or "::": on whatever address. Who holds the port in the other family alone is in nobody's way, and is
+ *   asked last: a socket of IPv6 may hold it in both, which cannot be seen from outside
  */
 export function portOwner(protocol: 'tcp' | 'udp' | 'sctp', hostIp: string, port: number): PortOwner | undefined {
   if (protocol === 'sctp') return undefined;
-  const inodes = new Set(
-    [`/proc/net/${protocol}`, `/proc/net/${protocol}6`].flatMap((table) =>
-      boundSockets(readOrEmpty(table))
-        .filter((socket) => socket.port === port && (socket.any || hostIp === '' || socket.ipv4 === hostIp))
-        .map((socket) => `socket:[${socket.inode}]`),
-    ),
-  );
+  const tables = [`/proc/net/${protocol}`, `/proc/net/${protocol}6`];
+  if (isIPv6(hostIp)) tables.reverse();
+  const isAnywhere = hostIp === '0.0.0.0' || isIPv6(hostIp);
+  for (const table of tables) {
+    const sockets = boundSockets(readOrEmpty(table)).filter(
+      (socket) => socket.port === port && (isAnywhere || socket.any || socket.ipv4 === hostIp),
+    );
+    const owner = holderOf(new Set(sockets.map(({ inode }) => `socket:[${inode}]`)));
+    if (owner !== undefined) return owner;
+  }
+  return undefined;
+}
+
+function holderOf(inodes: ReadonlySet<string>): PortOwner | undefined {
   if (inodes.size === 0) return undefined;
   for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid) || Number(pid) === process.pid) continue;

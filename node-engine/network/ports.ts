@@ -144,11 +144,7 @@ function allocated(forward: PortForward): string {
 }
 
 function inUse(forward: Claim): string {
-  const owner = portOwner(
-    forward.protocol,
-    isIPv4(forward.hostIp) && forward.hostIp !== '0.0.0.0' ? forward.hostIp : '',
-    forward.port,
-  );
+  const owner = portOwner(forward.protocol, forward.hostIp || '0.0.0.0', forward.port);
   const who = owner === undefined ? 'another process' : `another process (${owner.command}, pid ${owner.pid})`;
   return `port is already in use by ${who}: ${portText(forward)}`;
 }

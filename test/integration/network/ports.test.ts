@@ -1,4 +1,5 @@
 import { deepEqual, doesNotMatch, equal, match, ok } from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { bindSocket } from '../../../node-engine/native/addon.ts';
 import type { PortForward, SandboxInterface } from '../../../node-engine/types.ts';
@@ -100,6 +101,26 @@ describe('published ports of a node', () => {
       );
       equal(await answerOf(lab.client, 'tcp', NODE, 8087), 'somebody else');
       equal(await answerOf(lab.client, 'tcp', NODE, 8088), 'a');
+    });
+
+    it('where one process listens over IPv4 and another over IPv6: the first is named, whichever is the older', async () => {
+      const held = { 8095: '0.0.0.0', 8096: '::' };
+      const script = `for (const [port, host] of Object.entries(${JSON.stringify(held)}))
+        require('node:net').createServer().listen({ port, host, ipv6Only: true }, () => console.log(port))`;
+      const other = spawn('nsenter', [`--net=${lab.node}`, process.execPath, '-e', script]);
+      const own = [bindSocket(lab.node, 'tcp-listen', '::', 8095), bindSocket(lab.node, 'tcp-listen', '0.0.0.0', 8096)];
+      try {
+        let said = '';
+        for await (const part of other.stdout) if ((said += String(part)).split('\n').length > 2) break;
+        const refused = await lab.call('setPorts', [tcp(8095, ['10.128.1.2', 80]), tcp(8096, ['10.128.1.2', 80])]);
+        deepEqual(
+          refused.map(({ reason }) => /\(.+, pid (\d+)\)/.exec(reason)?.[1]),
+          [other.pid, process.pid].map(String),
+        );
+      } finally {
+        other.kill('SIGKILL');
+        for (const { fd } of await Promise.all(own)) closeSync(fd);
+      }
     });
 
     const cases: readonly (readonly [string, readonly PortForward[], string])[] = [
