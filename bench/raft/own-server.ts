@@ -4,10 +4,9 @@
  * Usage: node bench/raft/own-server.ts DIR [MEMBER_FILE]    (MEMBER_FILE: one of several members, see member.ts)
  *        node bench/raft/own-server.ts etcd://HOST:PORT/PREFIX    (the store that etcd keeps)
  */
-import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { systemClock } from '../../base/clock.ts';
-import { isTsswarmError, messageOf } from '../../base/errors.ts';
 import type { ConfigId, ProjectId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
 import { systemRandom } from '../../base/random.ts';
@@ -16,6 +15,7 @@ import { connectEtcd } from '../../manager/store/etcd/client.ts';
 import { openEtcdStore } from '../../manager/store/etcd/store.ts';
 import { openStore } from '../../manager/store/index.ts';
 import type { SecretSpec } from '../../proto/types/index.ts';
+import { createFront } from './front.ts';
 import { PUT_PATH, RANGE_PATH, decodePut, decodeRange, encodePutAnswer, encodeRangeAnswer } from './kv.ts';
 import { joinPeers } from './member.ts';
 import type { MemberFile } from './member.ts';
@@ -38,39 +38,13 @@ const onRaft = () =>
   });
 const { store, readIndex, close } = dir.startsWith('etcd://') ? await openOnEtcd(dir) : await openOnRaft();
 
-const method = (path: string, requestDeserialize: unknown, responseSerialize: unknown) => ({
-  path,
-  requestStream: false,
-  responseStream: false,
-  requestDeserialize,
-  requestSerialize: () => Buffer.alloc(0),
-  responseSerialize,
-  responseDeserialize: () => 0,
-});
-const server = new Server();
-server.addService(
-  {
-    put: method(PUT_PATH, decodePut, encodePutAnswer),
-    range: method(RANGE_PATH, decodeRange, encodeRangeAnswer),
-  } as never,
-  {
-    put: answered(({ key, value }: { key: Buffer; value: Buffer }) => put(key.toString(), value)),
-    range: answered(range),
+const front = createFront({
+  [PUT_PATH]: async (request) => {
+    const { key, value } = decodePut(request);
+    return encodePutAnswer(await put(key.toString(), value));
   },
-);
-
-/** A handler that answers with what `work` resolves with. Code 14 (unavailable): nothing was stored, try another member. */
-function answered<Q, A>(work: (request: Q) => Promise<A>) {
-  return (call: { request: Q }, answer: (error: object | null, value?: A) => void): void => {
-    void work(call.request).then(
-      (value) => answer(null, value),
-      (error: unknown) => {
-        const refused = isTsswarmError(error, 'NOT_LEADER') || isTsswarmError(error, 'UNAVAILABLE');
-        answer({ code: refused ? 14 : 13, details: messageOf(error) });
-      },
-    );
-  };
-}
+  [RANGE_PATH]: async (request) => encodeRangeAnswer(await range(decodeRange(request))),
+});
 
 /** A put as a user's config is: created once, updated from then on. Resolves with a version that holds it. */
 async function put(key: string, value: Buffer): Promise<number> {
@@ -118,13 +92,10 @@ async function openOnEtcd(url: string) {
   return { store, readIndex, close };
 }
 
-server.bindAsync(`127.0.0.1:${member?.clientPort ?? 0}`, ServerCredentials.createInsecure(), (error, port) => {
-  if (error !== null) throw error;
-  console.log(port);
-});
+front.listen(member?.clientPort ?? 0, '127.0.0.1', () => console.log((front.address() as AddressInfo).port));
 process.stdin.resume();
 process.stdin.once('end', () => {
-  server.forceShutdown();
+  front.close();
   peers?.close();
   void close().then(() => process.exit(0));
 });
