@@ -95,6 +95,7 @@ export interface HeartbeatMessage extends MessageBase {
 }
 export interface HeartbeatAnswer extends MessageBase {
   readonly kind: 'heartbeat-answer';
+  /** The heartbeat's; 0: it was of an older term, and this confirms nothing. */
   readonly round: number;
 }
 export interface TimeoutNowMessage extends MessageBase {

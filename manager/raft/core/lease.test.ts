@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { RaftGroup, message } from '../../../test/fakes/raft-group.ts';
+import type { RaftMessage } from '../types.ts';
 import { holdsLease } from './lease.ts';
 
 const led = (): RaftGroup => {
@@ -29,6 +30,27 @@ describe('the lease of a leader (thesis 6.4.1)', () => {
     const alone = new RaftGroup({ a: {} });
     alone.tick('a');
     assert.equal(holds(alone), true);
+  });
+
+  it('is not held for the answer to a heartbeat of an earlier leadership', () => {
+    const group = new RaftGroup({ a: {}, b: {}, c: {} });
+    group.elect('a');
+    let late: RaftMessage | undefined;
+    group.pass(200, 'a', (one) => {
+      if (one.kind === 'heartbeat' && one.to === 'b' && one.round === 2) late = one;
+      return false;
+    });
+    assert.ok(late);
+    group.elect('c');
+    // Its votes come, and then nothing more.
+    group.elect('a', ({ kind }) => kind === 'heartbeat' || kind === 'append');
+    group.pass(100, 'a', () => true);
+    assert.ok(group.core('a').readRound >= 2);
+    group.wire = [];
+    group.receive(late);
+    group.deliver();
+    assert.equal(group.core('a').role, 'leader');
+    assert.equal(holds(group), false);
   });
 
   it('is over before those who answered last may vote for another', () => {

@@ -145,7 +145,10 @@ export function onHeartbeat(core: Core, message: HeartbeatMessage, now: number):
     hearLeader(core, message.from, message.term, now);
     if (core.incoming?.installing !== true) advanceCommit(core, Math.min(message.commitIndex, core.log.lastIndex), now);
   }
-  send(core, senderOf(message), { kind: 'heartbeat-answer', round: message.round });
+  // The answer is of the present term, in which the other may lead again by now, with rounds of the same numbers: a heartbeat from an
+  // earlier term that was long under way confirms none of them. 0 is no round.
+  const round = message.term < core.term ? 0 : message.round;
+  send(core, senderOf(message), { kind: 'heartbeat-answer', round });
 }
 
 export function onHeartbeatAnswer(core: Core, message: HeartbeatAnswer, now: number): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { RaftGroup, configurationEntry, member, message, snapshotMeta } from '../../../test/fakes/raft-group.ts';
+import type { RaftMessage } from '../types.ts';
 import { servers } from './state.ts';
 
 const ids = (group: RaftGroup, at: string) =>
@@ -212,6 +213,31 @@ describe('reads of a leader that was paused (thesis 6.4, 6.4.1)', () => {
     group.deliver();
     assert.deepEqual(group.of('a', 'read-ready'), []);
     assert.deepEqual(group.of('a', 'reads-lost'), [{ kind: 'reads-lost', ids: [7] }]);
+  });
+
+  it('are not confirmed by the answer to a heartbeat of an earlier leadership', () => {
+    const group = new RaftGroup({ a: {}, b: {}, c: {} });
+    group.elect('a');
+    // One of its later heartbeats is under way for long.
+    let late: RaftMessage | undefined;
+    group.pass(500, 'a', (one) => {
+      if (one.kind === 'heartbeat' && one.to === 'b') late = one;
+      return false;
+    });
+    assert.ok(late?.kind === 'heartbeat' && late.round > 3);
+    group.elect('c');
+    group.elect('a');
+    assert.equal(group.core('a').role, 'leader');
+    group.wire = [];
+    group.receive(late);
+    const [answer] = group.wire;
+    assert.ok(answer?.kind === 'heartbeat-answer');
+    assert.deepEqual([answer.to, answer.term], ['a', group.core('a').term], 'it is of the term in which it leads now');
+    group.receive(answer);
+    group.elect('c', group.among('b', 'c'));
+    assert.deepEqual([group.core('c').role, group.core('a').role], ['leader', 'leader'], 'it was cut off');
+    group.step('a', { kind: 'read', id: 7 });
+    assert.deepEqual(group.of('a', 'read-ready'), []);
   });
 });
 

@@ -187,6 +187,13 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'answeredRound ?? 0) >= round - 1',
   },
   {
+    name: 'heartbeats of an older term confirm rounds of this one',
+    file: 'core/replication.ts',
+    find: 'message.term < core.term ? 0 : message.round',
+    replace: 'message.round',
+    grave: true,
+  },
+  {
     name: 'reads before the first commit of the term',
     file: 'core/read-index.ts',
     find: ' || core.commitIndex < core.termStart',
