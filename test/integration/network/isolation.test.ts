@@ -149,7 +149,8 @@ describe('isolation of containers', () => {
       await holds();
       equal(await answerOf(a, 'tcp', CLIENT, 8000), undefined);
       await lab.call('ensureBridge', FRONT);
-      ok((await lab.call('log')).some((line) => line.includes('a firewall of this node drops')));
+      // Nobody's start waits for a warning.
+      await eventually(async () => (await lab.call('log')).some((line) => line.includes('a firewall of this node drops')));
       for (const rule of ['-I FORWARD -i ts-+ -j ACCEPT', '-I FORWARD -o ts-+ -j ACCEPT'])
         show(lab.node, 'iptables', ...rule.split(' '));
       await works();

@@ -4,6 +4,7 @@ import { closeSync } from 'node:fs';
 import { bindSocket } from '../../../node-engine/native/addon.ts';
 import type { PortForward, SandboxInterface } from '../../../node-engine/types.ts';
 import { BACK, FRONT, INNER, containerId, on, tcp } from './fixtures.ts';
+import { eventually } from '../launcher/fixture.ts';
 import type { Lab } from './lab.ts';
 import { answerOf, openLab, run, show } from './lab.ts';
 
@@ -288,8 +289,13 @@ describe('published ports of a node', () => {
         'nft',
         'add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }',
       );
-      for (let i = 0; i < 2; i++) await lab.call('ensureBridge', FRONT);
-      const warnings = (await lab.call('log')).filter((line) => line.includes('a firewall of this node'));
+      const said = async (): Promise<readonly string[]> =>
+        (await lab.call('log')).filter((line) => line.includes('a firewall of this node'));
+      await lab.call('ensureBridge', FRONT);
+      // Nobody's start waits for a warning.
+      await eventually(async () => (await said()).length > 0);
+      for (let i = 0; i < 3; i++) await lab.call('ensureBridge', FRONT);
+      const warnings = await said();
       equal(warnings.length, 1);
       match(warnings[0] ?? '', /"chains":"filter FORWARD"/);
       show(lab.node, 'nft', 'delete', 'table', 'ip', 'filter');
