@@ -150,7 +150,9 @@ describe('isolation of containers', () => {
       equal(await answerOf(a, 'tcp', CLIENT, 8000), undefined);
       await lab.call('ensureBridge', FRONT);
       // Nobody's start waits for a warning.
-      await eventually(async () => (await lab.call('log')).some((line) => line.includes('a firewall of this node drops')));
+      await eventually(async () =>
+        (await lab.call('log')).some((line) => line.includes('a firewall of this node drops')),
+      );
       for (const rule of ['-I FORWARD -i ts-+ -j ACCEPT', '-I FORWARD -o ts-+ -j ACCEPT'])
         show(lab.node, 'iptables', ...rule.split(' '));
       await works();
