@@ -524,6 +524,8 @@ export interface Networks {
   removeBridge(id: NetworkId): Promise<void>;
   /** Networks of which this node has made something that is to be removed. */
   listBridges(): Promise<readonly NetworkId[]>;
+  /** Takes away the rules of bridges that somebody else has removed: they are in no list any more. @throws NETWORK_FAILED */
+  forgetLost?(): Promise<void>;
   /** Drivers beside bridge and overlay that the kernel has what it takes for: "macvlan", "ipvlan". */
   optionalDrivers?(): Promise<readonly string[]>;
   /** Looks at the node's network; absent: it cannot be looked at. @throws NETWORK_FAILED */

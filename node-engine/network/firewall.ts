@@ -47,6 +47,11 @@ export class Firewall {
     this.#bridges.delete(name);
   }
 
+  /** Forgets all others. */
+  keepBridges(names: ReadonlySet<string>): void {
+    for (const name of this.#bridges.keys()) if (!names.has(name)) this.#bridges.delete(name);
+  }
+
   /** @param nodes those that calls are handed to, or come from, with their callers' addresses */
   setForwards(forwards: readonly PortForward[], nodes: readonly PortNode[]): void {
     this.#nodes = nodes;

@@ -219,6 +219,12 @@ export function createNetworks(options: NetworkOptions): NodeNetwork {
     async listBridges() {
       return [...(await surveyBridges(instance)).bridges.map(({ id }) => id), ...(await listParents(instance))];
     },
+    async forgetLost() {
+      await ready();
+      const { bridges } = await surveyBridges(instance);
+      firewall.keepBridges(new Set(bridges.map(({ link }) => link.name)));
+      await firewall.commit();
+    },
     optionalDrivers,
     survey: () => surveyNetwork(instance, `tsswarm_${instance}`),
     async guardPorts(ports) {

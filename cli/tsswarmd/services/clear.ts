@@ -20,5 +20,6 @@ export async function clearNode(engine: Engine, graceMs: (taskId: string) => num
   await engine.tunnels?.remove('mesh').catch(failed('removing the mesh'));
   for (const id of await engine.networks.listBridges())
     await engine.networks.removeBridge(id).catch(failed('removing a bridge'));
+  await engine.networks.forgetLost?.().catch(failed('removing rules'));
   await engine.tunnels?.secure.remove().catch(failed('removing the encrypted way to other nodes'));
 }
