@@ -11,7 +11,7 @@ const [UNAVAILABLE, INTERNAL] = [14, 13];
 
 /**
  * Serves unary methods by gRPC's protocol straight on HTTP/2 ("gRPC over HTTP2", PROTOCOL-HTTP2.md in grpc's documentation): it is the
- * store that is measured here, and grpc-js takes longer for a call than the store does.
+ * store that is measured here, and what a call takes in the server of grpc-js is no part of it.
  * @param methods by path, "/package.Service/Method"
  */
 export function createFront(methods: Readonly<Record<string, Answer>>): Http2Server {

@@ -117,7 +117,10 @@ export function startAgent(options: AgentOptions): Agent {
       [...controllers.values()].flatMap(({ addresses }) => addresses.map(({ networkId }) => networkId)),
     );
     const restored = await bridges.restore([...assignments.networks.values()].filter(({ id }) => used.has(id)));
-    for (const { id, spec } of restored) if (spec.driver === 'overlay') await overlay?.connect(id);
+    // Each for itself: a tunnel that cannot be made is tried again by itself, once it is known what it joins.
+    const joined = restored.filter(({ spec }) => spec.driver === 'overlay').map(({ id }) => overlay?.connect(id));
+    for (const end of await Promise.allSettled(joined))
+      if (end.status === 'rejected') logger.warn('joining a tunnel again', { reason: messageOf(end.reason) });
   };
   const drift = watchDrift(() => controllers, restoreBridges, { clock, random: options.random, logger });
   const wakeAll = (): void => {
