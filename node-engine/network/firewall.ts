@@ -6,7 +6,7 @@
 import type { GuardedPort, PortForward, PortNode } from '../types.ts';
 import { kernel, tryKernel } from './kernel.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { generationOf, getGeneration, getTable, transaction } from './nfnetlink.ts';
+import { countTransactions, generationOf, getGeneration, getTable, transaction } from './nfnetlink.ts';
 import { runNft } from './nft.ts';
 import { passesBridged } from './ipv6.ts';
 import { changePorts, hasIpv6Ports, inOrderOf, wholePorts } from './port-rules.ts';
@@ -146,7 +146,7 @@ export class Firewall {
     if (changes.length > 0) await kernel('the published ports', { netfilter: changes });
     const { generation } = await inspect(this.#table);
     // As many more than before as there were transactions: nobody else's change came between.
-    const made = [script, entries, changes].filter(({ length }) => length > 0).length;
+    const made = [script, entries].filter(({ length }) => length > 0).length + countTransactions(changes);
     const alone = generation === before.generation + made;
     // Ports of an earlier process that still stand are not known.
     if (alone && portsKnown && !isUnused) this.#applied = { rules: wanted, ports, generation };

@@ -36,7 +36,7 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
     { name: 'diagnostics', messages: request.diagnostics ?? [], outside: false, protocol: NETLINK_SOCK_DIAG },
     { name: 'outside', messages: request.outside ?? [], outside: true, protocol: NETLINK_ROUTE },
   ] as const;
-  const wanted = steps.flatMap((step) => untilDumps(step.messages).map((messages) => ({ ...step, messages })));
+  const wanted = steps.flatMap((step) => sendings(step.messages).map((messages) => ({ ...step, messages })));
   const answers = await inNetns({
     path: request.netns ?? '',
     create: request.create ?? false,
@@ -58,14 +58,14 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
   };
 }
 
-/** The messages in parts that end with a dump: while one goes on, the kernel takes no other on the same socket. */
-function untilDumps(messages: readonly NetlinkMessage[]): readonly (readonly NetlinkMessage[])[] {
+/** The messages as they are sent together: until a dump, for while one goes on the kernel takes no other on the same socket; until the end of a transaction. */
+function sendings(messages: readonly NetlinkMessage[]): readonly (readonly NetlinkMessage[])[] {
   const parts: NetlinkMessage[][] = [];
   let open: NetlinkMessage[] | undefined;
   for (const message of messages) {
     if (!open) parts.push((open = []));
     open.push(message);
-    if ((message.flags & NLM_F.DUMP) === NLM_F.DUMP) open = undefined;
+    if ((message.flags & NLM_F.DUMP) === NLM_F.DUMP || message.isLast === true) open = undefined;
   }
   return parts;
 }

@@ -24,6 +24,8 @@ export interface NetlinkMessage {
   readonly body: Buffer;
   /** Errors that mean the state wanted is already there. */
   readonly tolerate?: readonly string[];
+  /** The kernel reads nothing that is sent together with it and stands behind it. */
+  readonly isLast?: true;
 }
 
 /** An unsigned 16-bit number in the machine's byte order. */

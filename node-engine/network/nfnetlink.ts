@@ -109,8 +109,22 @@ export function transaction(messages: readonly NetlinkMessage[]): readonly Netli
     flags: 0,
     body: header(NFPROTO_UNSPEC, SUBSYSTEM),
   });
-  return [mark(BATCH_BEGIN), ...messages, mark(BATCH_END)];
+  return [mark(BATCH_BEGIN), ...messages, { ...mark(BATCH_END), isLast: true }];
 }
+
+/**
+ * Several, one after the other: each is a generation of rules of its own. A chain must have been there for one before anything leads to it:
+ * a packet that is on its way through the rules while the generation changes looks into the maps of the new one, but keeps to the chains as
+ * they were, and one that is new was empty (nft_do_chain() takes its generation once, lookups in sets each take theirs).
+ * @param steps what each of them does; those that do nothing are left out
+ */
+export function transactions(...steps: readonly (readonly NetlinkMessage[])[]): readonly NetlinkMessage[] {
+  return steps.filter(({ length }) => length > 0).flatMap(transaction);
+}
+
+/** How many transactions requests consist of. */
+export const countTransactions = (messages: readonly NetlinkMessage[]): number =>
+  messages.filter(({ isLast }) => isLast === true).length;
 
 /** Removes a table if it is there and makes it anew. Slow: the kernel answers a deletion only after a grace period. */
 export function replaceTable(name: string): readonly NetlinkMessage[] {

@@ -16,7 +16,7 @@ const bytes = (before: readonly PortForward[], next: readonly PortForward[]): nu
   changePorts('t', before, inOrderOf(before, next)).reduce((sum, { body }) => sum + body.length, 0);
 
 describe('the rules of published ports', () => {
-  const BEGIN = 'change the rules';
+  const [BEGIN, END] = ['change the rules', 'change the rules'];
   const cases: readonly (readonly [string, readonly PortForward[], readonly PortForward[], readonly string[]])[] = [
     ['nothing changes', [forward(80, '10.0.0.2')], [forward(80, '10.0.0.2')], []],
     ['a port has no backend: no rule', [], [forward(80)], []],
@@ -29,6 +29,8 @@ describe('the rules of published ports', () => {
         'make a rule of the chain "any_1"',
         'make the chain "exact_1"',
         'make a rule of the chain "exact_1"',
+        END,
+        BEGIN,
         'add to the map "any_ports"',
         'add to the map "any_backends"',
         'add to the map "exact_ports"',
@@ -46,10 +48,12 @@ describe('the rules of published ports', () => {
       [forward(80, '10.0.0.2')],
       [forward(80, '10.0.0.2', '10.0.0.3')],
       [
-        'take from the map "any_ports"',
         'make the chain "any_2"',
         'make a rule of the chain "any_2"',
         'make a rule of the chain "any_2"',
+        END,
+        BEGIN,
+        'take from the map "any_ports"',
         'add to the map "any_ports"',
         'add to the map "any_backends"',
         'remove the chain "any_1"',
@@ -68,13 +72,15 @@ describe('the rules of published ports', () => {
       [
         'make the chain "mesh_1"',
         'make a rule of the chain "mesh_1"',
+        END,
+        BEGIN,
         'add to the map "mesh_ports"',
         'add to the map "mesh_backends"',
       ],
     ],
   ];
   for (const [title, before, next, expected] of cases)
-    it(title, () => assert.deepEqual(steps(before, next), expected.length === 0 ? [] : [BEGIN, ...expected, BEGIN]));
+    it(title, () => assert.deepEqual(steps(before, next), expected.length === 0 ? [] : [BEGIN, ...expected, END]));
 
   it('cost the same to change with 10 backends and with 1,000', () => {
     for (const change of [
@@ -112,7 +118,8 @@ describe('the rules of published ports', () => {
   it('are made anew without taking a chain away that packets may be in', () => {
     const found = wholePorts('t', [forward(80, '10.0.0.2')]).map(({ what }) => what);
     assert.ok(found.indexOf('empty the map "any_ports"') < found.indexOf('add to the map "any_ports"'));
-    assert.ok(found.includes('empty the chain "any_1"'));
+    assert.ok(found.indexOf('empty the chain "any_1"') < found.indexOf('change the rules', 1));
+    assert.ok(found.indexOf('empty the map "any_ports"') > found.indexOf('change the rules', 1));
     assert.ok(!found.some((what) => what.startsWith('remove')));
   });
 });

@@ -39,7 +39,7 @@ import {
 } from './balance/messages.ts';
 import { keepPlaces } from './balance/places.ts';
 import type { NetlinkMessage } from './netlink.ts';
-import { load, loadProtocol, transaction } from './nfnetlink.ts';
+import { load, loadProtocol, transactions } from './nfnetlink.ts';
 
 type Backend = PortForward['backends'][number];
 
@@ -66,13 +66,17 @@ export function changePorts(
   wanted: readonly PortForward[],
   families: readonly Family[] = ['ip'],
 ): readonly NetlinkMessage[] {
-  const messages = families.flatMap((family) => {
-    const changes = between(family, table, before, wanted, false);
+  const made: NetlinkMessage[] = [];
+  const changed: NetlinkMessage[] = [];
+  for (const family of families) {
+    const { chains, entries } = between(family, table, before, wanted, false);
     // The table of IPv6 may be new.
-    const isNew = family === 'ip6' && changes.length > 0 && !hasIpv6Ports(before);
-    return [...(isNew ? KINDS.map((kind) => backendsMap(family, table, kind)) : []), ...changes];
-  });
-  return messages.length === 0 ? [] : transaction(messages);
+    const isNew = family === 'ip6' && chains.length > 0 && !hasIpv6Ports(before);
+    if (isNew) made.push(...KINDS.map((kind) => backendsMap(family, table, kind)));
+    made.push(...chains);
+    changed.push(...entries);
+  }
+  return transactions(made, changed);
 }
 
 /** Whether any leads callers over IPv6 somewhere. */
@@ -85,26 +89,30 @@ export function wholePorts(
   wanted: readonly PortForward[],
   families: readonly Family[] = ['ip'],
 ): readonly NetlinkMessage[] {
-  return transaction(
-    families.flatMap((family) => [
-      ...KINDS.map((kind) => backendsMap(family, table, kind)),
+  const parts = families.map((family) => ({ family, ...between(family, table, [], wanted, true) }));
+  return transactions(
+    parts.flatMap(({ family, chains }) => [...KINDS.map((kind) => backendsMap(family, table, kind)), ...chains]),
+    parts.flatMap(({ family, entries }) => [
       ...KINDS.flatMap((kind) => [
         emptyMap(family, table, `${kind}_ports`),
         emptyMap(family, table, `${kind}_backends`),
       ]),
-      ...between(family, table, [], wanted, true),
+      ...entries,
     ]),
   );
 }
 
-/** @param isUnsure chains may be there with any content */
+/**
+ * @param isUnsure chains may be there with any content
+ * @returns what makes chains that are missing, to be carried out first (see {@link transactions}), and what leads to them and away from others
+ */
 function between(
   family: Family,
   table: string,
   before: readonly PortForward[],
   wanted: readonly PortForward[],
   isUnsure: boolean,
-): readonly NetlinkMessage[] {
+): { readonly chains: readonly NetlinkMessage[]; readonly entries: readonly NetlinkMessage[] } {
   const [old, now] = [entriesOf(family, before), entriesOf(family, wanted)];
   const gone = [...old].filter(([name, { value }]) => now.get(name)?.value !== value).map(([, entry]) => entry);
   const come = [...now].filter(([name, { value }]) => old.get(name)?.value !== value).map(([, entry]) => entry);
@@ -113,12 +121,8 @@ function between(
     [...Map.groupBy(entries, ({ map }) => map)].flatMap(([map, members]) =>
       changeMap(verb, family, table, map, members),
     );
-  return [
-    ...write(
-      'delete',
-      gone.map((entry) => ({ ...entry, data: undefined })),
-    ),
-    ...[...has].flatMap(([name, port]) =>
+  return {
+    chains: [...has].flatMap(([name, port]) =>
       had.has(name)
         ? []
         : [
@@ -127,9 +131,15 @@ function between(
             ...choices(family, port).map((expressions) => rule(family, table, name, expressions)),
           ],
     ),
-    ...write('add', come),
-    ...[...had.keys()].flatMap((name) => (has.has(name) ? [] : [deleteChain(family, table, name)])),
-  ];
+    entries: [
+      ...write(
+        'delete',
+        gone.map((entry) => ({ ...entry, data: undefined })),
+      ),
+      ...write('add', come),
+      ...[...had.keys()].flatMap((name) => (has.has(name) ? [] : [deleteChain(family, table, name)])),
+    ],
+  };
 }
 
 function backendsMap(family: Family, table: string, kind: Kind): NetlinkMessage {

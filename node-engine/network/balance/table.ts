@@ -12,10 +12,11 @@
  * begun are led by the kernel's connection tracking alone.
  *
  * A transaction takes effect at once, but a packet looks into two maps: one that is between them just then has the chain of before and
- * the endpoints of after, and may draw a number that is gone. Number 0 is there as long as anybody serves.
+ * the endpoints of after, and may draw a number that is gone. Number 0 is there as long as anybody serves. A chain is made one transaction
+ * before anything leads to it.
  */
 import { addressBytes } from '../address.ts';
-import { transaction } from '../nfnetlink.ts';
+import { transactions } from '../nfnetlink.ts';
 import type { NetlinkMessage } from '../netlink.ts';
 import type { Family, MapElement } from './messages.ts';
 import {
@@ -45,7 +46,7 @@ export const LED = 'led';
 /** Address → its endpoints by their numbers. */
 export type Slots = ReadonlyMap<string, readonly string[]>;
 
-/** Requests, all of them or none, and what is there afterwards. */
+/** Requests, and what is there afterwards. */
 export interface TableChange {
   readonly messages: readonly NetlinkMessage[];
   readonly slots: Slots;
@@ -58,9 +59,9 @@ export interface TableChange {
 export function wholeTable(family: Family, wanted: Slots, fresh: boolean): TableChange {
   const table = BALANCE_TABLE;
   const before = fresh ? [] : [makeTable(family, table, false), deleteTable(family, table)];
-  const { changes, slots } = between(family, undefined, wanted);
+  const { chains, changes, slots } = between(family, undefined, wanted);
   return {
-    messages: transaction([
+    messages: transactions([
       ...before,
       makeTable(family, table, fresh),
       addressToChain(family, table, 'services'),
@@ -70,6 +71,7 @@ export function wholeTable(family: Family, wanted: Slots, fresh: boolean): Table
       ...refuse(family, table, NONE),
       outputNatChain(family, table, 'output'),
       destinationByMap(family, table, 'output', 'services'),
+      ...chains,
       ...changes,
     ]),
     slots,
@@ -78,15 +80,20 @@ export function wholeTable(family: Family, wanted: Slots, fresh: boolean): Table
 
 /** What makes a table that is as `before` says be as `wanted` says; undefined: nothing. */
 export function tableChange(family: Family, before: Slots, wanted: Slots): TableChange | undefined {
-  const { changes, slots } = between(family, before, wanted);
-  return changes.length === 0 ? undefined : { messages: transaction(changes), slots };
+  const { chains, changes, slots } = between(family, before, wanted);
+  return changes.length === 0 ? undefined : { messages: transactions(chains, changes), slots };
 }
 
 function between(
   family: Family,
   old: Slots | undefined,
   wanted: Slots,
-): { readonly changes: readonly NetlinkMessage[]; readonly slots: Slots } {
+): {
+  /** What makes the chains that are missing, to be carried out first (see {@link transactions}). */
+  readonly chains: readonly NetlinkMessage[];
+  readonly changes: readonly NetlinkMessage[];
+  readonly slots: Slots;
+} {
   const table = BALANCE_TABLE;
   const before = old ?? new Map<string, readonly string[]>();
   const slots = new Map(before);
@@ -115,15 +122,15 @@ function between(
   const has = counts(slots);
   return {
     slots,
+    chains: [...has.difference(had)].flatMap((count) => [
+      makeChain(family, table, chainOf(count)),
+      ...(count > 1 ? [count, 1] : [count]).map((modulus) =>
+        leadToOneOf(family, table, chainOf(count), { counter: LED, map: 'endpoints', modulus }),
+      ),
+    ]),
     changes: [
       ...changeMap('delete', family, table, 'services', unled),
       ...changeMap('delete', family, table, 'endpoints', gone),
-      ...[...has.difference(had)].flatMap((count) => [
-        makeChain(family, table, chainOf(count)),
-        ...(count > 1 ? [count, 1] : [count]).map((modulus) =>
-          leadToOneOf(family, table, chainOf(count), { counter: LED, map: 'endpoints', modulus }),
-        ),
-      ]),
       ...changeMap('add', family, table, 'endpoints', come),
       ...changeMap('add', family, table, 'services', led),
       ...[...had.difference(has)].map((count) => deleteChain(family, table, chainOf(count))),

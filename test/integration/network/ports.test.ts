@@ -7,6 +7,7 @@ import { BACK, FRONT, INNER, containerId, on, tcp } from './fixtures.ts';
 import { eventually } from '../launcher/fixture.ts';
 import type { Lab } from './lab.ts';
 import { answerOf, openLab, run, show } from './lab.ts';
+import { openTalker } from './talker.ts';
 
 const NODE = '192.168.77.1';
 
@@ -182,6 +183,31 @@ describe('published ports of a node', () => {
       ] as const) {
         deepEqual(await lab.call('setPorts', [tcp(8081, ...(backends as readonly [string, number][]))]), []);
         deepEqual(await seen(8081, 16), expected);
+      }
+    });
+
+    it('refuse nobody while they change without rest', async () => {
+      const [one, two, three] = [
+        ['10.128.1.2', 80],
+        ['10.128.1.3', 80],
+        ['10.128.2.4', 80],
+      ] as const;
+      await lab.call('setPorts', [tcp(8096, [...one], [...two])]);
+      const talker = openTalker(lab.node);
+      try {
+        // A packet that is just on its way through the rules is a matter of microseconds: it takes many of both.
+        const knocked = talker.call('knock', '127.0.0.1', 8096, 6_000);
+        let over = false;
+        void knocked.finally(() => (over = true));
+        for (let change = 0; !over; change++) {
+          const all = [one, two, three].filter((_, index) => index !== change % 4);
+          await lab.call('setPorts', [tcp(8096, ...all.map(([ip, port]): [string, number] => [ip, port]))]);
+        }
+        const { ok: connected = 0, ...others } = await knocked;
+        deepEqual(others, {});
+        ok(connected > 1_000, String(connected));
+      } finally {
+        talker.close();
       }
     });
 

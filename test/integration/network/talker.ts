@@ -86,6 +86,21 @@ const METHODS = {
     }
     return counts;
   },
+  /** Opens connections for so long, eight at a time, and ends them at once. @returns how often each outcome was seen */
+  async knock(address: string, port: number, forMs: number): Promise<Readonly<Record<string, number>>> {
+    const counts: Record<string, number> = {};
+    const end = performance.now() + forMs;
+    const one = async (id: string): Promise<void> => {
+      while (performance.now() < end) {
+        const state = await METHODS.connect(id, address, port);
+        // Without a trace: thousands of connections that linger would leave the caller without ports.
+        connections.get(id)?.resetAndDestroy();
+        counts[state] = (counts[state] ?? 0) + 1;
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, (_, index) => one(`knock ${index}`)));
+    return counts;
+  },
   /** Sends a datagram from a socket that stays, again until an answer comes. */
   async askUdp(id: string, address: string, port: number): Promise<string> {
     let socket = datagrams.get(id);
