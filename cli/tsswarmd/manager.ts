@@ -47,6 +47,7 @@ import { followLeadership } from './leadership.ts';
 import type { NodeLock } from './lock.ts';
 import { caughtUp, letIn, reach } from './let-in.ts';
 import { managerConnections } from './manager-connections.ts';
+import { repeating } from './repeating.ts';
 import { whileLeaderless } from './while-leaderless.ts';
 
 export interface ManagerOptions {
@@ -158,10 +159,9 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
   const sign = externalSigner({ identity: () => demandIdentity().current, clock });
   // A manager that was taken out hears nothing new: whom it told of the CA's affairs while it led must ask another one.
   const ca = forwarding(caService, createCa({ store, clock, random, sign }), toLeader, clock, leadership.leading);
-  const control = forwarding(
-    controlService,
-    createControl({ store: decisions.within(store), clock, random }),
-    toLeader,
+  const control = repeating(
+    forwarding(controlService, createControl({ store: decisions.within(store), clock, random }), toLeader),
+    clock,
   );
   const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(
