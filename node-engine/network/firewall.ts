@@ -131,12 +131,13 @@ export class Firewall {
       isAsApplied && before.exists && !isUnused
         ? elementRequests(this.#table, elementChanges(isAsApplied.rules, wanted))
         : [];
+    const isWhole = !isAsApplied || !before.exists;
     const changes =
       isUnused || !portsKnown
         ? []
-        : isAsApplied && before.exists
-          ? changePorts(this.#table, isAsApplied.ports, ports, families)
-          : wholePorts(this.#table, ports, families);
+        : isWhole
+          ? wholePorts(this.#table, ports, families)
+          : changePorts(this.#table, isAsApplied.ports, ports, families);
     if (script === '' && entries.length + changes.length === 0) return;
     if (!isAsApplied) this.#repairs++;
     this.#applied = undefined;
@@ -145,9 +146,11 @@ export class Firewall {
     if (entries.length > 0) await kernel('the node', { netfilter: transaction(entries) });
     if (changes.length > 0) await kernel('the published ports', { netfilter: changes });
     const { generation } = await inspect(this.#table);
-    // As many more than before as there were transactions: nobody else's change came between.
+    // As many more than before as there were transactions: nobody else's change came between. Emptying maps that are empty is none.
     const made = [script, entries].filter(({ length }) => length > 0).length + countTransactions(changes);
-    const alone = generation === before.generation + made;
+    const doubtful = isWhole && ports.every(isEmpty) ? countTransactions(changes) : 0;
+    const more = generation - before.generation;
+    const alone = more >= made - doubtful && more <= made;
     // Ports of an earlier process that still stand are not known.
     if (alone && portsKnown && !isUnused) this.#applied = { rules: wanted, ports, generation };
   }
