@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Disk } from '../disk.ts';
 import { PUBLISHED_PORT } from '../network/load.ts';
 import type { Pair } from '../network/load.ts';
 import type { Started } from '../network/names.ts';
@@ -27,13 +28,18 @@ interface SwarmTask {
 export class DockerPeer implements Peer {
   readonly #wire = new Wire(`tsbd${process.pid}n`, NODES);
   readonly #dir = mkdtempSync(join(tmpdir(), 'tsbench-swarm-'));
+  readonly #disk: Disk | undefined;
   readonly #daemons: ChildProcess[] = [];
   #fresh = 0;
 
+  private constructor(disk: Disk | undefined) {
+    this.#disk = disk;
+  }
+
   /** @returns undefined where Docker's daemon is not installed */
-  static async start(archive: string): Promise<DockerPeer | undefined> {
+  static async start(archive: string, disk?: Disk): Promise<DockerPeer | undefined> {
     if (spawnSync('sh', ['-c', 'command -v dockerd']).status !== 0) return undefined;
-    const peer = new DockerPeer();
+    const peer = new DockerPeer(disk);
     try {
       for (let node = 0; node < NODES; node++) peer.#startDaemon(node);
       for (let node = 0; node < NODES; node++) await until(() => peer.#answers(node), `dockerd ${node} to answer`);
@@ -154,7 +160,8 @@ export class DockerPeer implements Peer {
   }
 
   memory(): ReturnType<Peer['memory']> {
-    const mine = (command: string): boolean => command.includes(`${this.#dir}/0/`);
+    const mine = (command: string): boolean =>
+      [`${this.#dir}/0/`, `${this.#exec(0)}/`].some((at) => command.includes(at));
     const isDaemon = (command: string): boolean => /^\S*(dockerd|containerd) /.test(command);
     return {
       daemons: sum(memoryOf((command) => mine(command) && isDaemon(command))),
@@ -172,7 +179,8 @@ export class DockerPeer implements Peer {
       await ended;
       clearTimeout(timer);
     }
-    spawnSync('sh', ['-c', `grep -o "${this.#dir}[^ ]*" /proc/mounts | sort -ru | xargs -r umount -l`], QUIET);
+    for (const folder of [this.#dir, ...this.#nodes().map((node) => this.#exec(node))])
+      spawnSync('sh', ['-c', `grep -o "${folder}[^ ]*" /proc/mounts | sort -ru | xargs -r umount -l`], QUIET);
     this.#wire.remove();
     rmSync(this.#dir, { recursive: true, force: true });
     spawnSync('find', ['/sys/fs/cgroup', '-depth', '-type', 'd', '-path', `*/${this.#cgroup}*`, '-delete'], QUIET);
@@ -188,10 +196,14 @@ export class DockerPeer implements Peer {
 
   #startDaemon(node: number): void {
     const dir = join(this.#dir, String(node));
-    const folders = ['--data-root', `${dir}/data`, '--exec-root', `${dir}/exec`, '-p', `${dir}/docker.pid`];
+    const folders = ['--data-root', `${dir}/data`, '--exec-root', this.#exec(node), '-p', `${dir}/docker.pid`];
     const flags = [...folders, '-H', this.#host(node), '--cgroup-parent', `/${this.#cgroup}`];
     const namespace = `--net=/var/run/netns/${this.#wire.namespace(node)}`;
     this.#daemons.push(spawn('nsenter', [namespace, 'dockerd', ...flags], { stdio: 'ignore' }));
+  }
+
+  #exec(node: number): string {
+    return this.#disk?.runDir(`docker${node}`) ?? join(this.#dir, String(node), 'exec');
   }
 
   #host(node: number): string {

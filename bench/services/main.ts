@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path';
 import { median } from '../start/measure.ts';
+import { Disk } from '../disk.ts';
 import { DockerPeer } from './docker-peer.ts';
 import type { ProcessMemory } from './memory.ts';
 import { OwnPeer } from './own-peer.ts';
@@ -21,10 +22,11 @@ const CASES = [
 /** Rest of a peer before its memory is looked at. */
 const REST_MS = 10_000;
 
-const own = OwnPeer.start();
+const disk = Disk.create();
+const own = OwnPeer.start(disk);
 let docker: DockerPeer | undefined;
 try {
-  docker = process.argv[3] === 'own' ? undefined : await DockerPeer.start(archive);
+  docker = process.argv[3] === 'own' ? undefined : await DockerPeer.start(archive, disk);
   if (docker === undefined) console.log('only our own figures (Docker: apt-get install docker.io)');
   const peers: readonly Peer[] = docker === undefined ? [own] : [own, docker];
   for (const peer of peers) {
@@ -67,6 +69,7 @@ try {
     await docker?.stop();
   } finally {
     await own.stop();
+    disk.remove();
   }
 }
 

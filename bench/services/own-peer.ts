@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Disk } from '../disk.ts';
 import { Lab } from '../../test/lab/lab.ts';
 import { memoryOf, middle, sum } from './memory.ts';
 import type { Peer } from './peer.ts';
@@ -13,8 +14,10 @@ export class OwnPeer implements Peer {
     this.#lab = lab;
   }
 
-  static start(): OwnPeer {
-    const lab = Lab.create('tsb', 3);
+  static start(disk?: Disk): OwnPeer {
+    const lab = Lab.create('tsb', 3, (index) =>
+      disk === undefined ? {} : { TSSWARM_RUN_DIR: disk.runDir(`own${index}`) },
+    );
     const peer = new OwnPeer(lab);
     try {
       lab.form(3);
