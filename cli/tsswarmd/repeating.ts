@@ -42,7 +42,7 @@ function repeated<Request, Response>(
         if (!repeats || signal.aborted) throw error;
         if (isTsswarmError(error, 'OUTCOME_UNKNOWN')) unknown = error;
         // That nobody leads now leaves it open whether it was done.
-        else throw isPassing(error) ? (unknown ?? error) : error;
+        else if (unknown === undefined || !isPassing(error)) throw error;
         if (clock.monotonic() >= deadline) throw unknown;
       }
       await sleep(clock, PAUSE_MS, signal);
