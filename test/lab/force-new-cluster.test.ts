@@ -38,7 +38,7 @@ describe('a cluster that has lost two of three managers for good', function () {
     lab
       .machine(via)
       .ok('tsswarm', 'node', 'ls')
-      .match(/\bm\d.*/g)
+      .match(/\bm\d\s.*/g)
       ?.map((line) => line.replace(/\s+\S+$/, '').replace(/\s+/g, ' ')) ?? [];
   const running = (via: number): string[] =>
     (
