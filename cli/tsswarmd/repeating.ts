@@ -1,16 +1,12 @@
-import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
 import { isTsswarmError } from '../../base/errors.ts';
 import type { Caller } from '../../proto/rpc/caller.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
 import type { controlService } from '../../proto/rpc/services.ts';
+import { whileLeaderless } from './while-leaderless.ts';
 
 type Control = ServiceHandlers<typeof controlService>;
 type Answer<Request, Response> = (request: Request, signal: AbortSignal, caller: Caller) => Promise<Response>;
-
-/** An election takes a second; on machines that are busy some. */
-const PATIENCE_MS = 15_000;
-const PAUSE_MS = 200;
 
 /**
  * Asks again for what may be asked for twice when the leader was lost before it could say whether it is done: a project that shall be as
@@ -31,24 +27,20 @@ function repeated<Request, Response>(
   mayRepeat: (request: Request) => boolean,
 ): Answer<Request, Response> {
   return async (request, signal, caller) => {
-    const deadline = clock.monotonic() + PATIENCE_MS;
-    // The manager that passed it on asks again, not both.
-    const repeats = caller.via === undefined && mayRepeat(request);
-    let unknown: unknown;
-    for (;;) {
-      try {
-        return await ask(request, signal, caller);
-      } catch (error) {
-        if (!repeats || signal.aborted) throw error;
-        if (isTsswarmError(error, 'OUTCOME_UNKNOWN')) unknown = error;
-        // That nobody leads now leaves it open whether it was done.
-        else if (unknown === undefined || !isPassing(error)) throw error;
-        if (clock.monotonic() >= deadline) throw unknown;
-      }
-      await sleep(clock, PAUSE_MS, signal);
+    try {
+      return await ask(request, signal, caller);
+    } catch (unknown) {
+      // The manager that passed it on asks again, not both.
+      if (caller.via !== undefined || !mayRepeat(request) || !isTsswarmError(unknown, 'OUTCOME_UNKNOWN')) throw unknown;
+      return await whileLeaderless(clock, () => ask(request, signal, caller), signal, isPassing).catch(
+        (error: unknown) => {
+          // That nobody leads then leaves it open whether it was done.
+          throw isPassing(error) ? unknown : error;
+        },
+      );
     }
   };
 }
 
-const isPassing = (error: unknown): boolean =>
-  isTsswarmError(error, 'UNAVAILABLE') || isTsswarmError(error, 'NOT_LEADER');
+const PASSING = ['OUTCOME_UNKNOWN', 'UNAVAILABLE', 'NOT_LEADER'] as const;
+const isPassing = (error: unknown): boolean => PASSING.some((code) => isTsswarmError(error, code));

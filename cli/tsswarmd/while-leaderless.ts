@@ -16,15 +16,21 @@ const passes = (error: unknown): boolean =>
 
 /**
  * Does what may be done twice, again as long as the managers elect a leader.
+ * @param mayPass whether an error may be another one soon; default: of a manager that answers
  * @throws the last error, when it is about something else or nobody leads for 15 s
  */
-export async function whileLeaderless<T>(clock: Clock, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+export async function whileLeaderless<T>(
+  clock: Clock,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+  mayPass = passes,
+): Promise<T> {
   const deadline = clock.monotonic() + PATIENCE_MS;
   for (;;) {
     try {
       return await work();
     } catch (error) {
-      if (!passes(error) || clock.monotonic() >= deadline) throw error;
+      if (!mayPass(error) || clock.monotonic() >= deadline) throw error;
     }
     await sleep(clock, PAUSE_MS, signal);
   }

@@ -35,14 +35,15 @@ export class Clocks {
     writeFileSync(this.#path(index), `${seconds < 0 ? '' : '+'}${seconds}\n`);
   }
 
-  /** Also of what the library has left in memory for processes that were killed: some 4 KiB each. */
+  /** Also of what the library has left in memory for processes that were killed. */
   dispose(): void {
     rmSync(this.#dir, { recursive: true });
     for (const name of readdirSync(SHARED)) {
       const pid = LEFT.exec(name)?.[1];
       if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
       const path = join(SHARED, name);
-      if (statSync(path).mtimeMs >= this.#bornAt) rmSync(path, { force: true });
+      const left = statSync(path, { throwIfNoEntry: false });
+      if (left !== undefined && left.mtimeMs >= this.#bornAt) rmSync(path, { force: true });
     }
   }
 
