@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import type { NodeId, VolumeId } from '../../base/ids.ts';
 import type { Node, NodeAvailability, Task, Volume } from '../../proto/types/index.ts';
 import { T0, service, task } from '../../test/builders/objects.ts';
+import { silentLogger } from '../../base/log.ts';
+import { VirtualClock } from '../../test/fakes/virtual-clock.ts';
 import { memoryStore } from '../store/index.ts';
 import type { ReadTransaction } from '../store/index.ts';
 import { drainedTasks } from './drained-tasks.ts';
+import { runNodeLoop } from './loop.ts';
 import { matchesConstraint } from '../model/constraints.ts';
 import { lostTasks } from './lost-tasks.ts';
 import type { LostNodes } from './lost-tasks.ts';
@@ -103,6 +106,53 @@ describe('tasks that leave their node', () => {
       '3 running running: its node is down',
       '5 remove orphaned: its node is down',
     ]);
+  });
+
+  it('wait or do not, each as its own constraints and volumes say', async () => {
+    const needing = (slot: number, ...constraints: readonly string[]): Task =>
+      on('a', slot, { spec: { ...web.spec.task, constraints } });
+    const tasks = [
+      needing(1, 'node.hostname == b'),
+      needing(2, 'node.hostname == a'),
+      needing(3, 'node.hostname == b'),
+      needing(4, 'node.hostname == a'),
+      needing(5),
+    ];
+    const nodes = [node('a', 'down'), node('b', 'ready')];
+    assert.deepEqual(told(await see(nodes, tasks, (tx) => lostTasks(tx, given(new Set(['a'])), T0))), [
+      '1 shutdown orphaned: its node is down',
+      '2 running running: its node is down',
+      '3 shutdown orphaned: its node is down',
+      '4 running running: its node is down',
+      '5 shutdown orphaned: its node is down',
+    ]);
+  });
+
+  it('are given up in transactions of a bounded size, however many there are', async () => {
+    const clock = new VirtualClock();
+    const store = memoryStore(clock);
+    await store.update((tx) => {
+      tx.create('node', node('a', 'down'));
+      tx.create('node', node('b', 'ready'));
+      for (let slot = 1; slot <= 2300; slot++) tx.create('task', on('a', slot));
+    });
+    const { watch } = store.viewAndWatch(() => undefined);
+    const sizes: number[] = [];
+    const watching = (async () => {
+      for await (const { changes } of watch) sizes.push(changes.length);
+    })();
+    const life = new AbortController();
+    const leases = { isOver: () => true };
+    const options = { store, clock, logger: silentLogger, leases, matches: matchesConstraint };
+    const running = runNodeLoop(options, life.signal);
+    await clock.advance(2000);
+    life.abort();
+    await clock.advance(1000);
+    await running;
+    watch.close();
+    await watching;
+    assert.deepEqual(sizes, [1000, 1000, 300]);
+    assert.ok(store.view((tx) => tx.list('task').every(({ status }) => status.state === 'orphaned')));
   });
 
   it('of a node that was removed are not given up before its lease is over', async () => {

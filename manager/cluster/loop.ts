@@ -13,6 +13,8 @@ import type { ManagerGroup } from './group.ts';
 import { lostTasks } from './lost-tasks.ts';
 
 const LOOK_EVERY_MS = 250;
+/** Tasks in one transaction, each with its whole spec: a transaction is limited in size, and a long one holds up the heartbeats. */
+const MOST_AT_ONCE = 1000;
 
 export interface ClusterLoopOptions {
   readonly store: Store;
@@ -49,7 +51,7 @@ export async function runNodeLoop(options: NodeLoopOptions, signal: AbortSignal)
       ];
       if (store.view(leaving).length === 0) continue;
       await store.update((tx) => {
-        for (const task of leaving(tx)) {
+        for (const task of leaving(tx).slice(0, MOST_AT_ONCE)) {
           logger.warn('task leaves its node', { taskId: task.id, nodeId: task.nodeId, reason: task.status.message });
           tx.update('task', task);
         }

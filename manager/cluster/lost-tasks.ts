@@ -2,7 +2,7 @@ import type { NodeId } from '../../base/ids.ts';
 import type { Task } from '../../proto/types/index.ts';
 import { NODE_DOWN, isFinal } from '../model/task-state.ts';
 import type { ReadTransaction } from '../store/types.ts';
-import { couldRunElsewhere } from './elsewhere.ts';
+import { elsewhere } from './elsewhere.ts';
 import type { ConstraintMatch } from './elsewhere.ts';
 
 export interface LostNodes {
@@ -19,10 +19,11 @@ export interface LostNodes {
  * @param now wall time, ms
  */
 export function lostTasks(tx: ReadTransaction, { lost, isOver, matches }: LostNodes, now: number): readonly Task[] {
+  const couldRunElsewhere = elsewhere(tx, lost, matches);
   const waits = (task: Task): boolean =>
     (task.desiredState === 'running' || task.desiredState === 'ready') &&
     tx.get('node', task.nodeId as NodeId) !== undefined &&
-    !couldRunElsewhere(tx, task, lost, matches);
+    !couldRunElsewhere(task);
   return tx
     .list('task')
     .filter((task) => task.nodeId !== '' && task.status.state !== 'remove')

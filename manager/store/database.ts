@@ -8,6 +8,8 @@ const NO_KEYS: readonly string[] = [];
 /** One table: objects by id in order of creation, and for each index the ids by key. */
 interface Table {
   readonly objects: Map<string, AnyObject>;
+  /** All of them, since they were asked for last; undefined: they have changed. */
+  list: readonly AnyObject[] | undefined;
   readonly indexes: Map<string, Map<string, Set<string>>>;
 }
 
@@ -22,6 +24,7 @@ export class Database implements ReadTransaction {
   constructor() {
     const empty = (name: TableName): Table => ({
       objects: new Map(),
+      list: undefined,
       indexes: new Map(Object.keys(TABLES[name].indexes).map((index) => [index, new Map()])),
     });
     this.#tables = Object.fromEntries(TABLE_NAMES.map((name) => [name, empty(name)])) as never;
@@ -36,7 +39,9 @@ export class Database implements ReadTransaction {
   }
 
   list<T extends TableName>(table: T): readonly Tables[T][] {
-    return [...this.#tables[table].objects.values()] as unknown as readonly Tables[T][];
+    const store: Table = this.#tables[table];
+    store.list ??= [...store.objects.values()];
+    return store.list as unknown as readonly Tables[T][];
   }
 
   find<T extends TableName>(table: T, index: string, key: string): readonly Tables[T][] {
@@ -63,7 +68,8 @@ export class Database implements ReadTransaction {
   apply(version: number, changes: readonly StoreChange[]): void {
     this.#version = version;
     for (const { table, id, after } of changes) {
-      const store = this.#tables[table];
+      const store: Table = this.#tables[table];
+      store.list = undefined;
       const before = store.objects.get(id);
       if (after === undefined) store.objects.delete(id);
       else store.objects.set(id, after);
