@@ -1,3 +1,4 @@
+import { tasksByService } from '../model/slots.ts';
 import type { NetworkId, ServiceId } from '../../base/ids.ts';
 import { isDirect } from '../../base/network-driver.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
@@ -28,7 +29,7 @@ export function allocateVirtualIps({
   tasks,
   networks,
 }: VirtualIpView): ReadonlyMap<ServiceId, readonly VirtualIp[]> {
-  const tasksOf = Map.groupBy(tasks, ({ serviceId }) => serviceId);
+  const tasksOf = tasksByService(tasks);
   const ranges = new Map(
     networks.filter(isReady).map((network) => [network.id, new Range(network, services, tasks, tasksOf)]),
   );

@@ -4,8 +4,13 @@ import { isLive } from './task-state.ts';
 /** All tasks of one slot, oldest first. */
 export type Slot = readonly Task[];
 
+/** The tasks of each service, in their order. */
+export const tasksByService = ofEachList((tasks): ReadonlyMap<Service['id'], readonly Task[]> =>
+  Map.groupBy(tasks, ({ serviceId }) => serviceId),
+);
+
 /** The tasks of a service by slot number, one-off tasks and those on their way out left aside. */
-export function slotsOf(tasks: readonly Task[]): ReadonlyMap<number, Slot> {
+export const slotsOf = ofEachList((tasks): ReadonlyMap<number, Slot> => {
   const slots = new Map<number, Task[]>();
   for (const task of tasks) {
     if (task.oneOff) continue;
@@ -14,6 +19,16 @@ export function slotsOf(tasks: readonly Task[]): ReadonlyMap<number, Slot> {
     else slot.push(task);
   }
   return slots;
+});
+
+/** What is made of a list once: several parts of one look at the store ask for it, and the next look where nothing has changed. */
+function ofEachList<R>(make: (tasks: readonly Task[]) => R): (tasks: readonly Task[]) => R {
+  const known = new WeakMap<readonly Task[], R>();
+  return (tasks) => {
+    let made = known.get(tasks);
+    if (made === undefined) known.set(tasks, (made = make(tasks)));
+    return made;
+  };
 }
 
 /** Whether the service's slots are nodes. */
@@ -41,6 +56,8 @@ export function slotNumbers(service: Service, slots: ReadonlyMap<number, Slot>):
 
 /** The task that a slot is about now: the newest of the service's present spec, else the newest live one, else the newest. */
 export function currentOf(slot: Slot, service: Service): Task | undefined {
+  // Nearly every slot has one task.
+  if (slot.length === 1) return slot[0]?.desiredState === 'remove' ? undefined : slot[0];
   const kept = slot.filter((task) => task.desiredState !== 'remove');
   return kept.findLast((task) => task.specVersion === service.specVersion) ?? kept.findLast(isLive) ?? kept.at(-1);
 }

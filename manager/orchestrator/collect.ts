@@ -1,5 +1,5 @@
 import type { PastTask, Revision, Secret, Service, Task } from '../../proto/types/index.ts';
-import { slotsOf, currentOf } from '../model/slots.ts';
+import { currentOf, slotsOf, tasksByService } from '../model/slots.ts';
 import { isFinal } from '../model/task-state.ts';
 import type { ClusterView, PlanBuilder } from './plan.ts';
 
@@ -8,7 +8,7 @@ import type { ClusterView, PlanBuilder } from './plan.ts';
  * without tasks, and in a project without services its secrets, configs, unused networks, and at last the project with its history.
  */
 export function collectGarbage(view: ClusterView, plan: PlanBuilder): void {
-  const tasks = Map.groupBy(view.tasks, (task) => task.serviceId);
+  const tasks = tasksByService(view.tasks);
   for (const task of view.tasks) if (isGone(task)) plan.remove(task.id);
   for (const service of view.services) {
     const own = tasks.get(service.id) ?? [];
@@ -60,6 +60,8 @@ function isGone(task: Task): boolean {
 
 function trimHistory(service: Service, tasks: readonly Task[], limit: number, plan: PlanBuilder): void {
   for (const slot of slotsOf(tasks).values()) {
+    // Nothing is history but what is beside the current one.
+    if (slot.length === 1) continue;
     const current = currentOf(slot, service);
     const ended = slot.filter((task) => task !== current && isFinal(task) && task.desiredState !== 'remove');
     for (const task of ended.slice(0, Math.max(0, ended.length - (limit - 1))))

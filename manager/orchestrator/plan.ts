@@ -48,7 +48,7 @@ export interface Plan {
 }
 
 /** A transaction is limited in size (16 MiB; a task is some kilobytes), and a long one holds up the heartbeats. */
-const MAX_NEW_TASKS = 1000;
+const MAX_NEW_TASKS = 500;
 
 /** Gathers a plan; a task that is changed twice is changed once, with both changes. */
 export class PlanBuilder {

@@ -1,6 +1,6 @@
 import type { NodeId, TaskId } from '../../base/ids.ts';
 import type { Service, Task } from '../../proto/types/index.ts';
-import { currentOf, isGlobal, slotsOf } from '../model/slots.ts';
+import { currentOf, isGlobal, slotsOf, tasksByService } from '../model/slots.ts';
 import type { Slot } from '../model/slots.ts';
 import { isFinal, isLive, isServing, mayRun, reached } from '../model/task-state.ts';
 import { failedSlots, isUpdating, updateRules } from '../model/update.ts';
@@ -15,7 +15,7 @@ import { PlanBuilder } from './plan.ts';
 import type { ClusterView, LeaderTime, Plan } from './plan.ts';
 import { holdsNetwork, networkServiceOf, networkTaskAt, sharing } from '../model/shared-network.ts';
 import { DEPENDENCY_FAILED, nextAttempt, nextRestarts, restartDelayMs, willRestart } from '../model/restart.ts';
-import { slotTargets } from './targets.ts';
+import { slotTargets, wantedSlots } from './targets.ts';
 import type { ConstraintMatch, SlotTarget } from './targets.ts';
 import { advanceUpdate, givenUp, updatesAllowed } from './update.ts';
 
@@ -51,7 +51,7 @@ export function reconcile(
 }
 
 function projectsOf(view: ClusterView): Map<string, Map<string, Member>> {
-  const tasks = Map.groupBy(view.tasks, (task) => task.serviceId);
+  const tasks = tasksByService(view.tasks);
   const projects = new Map<string, Map<string, Member>>();
   for (const service of view.services) {
     const siblings = projects.get(service.projectId) ?? new Map<string, Member>();
@@ -104,10 +104,7 @@ function tend(
   matches: ConstraintMatch,
 ): void {
   const targets = slotTargets(service, tasks, view.nodes, matches);
-  // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
-  const open = targets.filter((target) => target.open);
-  const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
-  const advanced = advanceUpdate(service, tasks, slotsOf(tasks), numbers, plan, time);
+  const advanced = isUpdating(service) ? advance(service, tasks, targets, plan, time) : { service, again: false };
   if (advanced.again) return;
   const verdict = judgeDependencies(service, siblings);
   const mayRestart = (): boolean => !restartWaits(service, siblings);
@@ -115,6 +112,50 @@ function tend(
   const hosts = shared === undefined ? undefined : { name: shared, tasks: siblings.get(shared)?.tasks ?? [] };
   const member = { service: advanced.service, tasks };
   fillSlots(member, targets, { verdict, mayRestart, hosts }, view, plan, time.now, newTaskId);
+}
+
+function advance(
+  service: Service,
+  tasks: readonly Task[],
+  targets: readonly SlotTarget[],
+  plan: PlanBuilder,
+  time: LeaderTime,
+): ReturnType<typeof advanceUpdate> {
+  // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
+  const open = targets.filter((target) => target.open);
+  const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
+  return advanceUpdate(service, tasks, slotsOf(tasks), numbers, plan, time);
+}
+
+/** How many more slots may begin their replacement; counted when the first one asks, as most looks find nothing to replace. */
+class Budget {
+  #left: number | undefined;
+  readonly #count: () => number;
+
+  constructor(count: () => number) {
+    this.#count = count;
+  }
+
+  get left(): number {
+    return (this.#left ??= this.#count());
+  }
+
+  take(): void {
+    this.#left = this.left - 1;
+  }
+}
+
+/** Whether there is nothing to do in a slot, as in most slots at most looks: its one task is of the present spec and runs as it shall. */
+function isSettled(slot: Slot, { specVersion, restartCount }: Service): boolean {
+  const [task] = slot;
+  return (
+    slot.length === 1 &&
+    task?.desiredState === 'running' &&
+    task.specVersion === specVersion &&
+    task.restartCount >= restartCount &&
+    !task.held &&
+    !isFinal(task)
+  );
 }
 
 function fillSlots(
@@ -127,15 +168,16 @@ function fillSlots(
   newTaskId: () => TaskId,
 ): void {
   const slots = slotsOf(tasks);
-  const wanted = new Set(targets.map(({ slot }) => slot));
+  const isWanted = wantedSlots(service, targets);
   for (const [number, slot] of slots) {
-    if (wanted.has(number)) continue;
+    if (isWanted(number)) continue;
     for (const task of slot) if (task.desiredState !== 'remove') plan.update(task, { desiredState: 'remove' });
   }
   const homesOf = (name: string): readonly NodeId[] => volumes.find(({ spec }) => spec.name === name)?.nodeIds ?? [];
-  const budget = { left: updatesAllowed(service, slots, targets, now) };
+  const budget = new Budget(() => updatesAllowed(service, slots, targets, now));
   for (const { slot: number, node, open } of targets) {
     const slot = slots.get(number) ?? [];
+    if (hosts === undefined && isSettled(slot, service)) continue;
     const current = currentOf(slot, service);
     const host = hosts && networkTaskAt(hosts.tasks, { slot: number, ...(node === undefined ? {} : { node }) });
     const lacksHost = hosts !== undefined && host === undefined;
@@ -194,7 +236,7 @@ function changeOutdated(
   current: Task,
   service: Service,
   wayTo: () => Way,
-  budget: { left: number },
+  budget: Budget,
   isLeaving: boolean,
   plan: PlanBuilder,
   make: Make,
@@ -209,14 +251,14 @@ function changeOutdated(
   if (way.kind === 'live') {
     // Of an update before: what is left of it goes first.
     if (isLeaving) return;
-    budget.left--;
+    budget.take();
     plan.update(current, way.change);
     return;
   }
   const { order } = updateRules(service);
   // Of an update before: a third container beside the two would be one too many.
   if (order === 'start-first' && isLeaving) return;
-  budget.left--;
+  budget.take();
   const startFirst = order === 'start-first' || (!isLive(current) && !isLeaving);
   make({ desiredState: startFirst ? 'running' : 'ready', instead: way.reason });
 }

@@ -26,9 +26,7 @@ export function slotTargets(
   nodes: readonly Node[],
   matches: ConstraintMatch,
 ): readonly SlotTarget[] {
-  if (!isGlobal(service)) {
-    return Array.from({ length: service.spec.replicas }, (_, index) => ({ slot: index + 1, open: true, lost: false }));
-  }
+  if (!isGlobal(service)) return numbered(service.spec.replicas);
   const { constraints } = service.spec.task;
   const wanted = nodes.filter(
     (node) => node.spec.availability !== 'drain' && constraints.every((constraint) => matches(constraint, node)),
@@ -52,4 +50,25 @@ export function slotTargets(
     open: node.status.state === 'ready' && node.spec.availability === 'active',
     lost: node.status.state !== 'ready',
   }));
+}
+
+/** The slots of a replicated service, whatever their number made once: with thousands it would be most of a look. */
+const ofCounts = new Map<number, readonly SlotTarget[]>();
+const MOST_COUNTS = 100;
+
+function numbered(count: number): readonly SlotTarget[] {
+  let targets = ofCounts.get(count);
+  if (targets === undefined) {
+    if (ofCounts.size === MOST_COUNTS) ofCounts.clear();
+    targets = Array.from({ length: count }, (_, index) => ({ slot: index + 1, open: true, lost: false }));
+    ofCounts.set(count, targets);
+  }
+  return targets;
+}
+
+/** Whether a service shall have a slot of that number. */
+export function wantedSlots(service: Service, targets: readonly SlotTarget[]): (slot: number) => boolean {
+  if (!isGlobal(service)) return (slot) => slot >= 1 && slot <= service.spec.replicas;
+  const wanted = new Set(targets.map(({ slot }) => slot));
+  return (slot) => wanted.has(slot);
 }

@@ -1,12 +1,19 @@
 import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
-import type { VolumeId } from '../../base/ids.ts';
+import type { NodeId, VolumeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
 import type { Stage } from '../model/stages/stage.ts';
+import type { ReadTransaction } from '../store/types.ts';
 import { Scheduler } from './schedule.ts';
 
 /** Tasks in one transaction, each with its whole spec: a transaction is limited in size, and a long one holds up the heartbeats. */
-const MAX_TASKS_PER_TURN = 1000;
+const MAX_TASKS_PER_TURN = 500;
+
+/**
+ * Tasks that nodes have been given and have not said a word of. More are not given out before: what a thousand nodes are told in a
+ * second takes them and their managers longer than that to do and to report, and heartbeats would wait behind it all.
+ */
+const MOST_UNHEARD = 2000;
 
 /** Gives every pending task a node, and notes on which nodes volumes are. */
 export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage {
@@ -26,7 +33,7 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
           servicePorts: () => view.list('service').flatMap(({ ports }) => ports),
         },
         clock.now(),
-        MAX_TASKS_PER_TURN,
+        Math.min(MAX_TASKS_PER_TURN, roomFor(view)),
       );
       if (tasks.length + volumes.length === 0) return undefined;
       return (tx) => {
@@ -40,4 +47,14 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
       };
     },
   };
+}
+
+/** How many more tasks may be given out now. */
+function roomFor(view: ReadTransaction): number {
+  const tasks = view.list('task');
+  if (tasks.length <= MOST_UNHEARD) return MOST_UNHEARD;
+  // Of a node that is not there nothing will be heard.
+  const isThere = new Set(view.list('node').flatMap(({ id, status }) => (status.state === 'ready' ? [id] : [])));
+  const unheard = tasks.filter(({ status, nodeId }) => status.state === 'assigned' && isThere.has(nodeId as NodeId));
+  return Math.max(0, MOST_UNHEARD - unheard.length);
 }

@@ -18,6 +18,8 @@ export interface LevelTriggeredOptions {
   readonly dueAt?: () => number | undefined;
   /** Looks at the store, changes it where needed; true: look again at once. */
   readonly turn: () => Promise<boolean>;
+  /** How long to leave everything alone after a turn, ms: what changes meanwhile is looked at together. Absent: not at all. */
+  readonly restMs?: () => number;
 }
 
 /**
@@ -63,6 +65,8 @@ export async function runLevelTriggered(options: LevelTriggeredOptions): Promise
       try {
         if (await turn()) dirty = true;
         failures = 0;
+        const restMs = options.restMs?.() ?? 0;
+        if (restMs > 0) await sleep(clock, restMs, signal).catch(() => undefined);
       } catch (error) {
         if (!isTsswarmError(error, 'CONFLICT')) logger.warn('turn failed', { reason: messageOf(error) });
         dirty = true;

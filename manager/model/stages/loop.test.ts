@@ -7,6 +7,7 @@ import { leaderStages } from '../../leader.ts';
 import type { LogBatch, LogStore } from '../../raft/log/types.ts';
 import { startRaft } from '../../raft/loop.ts';
 import type { Entry } from '../../raft/types.ts';
+import { memoryStore } from '../../store/memory.ts';
 import { replicatedStore } from '../../store/replicated.ts';
 import { Decisions } from './decisions.ts';
 import { runStages } from './loop.ts';
@@ -84,5 +85,36 @@ describe('the stages of the leader', () => {
     assert.equal(disk.writes - before, 1);
     end.abort();
     await running;
+  });
+
+  it('look half of the time at most where a look takes long, and at every change where it does not', async () => {
+    for (const [lookMs, least, most] of [
+      [40, 15, 30],
+      [1, 100, 200],
+    ] as const) {
+      const clock = new VirtualClock();
+      const store = memoryStore(clock);
+      let looks = 0;
+      let workMs = 0;
+      const slow = { now: () => clock.now(), monotonic: () => clock.monotonic() + workMs };
+      const decide = (): undefined => {
+        looks++;
+        workMs += lookMs;
+      };
+      const end = new AbortController();
+      const stage = { name: 'slow', concerns: () => true, decide };
+      const timers = { startTimer: (ms: number, fire: () => void) => clock.startTimer(ms, fire) };
+      const running = runStages(
+        { store, clock: { ...slow, ...timers }, logger: silentLogger, stages: [stage] },
+        end.signal,
+      );
+      for (let change = 0; change < 100; change++) {
+        await store.update((tx) => tx.create('node', node(`n${change}`)));
+        await clock.advance(10);
+      }
+      assert.ok(looks >= least && looks <= most, `${looks} looks of ${lookMs} ms at 100 changes in a second`);
+      end.abort();
+      await running;
+    }
   });
 });

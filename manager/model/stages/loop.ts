@@ -1,6 +1,6 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { Store } from '../../store/types.ts';
+import type { Store, WriteTransaction } from '../../store/types.ts';
 import { runLevelTriggered } from '../level-triggered/loop.ts';
 import type { Stage } from './stage.ts';
 
@@ -12,12 +12,28 @@ export interface StagesOptions {
   readonly stages: readonly Stage[];
 }
 
+/** Looks that take longer are made half of the time at most: a leader has heartbeats to send and reports to take, too. */
+const QUICK_LOOK_MS = 20;
+const LONGEST_REST_MS = 500;
+/** With more tasks each stage has a transaction of its own: all of them in one would hold up the heartbeats for too long. */
+const MANY_TASKS = 5000;
+
 /**
  * The leader at work until `signal` aborts. What all stages decide in one look is one transaction: a new task is created, gets
- * its address and its node with one write to the disk.
+ * its address and its node with one write to the disk; not so in clusters that are too large for it.
  */
 export function runStages({ store, clock, logger, stages }: StagesOptions, signal: AbortSignal): Promise<void> {
-  let busy = false;
+  // Who begins to lead has something to do, or the look that changes nothing costs no more than one that only asks.
+  let busy = true;
+  let tookMs = 0;
+  const timed = <R>(look: () => R): R => {
+    const began = clock.monotonic();
+    try {
+      return look();
+    } finally {
+      tookMs += clock.monotonic() - began;
+    }
+  };
   return runLevelTriggered({
     store,
     clock,
@@ -30,21 +46,31 @@ export function runStages({ store, clock, logger, stages }: StagesOptions, signa
         return times.length === 0 ? undefined : Math.min(...times);
       }),
     turn: async () => {
+      tookMs = 0;
       // After a turn that found something the next one will too: it is not asked first.
-      const isIdle = !busy && store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined));
+      const isIdle = !busy && timed(() => store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined)));
       busy = false;
       if (isIdle) return false;
-      busy = await store.update((tx) => {
-        let found = false;
-        for (const stage of stages) {
-          const write = stage.decide(tx);
-          if (write === undefined) continue;
-          found = true;
-          write(tx);
-        }
-        return found;
-      });
+      busy = false;
+      const isLarge = store.view((tx) => tx.list('task').length > MANY_TASKS);
+      for (const together of isLarge ? stages.map((stage) => [stage]) : [stages]) {
+        const found = await store.update((tx) => timed(() => decideAll(together, tx)));
+        busy ||= found;
+      }
       return busy;
     },
+    restMs: () => (tookMs > QUICK_LOOK_MS ? Math.min(tookMs, LONGEST_REST_MS) : 0),
   });
+}
+
+/** Writes what the stages decide, each on top of what the ones before it have decided. @returns whether there was anything */
+function decideAll(stages: readonly Stage[], tx: WriteTransaction): boolean {
+  let found = false;
+  for (const stage of stages) {
+    const write = stage.decide(tx);
+    if (write === undefined) continue;
+    found = true;
+    write(tx);
+  }
+  return found;
 }
