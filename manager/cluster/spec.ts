@@ -24,9 +24,20 @@ export const DEFAULT_SNAPSHOT_INTERVAL = 10_000;
 /** One more than swarmkit: a snapshot that the disk has damaged is not the end. */
 export const DEFAULT_MAX_SNAPSHOTS = 1;
 
-/** How often nodes say that they are there, ms. */
-export const heartbeatMs = (cluster: Cluster | undefined): number =>
-  cluster?.spec.dispatcherHeartbeatMs ?? DEFAULT_HEARTBEAT_MS;
+/** More than these a second are not asked for: with a thousand nodes they alone would keep a processor busy otherwise. */
+const MOST_HEARTBEATS_PER_S = 250;
+
+/**
+ * How often nodes say that they are there, ms: what the cluster says, else the default, which is twice as long for each doubling of
+ * the nodes beyond those that it is made for. In steps, because each node is told of each.
+ * @param nodes how many there are
+ */
+export function heartbeatMs(cluster: Cluster | undefined, nodes: number): number {
+  const asked = cluster?.spec.dispatcherHeartbeatMs;
+  if (asked !== undefined) return asked;
+  const times = (nodes * 1000) / (DEFAULT_HEARTBEAT_MS * MOST_HEARTBEATS_PER_S);
+  return DEFAULT_HEARTBEAT_MS * 2 ** Math.max(0, Math.ceil(Math.log2(times)));
+}
 
 interface Limits {
   readonly what: string;

@@ -77,23 +77,41 @@ export function endpoints(tx: ReadTransaction, networks: readonly Network[], rea
   for (const task of tx.list('task')) {
     if (task.nodeId === '' || task.desiredState !== 'running' || !isServing(task) || !reachable(task)) continue;
     const service = tx.get('service', task.serviceId);
-    for (const { networkId, ipv4, ipv6 } of steadyAddresses(task)) {
-      const network = byId.get(networkId);
-      if (network === undefined) continue;
-      const attachment = task.spec.networks.find((candidate) => candidate.network === network.spec.name);
-      found.push({
-        taskId: task.id,
-        serviceId: task.serviceId,
-        networkId,
-        name: task.name,
-        aliases: [...new Set([...endpointNames(task, service), ...(attachment?.aliases ?? [])])],
-        ipv4,
-        nodeId: task.nodeId,
-        ...(ipv6 === undefined ? {} : { ipv6 }),
-      });
+    for (const address of steadyAddresses(task)) {
+      const network = byId.get(address.networkId);
+      if (network !== undefined) found.push(endpointOf(task, service, network, address));
     }
   }
   return found;
+}
+
+/** By task, as long as its service is the same: a commit changes few of them, and who compares two lists compares pointers then. */
+const made = new WeakMap<Task, { readonly of: Service | undefined; readonly on: Map<NetworkId, NetworkEndpoint> }>();
+
+function endpointOf(
+  task: Task,
+  service: Service | undefined,
+  network: Network,
+  { networkId, ipv4, ipv6 }: TaskAddress,
+): NetworkEndpoint {
+  let known = made.get(task);
+  if (known === undefined || known.of !== service) made.set(task, (known = { of: service, on: new Map() }));
+  const before = known.on.get(networkId);
+  // A task can have two addresses on one network while it is given another.
+  if (before?.ipv4 === ipv4 && before.ipv6 === ipv6) return before;
+  const attachment = task.spec.networks.find((candidate) => candidate.network === network.spec.name);
+  const endpoint: NetworkEndpoint = {
+    taskId: task.id,
+    serviceId: task.serviceId,
+    networkId,
+    name: task.name,
+    aliases: [...new Set([...endpointNames(task, service), ...(attachment?.aliases ?? [])])],
+    ipv4,
+    nodeId: task.nodeId as NodeId,
+    ...(ipv6 === undefined ? {} : { ipv6 }),
+  };
+  known.on.set(networkId, endpoint);
+  return endpoint;
 }
 
 /**

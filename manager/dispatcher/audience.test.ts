@@ -147,7 +147,14 @@ function change(tx: WriteTransaction, pick: <T>(of: readonly T[]) => T, number: 
     const of = pick(tx.list('node'));
     const overlay = pick([undefined, { address: `192.0.2.${number % 200}`, port: 4789 }]);
     const { overlay: _, ...rest } = of.description;
-    tx.update('node', { ...of, description: { ...rest, ...(overlay === undefined ? {} : { overlay }) } });
+    tx.update(
+      'node',
+      pick([
+        { ...of, description: { ...rest, ...(overlay === undefined ? {} : { overlay }) } },
+        { ...of, status: { ...of.status, state: of.status.state === 'down' ? ('ready' as const) : ('down' as const) } },
+        { ...of, spec: { ...of.spec, labels: { 'parent.lan': pick(['eth0', 'eth1']) } } },
+      ]),
+    );
   } else if (kind === 'service') {
     const of = pick(tx.list('service'));
     tx.update(

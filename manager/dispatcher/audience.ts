@@ -42,6 +42,7 @@ export function reachOf(changes: readonly StoreChange[], tx: ReadTransaction): R
         for (const service of [before, after])
           for (const { networkId } of service?.virtualIps ?? []) networks.add(networkId);
     } else if (change.table === 'node') {
+      if (isToldOtherwise(change.before, change.after)) nodes.add(change.id as NodeId);
       if (!isReachedElsewhere(change.before, change.after)) continue;
       for (const task of tx.find('task', 'node', change.id))
         for (const { networkId } of heldAddresses(task)) networks.add(networkId);
@@ -105,9 +106,15 @@ function isElsewhere(before: Task | undefined, after: Task | undefined): boolean
   return before.nodeId !== after.nodeId || hasMoved(before, after) || before.desiredState !== after.desiredState;
 }
 
-/** Whether other nodes reach it in another way than before. */
+const isDown = (node: Node | undefined): boolean => node?.status.state === 'down';
+
+/** Whether the node itself is told of something else: one that is down knows its own tasks still, and labels say what its cards are called. */
+const isToldOtherwise = (before: Node | undefined, after: Node | undefined): boolean =>
+  isDown(before) !== isDown(after) || JSON.stringify(before?.spec.labels) !== JSON.stringify(after?.spec.labels);
+
+/** Whether other nodes reach it in another way than before, or not at all any more. */
 function isReachedElsewhere(before: Node | undefined, after: Node | undefined): boolean {
-  if (before?.meshAddress !== after?.meshAddress) return true;
+  if (isDown(before) !== isDown(after) || before?.meshAddress !== after?.meshAddress) return true;
   return JSON.stringify(before?.description.overlay) !== JSON.stringify(after?.description.overlay);
 }
 

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { TsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import { silentLogger } from '../../base/log.ts';
+import type { Cluster } from '../../proto/types/index.ts';
 import { seededRandom } from '../../base/random.ts';
 import { A_DESCRIPTION } from '../../test/builders/ca-cluster.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { bootstrapCluster } from '../ca/bootstrap.ts';
-import { withSettings } from '../cluster/spec.ts';
+import { heartbeatMs, withSettings } from '../cluster/spec.ts';
 import { memoryStore } from '../store/index.ts';
 import { createDispatcher } from './server.ts';
 
@@ -44,6 +45,13 @@ describe('heartbeats', () => {
     await settle();
     assert.equal(state(), 'down', 'silent for three periods');
     life.abort();
+  });
+
+  it('are asked for more rarely where there are many nodes, unless the cluster says how often', () => {
+    const periods = [1, 375, 376, 750, 751, 3000].map((nodes) => heartbeatMs(undefined, nodes));
+    assert.deepEqual(periods, [1500, 1500, 3000, 3000, 6000, 12_000]);
+    const cluster = { spec: { dispatcherHeartbeatMs: 1500 } } as Cluster;
+    assert.equal(heartbeatMs(cluster, 3000), 1500);
   });
 
   it('promise nothing while it is not sure that nobody else leads', async () => {

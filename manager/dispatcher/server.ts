@@ -29,6 +29,7 @@ import { Audience } from './audience.ts';
 import { completeChange, difference, withdraws } from './difference.ts';
 import { DEFAULT_DATA_PATH_PORT } from './overlays.ts';
 import { SharedSets } from './shared.ts';
+import { Slices } from './slices.ts';
 import { withStatus } from './status.ts';
 import { Withdrawals } from './withdrawals.ts';
 
@@ -94,8 +95,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const withdrawals = new Withdrawals();
   const audience = new Audience(store, (version) => withdrawals.passed(version));
   const shared = new SharedSets();
+  const slices = new Slices(clock);
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
-  const period = (): number => heartbeatMs(store.view((tx) => tx.list('cluster')[0]));
+  const period = (): number => store.view((tx) => heartbeatMs(tx.list('cluster')[0], tx.list('node').length));
 
   const demand = ({ sessionId, nodeId }: AssignmentsRequest): Session => {
     const session = sessions.get(nodeId as NodeId);
@@ -119,6 +121,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       void markDown(nodeId, `heartbeat failure: silent for ${spanWords(silence)}`);
     });
     deadlines.set(nodeId, timer);
+  };
+  /** What else a node says than heartbeats is a sign of life, too, unless it has said goodbye: one with much to report is not silent. */
+  const hear = (nodeId: NodeId): void => {
+    if (deadlines.has(nodeId)) arm(nodeId);
   };
   /**
    * The lease that a node is given with the answer that is being made. What is stored of it is never less than what the node may
@@ -165,16 +171,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       sessions.set(nodeId, session);
       if (session.acknowledges) withdrawals.open(session.id);
       withdrawals.returned(nodeId);
-      const { length, bound, wasDown } = await store.update((tx) => {
+      const { length, bound } = await store.update((tx) => {
         const promised = promise(tx, nodeId, request.leaseMs);
-        const wasDown = tx.get('node', nodeId)?.status.state === 'down';
         registerNode(tx, request, storedLength(promised.bound), clock.now());
-        return { ...promised, wasDown };
+        return promised;
       });
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
-        // The others' endpoints change with it.
-        if (wasDown) audience.tellAll();
         let said = managers?.current() ?? [];
         await options.confirmLead?.();
         leases.promise(nodeId, bound, clock.monotonic());
@@ -220,17 +223,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     async *assignments(request, gone) {
       const session = demand(request);
       yield* stream(session, AbortSignal.any([gone, session.end.signal]));
+      if (session.end.signal.aborted) throw session.end.signal.reason;
     },
     acknowledge(request) {
       try {
-        withdrawals.acknowledged(demand(request).id, request.sequence);
+        const { id, nodeId } = demand(request);
+        hear(nodeId);
+        withdrawals.acknowledged(id, request.sequence);
         return Promise.resolve({});
       } catch (error) {
         return Promise.reject(error as Error);
       }
     },
     async updateTaskStatus(request) {
-      demand(request);
+      hear(demand(request).nodeId);
       await takeReports(request);
       return {};
     },
@@ -246,7 +252,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   async function* stream(session: Session, signal: AbortSignal): AsyncIterable<AssignmentChange> {
-    const first = store.view((tx) => look(tx, session));
+    for (let pause = slices.full(); pause !== undefined; pause = slices.full()) await pause;
+    if (signal.aborted) return;
+    const first = slices.spend(() => store.view((tx) => look(tx, session)));
     let sent = first.set;
     let networks: ReadonlySet<NetworkId> = new Set();
     let sequence = 0;
@@ -301,10 +309,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
           freed = false;
           continue;
         }
+        for (let pause = slices.full(); pause !== undefined; pause = slices.full()) await pause;
+        if (signal.aborted) break;
         dirty = false;
         freed = false;
-        const now = store.view((tx) => look(tx, session));
-        const found = difference(sent, now.set, sequence);
+        const { now, found } = slices.spend(() => {
+          const seen = store.view((tx) => look(tx, session));
+          return { now: seen, found: difference(sent, seen.set, sequence) };
+        });
         const change = found === undefined ? undefined : asking(found, withdraws(sent, found));
         for (const id of change?.remove.tasks ?? []) withdrawals.forget(id as TaskId);
         sent = now.set;
@@ -368,7 +380,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       logger.warn('node state', { nodeId, reason: messageOf(error) });
     }
     withdrawals.returned(nodeId);
-    audience.tellAll();
   };
 
   /** Nodes that were another leader's lead to what they were told by that one until they hear of this one. */
@@ -399,7 +410,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const silent = store
         .view((tx) => tx.list('node'))
         .filter(({ id, status }) => status.state === 'ready' && !deadlines.has(id));
-      for (const { id } of silent) await markDown(id, 'did not register with the new leader');
+      await Promise.all(silent.map(({ id }) => markDown(id, 'did not register with the new leader')));
     },
     close() {
       for (const deadline of deadlines.values()) deadline.cancel();

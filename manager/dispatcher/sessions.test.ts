@@ -48,6 +48,12 @@ async function cluster() {
           },
           life.signal,
         ),
+      report: () =>
+        dispatcher.handlers.updateTaskStatus(
+          { sessionId, nodeId: id, updates: [], removedVolumes: [], removedNetworks: [] },
+          life.signal,
+        ),
+      acknowledge: () => dispatcher.handlers.acknowledge({ sessionId, nodeId: id, sequence: 0 }, life.signal),
       async hangUp() {
         life.abort(new Error('the caller is gone'));
         await settle();
@@ -141,6 +147,20 @@ describe('sessions', () => {
     await settle();
     assert.equal(node('heard')?.state, 'ready');
     assert.equal(node('silent')?.state, 'down');
+  });
+
+  it('are heard in everything that they say', async () => {
+    const { clock, open, node } = await cluster();
+    const session = await open('w');
+    for (const say of [session.report, session.acknowledge, session.report]) {
+      await clock.advance(4000);
+      await say();
+    }
+    await clock.advance(4400);
+    assert.equal(node('w')?.state, 'ready');
+    await clock.advance(200);
+    await settle();
+    assert.equal(node('w')?.state, 'down');
   });
 
   it('that end are a loss when no other one comes', async () => {

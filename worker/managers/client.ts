@@ -1,6 +1,6 @@
 import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
@@ -66,6 +66,12 @@ export function createManagers(options: ManagersOptions): Managers {
     open = undefined;
   };
   const listeners = new Set<(link: Connection | undefined) => void>();
+  /** The manager of the moment has ended the session itself: another one leads now, and it leads there, too. */
+  let isEndedThere = false;
+  const hear: (error: unknown) => never = (error) => {
+    isEndedThere ||= isWordOfAManager(error);
+    throw error;
+  };
   /** Whom the session of the moment is with. */
   let partner: ServiceClient<typeof dispatcherService> | undefined;
   const demand = (): ServiceClient<typeof dispatcherService> => {
@@ -81,12 +87,13 @@ export function createManagers(options: ManagersOptions): Managers {
     const scope = new AbortController();
     const signal = outer === undefined ? scope.signal : AbortSignal.any([outer, scope.signal]);
     const quiet = new AbortController();
+    isEndedThere = false;
+    let begun = false;
     void sleep(clock, PATIENCE_MS, quiet.signal).then(
       () => scope.abort(new TsswarmError('DEADLINE_EXCEEDED', `opening a session: no answer within ${PATIENCE_MS} ms`)),
       () => undefined,
     );
     try {
-      let begun = false;
       for await (const message of mine.session(request, signal)) {
         quiet.abort();
         if (!begun) for (const listener of [...listeners]) listener(link);
@@ -97,18 +104,25 @@ export function createManagers(options: ManagersOptions): Managers {
       }
     } catch (error) {
       problem = messageOf(error);
-      throw error;
+      hear(error);
     } finally {
       quiet.abort();
       if (partner === mine) partner = undefined;
-      if (here === undefined) next();
+      // A connection costs both ends a handshake: when the lead passes on, a thousand nodes would make one each, at the same moment.
+      if (here === undefined && !(begun && isEndedThere)) next();
     }
   }
   return {
     dispatcher: {
       session,
-      heartbeat: (request, signal) => demand().heartbeat(request, signal),
-      assignments: (request, signal) => demand().assignments(request, signal),
+      heartbeat: (request, signal) => demand().heartbeat(request, signal).catch(hear),
+      async *assignments(request, signal) {
+        try {
+          yield* demand().assignments(request, signal);
+        } catch (error) {
+          hear(error);
+        }
+      },
       acknowledge: (request, signal) => demand().acknowledge(request, signal),
       updateTaskStatus: (request, signal) => demand().updateTaskStatus(request, signal),
     },
@@ -125,3 +139,8 @@ export function createManagers(options: ManagersOptions): Managers {
     },
   };
 }
+
+/** Whether a manager said it, in answer to a call; a connection that is lost has its failure as the cause. */
+const isWordOfAManager = (error: unknown): boolean =>
+  (['NOT_LEADER', 'UNAVAILABLE', 'OUTCOME_UNKNOWN'] as const).some((code) => isTsswarmError(error, code)) &&
+  (error as TsswarmError).cause === undefined;

@@ -39,12 +39,17 @@ type Line = readonly [string, string];
 async function clusterLines(node: NodeClient, problem: string): Promise<readonly Line[]> {
   if (problem !== '') return [['Projects', 'unknown: the store cannot be used']];
   try {
-    const [{ projects }, { cluster }, ca] = await Promise.all([
+    const [{ projects }, { cluster }, { nodes }, ca] = await Promise.all([
       node.control.listObjects({ project: '' }),
       node.control.getCluster({}),
+      node.control.listNodes({}),
       node.membership.getCa({}),
     ]);
-    return [['Projects', String(projects.length)], ...caLines(cluster, ca), ['Settings', settingsOf(cluster)]];
+    return [
+      ['Projects', String(projects.length)],
+      ...caLines(cluster, ca),
+      ['Settings', settingsOf(cluster, nodes.length)],
+    ];
   } catch (error) {
     if (!isTsswarmError(error, 'UNAVAILABLE')) throw error;
     return [['Projects', `unknown: ${error.message.replace(/^asking the leader: /, '')}`]];
@@ -67,7 +72,7 @@ function caLines({ spec }: Cluster, { rotation }: GetCaResponse): readonly Line[
   ];
 }
 
-function settingsOf(cluster: Cluster): string {
+function settingsOf(cluster: Cluster, nodes: number): string {
   const {
     taskHistoryLimit,
     revisionLimit,
@@ -78,7 +83,7 @@ function settingsOf(cluster: Cluster): string {
   return [
     `task history ${taskHistoryLimit}`,
     `revisions ${revisionLimit ?? DEFAULT_REVISION_LIMIT}`,
-    `heartbeat ${spanWords(heartbeatMs(cluster))}`,
+    `heartbeat ${spanWords(heartbeatMs(cluster, nodes))}`,
     ...(externalCas.length > 0 ? [] : [`certificates for ${spanWords(nodeCertExpiryMs ?? DEFAULT_CERT_EXPIRY_MS)}`]),
     ...(removeDeadManagersMs === 0 ? [] : [`dead managers lose their vote after ${spanWords(removeDeadManagersMs)}`]),
     ...(cluster.spec.autoLock === true ? ['autolock'] : []),

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { sleep } from '../../../base/async.ts';
 import type { NodeId } from '../../../base/ids.ts';
 import { silentLogger } from '../../../base/log.ts';
 import { seededRandom } from '../../../base/random.ts';
@@ -8,7 +9,7 @@ import { createSession } from './client.ts';
 import type { SessionOptions } from './client.ts';
 
 /** A session with a manager that answers everything. */
-function fixture(change: Partial<SessionOptions> = {}, unanswered = 0) {
+function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs = 0) {
   const clock = new VirtualClock();
   const life = new AbortController();
   const begun: number[] = [];
@@ -27,11 +28,10 @@ function fixture(change: Partial<SessionOptions> = {}, unanswered = 0) {
     async *assignments(_, signal) {
       await until(signal);
     },
-    heartbeat: ({ images }) => {
+    heartbeat: async ({ images }, signal) => {
       said.push(images?.keys);
-      return beats++ < unanswered
-        ? Promise.reject(new Error('lost'))
-        : Promise.resolve({ heartbeatMs: 1000, leaseMs: 4000 });
+      if (answerMs > 0) await sleep(clock, answerMs, signal);
+      return beats++ < unanswered ? await Promise.reject(new Error('lost')) : { heartbeatMs: 1000, leaseMs: 4000 };
     },
     acknowledge: () => Promise.resolve({}),
     updateTaskStatus: () => Promise.resolve({}),
@@ -57,7 +57,7 @@ function fixture(change: Partial<SessionOptions> = {}, unanswered = 0) {
     await clock.advance(10);
     await running;
   };
-  return { clock, begun, said, close };
+  return { clock, session, begun, said, close };
 }
 
 describe('the session of an agent', () => {
@@ -66,6 +66,25 @@ describe('the session of an agent', () => {
     await clock.advance(20_000);
     assert.equal(begun.length, 1);
     await close();
+  });
+
+  it('is given up when a heartbeat is not answered, later if something else is', async () => {
+    const report = { updates: [], removedVolumes: [], removedNetworks: [] };
+    // Two and a half seconds are more than the one and a half that silence is waited for, and less than twice that.
+    for (const [answerMs, speaks, lasts] of [
+      [1400, false, true],
+      [2500, false, false],
+      [2500, true, true],
+      [3500, true, false],
+    ] as const) {
+      const { clock, session, begun, close } = fixture({}, 0, answerMs);
+      for (let second = 0; second < 20; second++) {
+        await clock.advance(1000);
+        if (speaks) await session.send(report).catch(() => undefined);
+      }
+      assert.equal(begun.length === 1, lasts, `${answerMs} ms, ${speaks}: ${begun.length} sessions`);
+      await close();
+    }
   });
 
   it('says which images the node has when it begins, and again when they have changed', async () => {

@@ -59,14 +59,21 @@ export interface Session {
 export function createSession(options: SessionOptions): Session {
   const { dispatcher, nodeId, clock, random, logger } = options;
   let current: string | undefined;
+  let heardAt = 0;
+  const ear: Ear = {
+    heardAt: () => heardAt,
+    hear: () => void (heardAt = clock.monotonic()),
+  };
   return {
     async send(report) {
       if (current === undefined) return Promise.reject(new Error('no session with a manager'));
       await dispatcher.updateTaskStatus({ sessionId: current, nodeId, ...report });
+      ear.hear();
     },
     async acknowledge(sequence) {
       if (current === undefined) return Promise.reject(new Error('no session with a manager'));
       await dispatcher.acknowledge({ sessionId: current, nodeId, sequence });
+      ear.hear();
     },
     async goodbye() {
       if (current === undefined) return;
@@ -86,7 +93,7 @@ export function createSession(options: SessionOptions): Session {
     async run(signal) {
       for (let failures = 0; !signal.aborted; failures++) {
         try {
-          await once(options, signal, (id) => {
+          await once(options, ear, signal, (id) => {
             current = id;
             failures = 0;
           });
@@ -102,9 +109,20 @@ export function createSession(options: SessionOptions): Session {
   };
 }
 
+/** When the managers were heard last, on the monotonic clock, ms. */
+interface Ear {
+  heardAt(): number;
+  hear(): void;
+}
+
 /** One session, from its first message to its end; heartbeat and assignments live and die with it. */
-async function once(options: SessionOptions, outer: AbortSignal, opened: (id: string) => void): Promise<void> {
-  const { dispatcher, nodeId, describe, clock, logger, lease } = options;
+async function once(
+  options: SessionOptions,
+  ear: Ear,
+  outer: AbortSignal,
+  opened: (id: string) => void,
+): Promise<void> {
+  const { dispatcher, nodeId, describe, logger, lease } = options;
   const sentAt = lease.now();
   const said = options.images();
   const description = describe();
@@ -127,17 +145,18 @@ async function once(options: SessionOptions, outer: AbortSignal, opened: (id: st
     })();
     await Promise.race([
       ended,
-      receive(options, sessionId, signal),
-      beat(options, sessionId, { firstMs: heartbeatMs, said, saidKeys: keysOf(description.overlay) }, clock, signal),
+      receive(options, ear, sessionId, signal),
+      beat(options, ear, sessionId, { firstMs: heartbeatMs, said, saidKeys: keysOf(description.overlay) }, signal),
     ]);
   } finally {
     scope.abort(new Error('session over'));
   }
 }
 
-async function receive(options: SessionOptions, sessionId: string, signal: AbortSignal): Promise<void> {
+async function receive(options: SessionOptions, ear: Ear, sessionId: string, signal: AbortSignal): Promise<void> {
   let expected: number | undefined;
   for await (const change of options.dispatcher.assignments({ sessionId, nodeId: options.nodeId }, signal)) {
+    ear.hear();
     if (expected !== undefined && change.sequence !== expected) throw new Error('an assignment message was lost');
     expected = change.sequence + 1;
     options.onChange(change);
@@ -147,21 +166,18 @@ async function receive(options: SessionOptions, sessionId: string, signal: Abort
 
 async function beat(
   options: SessionOptions,
+  ear: Ear,
   sessionId: string,
   first: { readonly firstMs: number; readonly said: readonly string[]; readonly saidKeys: string },
-  clock: Clock,
   signal: AbortSignal,
 ) {
-  const { dispatcher, nodeId, lease } = options;
+  const { dispatcher, nodeId, lease, clock } = options;
   let { firstMs: everyMs, said, saidKeys } = first;
   for (;;) {
     await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
     const sentAt = lease.now();
     const answered = new AbortController();
-    const late = sleep(clock, everyMs + ANSWER_MS, AbortSignal.any([signal, answered.signal])).then(() => {
-      // A machine that is switched off does not say so: another manager may still be told in time.
-      throw new Error(`a heartbeat was not answered within ${everyMs + ANSWER_MS} ms`);
-    });
+    const late = silence(clock, ear, everyMs + ANSWER_MS, AbortSignal.any([signal, answered.signal]));
     late.catch(() => undefined);
     const keys = options.images();
     const images = keys.join() === said.join() ? {} : { images: { keys } };
@@ -181,6 +197,21 @@ async function beat(
     } finally {
       answered.abort(new Error('answered'));
     }
+  }
+}
+
+/**
+ * Fails when nothing was heard for so long: a machine that is switched off does not say so, and another manager may still be told in
+ * time. Managers that have much to do answer late, and would have more to do if everybody began anew: who hears something else of
+ * them waits as long again, which a lease allows.
+ */
+async function silence(clock: Clock, ear: Ear, limitMs: number, signal: AbortSignal): Promise<never> {
+  const since = clock.monotonic();
+  for (;;) {
+    const until = Math.min(Math.max(since, ear.heardAt()), since + limitMs) + limitMs;
+    const leftMs = until - clock.monotonic();
+    if (leftMs <= 0) throw new Error(`a heartbeat was not answered within ${until - since} ms`);
+    await sleep(clock, leftMs, signal);
   }
 }
 

@@ -1,0 +1,41 @@
+import type { Clock } from '../../base/clock.ts';
+
+/** So much is done in one piece. What follows from it, as putting it on the wire, takes about as long again. */
+const SLICE_MS = 10;
+
+/**
+ * Lets many do something short, one after the other, without holding up everything else: a commit can concern a thousand sessions, and a
+ * leader that looks for all of them in one piece sends no heartbeats meanwhile.
+ */
+export class Slices {
+  readonly #clock: Pick<Clock, 'monotonic' | 'startTimer'>;
+  #spentMs = 0;
+  #next: Promise<void> | undefined;
+
+  constructor(clock: Pick<Clock, 'monotonic' | 'startTimer'>) {
+    this.#clock = clock;
+  }
+
+  /** What to wait for before asking again; undefined: there is time now. */
+  full(): Promise<void> | undefined {
+    if (this.#spentMs < SLICE_MS) return undefined;
+    this.#next ??= new Promise((resolve) =>
+      this.#clock.startTimer(0, () => {
+        this.#spentMs = 0;
+        this.#next = undefined;
+        resolve();
+      }),
+    );
+    return this.#next;
+  }
+
+  /** Does `work`, and counts how long it takes. @throws what that throws */
+  spend<R>(work: () => R): R {
+    const began = this.#clock.monotonic();
+    try {
+      return work();
+    } finally {
+      this.#spentMs += this.#clock.monotonic() - began;
+    }
+  }
+}
