@@ -18,7 +18,7 @@ const standing = (): Standing => {
   return {
     joined: agents.length,
     sessions: heard.filter(({ inSession }) => inSession).length,
-    lost: heard.reduce((sum, { lost }) => sum + lost, 0),
+    lost: agents.reduce((sum, { lost }) => sum + lost, 0),
     running: heard.reduce((sum, { running }) => sum + running.size, 0),
     ...engineCounts,
     cpuMs: (user + system) / 1000,

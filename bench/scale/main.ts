@@ -21,6 +21,12 @@ const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
 const cluster = new Cluster();
 let fleet: Fleet | undefined;
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, () => {
+    fleet?.stop();
+    cluster.stop();
+    process.exit(1);
+  });
 try {
   fleet = new Fleet(cluster.openSwitch());
   const all = fleet;
