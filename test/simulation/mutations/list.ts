@@ -501,7 +501,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'live: all containers are changed at once',
     file: '../orchestrator/reconcile.ts',
     find: `    if (isLeaving) return;
-    budget.left--;`,
+    budget.take();`,
     replace: '    if (isLeaving) return;',
     profile: 'services',
   },
