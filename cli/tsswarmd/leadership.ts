@@ -4,6 +4,7 @@ import type { NodeId } from '../../base/ids.ts';
 import type { Logger } from '../../base/log.ts';
 import type { LeadershipSource } from '../../manager/store/index.ts';
 import { connect } from '../../proto/rpc/client.ts';
+import { anotherLeads } from '../../proto/rpc/forward.ts';
 import type { LeaderConnection } from '../../proto/rpc/forward.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
@@ -72,7 +73,7 @@ export function followLeadership(options: LeadershipOptions): Leadership {
     leading = undefined;
   };
   const forget = (): void => {
-    remote?.lost.abort(new TsswarmError('UNAVAILABLE', 'talking to the leader: another manager leads'));
+    remote?.lost.abort(anotherLeads());
     remote?.connection.close();
     remote = undefined;
   };

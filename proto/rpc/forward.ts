@@ -11,6 +11,16 @@ type AnyMethod = Method<unknown, unknown, boolean, boolean>;
 type AnyHandler = (input: unknown, signal: AbortSignal, caller: Caller) => unknown;
 type AnyClient = Readonly<Record<string, (...args: readonly unknown[]) => unknown>>;
 
+const ANOTHER_LEADS = 'another manager leads';
+const LOST_BEFORE = 'the leader was lost before it answered';
+/** What a call ends with that was passed on to a manager which leads no more: another one is known. */
+export const anotherLeads = (): TsswarmError =>
+  new TsswarmError('UNAVAILABLE', `talking to the leader: ${ANOTHER_LEADS}`);
+/** Whether an error says so; also one from another manager, of which code and words come over the wire. */
+export const saysAnotherLeads = (error: unknown): boolean =>
+  (isTsswarmError(error, 'UNAVAILABLE') && error.message.includes(ANOTHER_LEADS)) ||
+  (isTsswarmError(error, 'OUTCOME_UNKNOWN') && error.message.includes(LOST_BEFORE));
+
 /** A connection to the leader. */
 export interface LeaderConnection extends Connection {
   /** Aborts when another leads: nobody answers the calls under way any more. */
@@ -93,7 +103,7 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote, clock: Cl
           continue;
         }
         if (!lost.aborted) throw error;
-        throw new TsswarmError('OUTCOME_UNKNOWN', `calling "${name}": the leader was lost before it answered`, {
+        throw new TsswarmError('OUTCOME_UNKNOWN', `calling "${name}": ${LOST_BEFORE}`, {
           cause: error,
           hint: 'see whether it was done, and repeat it if not',
         });

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { TsswarmError } from '../../base/errors.ts';
 import type { NodeId } from '../../base/ids.ts';
 import type { Connection } from '../../proto/rpc/client.ts';
+import { anotherLeads } from '../../proto/rpc/forward.ts';
 import { lostConnection } from '../../proto/rpc/errors.ts';
 import { A_DESCRIPTION } from '../../test/builders/ca-cluster.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { createManagers } from './client.ts';
 
-const ANOTHER_LEADS = new TsswarmError('NOT_LEADER', 'this manager no longer leads');
+const ANOTHER_LEADS = anotherLeads();
+const IS_DEPOSED = new TsswarmError('NOT_LEADER', 'this manager no longer leads');
 const IS_LOST = lostConnection('m1:2377', 'the connection is lost', new Error('ECONNRESET'));
 
 /** Managers that answer sessions as they are told to; which of them were connected to, in order. */
@@ -73,7 +75,7 @@ describe('the way to the managers', () => {
         const asked = method === 'heartbeat' ? heartbeat(request) : assignments(request)[Symbol.asyncIterator]().next();
         await settle();
         managers.end(ANOTHER_LEADS);
-        await assert.rejects(asked, /no longer leads/);
+        await assert.rejects(asked, /another manager leads/);
         life.abort(new Error('session over'));
       }
       await over;
@@ -92,6 +94,15 @@ describe('the way to the managers', () => {
     await second.over;
     await managers.open();
     assert.deepEqual(managers.connected, ['m1:2377', 'm2:2377', 'm1:2377']);
+  });
+
+  it('is another when this one led, and leads no more: it may be cut off from those who know who does', async () => {
+    const managers = new Managers();
+    const { over } = await managers.open();
+    managers.end(IS_DEPOSED);
+    await over;
+    await managers.open();
+    assert.deepEqual(managers.connected, ['m1:2377', 'm2:2377']);
   });
 
   it('is another when no session can be opened: a manager without a majority knows no leader', async () => {

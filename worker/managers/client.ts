@@ -1,8 +1,9 @@
 import { sleep } from '../../base/async.ts';
 import type { Clock } from '../../base/clock.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../base/errors.ts';
+import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { connect } from '../../proto/rpc/client.ts';
 import type { Connection, ServiceClient } from '../../proto/rpc/client.ts';
+import { saysAnotherLeads } from '../../proto/rpc/forward.ts';
 import type { LiveIdentity } from '../../proto/rpc/live-identity.ts';
 import { dispatcherService } from '../../proto/rpc/services.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
@@ -66,10 +67,10 @@ export function createManagers(options: ManagersOptions): Managers {
     open = undefined;
   };
   const listeners = new Set<(link: Connection | undefined) => void>();
-  /** The manager of the moment has ended the session itself: another one leads now, and it leads there, too. */
+  /** The manager of the moment has said that another one leads now than the one it led to: it leads there, too. */
   let isEndedThere = false;
   const hear: (error: unknown) => never = (error) => {
-    isEndedThere ||= isWordOfAManager(error);
+    isEndedThere ||= saysAnotherLeads(error);
     throw error;
   };
   /** Whom the session of the moment is with. */
@@ -139,8 +140,3 @@ export function createManagers(options: ManagersOptions): Managers {
     },
   };
 }
-
-/** Whether a manager said it, in answer to a call; a connection that is lost has its failure as the cause. */
-const isWordOfAManager = (error: unknown): boolean =>
-  (['NOT_LEADER', 'UNAVAILABLE', 'OUTCOME_UNKNOWN'] as const).some((code) => isTsswarmError(error, code)) &&
-  (error as TsswarmError).cause === undefined;

@@ -9,7 +9,7 @@ import { createSession } from './client.ts';
 import type { SessionOptions } from './client.ts';
 
 /** A session with a manager that answers everything. */
-function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs = 0) {
+function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs = 0, leaseMs = 4000) {
   const clock = new VirtualClock();
   const life = new AbortController();
   const begun: number[] = [];
@@ -22,7 +22,7 @@ function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs 
     async *session({ images }, signal) {
       said.push(images?.keys);
       begun.push(clock.now());
-      yield { sessionId: String(begun.length), heartbeatMs: 1000, managers: [], leaseMs: 4000 };
+      yield { sessionId: String(begun.length), heartbeatMs: 1000, managers: [], leaseMs };
       await until(signal);
     },
     async *assignments(_, signal) {
@@ -31,7 +31,7 @@ function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs 
     heartbeat: async ({ images }, signal) => {
       said.push(images?.keys);
       if (answerMs > 0) await sleep(clock, answerMs, signal);
-      return beats++ < unanswered ? await Promise.reject(new Error('lost')) : { heartbeatMs: 1000, leaseMs: 4000 };
+      return beats++ < unanswered ? await Promise.reject(new Error('lost')) : { heartbeatMs: 1000, leaseMs };
     },
     acknowledge: () => Promise.resolve({}),
     updateTaskStatus: () => Promise.resolve({}),
@@ -68,21 +68,25 @@ describe('the session of an agent', () => {
     await close();
   });
 
-  it('is given up when a heartbeat is not answered, later if something else is', async () => {
+  it('is given up when a heartbeat is not answered, later if something else is and the lease allows', async () => {
     const report = { updates: [], removedVolumes: [], removedNetworks: [] };
-    // Two and a half seconds are more than the one and a half that silence is waited for, and less than twice that.
-    for (const [answerMs, speaks, lasts] of [
-      [1400, false, true],
-      [2500, false, false],
-      [2500, true, true],
-      [3500, true, false],
+    // Silence is waited for for a second and a half; who hears something waits for twice that, and leaves 3.5 s of the lease.
+    for (const [answerMs, leaseMs, speaks, lasts] of [
+      [1400, 4000, false, true],
+      [2400, 10_000, false, false],
+      [2400, 10_000, true, true],
+      [2900, 0, true, true],
+      [3500, 10_000, true, false],
+      [2400, 6000, true, true],
+      [2600, 6000, true, false],
+      [1600, 4000, true, false],
     ] as const) {
-      const { clock, session, begun, close } = fixture({}, 0, answerMs);
+      const { clock, session, begun, close } = fixture({}, 0, answerMs, leaseMs);
       for (let second = 0; second < 20; second++) {
         await clock.advance(1000);
         if (speaks) await session.send(report).catch(() => undefined);
       }
-      assert.equal(begun.length === 1, lasts, `${answerMs} ms, ${speaks}: ${begun.length} sessions`);
+      assert.equal(begun.length === 1, lasts, `${answerMs} of ${leaseMs} ms, ${speaks}: ${begun.length} sessions`);
       await close();
     }
   });

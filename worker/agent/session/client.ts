@@ -14,6 +14,8 @@ const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 2000;
 /** How much longer than a period a manager may take to answer a heartbeat. */
 const ANSWER_MS = 500;
+/** What has to be left of the lease for another manager to be found: one that says nothing is waited for in vain for 3 s. */
+const ANOTHER_MS = 3500;
 /** How long the managers are waited for at the end. */
 const GOODBYE_MS = 500;
 
@@ -134,8 +136,8 @@ async function once(
   try {
     const first = await stream.next();
     if (first.done === true) throw new Error('the manager ended the session at once');
-    const { sessionId, heartbeatMs } = first.value;
-    lease.renew(sentAt, first.value.leaseMs);
+    const { sessionId, heartbeatMs: everyMs, leaseMs } = first.value;
+    lease.renew(sentAt, leaseMs);
     opened(sessionId);
     options.onSession();
     logger.info('session with the manager', { sessionId });
@@ -146,7 +148,7 @@ async function once(
     await Promise.race([
       ended,
       receive(options, ear, sessionId, signal),
-      beat(options, ear, sessionId, { firstMs: heartbeatMs, said, saidKeys: keysOf(description.overlay) }, signal),
+      beat(options, ear, sessionId, { everyMs, leaseMs, said, saidKeys: keysOf(description.overlay) }, signal),
     ]);
   } finally {
     scope.abort(new Error('session over'));
@@ -168,16 +170,22 @@ async function beat(
   options: SessionOptions,
   ear: Ear,
   sessionId: string,
-  first: { readonly firstMs: number; readonly said: readonly string[]; readonly saidKeys: string },
+  first: {
+    readonly everyMs: number;
+    readonly leaseMs: number | undefined;
+    readonly said: readonly string[];
+    readonly saidKeys: string;
+  },
   signal: AbortSignal,
 ) {
   const { dispatcher, nodeId, lease, clock } = options;
-  let { firstMs: everyMs, said, saidKeys } = first;
+  let { everyMs, leaseMs, said, saidKeys } = first;
   for (;;) {
     await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
     const sentAt = lease.now();
     const answered = new AbortController();
-    const late = silence(clock, ear, everyMs + ANSWER_MS, AbortSignal.any([signal, answered.signal]));
+    const limitMs = everyMs + ANSWER_MS;
+    const late = silence(clock, ear, limitMs, leaseMs ?? limitMs, AbortSignal.any([signal, answered.signal]));
     late.catch(() => undefined);
     const keys = options.images();
     const images = keys.join() === said.join() ? {} : { images: { keys } };
@@ -191,8 +199,8 @@ async function beat(
       const answer = await Promise.race([beating, late]);
       said = keys;
       if (isRekeyed) saidKeys = keysOf(overlay);
-      everyMs = answer.heartbeatMs;
-      lease.renew(sentAt, answer.leaseMs);
+      ({ heartbeatMs: everyMs, leaseMs } = answer);
+      lease.renew(sentAt, leaseMs);
       if (options.isOutdated()) throw new Error('the lease had run out: the managers are asked for everything again');
     } finally {
       answered.abort(new Error('answered'));
@@ -201,14 +209,16 @@ async function beat(
 }
 
 /**
- * Fails when nothing was heard for so long: a machine that is switched off does not say so, and another manager may still be told in
- * time. Managers that have much to do answer late, and would have more to do if everybody began anew: who hears something else of
- * them waits as long again, which a lease allows.
+ * Fails when a heartbeat was not answered within `limitMs`: a machine that is switched off does not say so, and another manager may still
+ * be told in time. Managers that have much to do answer late, and would have more to do if everybody began anew: who hears something else
+ * of them waits longer, up to twice as long, if the lease allows.
+ * @param leaseMs of which the heartbeat would have renewed; 0: it has no end
  */
-async function silence(clock: Clock, ear: Ear, limitMs: number, signal: AbortSignal): Promise<never> {
+async function silence(clock: Clock, ear: Ear, limitMs: number, leaseMs: number, signal: AbortSignal): Promise<never> {
   const since = clock.monotonic();
+  const mostMs = leaseMs === 0 ? 2 * limitMs : Math.min(2 * limitMs, Math.max(limitMs, leaseMs - ANOTHER_MS));
   for (;;) {
-    const until = Math.min(Math.max(since, ear.heardAt()), since + limitMs) + limitMs;
+    const until = Math.min(Math.max(since, ear.heardAt()) + limitMs, since + mostMs);
     const leftMs = until - clock.monotonic();
     if (leftMs <= 0) throw new Error(`a heartbeat was not answered within ${until - since} ms`);
     await sleep(clock, leftMs, signal);
