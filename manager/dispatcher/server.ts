@@ -95,7 +95,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const withdrawals = new Withdrawals();
   const audience = new Audience(store, (version) => withdrawals.passed(version));
   const shared = new SharedSets();
-  const slices = new Slices(clock);
+  const slices = new Slices(clock, () => sessions.size);
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => store.view((tx) => heartbeatMs(tx.list('cluster')[0], tx.list('node').length));
 

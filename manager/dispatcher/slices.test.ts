@@ -6,13 +6,14 @@ describe('what is done for many', () => {
   it('is done in slices, in between which everything else has its turn', async () => {
     let workMs = 0;
     let goOn: () => void = () => undefined;
-    const slices = new Slices({
+    const clock = {
       monotonic: () => workMs,
-      startTimer: (_, fire) => {
+      startTimer: (_: number, fire: () => void) => {
         goOn = fire;
         return { cancel: () => undefined };
       },
-    });
+    };
+    const slices = new Slices(clock, () => 51);
     let done = 0;
     const one = async (): Promise<void> => {
       for (let pause = slices.full(); pause !== undefined; pause = slices.full()) await pause;
@@ -30,8 +31,18 @@ describe('what is done for many', () => {
     assert.equal(done, 10);
   });
 
+  it('is done at once for few', () => {
+    let workMs = 0;
+    const clock = { monotonic: () => workMs, startTimer: () => assert.fail('nobody waits') };
+    const slices = new Slices(clock, () => 50);
+    for (let i = 0; i < 100; i++) {
+      assert.equal(slices.full(), undefined);
+      slices.spend(() => (workMs += 3));
+    }
+  });
+
   it('does not wait where nothing takes time', async () => {
-    const slices = new Slices(new VirtualClock());
+    const slices = new Slices(new VirtualClock(), () => 1000);
     for (let i = 0; i < 1000; i++) {
       assert.equal(slices.full(), undefined);
       assert.equal(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { silentLogger } from '../../../base/log.ts';
 import { seededRandom } from '../../../base/random.ts';
-import { network, node, service } from '../../../test/builders/objects.ts';
+import { network, node, service, task } from '../../../test/builders/objects.ts';
 import { VirtualClock, settle } from '../../../test/fakes/virtual-clock.ts';
 import { leaderStages } from '../../leader.ts';
 import type { LogBatch, LogStore } from '../../raft/log/types.ts';
@@ -87,13 +87,18 @@ describe('the stages of the leader', () => {
     await running;
   });
 
-  it('look half of the time at most where a look takes long, and at every change where it does not', async () => {
-    for (const [lookMs, least, most] of [
-      [40, 15, 30],
-      [1, 100, 200],
+  it('look half of the time at most where there are many tasks and a look takes long, else at every change', async () => {
+    for (const [tasks, lookMs, least, most] of [
+      [5001, 40, 15, 30],
+      [5001, 1, 100, 200],
+      [5000, 40, 100, 200],
     ] as const) {
       const clock = new VirtualClock();
       const store = memoryStore(clock);
+      const web = service('web');
+      await store.update((tx) => {
+        for (let slot = 1; slot <= tasks; slot++) tx.create('task', task(web, slot));
+      });
       let looks = 0;
       let workMs = 0;
       const slow = { now: () => clock.now(), monotonic: () => clock.monotonic() + workMs };
@@ -112,7 +117,10 @@ describe('the stages of the leader', () => {
         await store.update((tx) => tx.create('node', node(`n${change}`)));
         await clock.advance(10);
       }
-      assert.ok(looks >= least && looks <= most, `${looks} looks of ${lookMs} ms at 100 changes in a second`);
+      assert.ok(
+        looks >= least && looks <= most,
+        `${looks} looks of ${lookMs} ms at 100 changes in a second, ${tasks} tasks`,
+      );
       end.abort();
       await running;
     }

@@ -12,10 +12,10 @@ export interface StagesOptions {
   readonly stages: readonly Stage[];
 }
 
-/** Looks that take longer are made half of the time at most: a leader has heartbeats to send and reports to take, too. */
+/** In large clusters, looks that take longer are made half of the time at most: a leader has heartbeats to send and reports to take, too. */
 const QUICK_LOOK_MS = 20;
 const LONGEST_REST_MS = 500;
-/** With more tasks each stage has a transaction of its own: all of them in one would hold up the heartbeats for too long. */
+/** A cluster with more tasks is large. Each stage has a transaction of its own there: all in one would hold up the heartbeats for too long. */
 const MANY_TASKS = 5000;
 
 /**
@@ -26,6 +26,7 @@ export function runStages({ store, clock, logger, stages }: StagesOptions, signa
   // Who begins to lead has something to do, or the look that changes nothing costs no more than one that only asks.
   let busy = true;
   let tookMs = 0;
+  let isLarge = false;
   const timed = <R>(look: () => R): R => {
     const began = clock.monotonic();
     try {
@@ -47,19 +48,19 @@ export function runStages({ store, clock, logger, stages }: StagesOptions, signa
       }),
     turn: async () => {
       tookMs = 0;
+      isLarge = store.view((tx) => tx.list('task').length > MANY_TASKS);
       // After a turn that found something the next one will too: it is not asked first.
       const isIdle = !busy && timed(() => store.view((tx) => stages.every((stage) => stage.decide(tx) === undefined)));
       busy = false;
       if (isIdle) return false;
       busy = false;
-      const isLarge = store.view((tx) => tx.list('task').length > MANY_TASKS);
       for (const together of isLarge ? stages.map((stage) => [stage]) : [stages]) {
         const found = await store.update((tx) => timed(() => decideAll(together, tx)));
         busy ||= found;
       }
       return busy;
     },
-    restMs: () => (tookMs > QUICK_LOOK_MS ? Math.min(tookMs, LONGEST_REST_MS) : 0),
+    restMs: () => (isLarge && tookMs > QUICK_LOOK_MS ? Math.min(tookMs, LONGEST_REST_MS) : 0),
   });
 }
 
