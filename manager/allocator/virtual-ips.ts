@@ -1,8 +1,8 @@
-import { tasksByService } from '../model/slots.ts';
 import type { NetworkId, ServiceId } from '../../base/ids.ts';
 import { isDirect } from '../../base/network-driver.ts';
 import type { Network, Service, Task, VirtualIp } from '../../proto/types/index.ts';
 import { heldAddresses } from '../model/task-addresses.ts';
+import { tasksByService } from '../model/slots.ts';
 import { isFinal } from '../model/task-state.ts';
 import { contains, formatAddress, parseAddress, parseSubnet, readAddress } from './ipv4.ts';
 import type { Subnet } from './ipv4.ts';
