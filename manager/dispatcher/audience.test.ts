@@ -82,6 +82,16 @@ describe('who is told of a commit', () => {
     assert.deepEqual(looks, ['n1']);
     assert.deepEqual(passed, [2]);
 
+    // What a network's card is called on a node is told to that node.
+    looks.length = 0;
+    await store.update((tx) => {
+      const known = tx.get('node', 'n3' as NodeId);
+      if (known !== undefined)
+        tx.update('node', { ...known, spec: { ...known.spec, labels: { 'parent.lan': 'eth1' } } });
+    });
+    await settle();
+    assert.deepEqual(looks, ['n3']);
+
     // Who comes when all have left misses nothing.
     for (const one of leave) one();
     audience.add({ nodeId: 'n2' as NodeId, networks: () => new Set(), look: () => void looks.push('again') });
