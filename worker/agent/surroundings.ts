@@ -93,7 +93,7 @@ export function taskSurroundings(parts: AgentParts, logger: TaskSurroundings['lo
       const served = controllers.get(taskId);
       if (served?.leaving === false && serves(next)) names.nameAgain(served.task);
       const say = (): void => {
-        reports.say(taskId, next);
+        reports.say(taskId, next, served?.task);
         onlookers.tell(taskId);
       };
       addresses.updateFor(taskId);

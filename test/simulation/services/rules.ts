@@ -272,8 +272,9 @@ export class Rules implements Onlooker {
     const service = this.#truth.services.get(after.serviceId);
     if (service === undefined) return;
     this.counts.liveChanges++;
-    if (before.status.state !== 'running' || !isWanted(before) || isJob(service))
-      this.#fail('live', `${text(before)} is changed while it runs, and does not, or is not wanted`);
+    // What a node reports and what is decided on it may be one commit: that it runs is heard, and then it is changed.
+    if (after.status.state !== 'running' || !isWanted(before) || isJob(service))
+      this.#fail('live', `${text(after)} is changed while it runs, and does not, or is not wanted`);
     // Back at what it has before that was true, and where only its place is spoken of, its node has nothing to do.
     const asksNode = canonical(liveParts(before.spec)) !== canonical(liveParts(after.spec));
     if (!isLiveDifference(before, after) || (asksNode && !this.#canChange(after)))

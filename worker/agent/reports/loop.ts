@@ -2,16 +2,16 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { messageOf } from '../../../base/errors.ts';
 import type { TaskId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import type { TaskStatus, TaskStatusUpdate } from '../../../proto/types/index.ts';
+import type { Task, TaskStatus, TaskStatusUpdate } from '../../../proto/types/index.ts';
 import type { Report } from '../session/client.ts';
 
 /** Reports of one burst are made as one; what comes while a report is under way is the next one. */
 const GATHER_MS = 1;
 /**
  * A step on the way to running is told when it takes longer than this, or with the next report: each report is a write to the disks of
- * all managers, and most containers run before anybody could have read of it.
+ * all managers, most containers run before anybody could have read of it, and what is told next waits for the answer.
  */
-const STEP_MS = 100;
+const STEP_MS = 300;
 
 export interface ReportsOptions {
   /** @throws when nobody has heard it */
@@ -24,8 +24,8 @@ export interface ReportsOptions {
 
 /** What the managers have not heard yet. */
 export interface Reports {
-  /** A task's status; sent when it has waited long enough for others. */
-  say(taskId: string, status: TaskStatus): void;
+  /** A task's status; sent when it has waited long enough for others. @param task as the node knows it */
+  say(taskId: string, status: TaskStatus, task?: Task): void;
   /** All of these are told, whatever was told before: a session has begun. */
   sayAll(statuses: Iterable<readonly [string, TaskStatus]>): void;
   /** Of a task that is not assigned any more nothing is said. */
@@ -39,7 +39,7 @@ export interface Reports {
 
 /** Gathers what a node has to say, and sends one report at a time until it is heard. */
 export function createReports({ send, onReport, clock, logger }: ReportsOptions): Reports {
-  const pending = new Map<string, TaskStatus>();
+  const pending = new Map<string, { readonly status: TaskStatus; readonly isLazy: boolean }>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
   let timer: { readonly isLazy: boolean; readonly timer: Timer } | undefined;
   let flushing = false;
@@ -52,14 +52,14 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
     flushing = true;
     onReport();
     try {
-      const updates: TaskStatusUpdate[] = [...pending].map(([taskId, status]) => ({
+      const updates: TaskStatusUpdate[] = [...pending].map(([taskId, { status }]) => ({
         taskId: taskId as TaskId,
         status,
       }));
       const report = { updates, removedVolumes: [...removed.volumes], removedNetworks: [...removed.networks] };
       if (updates.length + report.removedVolumes.length + report.removedNetworks.length === 0) return;
       await send(report);
-      for (const { taskId, status } of updates) if (pending.get(taskId) === status) pending.delete(taskId);
+      for (const { taskId, status } of updates) if (pending.get(taskId)?.status === status) pending.delete(taskId);
       for (const name of report.removedVolumes) removed.volumes.delete(name);
       for (const name of report.removedNetworks) removed.networks.delete(name);
     } catch (error) {
@@ -78,8 +78,7 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
     timer ??= { isLazy: true, timer: clock.startTimer(STEP_MS, () => void flush()) };
   };
   const soonIfNeeded = (): void => {
-    if (removed.volumes.size + removed.networks.size > 0 || [...pending.values()].some((status) => !isOnTheWay(status)))
-      soon();
+    if (removed.volumes.size + removed.networks.size > 0 || [...pending.values()].some(({ isLazy }) => !isLazy)) soon();
     else if (pending.size > 0) soonUnlessRunning();
   };
   const stop = (): void => {
@@ -88,13 +87,14 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
   };
 
   return {
-    say(taskId, status) {
-      pending.set(taskId, status);
-      if (isOnTheWay(status)) soonUnlessRunning();
+    say(taskId, status, task) {
+      const isLazy = isOnTheWay(status, task);
+      pending.set(taskId, { status, isLazy });
+      if (isLazy) soonUnlessRunning();
       else soon();
     },
     sayAll(statuses) {
-      for (const [taskId, status] of statuses) pending.set(taskId, status);
+      for (const [taskId, status] of statuses) pending.set(taskId, { status, isLazy: false });
       soon();
     },
     forget: (taskId) => void pending.delete(taskId),
@@ -108,7 +108,14 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
   };
 }
 
-/** Nothing has gone wrong, and nothing waits for it. */
-function isOnTheWay({ state, error }: TaskStatus): boolean {
-  return error === '' && (state === 'accepted' || state === 'preparing' || state === 'starting');
+/**
+ * Nothing has gone wrong, and nothing waits for it. For a task to be prepared somebody waits who has not let it run yet; and where its volumes
+ * are is to be known before much is written to them.
+ */
+function isOnTheWay({ state, error }: TaskStatus, task: Task | undefined): boolean {
+  if (error !== '') return false;
+  if (state === 'ready') return task?.desiredState === 'running' && !hasVolumes(task);
+  return state === 'accepted' || state === 'preparing' || state === 'starting';
 }
+
+const hasVolumes = ({ spec }: Task): boolean => spec.container.mounts.some(({ type }) => type === 'volume');
