@@ -49,11 +49,15 @@ interface Wire {
   readonly fail: (error: unknown) => TsswarmError;
 }
 
+/** Longest time for the answer to the question whether somebody is there, ms. */
+const ANSWER_MS = 5_000;
+
 /**
  * Connects to `address` ("unix:/run/tsswarm/tsswarm.sock" or "host:port"); the connection is made at the first call.
  * @param tls absent: without TLS, only for unix sockets
+ * @param answerMs a connection over TLS is lost when nobody answers within that time whether anybody is there (asked every 10 s)
  */
-export function connect(address: string, tls?: TlsCredentials): Connection {
+export function connect(address: string, tls?: TlsCredentials, { answerMs = ANSWER_MS } = {}): Connection {
   const open = (): Client =>
     new Client(address, tls ?? credentials.createInsecure(), {
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
@@ -63,7 +67,7 @@ export function connect(address: string, tls?: TlsCredentials): Connection {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_channelz': 0,
       // A link that is cut says nothing: ask.
-      ...(tls === undefined ? {} : { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 }),
+      ...(tls === undefined ? {} : { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': answerMs }),
     });
   let client = open();
   // A new certificate: new calls take a new connection, calls under way end where they are.

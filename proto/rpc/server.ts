@@ -61,8 +61,11 @@ export interface RpcServer {
   close(): void;
 }
 
-/** A machine without power does not say that it is gone: it is asked, as it asks us (client.ts). */
-const NODE_LIMITS: ServerOptions = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 5_000 };
+/**
+ * A machine without power does not say that it is gone: it is asked, as it asks us (client.ts). One that has no processor for some seconds
+ * is there still; what must be known sooner (that a node is down) heartbeats tell.
+ */
+const NODE_LIMITS: ServerOptions = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 20_000 };
 
 /** Strangers may ask for the root and for a certificate: small messages on short connections. */
 const STRANGER_LIMITS: ServerOptions = {

@@ -44,6 +44,11 @@ export class VirtualClock implements Clock {
     }
     this.#now = end;
   }
+
+  /** Lets `ms` pass in which the process has no processor: what was due is late. */
+  stall(ms: number): void {
+    this.#now += ms;
+  }
 }
 
 /** Lets everything that can run without time passing run. */

@@ -18,11 +18,14 @@ class Managers {
   /** Ends the session, or the call, that is under way. */
   end: (error: Error) => void = () => undefined;
   refusal: Error | undefined;
+  /** No session is answered. */
+  isSilent = false;
+  readonly clock = new VirtualClock();
   readonly way = createManagers({
     identity: () => {
       throw new Error('nobody connects by gRPC here');
     },
-    clock: new VirtualClock(),
+    clock: this.clock,
     addresses: () => ['m1:2377', 'm2:2377'],
     learn: () => undefined,
     local: () => undefined,
@@ -39,6 +42,7 @@ class Managers {
     const service = {
       session: async function* (this: Managers, _: unknown, signal: AbortSignal) {
         if (this.refusal !== undefined) throw this.refusal;
+        if (this.isSilent) await ended(signal);
         yield { sessionId: 's', heartbeatMs: 1500, managers: [] };
         await ended(signal);
       }.bind(this),
@@ -112,5 +116,19 @@ describe('the way to the managers', () => {
     managers.refusal = undefined;
     await managers.open();
     assert.deepEqual(managers.connected, ['m1:2377', 'm2:2377']);
+  });
+
+  it('is another when nothing is answered for 3 s, without those in which this process had no processor', async () => {
+    const managers = new Managers();
+    managers.isSilent = true;
+    let outcome: unknown;
+    const opening = managers.open().catch((error: unknown) => (outcome = error));
+    await managers.clock.advance(1000);
+    managers.clock.stall(20_000);
+    await managers.clock.advance(1300);
+    assert.equal(outcome, undefined);
+    await managers.clock.advance(300);
+    await opening;
+    assert.match(String(outcome), /opening a session: no answer within 3000 ms/);
   });
 });

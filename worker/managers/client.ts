@@ -1,4 +1,4 @@
-import { sleep } from '../../base/async.ts';
+import { sleepAwake } from '../../base/awake.ts';
 import type { Clock } from '../../base/clock.ts';
 import { TsswarmError, messageOf } from '../../base/errors.ts';
 import { connect } from '../../proto/rpc/client.ts';
@@ -9,8 +9,10 @@ import { dispatcherService } from '../../proto/rpc/services.ts';
 import { nodeCredentials } from '../../proto/rpc/tls.ts';
 import type { SessionRequest } from '../../proto/types/index.ts';
 
-/** A manager that says nothing for so long is not waited for: another one is tried. */
+/** A manager that says nothing for so long, while this node could have heard it, is not waited for: another one is tried. */
 const PATIENCE_MS = 3_000;
+/** Its heartbeats tell a node earlier that a connection is dead, and not because it had no processor itself for a while. */
+const DEAD_MS = 20_000;
 
 export interface ManagersOptions {
   readonly identity: () => LiveIdentity;
@@ -46,7 +48,8 @@ export interface Managers {
 /** Connects nowhere before it is used. */
 export function createManagers(options: ManagersOptions): Managers {
   const { identity, clock, addresses, learn, local } = options;
-  const reach = options.connect ?? ((address: string) => connect(address, nodeCredentials(identity())));
+  const reach =
+    options.connect ?? ((address: string) => connect(address, nodeCredentials(identity()), { answerMs: DEAD_MS }));
   let open: { readonly address: string; readonly connection: Connection } | undefined;
   let turn = 0;
   let problem = '';
@@ -90,7 +93,7 @@ export function createManagers(options: ManagersOptions): Managers {
     const quiet = new AbortController();
     isEndedThere = false;
     let begun = false;
-    void sleep(clock, PATIENCE_MS, quiet.signal).then(
+    void sleepAwake(clock, PATIENCE_MS, quiet.signal).then(
       () => scope.abort(new TsswarmError('DEADLINE_EXCEEDED', `opening a session: no answer within ${PATIENCE_MS} ms`)),
       () => undefined,
     );

@@ -91,6 +91,22 @@ describe('the session of an agent', () => {
     }
   });
 
+  it('is not given up for what was not heard while this process had no processor', async () => {
+    for (const [answerMs, lasts] of [
+      [1000, true],
+      [1_000_000, false],
+    ] as const) {
+      const { clock, begun, close } = fixture({}, 0, answerMs);
+      for (let beat = 0; beat < 5; beat++) {
+        await clock.advance(1100);
+        clock.stall(10_000);
+        await clock.advance(1000);
+      }
+      assert.equal(begun.length === 1, lasts, `answered in ${answerMs} ms: ${begun.length} sessions`);
+      await close();
+    }
+  });
+
   it('says which images the node has when it begins, and again when they have changed', async () => {
     let images: readonly string[] = ['a'];
     const { clock, said, close } = fixture({ images: () => images });

@@ -3,6 +3,7 @@ import type { Clock } from '../../../base/clock.ts';
 import type { Logger } from '../../../base/log.ts';
 import type { Random } from '../../../base/random.ts';
 import { backoffMs, sleep } from '../../../base/async.ts';
+import { passAwake } from '../../../base/awake.ts';
 import { messageOf } from '../../../base/errors.ts';
 import { jitter } from '../../../base/random.ts';
 import type { ServiceClient } from '../../../proto/rpc/client.ts';
@@ -211,18 +212,18 @@ async function beat(
 /**
  * Fails when a heartbeat was not answered within `limitMs`: a machine that is switched off does not say so, and another manager may still
  * be told in time. Managers that have much to do answer late, and would have more to do if everybody began anew: who hears something else
- * of them waits longer, up to twice as long, if the lease allows.
+ * of them waits longer, up to twice as long, if the lease allows. Time in which this process had no processor does not count.
  * @param leaseMs of which the heartbeat would have renewed; 0: it has no end
  */
 async function silence(clock: Clock, ear: Ear, limitMs: number, leaseMs: number, signal: AbortSignal): Promise<never> {
-  const since = clock.monotonic();
   const mostMs = leaseMs === 0 ? 2 * limitMs : Math.min(2 * limitMs, Math.max(limitMs, leaseMs - ANOTHER_MS));
-  for (;;) {
-    const until = Math.min(Math.max(since, ear.heardAt()) + limitMs, since + mostMs);
-    const leftMs = until - clock.monotonic();
-    if (leftMs <= 0) throw new Error(`a heartbeat was not answered within ${until - since} ms`);
-    await sleep(clock, leftMs, signal);
+  // What has passed, and had when something was heard.
+  let [passed, heard] = [0, 0];
+  for (let heardAt = ear.heardAt(); passed < Math.min(heard + limitMs, mostMs);) {
+    passed += await passAwake(clock, limitMs, signal);
+    if (ear.heardAt() > heardAt) [heardAt, heard] = [ear.heardAt(), passed];
   }
+  throw new Error(`a heartbeat was not answered within ${Math.round(passed)} ms`);
 }
 
 const keysOf = (overlay: NodeOverlay | undefined): string =>
