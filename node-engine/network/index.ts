@@ -41,6 +41,7 @@ export { macOf } from './address.ts';
 export { ECHO_PORT } from './names.ts';
 export { hostSubnets } from './host-routes.ts';
 export type { NamespaceBalancer, VirtualAddresses } from './balance/index.ts';
+export { AlikeTables } from './balance/alike.ts';
 export { balanceNamespace } from './balance/index.ts';
 export { BALANCE_TABLE } from './balance/table.ts';
 export type { ResolverSockets } from './resolver-socket.ts';

@@ -28,6 +28,20 @@ export interface KernelOutcome {
   readonly failures: readonly NetlinkFailure[];
 }
 
+interface Sending {
+  readonly messages: readonly NetlinkMessage[];
+  readonly request: Buffer;
+}
+
+/** Of requests that are sent again and again. */
+const encoded = new WeakMap<readonly NetlinkMessage[], readonly Sending[]>();
+
+/** Encodes requests that will be sent to many namespaces, or many times, once. @returns the same array, which is not changed any more */
+export function reusable(messages: readonly NetlinkMessage[]): readonly NetlinkMessage[] {
+  encoded.set(messages, sendings(messages));
+  return messages;
+}
+
 /** Runs the requests on one thread. @throws a system error if the namespace or a socket fails, not for refused requests */
 export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> {
   const steps = [
@@ -36,12 +50,14 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
     { name: 'diagnostics', messages: request.diagnostics ?? [], outside: false, protocol: NETLINK_SOCK_DIAG },
     { name: 'outside', messages: request.outside ?? [], outside: true, protocol: NETLINK_ROUTE },
   ] as const;
-  const wanted = steps.flatMap((step) => sendings(step.messages).map((messages) => ({ ...step, messages })));
+  const wanted = steps.flatMap(({ messages, ...step }) =>
+    (encoded.get(messages) ?? sendings(messages)).map((sending) => ({ ...step, ...sending })),
+  );
   const answers = await inNetns({
     path: request.netns ?? '',
     create: request.create ?? false,
     sysctls: request.sysctls ?? [],
-    steps: wanted.map(({ messages, outside, protocol }) => ({ outside, protocol, request: encode(messages) })),
+    steps: wanted.map(({ outside, protocol, request }) => ({ outside, protocol, request })),
   });
   const outcomes = wanted.map(({ name, messages }, index) => ({
     name,
@@ -59,7 +75,7 @@ export async function tryKernel(request: KernelRequest): Promise<KernelOutcome> 
 }
 
 /** The messages as they are sent together: until a dump, for while one goes on the kernel takes no other on the same socket; until the end of a transaction. */
-function sendings(messages: readonly NetlinkMessage[]): readonly (readonly NetlinkMessage[])[] {
+function sendings(messages: readonly NetlinkMessage[]): readonly Sending[] {
   const parts: NetlinkMessage[][] = [];
   let open: NetlinkMessage[] | undefined;
   for (const message of messages) {
@@ -67,7 +83,7 @@ function sendings(messages: readonly NetlinkMessage[]): readonly (readonly Netli
     open.push(message);
     if ((message.flags & NLM_F.DUMP) === NLM_F.DUMP || message.isLast === true) open = undefined;
   }
-  return parts;
+  return parts.map((part) => ({ messages: part, request: encode(part) }));
 }
 
 /**

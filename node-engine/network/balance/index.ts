@@ -3,18 +3,25 @@ import { isIPv4 } from 'node:net';
 import { Coalesced } from '../../../base/async.ts';
 import type { Flow } from '../conntrack.ts';
 import { UDP, countFlows, deleteFlow, flowCountOf, flowsOf, listFlows } from '../conntrack.ts';
-import { kernel, tryKernel } from '../kernel.ts';
+import { kernel, reusable, tryKernel } from '../kernel.ts';
+import { AlikeTables } from './alike.ts';
 import { Departures, plain } from './departures.ts';
 import { listCounters, packetsOf } from './messages.ts';
 import type { Family } from './messages.ts';
 import type { Slots } from './table.ts';
-import { BALANCE_TABLE, LED, tableChange, wholeTable } from './table.ts';
+import { BALANCE_TABLE, LED } from './table.ts';
 
 /** More addresses than this are not looked up one by one: all flows are listed. */
 const SEPARATE_LISTS = 4;
 const NOTHING = 'nothing';
 /** Between two looks through flows that no change asks for. */
 const REST_MS = 500;
+
+/** Asks how many packets were led, and how many flows are tracked. */
+const ASK_LED = {
+  ip: reusable([listCounters('ip', BALANCE_TABLE), countFlows()]),
+  ip6: reusable([listCounters('ip6', BALANCE_TABLE), countFlows()]),
+} as const;
 
 /** Address → those that it is led to, in turn by chance. None: connections are refused at once. */
 export type VirtualAddresses = ReadonlyMap<string, readonly string[]>;
@@ -36,23 +43,23 @@ export interface NamespaceBalancer {
 /**
  * @param netns file of the namespace
  * @param subject for messages: 'container "shop-web-1"'
+ * @param tables of all namespaces that want much the same
  */
-export function balanceNamespace(netns: string, subject: string): NamespaceBalancer {
-  const families = {
-    ip: new FamilyTable('ip', netns, subject, () => void work.run()),
-    ip6: new FamilyTable('ip6', netns, subject, () => void work.run()),
-  };
+export function balanceNamespace(netns: string, subject: string, tables = new AlikeTables()): NamespaceBalancer {
+  const of = (family: Family): FamilyTable =>
+    new FamilyTable(family, { netns, subject, tables }, () => void work.run());
+  const families = { ip: of('ip'), ip6: of('ip6') };
   let wanted: VirtualAddresses = new Map();
   let isSuspect = false;
   let trouble: { readonly error: unknown } | undefined;
   const work = new Coalesced(async () => {
-    const of = (family: Family): VirtualAddresses =>
+    const addresses = (family: Family): VirtualAddresses =>
       new Map([...wanted].filter(([address]) => isIPv4(address) === (family === 'ip')));
     try {
       if (isSuspect) for (const family of [families.ip, families.ip6]) family.doubt();
       isSuspect = false;
-      await families.ip.set(of('ip'));
-      await families.ip6.set(of('ip6'));
+      await families.ip.set(addresses('ip'));
+      await families.ip6.set(addresses('ip6'));
       trouble = undefined;
     } catch (error) {
       trouble = { error };
@@ -75,10 +82,18 @@ export function balanceNamespace(netns: string, subject: string): NamespaceBalan
   };
 }
 
+/** Where a table is. */
+interface Place {
+  readonly netns: string;
+  readonly subject: string;
+  readonly tables: AlikeTables;
+}
+
 class FamilyTable {
   readonly #family: Family;
   readonly #netns: string;
   readonly #subject: string;
+  readonly #tables: AlikeTables;
   readonly #onDue: () => void;
   /** As the kernel has it; undefined: not known. */
   #slots: Slots | undefined;
@@ -92,10 +107,11 @@ class FamilyTable {
   #ledBefore: bigint | undefined;
 
   /** @param onDue has to have `set` called again, after whatever is under way: flows are never judged by a table that is just being changed */
-  constructor(family: Family, netns: string, subject: string, onDue: () => void) {
+  constructor(family: Family, { netns, subject, tables }: Place, onDue: () => void) {
     this.#family = family;
     this.#netns = netns;
     this.#subject = subject;
+    this.#tables = tables;
     this.#onDue = onDue;
   }
 
@@ -120,14 +136,10 @@ class FamilyTable {
   async #change(wanted: VirtualAddresses): Promise<Slots> {
     const before = this.#slots;
     if (before !== undefined) {
-      const change = tableChange(this.#family, before, wanted);
+      const change = this.#tables.change(this.#family, before, wanted);
       if (change === undefined) return before;
       this.#slots = undefined;
-      const count = listCounters(this.#family, BALANCE_TABLE);
-      const { netfilter, failures } = await tryKernel({
-        netns: this.#netns,
-        netfilter: [count, ...change.messages],
-      });
+      const { netfilter, failures } = await tryKernel({ netns: this.#netns, netfilter: change.messages });
       this.#ledBefore = packetsOf(netfilter, LED);
       if (failures.length === 0) {
         if (this.#departures.changed(before, change.slots, performance.now())) this.#isDue = true;
@@ -135,7 +147,7 @@ class FamilyTable {
       }
       // Somebody has changed the table: it is made anew.
     } else {
-      const fresh = wholeTable(this.#family, wanted, true);
+      const fresh = this.#tables.whole(this.#family, wanted, true);
       const { failures } = await tryKernel({ netns: this.#netns, netfilter: fresh.messages });
       if (failures.length === 0) {
         this.#isFirst = true;
@@ -143,7 +155,7 @@ class FamilyTable {
       }
       // Usually the table of an earlier daemon; if not, this fails as well and says why.
     }
-    const whole = wholeTable(this.#family, wanted, false);
+    const whole = this.#tables.whole(this.#family, wanted, false);
     this.#isDue = true;
     this.#ledBefore = undefined;
     this.#isFirst = false;
@@ -193,10 +205,7 @@ class FamilyTable {
 
   /** Packets that have been led, NOTHING: nor is any flow tracked; undefined: not known. Not every container that is led to is led itself. */
   async #led(): Promise<bigint | typeof NOTHING | undefined> {
-    const { netfilter } = await tryKernel({
-      netns: this.#netns,
-      netfilter: [listCounters(this.#family, BALANCE_TABLE), countFlows()],
-    });
+    const { netfilter } = await tryKernel({ netns: this.#netns, netfilter: ASK_LED[this.#family] });
     const led = packetsOf(netfilter, LED);
     return flowCountOf(netfilter) === 0 || (led === 0n && this.#isFirst) ? NOTHING : led;
   }

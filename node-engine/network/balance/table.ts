@@ -55,11 +55,13 @@ export interface TableChange {
 /**
  * The whole table.
  * @param fresh it must not be there yet; else it is replaced, without a moment in which it is missing
+ * @param like endpoints have the places that they have there
  */
-export function wholeTable(family: Family, wanted: Slots, fresh: boolean): TableChange {
+export function wholeTable(family: Family, wanted: Slots, fresh: boolean, like: Slots = new Map()): TableChange {
   const table = BALANCE_TABLE;
   const before = fresh ? [] : [makeTable(family, table, false), deleteTable(family, table)];
-  const { chains, changes, slots } = between(family, undefined, wanted);
+  const placed = new Map([...wanted].map(([address, list]) => [address, keepPlaces(like.get(address) ?? [], list)]));
+  const { chains, changes, slots } = between(family, undefined, placed);
   return {
     messages: transactions([
       ...before,
@@ -104,7 +106,8 @@ function between(
   for (const address of new Set([...before.keys(), ...wanted.keys()])) {
     const [was, now] = [before.get(address), wanted.get(address)];
     const key = addressBytes(address);
-    const next = now === undefined ? undefined : keepPlaces(was ?? [], now);
+    // Those of a whole table have their places.
+    const next = now === undefined || old === undefined ? now : keepPlaces(was ?? [], now);
     if (next !== undefined && next === was) continue;
     for (let index = 0; index < Math.max(was?.length ?? 0, next?.length ?? 0); index++) {
       const [left, right] = [was?.[index], next?.[index]];

@@ -7,7 +7,7 @@ import type { Clock, Timer } from '../../../base/clock.ts';
 import { messageOf } from '../../../base/errors.ts';
 import type { ContainerId, NetworkId } from '../../../base/ids.ts';
 import type { Logger } from '../../../base/log.ts';
-import { BALANCE_TABLE, balanceNamespace } from '../../../node-engine/network/index.ts';
+import { AlikeTables, BALANCE_TABLE, balanceNamespace } from '../../../node-engine/network/index.ts';
 import type { NamespaceBalancer, NamespaceGuard, VirtualAddresses } from '../../../node-engine/network/index.ts';
 import type { BalancedAddress } from '../../agent/balanced.ts';
 import { addressesOf, isUrgent } from './choose.ts';
@@ -84,6 +84,7 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
   const attached = new Map<ContainerId, Attached>();
   const running = new Set<Promise<boolean>>();
   const turns = new Semaphore(AT_ONCE);
+  const tables = new AlikeTables();
   let balanced: readonly BalancedAddress[] = [];
   let retry: Timer | undefined;
   let gathering: Timer | undefined;
@@ -162,7 +163,7 @@ export function createBalancer({ clock, logger, guard }: BalancerOptions): Balan
         if (isOther && known.isBegun) await bring(containerId, known);
         return;
       }
-      const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`);
+      const namespace = balanceNamespace(netnsPath, `container "${containerId.slice(0, 12)}"`, tables);
       if (known !== undefined) end(known);
       const unguard = guard?.guard(netnsPath, [BALANCE_TABLE], () => turns.use(() => namespace.repair()));
       const one: Attached = {
