@@ -82,13 +82,20 @@ export function judgeUp(view: ProjectView, plan: UpPlan): UpProgress {
     const current = view.currentTasks(service);
     const own: UpFailure[] = [];
     let isMet = true;
-    for (const slot of slotNumbers(service, slotsOf(view.tasksOf(service)))) {
-      const judged = judgeSlot(view, plan, service, current.get(slot), slot, awaitsHealth);
+    const tasks = view.tasksOf(service);
+    // Looked at once: of a thousand containers each would ask all others.
+    const replaced = new Set(
+      [...plan.before.values(), ...tasks]
+        .filter(({ specVersion }) => specVersion !== service.specVersion)
+        .map(({ name: of }) => of),
+    );
+    for (const slot of slotNumbers(service, slotsOf(tasks))) {
+      const judged = judgeSlot(plan, service, current.get(slot), slot, { awaitsHealth, replaced });
       add(judged.row, judged.met);
       isMet &&= judged.met;
       if (judged.failure !== undefined) own.push(judged.failure);
     }
-    for (const task of view.tasksOf(service)) {
+    for (const task of tasks) {
       if (task.status.state !== 'rejected' || task.oneOff || plan.before.has(task.id)) continue;
       if (task.specVersion !== service.specVersion || current.get(task.slot) === task) continue;
       own.push({ service: name, container: task.name, reason: task.status.error });
@@ -114,13 +121,13 @@ interface JudgedSlot {
   readonly failure?: UpFailure;
 }
 
+/** @param about the service: whether health is waited for, and the names of containers of another version of it, there or that were */
 function judgeSlot(
-  view: ProjectView,
   plan: UpPlan,
   service: Service,
   task: Task | undefined,
   slot: number,
-  awaitsHealth: boolean,
+  { awaitsHealth, replaced }: { readonly awaitsHealth: boolean; readonly replaced: ReadonlySet<string> },
 ): JudgedSlot {
   const name = task?.name ?? containerName(service, slot);
   const row = (status: string, phase: ProgressPhase, detail = ''): ProgressRow => ({
@@ -142,9 +149,7 @@ function judgeSlot(
     met,
   });
   if (service.stopped) return { row: row(task === undefined ? 'Not started' : 'Stopped', 'done'), met: true };
-  const isReplaced = [...plan.before.values(), ...view.tasksOf(service)].some(
-    (other) => other.name === name && other.specVersion !== service.specVersion,
-  );
+  const isReplaced = replaced.has(name);
   if (task === undefined) return going('Creating');
   if (task.specVersion !== service.specVersion) {
     const change = plan.changes.find(({ kind, name: one }) => kind === 'service' && one === service.spec.composeName);
