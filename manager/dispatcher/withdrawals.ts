@@ -2,8 +2,11 @@ import type { NetworkId, NodeId, TaskId } from '../../base/ids.ts';
 import type { Task } from '../../proto/types/index.ts';
 import { goingAddresses, heldAddresses } from '../model/task-addresses.ts';
 
-/** A node that does not say within this time that it leads nobody to a task any more is waited for no longer. */
-export const WITHDRAWAL_LIMIT_MS = 5000;
+/**
+ * A node that does not say within this time that it leads nobody to a task any more is waited for no longer. One that is gone is taken for
+ * down before; this is for those that are there and have too much to do, or look for the present leader.
+ */
+export const WITHDRAWAL_LIMIT_MS = 10_000;
 
 /** How far a node has come with what it was told. */
 interface Progress {
