@@ -60,7 +60,7 @@ export function askTcp(address: string, timeoutMs: number): Promise<string> {
     socket.setEncoding('utf8');
     socket.on('connect', () => socket.write('GET / HTTP/1.0\r\n\r\n'));
     socket.on('data', (part: string) => (text += part));
-    socket.on('error', reject);
+    socket.on('error', (error) => reject(withLead(error, 'tcp', address, socket.localPort)));
     socket.on('close', () => {
       clearTimeout(timer);
       const body = text.split('\r\n\r\n')[1];
@@ -83,7 +83,7 @@ function datagram(address: string, port: number, message: Buffer, timeoutMs: num
       () => end(withLead(new Error('timed out'), 'udp', address, socket.address().port)),
       timeoutMs,
     );
-    socket.once('error', (error) => end(error));
+    socket.once('error', (error) => end(withLead(error, 'udp', address, socket.address().port)));
     socket.once('message', (answer) => end(undefined, answer));
     // Connected: what says that nobody is there is heard, and nobody else's answer.
     socket.connect(port, address, () => socket.send(message));

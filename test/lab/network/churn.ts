@@ -126,11 +126,12 @@ export class Churn {
   /** Kills endpoints and waits until there are as many again. */
   async kill(count: number): Promise<void> {
     const dying = this.running.slice(0, count);
-    for (const { status } of dying) process.kill(status.pid, 'SIGKILL');
+    // Said before it is true: who asks the first one fails while the last one still lives.
     this.#bearers.died(
       dying.map(({ id }) => id),
       now(),
     );
+    for (const { status } of dying) process.kill(status.pid, 'SIGKILL');
     await this.#until(
       () => dying.every(({ id }) => !this.running.some((task) => task.id === id)),
       'the dead to be noticed',

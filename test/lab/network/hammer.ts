@@ -22,7 +22,7 @@ export interface Failure {
   /** Where the name led; empty: nowhere. */
   readonly address: string;
   readonly reason: string;
-  /** Of one that timed out: where the kernel led it. */
+  /** Of one that timed out or was refused: where the kernel led it. */
   readonly lead?: Lead;
 }
 
