@@ -255,8 +255,11 @@ export class Rules implements Onlooker {
   /** A task is of another spec from now on: it is changed where it runs, or was not, and is of its old one again. */
   #changed(before: Task, after: Task): void {
     const { changing } = before;
+    // That the service goes back to just that may be decided in the commit that takes the refused change back.
     const isTakenBack =
-      changing !== undefined && after.changing === undefined && changing.specVersion === after.specVersion;
+      changing !== undefined &&
+      after.changing === undefined &&
+      (changing.specVersion === after.specVersion || after.refused?.specVersion === before.specVersion);
     if (isTakenBack) {
       this.counts.refusals++;
       if (canonical(after.spec) !== canonical(changing.spec) || after.refused?.specVersion !== before.specVersion)
