@@ -195,6 +195,8 @@ export function startAgent(options: AgentOptions): Agent {
     }
   };
 
+  /** Resolves when containers of an earlier life that nobody wants are gone. */
+  let strangers = Promise.resolve();
   /** Takes over one message: names first, then ports, then the tasks that need both. */
   const accept = async (change: AssignmentChange): Promise<void> => {
     const before = assignments;
@@ -235,8 +237,7 @@ export function startAgent(options: AgentOptions): Agent {
     }
     for (const task of assignments.tasks.values()) {
       const controller = controllers.get(task.id);
-      if (controller === undefined) startController(task, firstStatus(task, clock.now()));
-      else if (controller.task !== task) {
+      if (controller !== undefined && controller.task !== task) {
         const before = controller.addresses;
         controller.update(task);
         // A change that was taken back gives it again what it was about to leave.
@@ -246,6 +247,11 @@ export function startAgent(options: AgentOptions): Agent {
         }
       }
     }
+    // A container that was started just before this daemon died, and of which nothing was kept, may write what one that comes writes.
+    if (change.kind === 'complete') strangers = removal.collectStrangers();
+    await strangers;
+    for (const task of assignments.tasks.values())
+      if (!controllers.has(task.id)) startController(task, firstStatus(task, clock.now()));
     if (change.kind === 'complete') {
       if (engine.containers.checkDrift !== undefined) drift.begin();
       isTold = true;
@@ -253,7 +259,6 @@ export function startAgent(options: AgentOptions): Agent {
         isUpToDate = lease.stage() !== 'over';
         wakeAll();
       }
-      await removal.collectStrangers();
     }
     await removal.removePending();
     reports.soonIfNeeded();

@@ -465,7 +465,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'agent: containers without a task are left alone',
     file: '../../worker/agent/loop.ts',
-    find: `      await removal.collectStrangers();\n`,
+    find: `    if (change.kind === 'complete') strangers = removal.collectStrangers();\n`,
     replace: '',
     profile: 'services',
   },
