@@ -13,6 +13,7 @@ import { Records } from '../overlay/dns/records.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, toSet } from './assignments.ts';
 import { startAgent } from './loop.ts';
 import type { AgentOptions } from './loop.ts';
+import { TASK_ID_LABEL } from './task/container-request.ts';
 
 const LEASE_MS = 4_000;
 const NFS: Mount = {
@@ -43,6 +44,8 @@ class Machine {
   readonly names = new Records();
   /** Virtual addresses are being brought into the kernel until then. */
   settled: Promise<boolean> = Promise.resolve(true);
+  /** Containers end when they are told to, and then. */
+  stopping = Promise.resolve();
   readonly skewMs: number;
 
   constructor(skewMs = 0) {
@@ -173,10 +176,12 @@ class Machine {
           this.infos.set(id, { ...info(id), state: 'running', pid: 1, startedAt: this.now() });
           return Promise.resolve(info(id));
         },
-        stop: (id) => {
+        stop: async (id) => {
+          await this.stopping;
           this.end(id, 143);
-          return Promise.resolve({ code: 143, oomKilled: false, at: this.now() });
+          return { code: 143, oomKilled: false, at: this.now() };
         },
+        remove: (id) => Promise.resolve(void this.infos.delete(id)),
         wait: (id) => this.#ends.get(id)?.promise ?? Promise.reject(new Error('it does not run')),
         inspect: (id) => this.infos.get(id),
         list: () => [...this.infos.values()],
@@ -217,6 +222,29 @@ describe('an agent', () => {
     machine.reachable = true;
     await clock.advance(5_000);
     assert.equal(machine.starts.length, 1);
+    await agent.close();
+  });
+
+  it('starts nothing before what an earlier life has left is gone', async () => {
+    const machine = new Machine();
+    const held = Promise.withResolvers<void>();
+    machine.stopping = held.promise;
+    const left = 'left' as ContainerId;
+    const labels = { [TASK_ID_LABEL]: 'given-up' };
+    machine.infos.set(left, { id: left, name: 'left', labels, imageId: '', image: '', state: 'running', pid: 1, createdAt: 0, startedAt: 0, finishedAt: 0, exit: undefined, argv: [], healthCheck: undefined, stopSignal: '', tty: false }); // prettier-ignore
+    const fenced = (slot: number): Task => {
+      const made = assigned({ container: containerSpec({ mounts: [NFS] }) });
+      return { ...made, id: `web-${slot}` as TaskId, slot };
+    };
+    const agent = machine.start([fenced(1)]);
+    await machine.clock.advance(1_000);
+    await machine.tell({ sequence: 1, update: { tasks: [fenced(2)] } });
+    await machine.clock.advance(1_000);
+    assert.deepEqual([machine.starts, [...machine.infos.keys()]], [[], [left]]);
+    held.resolve();
+    await settle();
+    await machine.clock.advance(1_000);
+    assert.deepEqual([machine.starts.length, machine.infos.has(left)], [2, false]);
     await agent.close();
   });
 
