@@ -33,7 +33,7 @@ describe('tables of containers that are changed alike', () => {
     assert.deepEqual(young.slots.get(A), endpoints(5, 2, 3, 4));
     assert.equal(young.slots, old?.slots);
     // And where the later one is the first that wants something.
-    const [next] = [tables.whole('ip', new Map([[A, three]]), true)];
+    const next = tables.whole('ip', new Map([[A, three]]), true);
     assert.equal(tables.change('ip', old?.slots ?? new Map(), new Map([[A, three]]))?.slots, next.slots);
   });
 
