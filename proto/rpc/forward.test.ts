@@ -160,6 +160,33 @@ describe('passing calls on to the leader', () => {
     );
   });
 
+  it('asks again for what a former leader has refused, when it hears who leads', async () => {
+    const update = { sessionId: 's', nodeId: worker.node.nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
+    const leading = leaderOf.follower();
+    assert.ok(leading !== undefined);
+    let lost = new AbortController();
+    let asked = 0;
+    leaderOf = {
+      // Knows already that it leads no more; the other one is told a little later.
+      leader: () => {
+        asked++;
+        setImmediate(() => {
+          lost.abort();
+          leaderOf.leader = () => undefined;
+        });
+        return back;
+      },
+      follower: () => {
+        if (lost.signal.aborted) lost = new AbortController();
+        return { ...leading, lost: lost.signal };
+      },
+    };
+    let changes = 0;
+    change = () => Promise.resolve(void changes++);
+    assert.deepEqual(await toFollower.service(dispatcherService).updateTaskStatus(update), {});
+    assert.deepEqual([asked, changes], [1, 1]);
+  });
+
   it('brings the answer of a leader that was lost by what it was asked, and does not wait for one that never comes', async () => {
     const update = { sessionId: 's', nodeId: worker.node.nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
     const leading = leaderOf.follower();

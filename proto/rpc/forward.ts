@@ -13,6 +13,7 @@ type AnyClient = Readonly<Record<string, (...args: readonly unknown[]) => unknow
 
 const ANOTHER_LEADS = 'another manager leads';
 const LOST_BEFORE = 'the leader was lost before it answered';
+const DOES_NOT_LEAD = 'to a manager that does not lead';
 /** What a call ends with that was passed on to a manager which leads no more: another one is known. */
 export const anotherLeads = (): TsswarmError =>
   new TsswarmError('UNAVAILABLE', `talking to the leader: ${ANOTHER_LEADS}`);
@@ -20,6 +21,9 @@ export const anotherLeads = (): TsswarmError =>
 export const saysAnotherLeads = (error: unknown): boolean =>
   (isTsswarmError(error, 'UNAVAILABLE') && error.message.includes(ANOTHER_LEADS)) ||
   (isTsswarmError(error, 'OUTCOME_UNKNOWN') && error.message.includes(LOST_BEFORE));
+/** Whether a call that was passed on was refused before anything was done: who it was passed on to does not lead. */
+const wasRefused = (error: unknown): boolean =>
+  isTsswarmError(error, 'NOT_LEADER') && error.message.includes(DOES_NOT_LEAD);
 
 /** A connection to the leader. */
 export interface LeaderConnection extends Connection {
@@ -36,7 +40,8 @@ export interface LeaderConnection extends Connection {
  * @param clock on which a lost leader is waited for
  * @param leading aborts when this manager leads no more: streams that it answers end with it, for those whose answers are right only on
  *   the leader. Absent: they go on, as what they follow is told to every manager
- * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER
+ * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER. Who passed it on waits for news
+ *   of another leader then and asks again, but for streams
  */
 export function forwarding<S extends Readonly<Record<string, object>>>(
   definition: S,
@@ -55,10 +60,7 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
         const client = connection.service(definition, caller) as unknown as AnyClient;
         return { client, lost: connection.lost };
       }
-      throw new TsswarmError(
-        'NOT_LEADER',
-        `calling "${name}": passed on by "${caller.via}" to a manager that does not lead`,
-      );
+      throw new TsswarmError('NOT_LEADER', `calling "${name}": passed on by "${caller.via}" ${DOES_NOT_LEAD}`);
     };
     return [
       name,
@@ -70,8 +72,10 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
   return Object.fromEntries(handlers) as ServiceHandlers<S>;
 }
 
-/** How long a reader waits to hear that the leader is another before it asks again. */
+/** How long it is waited to hear that the leader is another before it is asked again, where that does no harm. */
 const NEWS_MS = 1_500;
+/** Who leads is heard of by each manager in its own time: the former leader knows first, and refuses what others still pass on to it. */
+const TRIES_REFUSED = 3;
 /** A leader that is lost because it was demoted, or has handed over, still answers what it was asked before. */
 const ANSWER_MS = 1_000;
 /** Methods whose names begin so change nothing, and can be asked twice. */
@@ -98,11 +102,13 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote, clock: Cl
         return await (client[name]?.(request, either(signal, patience.over)) as Promise<unknown>);
       } catch (error) {
         if (signal.aborted || lost === undefined) throw error;
-        if (READS.test(name) && tries === 0 && (lost.aborted || isTsswarmError(error, 'UNAVAILABLE'))) {
+        const isRefused = wasRefused(error);
+        const isLost = lost.aborted || isTsswarmError(error, 'UNAVAILABLE');
+        if (isRefused ? tries + 1 < TRIES_REFUSED : READS.test(name) && tries === 0 && isLost) {
           await sleep(clock, NEWS_MS, AbortSignal.any([signal, lost])).catch(() => undefined);
           continue;
         }
-        if (!lost.aborted) throw error;
+        if (isRefused || !lost.aborted) throw error;
         throw new TsswarmError('OUTCOME_UNKNOWN', `calling "${name}": ${LOST_BEFORE}`, {
           cause: error,
           hint: 'see whether it was done, and repeat it if not',
