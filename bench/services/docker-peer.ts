@@ -1,6 +1,6 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,13 +9,11 @@ import { PUBLISHED_PORT } from '../network/load.ts';
 import type { Pair } from '../network/load.ts';
 import type { Started } from '../network/names.ts';
 import { memoryOf, middle, sum } from './memory.ts';
+import { IMAGE, PATIENCE_MS, PROJECT, until } from './peer.ts';
 import type { Peer } from './peer.ts';
 import { Wire } from './wire.ts';
 
 const NODES = 3;
-/** Longest that anything asked of Docker may take. */
-const PATIENCE_MS = 120_000;
-const LOOK_EVERY_MS = 5;
 
 interface SwarmTask {
   readonly ID: string;
@@ -67,7 +65,7 @@ export class DockerPeer implements Peer {
     const placement = onFirst ? ['--constraint', `node.id==${Swarm.NodeID}`] : [];
     const flags = ['--detach', '--no-resolve-image', '--stop-grace-period', '0s', '--replicas', String(replicas)];
     const started = performance.now();
-    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, ...placement, 'busybox', 'sleep', '100000');
+    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, ...placement, ...IMAGE);
     await until(async () => (await this.#running()).length >= replicas, `${replicas} tasks to run`);
     return performance.now() - started;
   }
@@ -75,7 +73,7 @@ export class DockerPeer implements Peer {
   /** Creates a service whose containers do not end when they are asked to: the first process of a container ignores SIGTERM. */
   async createStubborn(replicas: number): Promise<void> {
     const flags = ['--detach', '--no-resolve-image', '--replicas', String(replicas)];
-    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, 'busybox', 'sleep', '100000');
+    this.#docker(0, 'service', 'create', '--name', 'bench', ...flags, ...IMAGE);
     await until(async () => (await this.#running()).length >= replicas, `${replicas} tasks to run`);
   }
 
@@ -99,7 +97,7 @@ export class DockerPeer implements Peer {
   overlayPair(): Pair {
     this.#docker(0, 'network', 'create', '-d', 'overlay', '--attachable', 'bench');
     const pids = [0, 1].map((node) => {
-      this.#docker(node, 'run', '-d', '--network', 'bench', '--name', `pair${node}`, 'busybox', 'sleep', '100000');
+      this.#docker(node, 'run', '-d', '--network', 'bench', '--name', `pair${node}`, ...IMAGE);
       return this.#docker(node, 'inspect', '-f', '{{.State.Pid}}', `pair${node}`).trim();
     });
     const [client, server] = pids.map((pid) => [`--net=/proc/${pid}/ns/net`]);
@@ -141,7 +139,7 @@ export class DockerPeer implements Peer {
     if (this.#fresh++ === 0) {
       const { Swarm } = (await this.#get('/info', 1)) as { readonly Swarm: { readonly NodeID: string } };
       const place = ['--constraint', `node.id==${Swarm.NodeID}`];
-      this.#docker(0, 'service', 'create', '--name', 'fresh', ...flags, ...place, 'busybox', 'sleep', '100000');
+      this.#docker(0, 'service', 'create', '--name', 'fresh', ...flags, ...place, ...IMAGE);
     } else this.#docker(0, 'service', 'scale', '--detach', `fresh=${this.#fresh}`);
     const added = async (): Promise<SwarmTask | undefined> => (await this.#running()).find(({ ID }) => !before.has(ID));
     await until(async () => (await added()) !== undefined, 'a task to run');
@@ -157,6 +155,31 @@ export class DockerPeer implements Peer {
       return this.#nodes().every((node) => this.#docker(node, 'ps', '-aq').trim() === '');
     };
     await until(gone, 'the containers to end');
+  }
+
+  createByFlags(): Promise<number> {
+    return this.create(1, false);
+  }
+
+  removeByFlags(): Promise<void> {
+    return this.remove();
+  }
+
+  async deploy(): Promise<number> {
+    const file = join(this.#dir, 'compose.yaml');
+    writeFileSync(file, PROJECT);
+    const started = performance.now();
+    this.#docker(0, 'stack', 'deploy', '--detach', '--resolve-image', 'never', '-c', file, 'bench');
+    await until(async () => (await this.#running()).length > 0, 'a task to run');
+    return performance.now() - started;
+  }
+
+  async removeDeployed(): Promise<void> {
+    this.#docker(0, 'stack', 'rm', 'bench');
+    const gone = async (): Promise<boolean> =>
+      ((await this.#get('/tasks')) as readonly unknown[]).length === 0 &&
+      this.#nodes().every((node) => this.#docker(node, 'network', 'ls', '-q', '-f', 'name=bench').trim() === '');
+    await until(gone, 'the stack to be gone');
   }
 
   memory(): ReturnType<Peer['memory']> {
@@ -236,11 +259,3 @@ export class DockerPeer implements Peer {
 }
 
 const QUIET = { stdio: 'ignore', timeout: 30_000 } as const;
-
-async function until(look: () => boolean | Promise<boolean>, what: string, patienceMs = PATIENCE_MS): Promise<void> {
-  const deadline = performance.now() + patienceMs;
-  while (!(await look())) {
-    if (performance.now() > deadline) throw new Error(`waiting for ${what}: not within ${patienceMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
-}

@@ -14,10 +14,23 @@ import type { Peer } from './peer.ts';
 
 const rounds = Number(process.argv[2] ?? 3);
 const archive = join(import.meta.dirname, '..', '..', '.cache', 'images', 'busybox.tar');
-const CASES = [
-  { what: 'create to running 1/1, ms', replicas: 1, onFirst: false, times: 5 },
-  { what: '90 replicas over three nodes, ms', replicas: 90, onFirst: false, times: 1 },
-  { what: '100 replicas on one node, ms', replicas: 100, onFirst: true, times: 1 },
+/** One container, in so many turns a round: by the command that takes all of it as flags, and from a file. */
+const TURNS_OF_ONE = 5;
+const ONE = [
+  {
+    what: 'service create -d to running 1/1, ms',
+    create: (peer: Peer) => peer.createByFlags(),
+    remove: (peer: Peer) => peer.removeByFlags(),
+  },
+  {
+    what: 'up -d (stack deploy) to running 1/1, ms',
+    create: (peer: Peer) => peer.deploy(),
+    remove: (peer: Peer) => peer.removeDeployed(),
+  },
+];
+const MANY = [
+  { what: '90 replicas over three nodes, ms', replicas: 90, onFirst: false },
+  { what: '100 replicas on one node, ms', replicas: 100, onFirst: true },
 ] as const;
 /** Rest of a peer before its memory is looked at. */
 const REST_MS = 10_000;
@@ -33,25 +46,31 @@ try {
     await peer.create(3, false);
     await peer.remove();
   }
-  console.log(`medians of ${rounds} rounds (the first: ${rounds * CASES[0].times}); each time in brackets\n`);
+  console.log(`medians of ${rounds} rounds (one container: ${rounds * TURNS_OF_ONE}); each time in brackets\n`);
   print(['what', 'tsswarm', 'Docker', 'ratio']);
+  const ones: (readonly number[])[] = [];
+  for (const { what, create, remove } of ONE) {
+    const taken = await inTurns(peers, rounds * TURNS_OF_ONE, create, remove);
+    ones.push(tell(what, taken));
+  }
+  // Until 22 November this was the row: our command that makes a network too, beside Docker's that makes none.
+  row('up -d beside Docker’s service create, ms', ones[1]?.[0] ?? 0, ones[0]?.[1]);
   const memory = new Map<Peer, ReturnType<Peer['memory']>>();
-  for (const { what, replicas, onFirst, times } of CASES) {
-    const taken = new Map<Peer, number[]>(peers.map((peer) => [peer, []]));
-    for (let round = 0; round < rounds * times; round++) {
-      for (const peer of peers) {
-        taken.get(peer)?.push(await peer.create(replicas, onFirst));
-        if (onFirst && round === rounds * times - 1) {
+  for (const { what, replicas, onFirst } of MANY) {
+    const taken = await inTurns(
+      peers,
+      rounds,
+      (peer) => peer.create(replicas, onFirst),
+      async (peer, isLast) => {
+        if (onFirst && isLast) {
           // What holds all the time, not what starting them took.
           await new Promise((resolve) => setTimeout(resolve, REST_MS));
           memory.set(peer, peer.memory());
         }
         await peer.remove();
-      }
-    }
-    const [ours, theirs] = peers.map((peer) => median(taken.get(peer) ?? []));
-    row(what, ours ?? 0, theirs);
-    for (const all of taken.values()) console.log(`    [${all.map(Math.round).join(' ')}]`);
+      },
+    );
+    tell(what, taken);
   }
   const [ours, theirs] = peers.map((peer) => memory.get(peer));
   for (const [key, name] of [
@@ -71,6 +90,31 @@ try {
     await own.stop();
     disk.remove();
   }
+}
+
+/** @returns of each peer how long each turn took, ms */
+async function inTurns(
+  peers: readonly Peer[],
+  turns: number,
+  create: (peer: Peer) => Promise<number>,
+  remove: (peer: Peer, isLast: boolean) => Promise<void>,
+): Promise<readonly (readonly number[])[]> {
+  const taken: number[][] = peers.map(() => []);
+  for (let turn = 0; turn < turns; turn++) {
+    for (const [index, peer] of peers.entries()) {
+      taken[index]?.push(await create(peer));
+      await remove(peer, turn === turns - 1);
+    }
+  }
+  return taken;
+}
+
+/** @returns the medians */
+function tell(what: string, taken: readonly (readonly number[])[]): readonly number[] {
+  const medians = taken.map((all) => median(all));
+  row(what, medians[0] ?? 0, medians[1]);
+  for (const all of taken) console.log(`    [${all.map(Math.round).join(' ')}]`);
+  return medians;
 }
 
 function row(what: string, ours: number, theirs: number | undefined): void {

@@ -1,8 +1,13 @@
+import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Disk } from '../disk.ts';
+import { connectLocal } from '../../proto/rpc/local/client.ts';
+import { controlService } from '../../proto/rpc/services.ts';
+import type { Task } from '../../proto/types/index.ts';
 import { Lab } from '../../test/lab/lab.ts';
+import type { Disk } from '../disk.ts';
 import { memoryOf, middle, sum } from './memory.ts';
+import { IMAGE, PROJECT, until } from './peer.ts';
 import type { Peer } from './peer.ts';
 
 /** Three managers of ours, driven by the same commands as a user's. */
@@ -48,6 +53,56 @@ export class OwnPeer implements Peer {
   remove(): Promise<void> {
     this.#lab.machine(0).composeOk(this.#folder, 'down', '-t', '0');
     return Promise.resolve();
+  }
+
+  async createByFlags(): Promise<number> {
+    const { ms } = await this.#watched(async (tasks) => {
+      const started = performance.now();
+      this.#run('tsswarm', 'service', 'create', '-d', '--name', 'flags', '--stop-grace-period', '0s', ...IMAGE);
+      await until(async () => (await tasks()).some(({ status }) => status.state === 'running'), 'the container to run');
+      return { ms: performance.now() - started };
+    });
+    return ms;
+  }
+
+  async removeByFlags(): Promise<void> {
+    await this.#watched(async (tasks) => {
+      this.#run('tsswarm', 'service', 'rm', 'flags');
+      await until(async () => (await tasks()).length === 0, 'the container to be gone');
+    });
+  }
+
+  deploy(): Promise<number> {
+    const machine = this.#lab.machine(0);
+    const folder = join(machine.dir, 'deployed');
+    if (!existsSync(folder)) machine.project('deployed', { 'compose.yaml': PROJECT });
+    const started = performance.now();
+    // Returns when it runs.
+    this.#run('tscompose', '--project-directory', folder, 'up', '-d');
+    return Promise.resolve(performance.now() - started);
+  }
+
+  removeDeployed(): Promise<void> {
+    this.#run('tscompose', '--project-directory', join(this.#lab.machine(0).dir, 'deployed'), 'down', '-t', '0');
+    return Promise.resolve();
+  }
+
+  /** Does what looks at all tasks over the node's socket. */
+  async #watched<T>(work: (tasks: () => Promise<readonly Task[]>) => Promise<T>): Promise<T> {
+    const connection = connectLocal(this.#lab.machine(0).socket);
+    try {
+      await connection.ready();
+      const control = connection.service(controlService);
+      return await work(async () => (await control.listObjects({ project: '' })).tasks);
+    } finally {
+      connection.close();
+    }
+  }
+
+  /** As Docker's client is run: the node is found by its socket, without a program that enters its namespace first. */
+  #run(...argv: readonly string[]): void {
+    const { code, stdout, stderr } = this.#lab.machine(0).runWith({ inNamespace: false }, ...argv);
+    assert.equal(code, 0, `${argv.join(' ')} ended with ${code}\n${stdout}${stderr}`);
   }
 
   memory(): ReturnType<Peer['memory']> {

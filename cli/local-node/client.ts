@@ -10,6 +10,7 @@ import {
   tasksService,
 } from '../../proto/rpc/services.ts';
 import { withSingleEntries } from './log-entries.ts';
+import { withWholeLists } from './pages.ts';
 import type { NodePlace } from './place.ts';
 
 /** What a command talks to: the services of one node over its socket. */
@@ -52,7 +53,7 @@ export async function tryOpenNode(place: NodePlace): Promise<NodeClient | undefi
     }
   }
   return {
-    control: connection.service(controlService),
+    control: withWholeLists(connection.service(controlService)),
     daemon: connection.service(daemonService),
     tasks: withSingleEntries(connection.service(tasksService)),
     images: connection.service(imagesService),

@@ -28,7 +28,8 @@ import { createNetwork, removeNetwork } from './networks.ts';
 import { chosen, overrideGrace, removeProject } from './remove.ts';
 import { demandProject, listRevisions, revisionToApply } from './revisions.ts';
 import { createService, removeService, rollbackService, updateService } from './services.ts';
-import { completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
+import { pageOf, taskPages } from './pages.ts';
+import { NO_CHANGE, completeEvent, eventOf, isOfService, objectsOf } from './watch.ts';
 
 export interface ControlOptions {
   readonly store: Store;
@@ -63,7 +64,7 @@ export function createControl({ store, clock, random }: ControlOptions): Control
       return Promise.resolve({ cluster: withoutKeys(cluster) });
     },
     listNodes: () => Promise.resolve({ nodes: store.view((tx) => tx.list('node')) }),
-    listObjects: (request) => Promise.resolve(store.view((tx) => objectsOf(tx, request))),
+    listObjects: (request) => Promise.resolve(store.view((tx) => pageOf(objectsOf(tx, request), request))),
     watchProject: (request, signal) => watchProject(store, request, signal),
     stopServices: (request) =>
       onServices(store, request, onlyThose, (tx, service) => {
@@ -323,7 +324,9 @@ async function* watchProject(
   const known = new Set<string>(result.services.map(({ projectId }) => projectId as string));
   for (const project of store.view((tx) => tx.find('project', 'name', name))) known.add(project.id);
   try {
-    yield result;
+    const [tasks = [], ...others] = taskPages(result.tasks);
+    yield { ...result, tasks };
+    for (const more of others) yield { ...NO_CHANGE, version: result.version, tasks: more };
     for await (const commit of watch) {
       for (const change of commit.changes)
         if (change.table === 'project' && change.after?.name === name) known.add(change.after.id);

@@ -13,19 +13,22 @@ import type { ReadTransaction, StoreChange, StoreCommit } from '../store/types.t
 /** The project's objects as the first message of a watch; all projects' for an empty name. */
 export function completeEvent(tx: ReadTransaction, request: ProjectRequest): WatchProjectEvent {
   const { services, tasks, networks, volumes } = objectsOf(tx, request);
-  return {
-    complete: true,
-    version: tx.version,
-    services,
-    tasks,
-    networks,
-    volumes,
-    removedServices: [],
-    removedTasks: [],
-    removedNetworks: [],
-    removedVolumes: [],
-  };
+  return { ...NO_CHANGE, complete: true, version: tx.version, services, tasks, networks, volumes };
 }
+
+/** A message that tells nothing. */
+export const NO_CHANGE: WatchProjectEvent = {
+  complete: false,
+  version: 0,
+  services: [],
+  tasks: [],
+  networks: [],
+  volumes: [],
+  removedServices: [],
+  removedTasks: [],
+  removedNetworks: [],
+  removedVolumes: [],
+};
 
 /** What belongs to a project, or to all with an empty name, or to one service. Specs that hold secrets are not among it. */
 export function objectsOf(

@@ -25240,12 +25240,20 @@ export const tsswarm = $root.tsswarm = (() => {
 
             ListObjectsRequest.prototype.project = "";
             ListObjectsRequest.prototype.serviceId = null;
+            ListObjectsRequest.prototype.inPages = false;
+            ListObjectsRequest.prototype.afterTask = null;
 
             let $oneOfFields;
 
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(ListObjectsRequest.prototype, "_serviceId", {
                 get: $util.oneOfGetter($oneOfFields = ["serviceId"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsRequest.prototype, "_afterTask", {
+                get: $util.oneOfGetter($oneOfFields = ["afterTask"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -25260,6 +25268,10 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(10).string(m.project);
                 if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId"))
                     w.uint32(18).string(m.serviceId);
+                if (m.inPages != null && $Object.hasOwnProperty.call(m, "inPages") && m.inPages !== false)
+                    w.uint32(24).bool(m.inPages);
+                if (m.afterTask != null && $Object.hasOwnProperty.call(m, "afterTask"))
+                    w.uint32(34).string(m.afterTask);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -25309,6 +25321,22 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._serviceId = "serviceId";
                             continue;
                         }
+                    case 3: {
+                            if (u !== 0)
+                                break;
+                            if (v = r.bool())
+                                m.inPages = v;
+                            else
+                                delete m.inPages;
+                            continue;
+                        }
+                    case 4: {
+                            if (u !== 2)
+                                break;
+                            m.afterTask = r.stringVerify();
+                            m._afterTask = "afterTask";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -25344,6 +25372,14 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (d.serviceId != null) {
                     m.serviceId = $String(d.serviceId);
                 }
+                if (d.inPages != null) {
+                    if (d.inPages) {
+                        m.inPages = $Boolean(d.inPages);
+                    }
+                }
+                if (d.afterTask != null) {
+                    m.afterTask = $String(d.afterTask);
+                }
                 return m;
             };
 
@@ -25357,12 +25393,19 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.defaults) {
                     d.project = "";
+                    d.inPages = false;
                 }
                 if (m.project != null && $Object.hasOwnProperty.call(m, "project")) {
                     d.project = m.project;
                 }
                 if (m.serviceId != null && $Object.hasOwnProperty.call(m, "serviceId")) {
                     d.serviceId = m.serviceId;
+                }
+                if (m.inPages != null && $Object.hasOwnProperty.call(m, "inPages")) {
+                    d.inPages = m.inPages;
+                }
+                if (m.afterTask != null && $Object.hasOwnProperty.call(m, "afterTask")) {
+                    d.afterTask = m.afterTask;
                 }
                 return d;
             };
@@ -25393,6 +25436,15 @@ export const tsswarm = $root.tsswarm = (() => {
             ListObjectsResponse.prototype.tasks = $util.emptyArray;
             ListObjectsResponse.prototype.networks = $util.emptyArray;
             ListObjectsResponse.prototype.volumes = $util.emptyArray;
+            ListObjectsResponse.prototype.moreAfter = null;
+
+            let $oneOfFields;
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(ListObjectsResponse.prototype, "_moreAfter", {
+                get: $util.oneOfGetter($oneOfFields = ["moreAfter"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
 
             ListObjectsResponse.encode = function (m, w, q) {
                 if (!w)
@@ -25421,6 +25473,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.volumes.length; ++i)
                         $root.tsswarm.v1.Volume.encode(m.volumes[i], w.uint32(42).fork(), q + 1).ldelim();
                 }
+                if (m.moreAfter != null && $Object.hasOwnProperty.call(m, "moreAfter"))
+                    w.uint32(50).string(m.moreAfter);
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -25492,6 +25546,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             if (!(m.volumes && m.volumes.length))
                                 m.volumes = [];
                             m.volumes.push($root.tsswarm.v1.Volume.decode(r, r.size(), $undefined, q + 1));
+                            continue;
+                        }
+                    case 6: {
+                            if (u !== 2)
+                                break;
+                            m.moreAfter = r.stringVerify();
+                            m._moreAfter = "moreAfter";
                             continue;
                         }
                     }
@@ -25571,6 +25632,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.volumes[i] = $root.tsswarm.v1.Volume.fromObject(d.volumes[i], q + 1);
                     }
                 }
+                if (d.moreAfter != null) {
+                    m.moreAfter = $String(d.moreAfter);
+                }
                 return m;
             };
 
@@ -25618,6 +25682,9 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var j = 0; j < m.volumes.length; ++j) {
                         d.volumes[j] = $root.tsswarm.v1.Volume.toObject(m.volumes[j], o, q + 1);
                     }
+                }
+                if (m.moreAfter != null && $Object.hasOwnProperty.call(m, "moreAfter")) {
+                    d.moreAfter = m.moreAfter;
                 }
                 return d;
             };

@@ -57,6 +57,7 @@ import type {
   ListImagesResponse,
   ListManagersResponse,
   ListNodesResponse,
+  ListObjectsRequest,
   ListObjectsResponse,
   LoadImageRequest,
   LogEntry,
@@ -151,7 +152,7 @@ export const controlService = {
   ),
   getCluster: unary<Empty, GetClusterResponse>('Control/GetCluster', 'GetClusterRequest', 'GetClusterResponse'),
   listNodes: unary<Empty, ListNodesResponse>('Control/ListNodes', 'ListNodesRequest', 'ListNodesResponse'),
-  listObjects: unary<ProjectRequest, ListObjectsResponse>(
+  listObjects: unary<ListObjectsRequest, ListObjectsResponse>(
     'Control/ListObjects',
     'ListObjectsRequest',
     'ListObjectsResponse',

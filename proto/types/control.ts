@@ -153,12 +153,20 @@ export interface ProjectRequest {
   /** Id of a service: only it and its tasks. */
   readonly serviceId?: string;
 }
+export interface ListObjectsRequest extends ProjectRequest {
+  /** Who asks reads on where an answer ends. Absent or false: all in one message. */
+  readonly inPages?: boolean;
+  /** Only tasks whose ids come after this one. */
+  readonly afterTask?: string;
+}
 export interface ListObjectsResponse {
   readonly projects: readonly Project[];
   readonly services: readonly Service[];
   readonly tasks: readonly Task[];
   readonly networks: readonly Network[];
   readonly volumes: readonly Volume[];
+  /** There are more tasks: after this id. */
+  readonly moreAfter?: string;
 }
 export interface WatchProjectEvent {
   readonly complete: boolean;

@@ -74,7 +74,7 @@ export class Machine {
 
   /** Path of the node's socket. */
   get socket(): string {
-    return join(this.dir, 'run', 'tsswarm.sock');
+    return join(this.#env['TSSWARM_RUN_DIR'] ?? '', 'tsswarm.sock');
   }
 
   /** Process of the node's daemon; undefined: none runs. */
