@@ -1,5 +1,8 @@
 /** What kinds of networks there are and what each understands: the compose reader and the managers say no alike. */
 
+/** The network of services of no project that name none. */
+export const DEFAULT_NETWORK = 'bridge';
+
 /** What a driver takes. */
 interface NetworkDriver {
   /** Keys of `driver_opts` (`--opt`). */

@@ -61,6 +61,26 @@ describe('subnets of networks', () => {
   for (const [title, spec, inCluster, nodes, expected] of cases)
     it(title, () => equal(allocateSubnets(network('n', spec), inCluster, [taken], nodes)?.subnet, expected));
 
+  it('are large for the network that all services share which name none', () => {
+    const shared = network('bridge', { driver: 'bridge' }, { projectId: '' });
+    const subnet = (pools: readonly string[], nodes: readonly Node[], prefix = 24): string | undefined =>
+      allocateSubnets(shared, cluster(pools, prefix), [taken], nodes)?.subnet;
+    equal(subnet([], []), '10.210.64.0/18');
+    // Who names pools says how they are cut.
+    equal(subnet(['10.5.0.0/16'], [], 20), '10.5.0.0/20');
+    // Nothing as large is left.
+    const routes = [0, 64, 128, 192].flatMap((part) => [`10.210.${part + 32}.0/24`, `10.211.${part + 32}.0/24`]);
+    equal(subnet([], [node(...routes, '100.96.0.0/16')]), '10.210.1.0/24');
+    // What a cluster has of before stays.
+    const former = { ...shared, subnet: '10.210.7.0/24', gateway: '10.210.7.1' };
+    equal(allocateSubnets(former, cluster([]), [taken], [])?.subnet, '10.210.7.0/24');
+    // A project's own network may have that name.
+    equal(
+      allocateSubnets({ ...shared, projectId: 'p' as Network['projectId'] }, cluster([]), [taken], [])?.subnet,
+      '10.210.1.0/24',
+    );
+  });
+
   it('have the gateway first, or where the user says', () => {
     equal(allocateSubnets(network('n', { subnet: '10.9.0.0/24' }), undefined, [], [])?.gateway, '10.9.0.1');
     const spec = { subnet: '10.9.0.0/24', gateway: '10.9.0.254' };

@@ -1,11 +1,14 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { formatIp, formatIpSubnet, readIp, readIpSubnet, subnetsOverlap } from '../../base/ip-address.ts';
 import type { IpFamily, IpSubnet } from '../../base/ip-address.ts';
+import { DEFAULT_NETWORK } from '../../base/network-driver.ts';
 import type { Cluster, Network, Node } from '../../proto/types/index.ts';
 
 /** Subnets of Docker's own default pools are left alone: people run both. The second is for sites that have all of 10.0.0.0/8. */
 const DEFAULT_POOLS = ['10.210.0.0/16', '10.211.0.0/16', '100.96.0.0/16'];
 const DEFAULT_PREFIX = 24;
+/** All services without a network of their own share that of no project: 16,381 containers, where a /24 would do for 253 of the whole cluster. */
+const SHARED_PREFIX = 18;
 /** The one that hosts of any kind expect (RFC 4291, 2.5.1). */
 const IPV6_PREFIX = 64;
 
@@ -43,7 +46,10 @@ export function allocateSubnets(
     }
     const own = pools.flatMap(readSubnet).filter((pool) => pool.family === family);
     const from = own.length > 0 ? own : defaults.flatMap(readSubnet);
+    // Who names pools says how they are cut; and a large one is not worth a conflict with anybody's routes.
+    const isShared = family === 4 && pools.length === 0 && isOfAllServices(network);
     return (
+      (isShared ? cutSubnet(from, SHARED_PREFIX, [...taken, ...routes, ...rest]) : undefined) ??
       cutSubnet(from, prefix, [...taken, ...routes, ...rest]) ??
       cutSubnet(from, prefix, [...taken, ...routes]) ??
       cutSubnet(from, prefix, [...taken, ...routes.filter((route) => route.prefix >= prefix)])
@@ -64,6 +70,8 @@ export function allocateSubnets(
   if (ipv6 === undefined) return undefined;
   return { ...found, ipv6: { subnet: formatIpSubnet(ipv6), gateway: gatewayOf(ipv6, spec.ipv6.gateway) } };
 }
+
+const isOfAllServices = ({ projectId, spec }: Network): boolean => spec.name === DEFAULT_NETWORK && projectId === '';
 
 /** The cluster's own part of the addresses that nobody routes on the Internet: fd and 40 bits that others hardly have (RFC 4193). */
 export function uniqueLocalPrefix(clusterId: string): string {

@@ -17,7 +17,8 @@ import type {
 import type { WriteTransaction } from '../store/types.ts';
 import { applyService } from './apply-service.ts';
 import { recordRevision, specBefore, touchProject } from './revisions.ts';
-import { DEFAULT_NETWORK, validateService } from './validate.ts';
+import { validateService } from './validate.ts';
+import { DEFAULT_NETWORK } from '../../base/network-driver.ts';
 
 type Edge = { readonly clock: Pick<Clock, 'now'>; readonly random: Random };
 

@@ -25,8 +25,6 @@ const OBJECT_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 /** What can be a name in DNS, as Docker Swarm asks for. */
 const SERVICE_NAME = /^[a-zA-Z0-9]+(?:[-_]+[a-zA-Z0-9]+)*$/;
 const LONGEST_SERVICE_NAME = 63;
-/** The network of services of no project that name none. */
-export const DEFAULT_NETWORK = 'bridge';
 const LONGEST_FILE_NAME = 255;
 const MAX_SECRET_BYTES = 500 * 1024;
 const MAX_CONFIG_BYTES = 1000 * 1024;

@@ -9,7 +9,7 @@ import { cutTo } from '../../render/width.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { filterTasks } from '../nodes/filters.ts';
 import { idOf, withNode } from '../nodes/with-node.ts';
-import { byName, capital } from '../nodes/words.ts';
+import { byName, capital, troubleOf } from '../nodes/words.ts';
 import { portWords } from '../services/list.ts';
 
 export interface NodeTasksOptions {
@@ -79,7 +79,8 @@ export function renderNodeTasks(
     const name = nameOf(task);
     const above = sorted[index - 1];
     const isOlder = above !== undefined && nameOf(above) === name && above.serviceId === task.serviceId;
-    const error = trunc ? cutTo(status.error, ERROR_COLUMNS) : status.error;
+    const trouble = troubleOf(task);
+    const error = trunc ? cutTo(trouble, ERROR_COLUMNS) : trouble;
     return {
       ID: idOfTask(task.id),
       Name: table && isOlder ? ` \\_ ${name}` : name,

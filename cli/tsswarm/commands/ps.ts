@@ -2,6 +2,7 @@ import { openNode } from '../../local-node/index.ts';
 import type { NodePlace } from '../../local-node/index.ts';
 import { durationWords, renderTable } from '../../render/index.ts';
 import { cutTo } from '../../render/width.ts';
+import { troubleOf } from '../nodes/words.ts';
 import type { Terminal } from '../../terminal/index.ts';
 import { isFinal } from '../../../manager/model/task-state.ts';
 import { TsswarmError } from '../../../base/errors.ts';
@@ -60,11 +61,8 @@ export function renderTasks(tasks: readonly Task[], nodes: readonly Node[], now:
   );
 }
 
-/** Why it failed, or why it does not start. */
-function reasonOf({ status, held }: Task): string {
-  if (status.error !== '' || held || status.state !== 'pending') return status.error;
-  return status.message === 'allocated' ? '' : status.message;
-}
+/** What a held one waits for is its state. */
+const reasonOf = (task: Task): string => (task.held ? task.status.error : troubleOf(task));
 
 function stateOf(task: Task, down: ReadonlySet<string>): string {
   const { status, held, nodeId } = task;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isTsswarmError } from '../../../base/errors.ts';
 import type { NodeId } from '../../../base/ids.ts';
-import type { Node } from '../../../proto/types/index.ts';
+import type { Node, Task } from '../../../proto/types/index.ts';
 import { T0, service, task } from '../../../test/builders/objects.ts';
 import { A_DESCRIPTION } from '../../../test/builders/ca-cluster.ts';
 import { renderNodeTasks } from '../commands/node-ps.ts';
@@ -79,6 +79,23 @@ describe('tasks of a node', () => {
       second ?? '',
       /^older-task-w +\\_ app-web-1 +\S+ +m1 +Shutdown +Failed 3 seconds ago +"exit code 7, and a long story…"$/,
     );
+  });
+
+  it('say what they wait for, and nothing of steps that pass in an instant', () => {
+    const error = (status: Partial<Task['status']>, change: Partial<Task> = {}): string => {
+      const options = { trunc: false, resolve: true, format: '{{.Error}}' };
+      return renderNodeTasks([task(web, 1, status, change)], NODES, T0, options);
+    };
+    const noNode = 'no suitable node: 1 of 1 does not match node.labels.a==b';
+    assert.equal(error({ state: 'pending', message: noNode }), `"${noNode}"\n`);
+    assert.equal(
+      error({ state: 'new', message: 'network "n" has no free address' }),
+      '"network "n" has no free address"\n',
+    );
+    assert.equal(error({ state: 'new', message: 'waiting for "db"' }, { held: true }), '"waiting for "db""\n');
+    assert.equal(error({ state: 'new', message: 'created' }), '\n');
+    assert.equal(error({ state: 'pending', message: 'allocated' }), '\n');
+    assert.equal(error({ state: 'running', message: 'whatever' }), '\n');
   });
 
   it('take other forms', () => {

@@ -5,7 +5,7 @@ import { isFinal, isServing, mayRun } from '../../../manager/model/task-state.ts
 import { isPaused, isUpdating, updateRules } from '../../../manager/model/update.ts';
 import type { Service, Task, TaskState } from '../../../proto/types/index.ts';
 import type { ProgressRow } from '../../render/progress.ts';
-import { capital } from '../nodes/words.ts';
+import { capital, troubleOf } from '../nodes/words.ts';
 import { taskName } from './find.ts';
 
 /** A task that has failed this often in a row is told to the user instead of being waited for. */
@@ -110,14 +110,16 @@ const stepOf = (state: TaskState): string =>
   ['assigned', 'accepted', 'preparing', 'ready'].includes(state) ? 'Preparing' : capital(state);
 
 /** Why a task has failed, or what it waits for. */
-function reasonOf({ status, held }: Task): string {
+function reasonOf(task: Task): string {
+  const { status } = task;
   if (status.error !== '') {
     const { exitCode } = status;
     return status.error === 'task: non-zero exit' && exitCode !== undefined
       ? `it ended with exit code ${exitCode}`
       : status.error;
   }
-  if (held || (status.state === 'pending' && status.message !== 'allocated')) return status.message;
+  const trouble = troubleOf(task);
+  if (trouble !== '') return trouble;
   if (status.state === 'running') return status.health === 'unhealthy' ? 'unhealthy' : 'health check: starting';
   return status.state === 'complete' ? 'it has ended' : '';
 }

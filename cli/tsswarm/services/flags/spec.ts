@@ -1,5 +1,6 @@
 import { CONTAINER_DEFAULTS } from '../../../../base/container-defaults.ts';
 import { TsswarmError } from '../../../../base/errors.ts';
+import { DEFAULT_NETWORK } from '../../../../base/network-driver.ts';
 import type { NetworkAttachment, ServiceMode, ServiceSpec } from '../../../../proto/types/index.ts';
 import { withLists } from './lists.ts';
 import type { ListFlags, ScalarFlags } from './options.ts';
@@ -11,7 +12,7 @@ const MODES: readonly ServiceMode[] = ['replicated', 'global', 'replicated-job',
 const RESTART_DELAY_MS = 5000;
 const LONGEST_RESTART_DELAY_MS = 60_000;
 /** Where a service is that names no network. */
-const DEFAULT_NETWORK: NetworkAttachment = { network: 'bridge', aliases: [], ipv4Address: '' };
+const DEFAULT_ATTACHMENT: NetworkAttachment = { network: DEFAULT_NETWORK, aliases: [], ipv4Address: '' };
 
 export interface CreateFlags extends ScalarFlags {
   readonly mode?: string;
@@ -35,7 +36,7 @@ export function createdSpec(
   const base = baseSpec(name, image, argv, mode);
   const spec = withScalars(withLists(base, lists, ''), flags);
   const hasNetwork = spec.task.networkMode !== 'networks' || spec.task.networks.length > 0;
-  return hasNetwork ? spec : { ...spec, task: { ...spec.task, networks: [DEFAULT_NETWORK] } };
+  return hasNetwork ? spec : { ...spec, task: { ...spec.task, networks: [DEFAULT_ATTACHMENT] } };
 }
 
 /** A spec as `update` changes it. @throws INVALID_INPUT, NOT_SUPPORTED */
