@@ -3,11 +3,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectLocal } from '../../proto/rpc/local/client.ts';
 import { controlService } from '../../proto/rpc/services.ts';
-import type { Task } from '../../proto/types/index.ts';
+import type { ServiceClient } from '../../proto/rpc/client.ts';
 import { Lab } from '../../test/lab/lab.ts';
 import type { Disk } from '../disk.ts';
 import { memoryOf, middle, sum } from './memory.ts';
-import { IMAGE, PROJECT, until } from './peer.ts';
+import { IMAGE, PATIENCE_MS, PROJECT, until } from './peer.ts';
 import type { Peer } from './peer.ts';
 
 /** Three managers of ours, driven by the same commands as a user's. */
@@ -55,20 +55,40 @@ export class OwnPeer implements Peer {
     return Promise.resolve();
   }
 
-  async createByFlags(): Promise<number> {
-    const { ms } = await this.#watched(async (tasks) => {
+  createByFlags(): Promise<number> {
+    return this.#watching(async (control) => {
+      const stop = new AbortController();
+      const running = (async (): Promise<number> => {
+        for await (const { tasks } of control.watchProject({ project: '' }, stop.signal))
+          if (tasks.some(({ status }) => status.state === 'running')) break;
+        return performance.now();
+      })();
       const started = performance.now();
-      this.#run('tsswarm', 'service', 'create', '-d', '--name', 'flags', '--stop-grace-period', '0s', ...IMAGE);
-      await until(async () => (await tasks()).some(({ status }) => status.state === 'running'), 'the container to run');
-      return { ms: performance.now() - started };
+      await this.#started(
+        'tsswarm',
+        'service',
+        'create',
+        '-d',
+        '--name',
+        'flags',
+        '--stop-grace-period',
+        '0s',
+        ...IMAGE,
+      );
+      const timer = setTimeout(() => stop.abort(new Error('the container does not run')), PATIENCE_MS);
+      try {
+        return (await running) - started;
+      } finally {
+        clearTimeout(timer);
+      }
     });
-    return ms;
   }
 
-  async removeByFlags(): Promise<void> {
-    await this.#watched(async (tasks) => {
+  removeByFlags(): Promise<void> {
+    return this.#watching(async (control) => {
       this.#run('tsswarm', 'service', 'rm', 'flags');
-      await until(async () => (await tasks()).length === 0, 'the container to be gone');
+      const gone = async (): Promise<boolean> => (await control.listObjects({ project: '' })).tasks.length === 0;
+      await until(gone, 'the container to be gone');
     });
   }
 
@@ -87,16 +107,21 @@ export class OwnPeer implements Peer {
     return Promise.resolve();
   }
 
-  /** Does what looks at all tasks over the node's socket. */
-  async #watched<T>(work: (tasks: () => Promise<readonly Task[]>) => Promise<T>): Promise<T> {
+  async #watching<T>(work: (control: ServiceClient<typeof controlService>) => Promise<T>): Promise<T> {
     const connection = connectLocal(this.#lab.machine(0).socket);
     try {
       await connection.ready();
-      const control = connection.service(controlService);
-      return await work(async () => (await control.listObjects({ project: '' })).tasks);
+      return await work(connection.service(controlService));
     } finally {
       connection.close();
     }
+  }
+
+  /** Starts a command, and goes on while it runs: what it does is seen before it has ended. */
+  async #started(...argv: readonly string[]): Promise<void> {
+    const child = this.#lab.machine(0).startOutside(...argv);
+    const code = await new Promise<number | null>((resolve) => child.once('exit', resolve));
+    assert.equal(code, 0, `${argv.join(' ')} ended with ${code}`);
   }
 
   /** As Docker's client is run: the node is found by its socket, without a program that enters its namespace first. */

@@ -22,8 +22,8 @@ export interface Peer {
   /** Removes it again, and waits until nothing of it is left. */
   remove(): Promise<void>;
   /**
-   * Creates a service of one container by the command that takes all of it as flags and returns at once, and looks again and
-   * again until it runs. It is on the bridge of its node.
+   * Creates a service of one container by the command that takes all of it as flags and returns at once, and waits until it
+   * is told, or sees, that it runs. It is on the bridge of its node.
    * @returns ms from the typed command on
    */
   createByFlags(): Promise<number>;

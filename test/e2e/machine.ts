@@ -135,6 +135,12 @@ export class Machine {
     return spawn(command, args, { env: this.#env, cwd: this.dir, stdio: ['pipe', 'pipe', 'pipe'] });
   }
 
+  /** The same without being put into the machine's namespace first: it finds the node by its socket. */
+  startOutside(...argv: readonly string[]) {
+    const [command = '', ...args] = argv;
+    return spawn(command, args, { env: this.#env, cwd: this.dir, stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+
   /** Runs a tool in the machine's network namespace. */
   inside(argv: readonly string[]): string {
     const [command = '', ...args] = this.#inNamespace(argv);
