@@ -27,7 +27,7 @@ import { hasIpv6Ports } from './port-rules.ts';
 import type { RefusedForward } from './ports.ts';
 import { PortReservations } from './ports.ts';
 import { Relaying } from './relaying.ts';
-import { transactionsOf } from './rule-watch.ts';
+import { TransactionReader } from './rule-watch.ts';
 import { setReturnRoutes } from './return-routes.ts';
 import { raiseNeighbourLimits } from './neighbour-limits.ts';
 import { createSandboxes } from './sandboxes.ts';
@@ -96,10 +96,13 @@ export function createNetworks(options: NetworkOptions): NodeNetwork {
   const guardRules = async (): Promise<void> => {
     try {
       const own = (watch = watchRules());
+      const reader = new TransactionReader();
       for (;;) {
         const { events, lost } = await own.next();
         if (events.length === 0 && !lost) return;
-        if (!(await firewall.heard(lost ? undefined : transactionsOf(events)))) continue;
+        const heard = reader.take(events);
+        if (lost) reader.forget();
+        if (!(await firewall.heard(lost ? undefined : heard))) continue;
         logger.warn('somebody has changed the rules of this daemon: they were made again', {});
         // Who fights with somebody over them does not do it all the time.
         await setTimeout(AFTER_REPAIR_MS, undefined, { ref: false });

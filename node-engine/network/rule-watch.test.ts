@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { encode } from './netlink.ts';
 import { createTable, nft, u32be } from './nfnetlink.ts';
 import { attribute } from './netlink.ts';
-import { judge, transactionsOf } from './rule-watch.ts';
+import { TransactionReader, judge } from './rule-watch.ts';
 
 const NEWGEN = 15;
 const end = (generation: number) => ({ what: '', ...nft(NEWGEN, 0, 0, [attribute(1, u32be(generation))]) });
@@ -10,11 +10,24 @@ const end = (generation: number) => ({ what: '', ...nft(NEWGEN, 0, 0, [attribute
 describe('what is heard of changes of rules', () => {
   it('is taken apart into transactions', () => {
     const events = encode([...createTable('ours'), ...createTable('theirs'), end(7), ...createTable('theirs'), end(8)]);
-    assert.deepEqual(transactionsOf(events), [
+    assert.deepEqual(new TransactionReader().take(events), [
       { generation: 7, tables: new Set(['ours', 'theirs']) },
       { generation: 8, tables: new Set(['theirs']) },
     ]);
-    assert.deepEqual(transactionsOf(events.subarray(0, 40)), []);
+  });
+
+  it('may come with several reads, the end of a transaction with a later one than what it has touched', () => {
+    const reader = new TransactionReader();
+    assert.deepEqual(reader.take(encode(createTable('ours'))), []);
+    assert.deepEqual(reader.take(encode(createTable('theirs'))), []);
+    assert.deepEqual(reader.take(encode([end(7), ...createTable('theirs')])), [
+      { generation: 7, tables: new Set(['ours', 'theirs']) },
+    ]);
+    assert.deepEqual(reader.take(encode([end(8)])), [{ generation: 8, tables: new Set(['theirs']) }]);
+    reader.take(encode(createTable('ours')));
+    // Between them messages were lost: whose end this is nobody knows.
+    reader.forget();
+    assert.deepEqual(reader.take(encode([end(12)])), [{ generation: 12, tables: new Set() }]);
   });
 
   const of = (generation: number, ...tables: readonly string[]) => ({ generation, tables: new Set(tables) });

@@ -19,22 +19,35 @@ export interface RuleTransaction {
   readonly tables: ReadonlySet<string>;
 }
 
-/** The transactions in what the kernel has sent; one whose end is missing is left out. */
-export function transactionsOf(events: Buffer): readonly RuleTransaction[] {
-  const found: RuleTransaction[] = [];
-  let tables = new Set<string>();
-  for (const { type, body } of messagesOf(events)) {
-    if (type >> 8 !== SUBSYSTEM) continue;
-    // Those of IPv4 and IPv6: a guard of the tunnels has a table of its own.
-    if ((type & 255) !== NEWGEN && !FAMILIES.includes(body[0] ?? 0)) continue;
-    const first = attributes(body, HEADER_BYTES).get(FIRST);
-    if (first === undefined) continue;
-    if ((type & 255) === NEWGEN) {
-      found.push({ generation: first.readUInt32BE(0), tables });
-      tables = new Set();
-    } else tables.add(readText(first));
+/**
+ * Puts transactions together out of what the kernel sends. It sends what one has touched and its number in datagrams of their own: where
+ * the reader is faster, or the writer loses its processor in between, they come with different reads.
+ */
+export class TransactionReader {
+  /** Tables of the transaction whose end has not come yet. */
+  #tables = new Set<string>();
+
+  /** @param events messages, whole ones @returns the transactions that end with them */
+  take(events: Buffer): readonly RuleTransaction[] {
+    const found: RuleTransaction[] = [];
+    for (const { type, body } of messagesOf(events)) {
+      if (type >> 8 !== SUBSYSTEM) continue;
+      // Those of IPv4 and IPv6: a guard of the tunnels has a table of its own.
+      if ((type & 255) !== NEWGEN && !FAMILIES.includes(body[0] ?? 0)) continue;
+      const first = attributes(body, HEADER_BYTES).get(FIRST);
+      if (first === undefined) continue;
+      if ((type & 255) === NEWGEN) {
+        found.push({ generation: first.readUInt32BE(0), tables: this.#tables });
+        this.#tables = new Set();
+      } else this.#tables.add(readText(first));
+    }
+    return found;
   }
-  return found;
+
+  /** Messages are missing: the next end may be another transaction's. */
+  forget(): void {
+    this.#tables = new Set();
+  }
 }
 
 /**
