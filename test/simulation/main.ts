@@ -1,11 +1,10 @@
 /**
- * `npm run test:simulation -- [seeds] [first seed] [profile]`: runs seeds, one on each core at a time, and prints the first one that
+ * `npm run test:simulation -- [seeds] [first seed] [profile]`: runs seeds one after another and prints the first one that
  * fails. The same seed, profile and code make the same run: it is run twice and the hashes of its trace are compared.
  */
 import { NO_COVERAGE } from './cluster.ts';
 import { PROFILE_NAMES } from './profile.ts';
 import type { ProfileName } from './profile.ts';
-import { simulateAll } from './parallel.ts';
 import { simulate } from './simulate.ts';
 
 const [count = '100', first = '1', only] = process.argv.slice(2);
@@ -26,12 +25,9 @@ const summary = (): string => {
     `${Math.round(events / seconds)} events a second, ${(simulatedMs / 1000 / done).toFixed(1)} simulated s a seed), ${failed} failed`
   );
 };
-const runs = Array.from({ length: Number(count) }, (_, index) => {
-  const seed = Number(first) + index;
-  return { seed, profile: profiles[seed % profiles.length] as ProfileName };
-});
-for await (const outcome of simulateAll(runs)) {
-  const { seed, profile } = outcome;
+for (let seed = Number(first); seed < Number(first) + Number(count); seed++) {
+  const profile = profiles[seed % profiles.length] as ProfileName;
+  const outcome = await simulate(seed, profile);
   events += outcome.events;
   simulatedMs += outcome.simulatedMs;
   done++;
