@@ -109,9 +109,11 @@ int main(void)
 		if (told_to_end && until == 0)
 			until = now_ms() + linger;
 		long long left = until == 0 ? -1 : until - now_ms();
-		if (until != 0 && left <= 0)
+		/* Where it had no processor for all that time, what came meanwhile is answered before it ends. */
+		int ready = poll(open, (nfds_t)count, until != 0 && left <= 0 ? 0 : (int)left);
+		if (ready == 0 && until != 0 && now_ms() >= until)
 			return 0;
-		if (poll(open, (nfds_t)count, (int)left) < 0)
+		if (ready < 0)
 			continue;
 		for (int i = count - 1; i >= LISTENING; i--) {
 			if (open[i].revents == 0 || !answer_connection(open[i].fd))
