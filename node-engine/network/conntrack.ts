@@ -40,8 +40,12 @@ export interface Flow {
   readonly port: number;
   /** Who answers: "10.128.1.2:53". */
   readonly backend: string;
-  /** Its address. */
+  /** Its address and port. */
   readonly answerer: string;
+  readonly answererPort: number;
+  /** The caller's port, and what it is for the one who answers. */
+  readonly callerPort: number;
+  readonly translatedPort: number;
   /** A caller over TCP that is not connected yet, over UDP one that has had no answer yet. */
   readonly isUnanswered: boolean;
 }
@@ -116,8 +120,8 @@ export function flowsOf(replies: readonly NetlinkReply[]): readonly Flow[] {
       const tuple = found.get(CTA.TUPLE_ORIG);
       const reply = found.get(CTA.TUPLE_REPLY);
       if (!tuple || !reply) return [];
-      const { source, sourcePort } = ends(reply);
-      const { destination, destinationPort, protocol } = ends(tuple);
+      const { source, sourcePort, destinationPort: translatedPort } = ends(reply);
+      const { destination, destinationPort, protocol, sourcePort: callerPort } = ends(tuple);
       const tcp = attributes(found.get(CTA.PROTOINFO) ?? Buffer.alloc(0), 0).get(PROTOINFO_TCP);
       return [
         {
@@ -128,6 +132,9 @@ export function flowsOf(replies: readonly NetlinkReply[]): readonly Flow[] {
           port: destinationPort,
           backend: `${source}:${sourcePort}`,
           answerer: source,
+          answererPort: sourcePort,
+          callerPort,
+          translatedPort,
           isUnanswered:
             tcp === undefined
               ? ((found.get(CTA.STATUS)?.readUInt32BE(0) ?? SEEN_REPLY) & SEEN_REPLY) === 0

@@ -44,10 +44,21 @@ export const HOOK = { NUMBER: 1, PRIORITY: 2 } as const;
 export const RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4 } as const;
 export const LIST_ELEMENT = 1;
 const EXPRESSION = { NAME: 1, DATA: 2 } as const;
-const PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LENGTH: 4, SREG: 5, CSUM_TYPE: 6, CSUM_OFFSET: 7 } as const;
+const PAYLOAD = {
+  DREG: 1,
+  BASE: 2,
+  OFFSET: 3,
+  LENGTH: 4,
+  SREG: 5,
+  CSUM_TYPE: 6,
+  CSUM_OFFSET: 7,
+  CSUM_FLAGS: 8,
+} as const;
 const BASE_NETWORK = 1;
 const BASE_TRANSPORT = 2;
 const CSUM_INET = 1;
+/** NFT_PAYLOAD_L4CSUM_PSEUDOHDR */
+const CSUM_PSEUDO = 1;
 const CMP = { SREG: 1, OP: 2, DATA: 3 } as const;
 const CMP_EQ = 0;
 const META = { DREG: 1, KEY: 2 } as const;
@@ -180,15 +191,12 @@ export function rewritePort(table: string, chain: string, rewrite: PortRewrite):
             attribute(IMMEDIATE.DREG, u32be(REGISTER)),
             nested(IMMEDIATE.DATA, attribute(DATA_VALUE, u16be(rewrite.to))),
           ),
-          expression(
-            'payload',
-            attribute(PAYLOAD.SREG, u32be(REGISTER)),
-            attribute(PAYLOAD.BASE, u32be(BASE_TRANSPORT)),
-            attribute(PAYLOAD.OFFSET, u32be(portOffset)),
-            attribute(PAYLOAD.LENGTH, u32be(2)),
-            attribute(PAYLOAD.CSUM_TYPE, u32be(CSUM_INET)),
-            attribute(PAYLOAD.CSUM_OFFSET, u32be(rewrite.protocol === 6 ? 16 : 6)),
-          ),
+          store(REGISTER, {
+            base: BASE_TRANSPORT,
+            offset: portOffset,
+            length: 2,
+            checksum: rewrite.protocol === 6 ? 16 : 6,
+          }),
         ],
       ),
     ]),
@@ -211,6 +219,32 @@ export function load(base: number, offset: number, length: number, register = RE
     attribute(PAYLOAD.BASE, u32be(base)),
     attribute(PAYLOAD.OFFSET, u32be(offset)),
     attribute(PAYLOAD.LENGTH, u32be(length)),
+  );
+}
+
+/** What a register is stored to. */
+export interface Stored {
+  /** 1: network header, 2: transport header */
+  readonly base: number;
+  readonly offset: number;
+  readonly length: number;
+  /** Offset of the header's checksum; undefined: it has none. */
+  readonly checksum: number | undefined;
+  /** The checksum of the transport header covers it, too. */
+  readonly isPseudo?: boolean;
+}
+
+/** Stores a register to a part of the packet, and keeps its checksums right. */
+export function store(register: number, { base, offset, length, checksum, isPseudo = false }: Stored): Buffer {
+  const inet = [attribute(PAYLOAD.CSUM_TYPE, u32be(CSUM_INET)), attribute(PAYLOAD.CSUM_OFFSET, u32be(checksum ?? 0))];
+  return expression(
+    'payload',
+    attribute(PAYLOAD.SREG, u32be(register)),
+    attribute(PAYLOAD.BASE, u32be(base)),
+    attribute(PAYLOAD.OFFSET, u32be(offset)),
+    attribute(PAYLOAD.LENGTH, u32be(length)),
+    ...(checksum === undefined ? [] : inet),
+    ...(isPseudo ? [attribute(PAYLOAD.CSUM_FLAGS, u32be(CSUM_PSEUDO))] : []),
   );
 }
 

@@ -1,22 +1,13 @@
 /**
- * Endpoints that virtual addresses lead to no more, as long as flows may still lead to them. A datagram that is on its way when its endpoint goes is
- * answered by it still, if it is stopped as planned; the answer finds back only while its flow is known: so long it is left. Who looked
- * for flows too early misses one whose first packet was led before the change and is tracked after it. Pure but for what it keeps.
+ * Endpoints that virtual addresses lead to no more, as long as flows may still lead to them: who looked for flows too early misses one
+ * whose first packet was led before the change and is tracked after it. Pure but for what it keeps.
  */
 import { isIPv4 } from 'node:net';
 import { addressBytes, formatBytes } from '../address.ts';
 import type { Slots } from './table.ts';
 
-/** Within it an answer has come, or none comes. */
-export const ANSWER_MS = 1000;
-
-/** What a flow leads to, and whether that waits for the answer to a datagram. */
-export interface Leading {
-  readonly address: string;
-  /** As flows have it. */
-  readonly endpoint: string;
-  readonly awaitsAnswer: boolean;
-}
+/** Within it a packet that is on its way through the rules is tracked. */
+export const TRACKED_MS = 1000;
 
 /** Keeps what has to be looked for in the flows of a namespace. */
 export class Departures {
@@ -30,7 +21,7 @@ export class Departures {
   /** When to look again, at the latest; undefined: there is nothing to look for. */
   get due(): number | undefined {
     const times = [...this.#left.values()].flatMap((left) => [...left.values()]);
-    return times.length === 0 ? undefined : Math.min(...times) + ANSWER_MS;
+    return times.length === 0 ? undefined : Math.min(...times) + TRACKED_MS;
   }
 
   /** The addresses lead elsewhere from now on. @returns whether an endpoint has left. One that had none led no flow anywhere. */
@@ -55,21 +46,10 @@ export class Departures {
     for (const address of addresses) this.#leave(address, '', now);
   }
 
-  /** Whether a flow that leads to an endpoint which the address has not shall be forgotten now. */
-  isOver({ address, endpoint, awaitsAnswer }: Leading, now: number): boolean {
-    if (!awaitsAnswer) return true;
-    const left = this.#left.get(address);
-    const since = left?.get(endpoint) ?? left?.get('');
-    if (since !== undefined) return now >= since + ANSWER_MS;
-    // It went before anybody kept it, or the flow was tracked late.
-    this.#leave(address, endpoint, now);
-    return false;
-  }
-
   /** The flows were looked through. @param began when that began */
   looked(began: number): void {
     for (const [address, left] of this.#left) {
-      for (const [endpoint, since] of left) if (began >= since + ANSWER_MS) left.delete(endpoint);
+      for (const [endpoint, since] of left) if (began >= since + TRACKED_MS) left.delete(endpoint);
       if (left.size === 0) this.#left.delete(address);
     }
   }

@@ -6,6 +6,7 @@ import { UDP, countFlows, deleteFlow, flowCountOf, flowsOf, listFlows } from '..
 import { kernel, reusable, tryKernel } from '../kernel.ts';
 import { AlikeTables } from './alike.ts';
 import { Departures, plain } from './departures.ts';
+import { LateAnswers } from './late-answers.ts';
 import { listCounters, packetsOf } from './messages.ts';
 import type { Family } from './messages.ts';
 import type { Slots } from './table.ts';
@@ -29,8 +30,8 @@ export type VirtualAddresses = ReadonlyMap<string, readonly string[]>;
 /** The balancing of one container. */
 export interface NamespaceBalancer {
   /**
-   * Makes it so: connections that were begun go on, flows over UDP to endpoints that are no more are forgotten (a second later where an
-   * answer is awaited), and so are connections that nobody has answered yet. Several calls at once share one transaction. Empty and never set: nothing is touched.
+   * Makes it so: connections that were begun go on, flows over UDP to endpoints that are no more are forgotten (answers that are on their
+   * way find back all the same), and so are connections that nobody has answered yet. Several calls at once share one transaction. Empty and never set: nothing is touched.
    * @throws NETWORK_FAILED, or a system error
    */
   set(wanted: VirtualAddresses): Promise<void>;
@@ -98,6 +99,7 @@ class FamilyTable {
   /** As the kernel has it; undefined: not known. */
   #slots: Slots | undefined;
   readonly #departures = new Departures();
+  readonly #answers: LateAnswers;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
   #isDue = false;
@@ -113,6 +115,7 @@ class FamilyTable {
     this.#subject = subject;
     this.#tables = tables;
     this.#onDue = onDue;
+    this.#answers = new LateAnswers(family, netns);
   }
 
   /** What the kernel has is not known any more. */
@@ -123,6 +126,7 @@ class FamilyTable {
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
+    this.#answers.close();
   }
 
   async set(wanted: VirtualAddresses): Promise<void> {
@@ -172,20 +176,16 @@ class FamilyTable {
     if (led === NOTHING) this.#departures.clear();
     else {
       const leads = new Map(
-        addresses.map((address) => [plain(address), { address, to: new Set((slots.get(address) ?? []).map(plain)) }]),
+        addresses.map((address) => [plain(address), new Set((slots.get(address) ?? []).map(plain))]),
       );
-      const stale = (await this.#flowsTo(addresses)).flatMap((flow) => {
-        const lead = leads.get(flow.destination);
-        if (lead === undefined || lead.to.has(flow.answerer)) return [];
-        const { isUnanswered, protocol } = flow;
-        return protocol === UDP || isUnanswered ? [{ flow, address: lead.address }] : [];
+      const stale = (await this.#flowsTo(addresses)).filter(({ destination, answerer, protocol, isUnanswered }) => {
+        const lead = leads.get(destination);
+        return lead?.has(answerer) === false && (protocol === UDP || isUnanswered);
       });
-      const over = stale.filter(({ flow: { answerer, protocol, isUnanswered }, address }) =>
-        this.#departures.isOver({ address, endpoint: answerer, awaitsAnswer: protocol === UDP && isUnanswered }, began),
-      );
-      await this.#delete(over.map(({ flow }) => flow));
-      // Nothing waits, and nothing was on its way through the rules while they were changed.
-      if (over.length === stale.length && led !== undefined && led === this.#ledBefore) this.#departures.clear();
+      await this.#answers.expect(stale);
+      await this.#delete(stale);
+      // Nothing was on its way through the rules while they were changed.
+      if (led !== undefined && led === this.#ledBefore) this.#departures.clear();
       else this.#departures.looked(began);
     }
     this.#isDue = false;

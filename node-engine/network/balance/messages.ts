@@ -23,22 +23,37 @@ import {
   load,
   loadProtocol,
   nft,
+  store,
   u32be,
 } from '../nfnetlink.ts';
 
 export type Family = 'ip' | 'ip6';
 
-/** What differs between the two: bytes of an address, where the destination stands in the header, nft(8)'s number of its type. */
+/**
+ * What differs between the two: bytes of an address, where source and destination stand in the header, and its checksum, if it has one;
+ * nft(8)'s number of the address's type.
+ */
 const FAMILIES = {
-  ip: { number: NFPROTO_IPV4, bytes: 4, destination: 16, type: 7, unreachable: 3 },
-  ip6: { number: NFPROTO_IPV6, bytes: 16, destination: 24, type: 8, unreachable: 4 },
+  ip: { number: NFPROTO_IPV4, bytes: 4, source: 12, destination: 16, checksum: 10, type: 7, unreachable: 3 },
+  ip6: { number: NFPROTO_IPV6, bytes: 16, source: 8, destination: 24, checksum: undefined, type: 8, unreachable: 4 },
 } as const;
 
 /** nft(8) prints an index as it prints packet marks: both are numbers of the machine. */
 const TYPE_BITS = 6;
 export const VERDICT = 0xffffff00;
-const SET = { TABLE: 1, NAME: 2, FLAGS: 3, KEY_TYPE: 4, KEY_LENGTH: 5, DATA_TYPE: 6, DATA_LENGTH: 7, ID: 10 } as const;
+const SET = {
+  TABLE: 1,
+  NAME: 2,
+  FLAGS: 3,
+  KEY_TYPE: 4,
+  KEY_LENGTH: 5,
+  DATA_TYPE: 6,
+  DATA_LENGTH: 7,
+  ID: 10,
+  TIMEOUT: 11,
+} as const;
 const FLAG_MAP = 8;
+const FLAG_TIMEOUT = 16;
 const LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
 const ELEMENT = { KEY: 1, DATA: 2, FLAGS: 3, KEY_END: 10 } as const;
 const ENDS_RANGE = 1;
@@ -66,7 +81,16 @@ export const FIRST_WIDE = 1;
 export const FIRST_NARROW = 8;
 const VERDICT_REGISTER = 0;
 const BASE_NETWORK = 1;
+const BASE_TRANSPORT = 2;
 const PRIORITY_DNAT = -100;
+const PRIORITY_MANGLE = -150;
+const HOOK_PREROUTING = 0;
+const UDP = 17;
+const UDP_CHECKSUM = 6;
+const CT = { TARGET: 1, KEY: 2 } as const;
+const CT_STATE = 0;
+/** NF_CT_STATE_BIT(IP_CT_NEW); the state is one bit. */
+const CT_STATE_NEW = 8;
 /** The length of an attribute has 16 bits. */
 const LIST_BYTES = 60_000;
 
@@ -89,6 +113,13 @@ export function indexToAddress(family: Family, table: string, name: string): Net
   return makeMap(family, table, name, key, { type, length: bytes });
 }
 
+/** A map from an address and two ports to an address and a port; each entry is there for so long. */
+export function senderToSender(family: Family, table: string, name: string, forMs: number): NetlinkMessage {
+  const { bytes, type } = FAMILIES[family];
+  const key = { type: concatenation(type, TYPE.PORT, TYPE.PORT), length: bytes + 8 };
+  return makeMap(family, table, name, key, { type: concatenation(type, TYPE.PORT), length: bytes + 4 }, forMs);
+}
+
 /** The type of several parts one after another. */
 export function concatenation(...types: readonly number[]): number {
   return types.reduce((sum, type) => (sum << TYPE_BITS) | type, 0);
@@ -99,26 +130,36 @@ export interface MapSide {
   readonly length: number;
 }
 
-/** A map; one that is there and the same is no failure. */
-export function makeMap(family: Family, table: string, name: string, key: MapSide, data: MapSide): NetlinkMessage {
+/** A map; one that is there and the same is no failure. @param forMs how long an entry is there; absent: until it is taken away */
+export function makeMap(
+  family: Family,
+  table: string,
+  name: string,
+  key: MapSide,
+  data: MapSide,
+  forMs?: number,
+): NetlinkMessage {
+  const timeout = Buffer.alloc(8);
+  timeout.writeBigUInt64BE(BigInt(forMs ?? 0));
   return {
     what: `make the map "${name}"`,
     ...nft(MSG.NEWSET, NLM_F.CREATE, FAMILIES[family].number, [
       attribute(SET.TABLE, text(table)),
       attribute(SET.NAME, text(name)),
-      attribute(SET.FLAGS, u32be(FLAG_MAP)),
+      attribute(SET.FLAGS, u32be(FLAG_MAP | (forMs === undefined ? 0 : FLAG_TIMEOUT))),
       attribute(SET.KEY_TYPE, u32be(key.type)),
       attribute(SET.KEY_LENGTH, u32be(key.length)),
       attribute(SET.DATA_TYPE, u32be(data.type)),
       attribute(SET.DATA_LENGTH, u32be(data.length)),
       attribute(SET.ID, u32be(1)),
+      ...(forMs === undefined ? [] : [attribute(SET.TIMEOUT, timeout)]),
     ]),
   };
 }
 
-/** Entries of a map are made or taken away: one message for a thousand. */
+/** Entries of a map are made or taken away: one message for a thousand. @param verb "ensure": one that is there already, and the same, is no failure */
 export function changeMap(
-  verb: 'add' | 'delete',
+  verb: Verb,
   family: Family,
   table: string,
   map: string,
@@ -162,18 +203,20 @@ export function changeSet(
   return changeElements(verb, family, table, { kind: 'set', name: set }, bodies);
 }
 
+type Verb = 'add' | 'ensure' | 'delete';
+
 function changeElements(
-  verb: 'add' | 'delete',
+  verb: Verb,
   family: Family,
   table: string,
   { kind, name }: { readonly kind: 'map' | 'set'; readonly name: string },
   bodies: readonly Buffer[],
 ): readonly NetlinkMessage[] {
   return chunks(bodies).map((part) => ({
-    what: `${verb === 'add' ? 'add to' : 'take from'} the ${kind} "${name}"`,
+    what: `${verb === 'delete' ? 'take from' : 'add to'} the ${kind} "${name}"`,
     ...nft(
-      verb === 'add' ? MSG.NEWSETELEM : MSG.DELSETELEM,
-      verb === 'add' ? NLM_F.CREATE | NLM_F.EXCL : 0,
+      verb === 'delete' ? MSG.DELSETELEM : MSG.NEWSETELEM,
+      { add: NLM_F.CREATE | NLM_F.EXCL, ensure: NLM_F.CREATE, delete: 0 }[verb],
       FAMILIES[family].number,
       [attribute(LIST.TABLE, text(table)), attribute(LIST.SET, text(name)), nested(LIST.ELEMENTS, ...part)],
     ),
@@ -308,15 +351,48 @@ export function deleteChain(family: Family, table: string, name: string): Netlin
 
 /** A chain that sees the first packet of everything that the namespace's own processes begin. */
 export function outputNatChain(family: Family, table: string, name: string): NetlinkMessage {
+  return baseChain(family, table, name, { type: 'nat', hook: HOOK_LOCAL_OUT, priority: PRIORITY_DNAT });
+}
+
+function baseChain(
+  family: Family,
+  table: string,
+  name: string,
+  { type, hook, priority }: { readonly type: string; readonly hook: number; readonly priority: number },
+): NetlinkMessage {
   return {
     what: `make the chain "${name}"`,
     ...nft(MSG.NEWCHAIN, NLM_F.CREATE, FAMILIES[family].number, [
       attribute(CHAIN.TABLE, text(table)),
       attribute(CHAIN.NAME, text(name)),
-      nested(CHAIN.HOOK, attribute(HOOK.NUMBER, u32be(HOOK_LOCAL_OUT)), attribute(HOOK.PRIORITY, u32be(PRIORITY_DNAT))),
-      attribute(CHAIN.TYPE, text('nat')),
+      nested(CHAIN.HOOK, attribute(HOOK.NUMBER, u32be(hook)), attribute(HOOK.PRIORITY, u32be(priority))),
+      attribute(CHAIN.TYPE, text(type)),
     ]),
   };
+}
+
+/** A chain that sees every packet that comes to the namespace, once its connection is known. */
+export function incomingChain(family: Family, table: string, name: string): NetlinkMessage {
+  return baseChain(family, table, name, { type: 'filter', hook: HOOK_PREROUTING, priority: PRIORITY_MANGLE });
+}
+
+/** `meta l4proto udp ct state new ip saddr . udp dport set ip saddr . udp sport . udp dport map @map`, as nft(8) cannot say it */
+export function senderByMap(family: Family, table: string, chain: string, map: string): NetlinkMessage {
+  const { bytes, source, checksum } = FAMILIES[family];
+  const parts = bytes / 4;
+  const found = FIRST_NARROW + 2 * (parts + 2);
+  return rule(family, table, chain, [
+    loadProtocol(),
+    equals(Buffer.from([UDP])),
+    expression('ct', attribute(CT.TARGET, u32be(FIRST_WIDE)), attribute(CT.KEY, u32be(CT_STATE))),
+    equals(u32(CT_STATE_NEW)),
+    load(BASE_NETWORK, source, bytes, FIRST_NARROW),
+    load(BASE_TRANSPORT, 0, 2, FIRST_NARROW + parts),
+    load(BASE_TRANSPORT, 2, 2, FIRST_NARROW + parts + 1),
+    lookup(map, found),
+    store(found, { base: BASE_NETWORK, offset: source, length: bytes, checksum, isPseudo: true }),
+    store(found + parts, { base: BASE_TRANSPORT, offset: 2, length: 2, checksum: UDP_CHECKSUM }),
+  ]);
 }
 
 /** `ip daddr vmap @map` */

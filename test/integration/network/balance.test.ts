@@ -30,7 +30,7 @@ describe('virtual addresses in a namespace', () => {
     for (const space of [client, servers]) ip('netns', 'add', space);
     ip('-n', client, 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', servers);
     for (const one of [CLIENT, 'fd09::2']) address(client, one);
-    for (const one of [A, B, C, 'fd09::11']) address(servers, one);
+    for (const one of [A, B, C, 'fd09::11', 'fd09::12']) address(servers, one);
     for (const space of [client, servers])
       for (const link of ['lo', 'eth0']) ip('-n', space, 'link', 'set', link, 'up');
     ip('-n', client, 'neigh', 'add', NOBODY, 'lladdr', '02:00:00:00:00:99', 'dev', 'eth0');
@@ -78,6 +78,7 @@ describe('virtual addresses in a namespace', () => {
     show(inside, 'nft', 'delete', 'table', 'ip', 'tsswarm_balance');
     await next.set(to(A));
     assert.deepEqual(await seen(5), [A]);
+    next.close();
   });
 
   it('lead a container to itself', async () => {
@@ -100,15 +101,85 @@ describe('virtual addresses in a namespace', () => {
     assert.equal(await waiting, A, 'when somebody is there again');
   });
 
-  it('let an answer through to a datagram that was on its way when its endpoint went', async () => {
-    await answerer.call('serveUdpLater', 8003, A);
-    await balancer.set(to(A));
-    const answer = caller.call('askUdpOnce', VIP, 8003);
+  describe('whose endpoint has gone while datagrams were on their way', () => {
+    const FROM = 4711;
+    const SIX = { virtual: 'fd09::fffe', endpoint: 'fd09::11', other: 'fd09::12' } as const;
     const flows = (): string => show(inside, 'cat', '/proc/net/nf_conntrack');
-    while (!flows().includes('dport=8003')) await caller.call('close', 'nothing');
-    await balancer.set(to(B));
-    while ((await answerer.call('answerNow')) === 0);
-    assert.equal(await answer, A);
+    const tables = (): string => show(inside, 'nft', 'list', 'tables');
+    const six = (endpoint: string): VirtualAddresses => new Map([[SIX.virtual, [endpoint]]]);
+    /** Asks, and has the answer given when the address leads elsewhere. */
+    const askMeanwhile = async (port: number, before: VirtualAddresses, after: VirtualAddresses): Promise<string> => {
+      const [virtual = ''] = before.keys();
+      const answer = caller.call('askUdpOnce', virtual, port, FROM);
+      while ((await answerer.call('waiting')) === 0);
+      await balancer.set(after);
+      await answerer.call('answerNow');
+      return answer;
+    };
+    before(async () => {
+      for (const one of [A, SIX.endpoint]) await answerer.call('serveUdpLater', 8003, one);
+      for (const one of [B, SIX.endpoint, SIX.other]) await answerer.call('serveUdp', one === B ? 8003 : 8002, one);
+    });
+
+    it('let the answers through', async () => {
+      await balancer.set(to(A));
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+    });
+
+    it('let them through also where the flow is one of before', async () => {
+      await balancer.set(to(A));
+      const first = caller.call('askUdpOnce', VIP, 8003, FROM);
+      while ((await answerer.call('answerNow')) === 0);
+      assert.equal(await first, A);
+      assert.match(flows(), new RegExp(`sport=${FROM} dport=8003`));
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+      assert.equal(await caller.call('askUdpOnce', VIP, 8003, FROM), B, 'and the next one is led elsewhere');
+    });
+
+    it('let them through also where the kernel has given the caller another port', async () => {
+      await balancer.set(to(A));
+      const straight = caller.call('askUdpOnce', A, 8003, FROM);
+      while ((await answerer.call('answerNow')) === 0);
+      assert.equal(await straight, A);
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+    });
+
+    it('let them through over IPv6', async () => {
+      await balancer.set(six(SIX.endpoint));
+      assert.equal(await askMeanwhile(8003, six(SIX.endpoint), six(SIX.other)), SIX.endpoint);
+    });
+
+    it('leave alone what the same server answers to those who asked it by its own address', async () => {
+      await balancer.set(to(A));
+      const first = caller.call('askUdpOnce', VIP, 8003, FROM);
+      while ((await answerer.call('answerNow')) === 0);
+      assert.equal(await first, A);
+      await balancer.set(to(B));
+      const straight = caller.call('askUdpOnce', A, 8003, FROM);
+      while ((await answerer.call('answerNow')) === 0);
+      assert.equal(await straight, A);
+    });
+
+    it('keep nothing of it when no answer can come any more', async () => {
+      await balancer.set(to(A));
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+      assert.match(tables(), /tsswarm_answers/);
+      for (const until = performance.now() + 20_000; /tsswarm_answers/.test(tables());) {
+        assert.ok(performance.now() < until, 'the table is gone within 20 s');
+        await caller.call('close', 'nothing');
+      }
+    });
+
+    it('take over what an earlier daemon has left', async () => {
+      await balancer.set(to(A));
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+      const next = balanceNamespace(inside, 'a test');
+      const former = balancer;
+      balancer = next;
+      await next.set(to(A));
+      assert.equal(await askMeanwhile(8003, to(A), to(B)), A);
+      former.close();
+    });
   });
 
   it('forget where a datagram was sent that nobody answers', async () => {

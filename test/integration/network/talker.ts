@@ -31,10 +31,14 @@ const METHODS = {
   },
   /** The same, but each answer waits until `answerNow`. */
   async serveUdpLater(port: number, address: string): Promise<void> {
-    const socket = createSocket('udp4');
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     socket.on('message', (_, caller) => unanswered.push(() => socket.send(address, caller.port, caller.address)));
     socket.bind(port, address);
     await once(socket, 'listening');
+  },
+  /** How many answers wait. */
+  waiting(): Promise<number> {
+    return Promise.resolve(unanswered.length);
   },
   /** Gives the answers that wait. @returns how many there were */
   answerNow(): Promise<number> {
@@ -42,13 +46,22 @@ const METHODS = {
     for (const answer of all) answer();
     return Promise.resolve(all.length);
   },
-  /** Sends one datagram, never again, and waits for its answer. */
-  async askUdpOnce(address: string, port: number): Promise<string> {
-    const socket = createSocket('udp4');
+  /**
+   * Sends one datagram, never again, and waits for its answer.
+   * @param from port of the caller; absent: any
+   * @returns "nothing" if none has come after two seconds
+   */
+  async askUdpOnce(address: string, port: number, from = 0): Promise<string> {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    await new Promise<void>((resolve) => socket.bind(from, resolve));
+    // Connected: nobody else's answer is heard.
     socket.connect(port, address, () => socket.send('hello'));
-    const [data] = (await once(socket, 'message')) as [Buffer];
+    const [data] = (await Promise.race([
+      once(socket, 'message'),
+      new Promise((resolve) => setTimeout(resolve, 2000, ['nothing'])),
+    ])) as [Buffer | string];
     socket.close();
-    return data.toString();
+    return data.toString().split(' ')[0] ?? '';
   },
   /** "ok", or the error's code. */
   async connect(id: string, address: string, port: number): Promise<string> {

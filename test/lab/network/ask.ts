@@ -2,10 +2,13 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import { decode, encode } from 'dns-packet';
-import { withLead } from './lead.ts';
+import { lookForLead, withLead } from './lead.ts';
+import type { Lead } from './lead.ts';
 
 const RESOLVER = '127.0.0.11';
 const PORT = 80;
+/** An answer that is not there by then is late: where the request was led is looked for while the flow is known for certain. */
+const LATE_MS = 500;
 let lastId = 0;
 
 /** What was answered to a question for the addresses of a name. */
@@ -73,17 +76,18 @@ export function askTcp(address: string, timeoutMs: number): Promise<string> {
 function datagram(address: string, port: number, message: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const socket = createSocket('udp4');
+    const here = (): number => socket.address().port;
+    let lead: Lead | undefined;
     const end = (error: Error | undefined, answer?: Buffer): void => {
       clearTimeout(timer);
+      clearTimeout(late);
       socket.close();
       if (answer === undefined) reject(error ?? new Error('no answer'));
       else resolve(answer);
     };
-    const timer = setTimeout(
-      () => end(withLead(new Error('timed out'), 'udp', address, socket.address().port)),
-      timeoutMs,
-    );
-    socket.once('error', (error) => end(withLead(error, 'udp', address, socket.address().port)));
+    const timer = setTimeout(() => end(withLead(new Error('timed out'), 'udp', address, here(), lead)), timeoutMs);
+    const late = setTimeout(() => (lead = lookForLead('udp', address, here())), LATE_MS);
+    socket.once('error', (error) => end(withLead(error, 'udp', address, here())));
     socket.once('message', (answer) => end(undefined, answer));
     // Connected: what says that nobody is there is heard, and nobody else's answer.
     socket.connect(port, address, () => socket.send(message));

@@ -124,7 +124,9 @@ export class Bearers {
     if (lives !== '') told.push(`[${lives}]`);
     if (lead !== undefined) {
       const age = lead.ageS === undefined ? '' : `, by a flow that is ${lead.ageS} s old`;
-      told.push(`led to ${lead.endpoint}${age}${lead.isAnswered ? ' and was answered' : ''}`);
+      told.push(
+        `led to ${lead.endpoint}${age}${lead.isAnswered ? ' and was answered' : ''}${lead.isForgotten ? ', and forgotten' : ''}`,
+      );
       if (lead.endpoint !== address) told.push(`[${this.#lives(lead.endpoint, asked) || 'never an endpoint'}]`);
     }
     return told.join(' ');

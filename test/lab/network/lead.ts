@@ -11,6 +11,8 @@ export interface Lead {
   readonly isAnswered: boolean;
   /** How long the kernel had known the flow: longer than the request took, it is of an earlier one from the same port. Undefined: not kept. */
   readonly ageS: number | undefined;
+  /** When the request was given up the kernel did not know the flow any more. */
+  readonly isForgotten?: boolean;
 }
 
 const leads = new WeakMap<Error, Lead>();
@@ -20,9 +22,23 @@ export function keepTimes(): void {
   writeFileSync(TIMES, '1');
 }
 
-/** The error, with what {@link leadOf} says of it: to be called while the request's flow is known still. */
-export function withLead(error: Error, kind: 'tcp' | 'udp', address: string, port: number | undefined): Error {
-  const lead = port === undefined ? undefined : findLead(readFileSync(FLOWS, 'utf8'), kind, address, port);
+/** Where the kernel leads what was sent from a port to an address just now; undefined: it knows no such flow. */
+export function lookForLead(kind: 'tcp' | 'udp', address: string, port: number | undefined): Lead | undefined {
+  return port === undefined ? undefined : findLead(readFileSync(FLOWS, 'utf8'), kind, address, port);
+}
+
+/**
+ * The error, with what {@link leadOf} says of it: to be called while the request's flow is known still.
+ * @param earlier where it led a while ago, if it is not known any more
+ */
+export function withLead(
+  error: Error,
+  kind: 'tcp' | 'udp',
+  address: string,
+  port: number | undefined,
+  earlier?: Lead,
+): Error {
+  const lead = lookForLead(kind, address, port) ?? (earlier && { ...earlier, isForgotten: true });
   if (lead !== undefined) leads.set(error, lead);
   return error;
 }
