@@ -2,7 +2,7 @@
  * Raft and the store under load. All files of a run are on the repository's own disk.
  *
  * Usage: npm run bench:raft                       puts: one member and three, beside etcd with one and three
- *        npm run bench:raft -- SECONDS_PER_TURN   the same with longer turns (default 1.5)
+ *        npm run bench:raft -- SECONDS_PER_TURN   the same with turns of another length (default 5)
  *        npm run bench:raft -- failover [KILLS]   time without a leader after kill -9 of it, and that nothing is lost (50)
  *        npm run bench:raft -- etcd-store [SECONDS]  puts to the store that an external etcd keeps, beside that etcd (1.5)
  *        npm run bench:raft -- snapshot [OBJECTS] a snapshot and its restore: stalls, size, memory (100000)
@@ -16,7 +16,7 @@ import { measurePuts } from './puts.ts';
 import { measureSealing } from './sealing.ts';
 import { measureSnapshot } from './snapshot.ts';
 
-const [what = '1.5', amount] = process.argv.slice(2);
+const [what = '5', amount] = process.argv.slice(2);
 const cache = join(import.meta.dirname, '..', '..', '.cache');
 mkdirSync(cache, { recursive: true });
 const dir = mkdtempSync(join(cache, 'bench-raft-'));

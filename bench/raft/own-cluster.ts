@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -8,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { caCluster } from '../../test/builders/ca-cluster.ts';
 import { freePorts } from '../../test/builders/free-ports.ts';
 import { connected, put, range } from './load.ts';
-import { ended, failed } from './peers.ts';
+import { ended, failed, spawnOwn } from './peers.ts';
 import type { Peer } from './peers.ts';
 
 export interface OwnCluster extends Peer {
@@ -40,9 +39,7 @@ export async function startOwnCluster(dir: string, count: number): Promise<OwnCl
     const file = join(dir, `${i}.json`);
     const member = { id: servers[i]?.id, servers, identity: identities[i]?.current, clientPort: ports[count + i] };
     writeFileSync(file, JSON.stringify(member), { mode: 0o600 });
-    const child = spawn(process.execPath, [join(import.meta.dirname, 'own-server.ts'), join(dir, String(i)), file], {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+    const child = spawnOwn(join(dir, String(i)), file);
     children[i] = child;
     await Promise.race([once(createInterface(child.stdout), 'line'), failed(child, 'our server')]);
   };

@@ -1,8 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import type { ChildProcess, ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable, Writable } from 'node:stream';
 import { freePorts } from '../../test/builders/free-ports.ts';
 
 /** Something that answers etcd's put. */
@@ -13,11 +15,19 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
-/** Our store behind etcd's put, in a process of its own. */
-export async function startOwn(dir: string): Promise<Peer> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'own-server.ts'), dir], {
+/** Starts own-server.ts with these arguments, as bin/tsswarmd starts Node: with its options for the collector. */
+export function spawnOwn(...argv: readonly string[]): ChildProcessByStdio<Writable, Readable, null> {
+  const script = readFileSync(join(import.meta.dirname, '..', '..', 'bin', 'tsswarmd'), 'utf8');
+  const options = /^exec "\$node" (.*) "\$main" "\$@"$/m.exec(script)?.[1]?.split(' ');
+  if (options === undefined) throw new Error('reading bin/tsswarmd: no line \'exec "$node" … "$main" "$@"\'');
+  return spawn(process.execPath, [...options, join(import.meta.dirname, 'own-server.ts'), ...argv], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
+}
+
+/** Our store behind etcd's put, in a process of its own. */
+export async function startOwn(dir: string): Promise<Peer> {
+  const child = spawnOwn(dir);
   const [port] = (await Promise.race([once(createInterface(child.stdout), 'line'), failed(child, 'our server')])) as [
     string,
   ];
