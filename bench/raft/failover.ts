@@ -6,6 +6,8 @@ import type { OwnCluster } from './own-cluster.ts';
 
 /** What a client waits for one answer before it asks the next member. */
 const PATIENCE_MS = 500;
+/** A member that is not there refuses at once; gRPC would try it again and again. */
+const CONNECT_MS = 50;
 /** Puts between kills: the leader is busy when it dies. */
 const PUTS_BETWEEN = 200;
 
@@ -101,7 +103,7 @@ class Writer {
   async #connection(index: number): Promise<Client> {
     const known = this.#connections.get(index);
     if (known !== undefined) return known;
-    const connection = await connected(this.#cluster.endpoints[index] ?? '', PATIENCE_MS);
+    const connection = await connected(this.#cluster.endpoints[index] ?? '', CONNECT_MS);
     this.#connections.set(index, connection);
     return connection;
   }

@@ -58,6 +58,7 @@ try {
   say('containers stopped by it', String(all.standing.stopped - before.stopped));
   usage('two managers left');
 
+  const beforeSilence = all.standing;
   const silenced = performance.now();
   fleet.order({ kind: 'silence', count: dying });
   await all.until(({ silent }) => silent.length === dying, 'silence', PATIENCE_MS);
@@ -71,7 +72,7 @@ try {
   say(`${dying} agents silent: all of them down after`, seconds(performance.now() - silenced));
   await all.until(({ running }) => running >= tasks + more, 'replacements', PATIENCE_MS);
   say('  all of their tasks run elsewhere after', seconds(performance.now() - silenced));
-  say('sessions of the others lost', String(all.standing.lost - before.lost));
+  say('sessions of the others lost', String(all.standing.lost - beforeSilence.lost));
   usage('at the end');
 } finally {
   fleet?.stop();

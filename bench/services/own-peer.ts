@@ -63,23 +63,18 @@ export class OwnPeer implements Peer {
           if (tasks.some(({ status }) => status.state === 'running')) break;
         return performance.now();
       })();
+      // It is waited for once the command has succeeded; what is wrong with that is said first.
+      running.catch(() => undefined);
       const started = performance.now();
-      await this.#started(
-        'tsswarm',
-        'service',
-        'create',
-        '-d',
-        '--name',
-        'flags',
-        '--stop-grace-period',
-        '0s',
-        ...IMAGE,
-      );
-      const timer = setTimeout(() => stop.abort(new Error('the container does not run')), PATIENCE_MS);
+      const argv = ['service', 'create', '-d', '--name', 'flags', '--stop-grace-period', '0s', ...IMAGE];
+      let timer: NodeJS.Timeout | undefined;
       try {
+        await this.#started('tsswarm', ...argv);
+        timer = setTimeout(() => stop.abort(new Error('the container does not run')), PATIENCE_MS);
         return (await running) - started;
       } finally {
         clearTimeout(timer);
+        stop.abort();
       }
     });
   }
