@@ -5,6 +5,7 @@
  *
  * Usage: npm run bench:network [-- ROUNDS [own]]      own: without Docker
  */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { DockerPeer } from '../services/docker-peer.ts';
 import { median } from '../start/measure.ts';
@@ -19,6 +20,11 @@ const images = join(import.meta.dirname, '..', '..', '.cache', 'images');
 const STARTS = 15;
 const TURNS = 24;
 
+const missing = ['iperf3', 'wrk'].filter((program) => spawnSync(program, ['--version']).error !== undefined);
+if (missing.length > 0) {
+  console.error(`error: ${missing.join(' and ')} cannot be run\nhint: apt-get install ${missing.join(' ')}`);
+  process.exit(1);
+}
 const own = OwnOverlay.start();
 let byHand: HandMadeOverlay | undefined;
 let docker: DockerPeer | undefined;
