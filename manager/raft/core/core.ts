@@ -79,9 +79,12 @@ export function createCore(config: CoreConfig, random: Random, restored: Restore
     effects: [],
   };
   resetElectionDeadline(core, now);
-  // The only voter need not wait for anybody.
-  const voters = servers(core).filter(({ voter }) => voter);
-  if (voters.length === 1 && isVoter(core, config.id)) core.electionDeadlineMs = now;
+  // The only voter need not wait for anybody. Where the log still knows of another one, that may lead, and hold a lease by what this server
+  // has answered before it was started again: it need not know yet that the others are out.
+  const isAlone = core.configurations.every(({ servers: all }) =>
+    all.every(({ id, voter }) => !voter || id === config.id),
+  );
+  if (isAlone && isVoter(core, config.id)) core.electionDeadlineMs = now;
   return core;
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { RaftGroup, member, message } from '../../../test/fakes/raft-group.ts';
+import { CORE_DEFAULTS } from './state.ts';
 
 const three = (config = {}) => new RaftGroup({ a: {}, b: {}, c: {} }, config);
 
@@ -22,6 +23,22 @@ describe('raft elections (paper 5.2, 5.4.1; thesis 4.2.3, 9.6)', () => {
     group.tick('a');
     assert.equal(group.core('a').role, 'leader');
     assert.equal(group.core('a').commitIndex, 2, 'the opening entry and the members');
+  });
+
+  it('lets one that has become the only voter wait after its start as long as another one may hold a lease', () => {
+    const group = new RaftGroup({ a: { terms: [1, 1] }, b: { terms: [1, 1] } });
+    group.start('b', [
+      { index: 0, servers: [member('a'), member('b')] },
+      { index: 2, servers: [member('b')] },
+    ]);
+    group.tick('b');
+    assert.equal(group.core('b').role, 'follower', '"a" may not know yet that it is out');
+    group.now += CORE_DEFAULTS.electionTimeoutMs - 1;
+    group.tick('b');
+    assert.equal(group.core('b').role, 'follower');
+    group.now += CORE_DEFAULTS.electionTimeoutMs;
+    group.tick('b');
+    assert.equal(group.core('b').role, 'leader');
   });
 
   it('does not count the own vote before the disk has it', () => {
