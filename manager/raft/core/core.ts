@@ -26,7 +26,7 @@ import {
   onSnapshotUnavailable,
 } from './snapshot.ts';
 import type { Core, CoreConfig, RaftEffect, RaftInput } from './state.ts';
-import { isVoter, refuse, servers } from './state.ts';
+import { isVoter, refuse } from './state.ts';
 import { continueTransfer, onTimeoutNow, transfer, transferTick } from './transfer.ts';
 
 /** What a server's disk has when it starts. */
