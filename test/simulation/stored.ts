@@ -60,7 +60,7 @@ export class Stored implements Contents {
 
   async write(writes: readonly Write[]): Promise<void> {
     // A leader that is deposed without knowing it may have something else under the same version, at an index that never comes to be: what
-    // is built on that is no fault unless it is acknowledged.
+    // is built on that, and not on what is committed, is no fault unless it is acknowledged.
     let lost: string | undefined;
     await this.store?.update((tx) => {
       for (const { operation, seen } of writes) {
@@ -70,8 +70,9 @@ export class Stored implements Contents {
         operation.kind = 'cas';
         operation.result = operation.expected = found;
         put(tx, operation.key, operation.value, blind ? undefined : seen);
-        if (!blind && (seen?.value ?? '') !== found)
-          lost = `optimistic versions: "${seen?.value}" was changed although "${found}" had taken its place`;
+        if (blind || (seen?.value ?? '') === found) continue;
+        lost = `optimistic versions: "${seen?.value}" was changed although "${found}" had taken its place`;
+        if (this.get(operation.key).value === found) this.#hooks.fail(lost);
       }
     });
     if (lost !== undefined) this.#hooks.fail(lost);

@@ -22,7 +22,7 @@ describe('endpoints that have left a virtual address', () => {
     assert.deepEqual(departures.addresses, [VIP, 'd']);
   });
 
-  it('are looked for until a look began when no answer could come any more', () => {
+  it('are looked for until a look began when everything that was on its way is tracked', () => {
     departures.changed(slots(A, B), slots(B), 0);
     departures.changed(slots(B, C), slots(B), 400);
     departures.looked(TRACKED_MS - 1);
