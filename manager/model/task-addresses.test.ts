@@ -54,5 +54,10 @@ describe('the addresses of a task', () => {
     assert.deepEqual([done.addresses, done.changing], [after, undefined]);
     const refused = settleChange({ ...one, status: { ...one.status, refused: { specVersion: 2, reason: 'no' } } });
     assert.deepEqual([refused.addresses, refused.changing, refused.specVersion], [before, undefined, 1]);
+    const ended = settleChange({ ...one, status: { ...one.status, state: 'failed' } });
+    assert.deepEqual(
+      [ended.addresses, ended.changing, ended.specVersion, ended.refused],
+      [before, undefined, 1, undefined],
+    );
   });
 });

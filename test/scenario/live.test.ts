@@ -151,7 +151,9 @@ describe('an update that running containers can take', () => {
 
   it('is paused by a container that ends of it, and goes on when it is mended', async () => {
     await start(({ spec, specVersion }) =>
-      spec.limits.nanoCpus === 2 ? { state: 'failed', exitCode: 137, error: 'killed' } : takes({ specVersion } as Task),
+      spec.limits.nanoCpus === 2
+        ? { ...takes({ specVersion } as Task), state: 'failed', exitCode: 137, error: 'killed' }
+        : takes({ specVersion } as Task),
     );
     await apply(1, rules({ monitorMs: 1000 }));
     const before = ids().split(',');
@@ -166,11 +168,10 @@ describe('an update that running containers can take', () => {
   });
 
   it('goes back live when it is rolled back', async () => {
-    await start(({ specVersion, slot, spec }) =>
-      slot === 3 && spec.limits.nanoCpus === 2
-        ? { state: 'failed', exitCode: 137 }
-        : { applied: { specVersion, how: 'live', reason: '' } },
-    );
+    await start(({ specVersion, slot, spec }) => ({
+      applied: { specVersion, how: 'live', reason: '' },
+      ...(slot === 3 && spec.limits.nanoCpus === 2 ? { state: 'failed', exitCode: 137 } : {}),
+    }));
     const update = rules({ failureAction: 'rollback' });
     await apply(1, update, { rollback: rules() });
     const before = ids().split(',');
@@ -180,6 +181,47 @@ describe('an update that running containers can take', () => {
     assert.equal(cpus(), '1 1 1');
     assert.deepEqual(ids().split(',').slice(0, 2), before.slice(0, 2));
     assert.match(hows(), /^live live/);
+  });
+
+  describe('when a container ends before its node has changed it', () => {
+    const DIED = { state: 'failed', exitCode: 255 } as const;
+    const restart = (condition: 'any' | 'on-failure' | 'none') => ({ ...taskSpec().restart, condition });
+    const update = rules({ failureAction: 'rollback', monitorMs: 1000 });
+    /** An update of which the first container has ended, with what it had before. */
+    const endingEarly = async (policy: ReturnType<typeof restart>, end: Partial<Task['status']>): Promise<void> => {
+      await start(({ slot, specVersion }) => (slot === 1 ? end : takes({ specVersion } as Task)));
+      const spec = (nanoCpus: number) => ({ task: { ...taskSpec({ limits: { nanoCpus } }), restart: policy } });
+      await apply(1, update, spec(1));
+      await apply(2, update, spec(2));
+      await cluster.clock.advance(60_000);
+    };
+
+    it('does not blame the update for it, and the next container has what was wished', async () => {
+      await endingEarly(restart('any'), DIED);
+      assert.deepEqual([status().state, status().failed, cpus()], ['completed', [], '2 2 2']);
+    });
+
+    it('comes to its end where the restart policy makes no other container', async () => {
+      await endingEarly(restart('none'), DIED);
+      assert.deepEqual([status().state, status().failed, cpus()], ['completed', [], '2 2 2']);
+    });
+
+    it('comes to its end where the container was done', async () => {
+      await endingEarly(restart('on-failure'), { state: 'complete', exitCode: 0 });
+      assert.deepEqual([status().state, status().failed, cpus()], ['completed', [], '2 2 2']);
+    });
+
+    it('is judged by the next container, which has what was wished', async () => {
+      const wished = ({ spec }: Task): boolean => spec.limits.nanoCpus === 2;
+      const made: Script = (task) => (wished(task) ? DIED : { state: 'running', health: 'none' });
+      cluster = await fakeCluster(made, undefined, 0, (task) => (wished(task) ? DIED : takes(task)));
+      await apply(1, update, { rollback: rules() });
+      await apply(2, update, { rollback: rules() });
+      await cluster.clock.advance(60_000);
+      assert.equal(status().state, 'rollback_completed');
+      assert.match(status().message, /rolled back: container "app-web-1": it ended with exit code 255/);
+      assert.equal(cpus(), '1 1 1');
+    });
   });
 
   it('brings new contents of a config into containers that run', async () => {

@@ -522,8 +522,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'live: a refusal is not heard',
     file: '../model/live-change.ts',
-    find: 'if (refused?.specVersion !== task.specVersion) return task;',
-    replace: 'return task;',
+    find: 'const isRefused = refused?.specVersion === task.specVersion;',
+    replace: 'const isRefused = false;',
     profile: 'services',
   },
   {

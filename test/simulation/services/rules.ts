@@ -252,17 +252,22 @@ export class Rules implements Onlooker {
     this.#turn(task, service);
   }
 
-  /** A task is of another spec from now on: it is changed where it runs, or was not, and is of its old one again. */
+  /**
+   * A task is of another spec from now on: it is changed where it runs; or was not, as its container refused it or had ended before, and
+   * is of its old one again.
+   */
   #changed(before: Task, after: Task): void {
     const { changing } = before;
+    const isRefused = after.refused?.specVersion === before.specVersion;
+    const hasEnded = isOver(after) && after.status.applied?.specVersion !== before.specVersion;
     // That the service goes back to just that may be decided in the commit that takes the refused change back.
     const isTakenBack =
       changing !== undefined &&
       after.changing === undefined &&
-      (changing.specVersion === after.specVersion || after.refused?.specVersion === before.specVersion);
+      (changing.specVersion === after.specVersion || isRefused || hasEnded);
     if (isTakenBack) {
-      this.counts.refusals++;
-      if (canonical(after.spec) !== canonical(changing.spec) || after.refused?.specVersion !== before.specVersion)
+      if (isRefused) this.counts.refusals++;
+      if (canonical(after.spec) !== canonical(changing.spec) || !(isRefused || hasEnded))
         this.#fail(
           'live',
           `${text(after)} is of spec ${after.specVersion} again, and does not say why, or has another`,
