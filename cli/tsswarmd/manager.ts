@@ -22,6 +22,7 @@ import { createTaskRouter } from '../../manager/tasks/server.ts';
 import { forwarding } from '../../proto/rpc/forward.ts';
 import { createLiveIdentity } from '../../proto/rpc/live-identity.ts';
 import type { LiveIdentity, TlsIdentity } from '../../proto/rpc/live-identity.ts';
+import { alongSessions } from '../../proto/rpc/relay/along-sessions.ts';
 import { createRelayHub } from '../../proto/rpc/relay/hub.ts';
 import { createRpcServer } from '../../proto/rpc/server.ts';
 import type { ServiceHandlers } from '../../proto/rpc/server.ts';
@@ -163,7 +164,6 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     forwarding(controlService, createControl({ store: decisions.within(store), clock, random }), toLeader),
     clock,
   );
-  const dispatching = forwarding(dispatcherService, dispatcher.handlers, toLeader);
   const membership = forwarding(
     membershipService,
     createMembership({
@@ -180,6 +180,7 @@ export async function startManager(options: ManagerOptions): Promise<Manager> {
     toLeader,
   );
   const hub = createRelayHub({ clock, random });
+  const dispatching = alongSessions(forwarding(dispatcherService, dispatcher.handlers, toLeader), hub);
   const others = managerConnections({ group, identity: demandIdentity, nodeId });
   const tasks = createTaskRouter({
     nodeId,

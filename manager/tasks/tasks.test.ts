@@ -227,6 +227,17 @@ describe('tasks on other nodes', () => {
     assert.equal(await asked, worker.node.nodeId);
   });
 
+  it('are looked for elsewhere where their node once listened, at a link that is cut, and listens no more', async () => {
+    const { nodeId } = worker.node;
+    const deaf = connect(a.address, nodeCredentials(worker));
+    closers.push(() => deaf.close());
+    await deaf.service(relayService).listen({ nodeId })[Symbol.asyncIterator]().next();
+    await listen(b.address);
+    a.hub.forget(nodeId);
+    assert.deepEqual([a.hub.holds(nodeId), b.hub.holds(nodeId)], [false, true]);
+    assert.equal(await answerer(a.router, 'on-worker'), nodeId);
+  });
+
   it('are given up when it finds none', async () => {
     const failure = fails(answerer(b.router, 'on-worker'), 'NODE_UNREACHABLE', /no manager has a connection/);
     const patience = setInterval(() => void clock.advance(500), 5);

@@ -43,7 +43,7 @@ class Running {
 
 describe('tasks on any node, through any manager', function () {
   let lab: Lab;
-  const { tasks } = viewsOf(() => lab);
+  const { nodes, tasks } = viewsOf(() => lab);
   let folder = '';
   before(function () {
     this.timeout(120_000);
@@ -295,5 +295,34 @@ describe('tasks on any node, through any manager', function () {
       () => (compose(2, 'logs', '--no-color', '--tail', '1').code === 0 ? true : undefined),
       'all logs again',
     );
+  });
+
+  it('reaches a node that was cut off through every manager, as soon as it is back', async function () {
+    this.timeout(180_000);
+    const up = lab.machine(1).project('agents', {
+      'compose.yaml':
+        'services: { agent: { image: busybox, command: [sleep, infinity], stop_grace_period: 100ms, deploy: { mode: global } } }\n',
+    });
+    lab.machine(1).composeOk(up, 'up', '-d', '--wait');
+    const agentOn = (node: string) =>
+      tasks(1).find((task) => task.name.startsWith('agents-') && task.node === node && /^running/.test(task.state));
+    const becomes = (node: string, state: string): Promise<true> =>
+      eventually(() => (nodes(1).includes(`${node} ${state} Active`) ? true : undefined), `${node} ${state}`, 40_000);
+    for (const at of [3, 4]) {
+      const node = `m${at}`;
+      lab.cut(at);
+      await becomes(node, 'Down');
+      lab.heal(at);
+      await becomes(node, 'Ready');
+      const agent = await eventually(() => agentOn(node), `the agent on ${node}`, 20_000);
+      const index = /-(\d+)$/.exec(agent.name)?.[1] ?? '';
+      const asked = [0, 1, 2].map(
+        (via) =>
+          new Running(
+            lab.machine(via).start('tscompose', '-p', 'agents', 'exec', '-T', '--index', index, 'agent', 'hostname'),
+          ),
+      );
+      for (const one of asked) assert.equal(await one.exit, 0, one.stderr);
+    }
   });
 });

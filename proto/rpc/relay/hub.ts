@@ -1,6 +1,7 @@
 import type { Clock } from '../../../base/clock.ts';
 import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
 import { newId } from '../../../base/ids.ts';
+import type { NodeId } from '../../../base/ids.ts';
 import type { Random } from '../../../base/random.ts';
 import { codec } from '../../codec/message.ts';
 import type { RelayCall, RelayInput, RelayOutput } from '../../types/index.ts';
@@ -21,6 +22,8 @@ export interface RelayHub {
   readonly handlers: ServiceHandlers<typeof relayService>;
   /** Whether the node listens here now. */
   holds(nodeId: string): boolean;
+  /** The node is elsewhere, or away: whoever asks for it looks for it anew until it listens again. Calls under way go on. */
+  forget(nodeId: NodeId): void;
   /** Resolves when a node begins to listen here, or `signal` aborts. */
   next(signal: AbortSignal): Promise<void>;
   /** The calls of a service at a node. They throw UNAVAILABLE while it does not listen here. */
@@ -115,6 +118,13 @@ export function createRelayHub({ clock, random }: { readonly clock: Clock; reado
       holds: ({ nodeIds }) => Promise.resolve({ nodeIds: nodeIds.filter((id) => lines.has(id)) }),
     },
     holds: (nodeId) => lines.has(nodeId),
+    forget(nodeId) {
+      const line = lines.get(nodeId);
+      if (line === undefined) return;
+      lines.delete(nodeId);
+      // Should it hear this after all, it listens again.
+      line.end.abort(lost(nodeId, 'its session is not here'));
+    },
     next: (signal) =>
       new Promise((resolve) => {
         const done = (): void => {
