@@ -160,31 +160,48 @@ describe('passing calls on to the leader', () => {
     );
   });
 
-  it('asks again for what a former leader has refused, when it hears who leads', async () => {
-    const update = { sessionId: 's', nodeId: worker.node.nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
-    const leading = leaderOf.follower();
-    assert.ok(leading !== undefined);
-    let lost = new AbortController();
+  describe('when a former leader has refused them', () => {
     let asked = 0;
-    leaderOf = {
-      // Knows already that it leads no more; the other one is told a little later.
-      leader: () => {
-        asked++;
-        setImmediate(() => {
-          lost.abort();
-          leaderOf.leader = () => undefined;
-        });
-        return back;
-      },
-      follower: () => {
-        if (lost.signal.aborted) lost = new AbortController();
-        return { ...leading, lost: lost.signal };
-      },
-    };
-    let changes = 0;
-    change = () => Promise.resolve(void changes++);
-    assert.deepEqual(await toFollower.service(dispatcherService).updateTaskStatus(update), {});
-    assert.deepEqual([asked, changes], [1, 1]);
+    beforeEach(() => {
+      const leading = leaderOf.follower();
+      assert.ok(leading !== undefined);
+      let lost = new AbortController();
+      asked = 0;
+      leaderOf = {
+        // Knows already that it leads no more; the other one is told a little later.
+        leader: () => {
+          asked++;
+          setImmediate(() => {
+            lost.abort();
+            leaderOf.leader = () => undefined;
+          });
+          return back;
+        },
+        follower: () => {
+          if (lost.signal.aborted) lost = new AbortController();
+          return { ...leading, lost: lost.signal };
+        },
+      };
+    });
+
+    it('asks again when it hears who leads', async () => {
+      const { nodeId } = worker.node;
+      const update = { sessionId: 's', nodeId, updates: [], removedVolumes: [], removedNetworks: [] };
+      let changes = 0;
+      change = () => Promise.resolve(void changes++);
+      assert.deepEqual(await toFollower.service(dispatcherService).updateTaskStatus(update), {});
+      assert.deepEqual([asked, changes], [1, 1]);
+    });
+
+    it('asks again for a stream that has not begun', async () => {
+      const life = new AbortController();
+      const { nodeId } = worker.node;
+      const session = toFollower.service(dispatcherService).session({ nodeId } as never, life.signal);
+      const first = await session[Symbol.asyncIterator]().next();
+      assert.equal((first.value as { sessionId: string }).sessionId, cluster.manager.node.nodeId);
+      assert.deepEqual([asked, seen.length], [1, 1]);
+      life.abort(new Error('over'));
+    });
   });
 
   it('brings the answer of a leader that was lost by what it was asked, and does not wait for one that never comes', async () => {

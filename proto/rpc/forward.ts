@@ -41,7 +41,7 @@ export interface LeaderConnection extends Connection {
  * @param leading aborts when this manager leads no more: streams that it answers end with it, for those whose answers are right only on
  *   the leader. Absent: they go on, as what they follow is told to every manager
  * @returns handlers of the same service. A call that was passed on once is not passed on again: NOT_LEADER. Who passed it on waits for news
- *   of another leader then and asks again, but for streams
+ *   of another leader then and asks again, but where what the caller sends was passed on already
  */
 export function forwarding<S extends Readonly<Record<string, object>>>(
   definition: S,
@@ -65,7 +65,7 @@ export function forwarding<S extends Readonly<Record<string, object>>>(
     return [
       name,
       method.responseStream
-        ? passStream(name, method, answer, remote, leading)
+        ? passStream(name, method, answer, remote, clock, leading)
         : passUnary(name, answer, remote, clock),
     ];
   });
@@ -105,7 +105,7 @@ function passUnary(name: string, answer: AnyHandler, find: FindRemote, clock: Cl
         const isRefused = wasRefused(error);
         const isLost = lost.aborted || isTsswarmError(error, 'UNAVAILABLE');
         if (isRefused ? tries + 1 < TRIES_REFUSED : READS.test(name) && tries === 0 && isLost) {
-          await sleep(clock, NEWS_MS, AbortSignal.any([signal, lost])).catch(() => undefined);
+          await newsOf(lost, signal, clock);
           continue;
         }
         if (isRefused || !lost.aborted) throw error;
@@ -147,27 +147,46 @@ class Patience {
   }
 }
 
+/** Waits until another one leads than who was asked, for a while. */
+const newsOf = (lost: AbortSignal, signal: AbortSignal, clock: Clock): Promise<void> =>
+  sleep(clock, NEWS_MS, AbortSignal.any([signal, lost])).catch(() => undefined);
+
 function passStream(
   name: string,
   method: AnyMethod,
   answer: AnyHandler,
   find: FindRemote,
+  clock: Clock,
   leading: () => AbortSignal | undefined = () => undefined,
 ): AnyHandler {
   return async function* (input, signal, caller) {
-    const remote = await find(caller, signal);
-    if (remote === undefined) {
-      yield* answer(input, either(signal, leading()), caller) as AsyncIterable<unknown>;
-      return;
-    }
-    const { client, lost } = remote;
-    if (method.requestStream) {
-      const call = client[name]?.(either(signal, lost)) as DuplexCall<unknown, unknown>;
-      // Its failure is the call's: the output ends with it.
-      void passInput(input as AsyncIterable<unknown>, call).catch(() => call.cancel());
-      yield* call.output;
-    } else {
-      yield* client[name]?.(input, either(signal, lost)) as AsyncIterable<unknown>;
+    for (let tries = 1; ; tries++) {
+      const remote = await find(caller, signal);
+      if (remote === undefined) {
+        yield* answer(input, either(signal, leading()), caller) as AsyncIterable<unknown>;
+        return;
+      }
+      const { client, lost } = remote;
+      if (method.requestStream) {
+        const call = client[name]?.(either(signal, lost)) as DuplexCall<unknown, unknown>;
+        // Its failure is the call's: the output ends with it.
+        void passInput(input as AsyncIterable<unknown>, call).catch(() => call.cancel());
+        yield* call.output;
+        return;
+      }
+      let begun = false;
+      try {
+        for await (const message of client[name]?.(input, either(signal, lost)) as AsyncIterable<unknown>) {
+          begun = true;
+          yield message;
+        }
+        return;
+      } catch (error) {
+        // What streams say is only read, and a session can be opened twice: nothing is done twice by who asks another leader.
+        const isAskedAgain = !begun && !signal.aborted && lost !== undefined && tries < TRIES_REFUSED;
+        if (!isAskedAgain || !(lost.aborted || wasRefused(error))) throw error;
+        await newsOf(lost, signal, clock);
+      }
     }
   };
 }
