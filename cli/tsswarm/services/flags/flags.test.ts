@@ -204,6 +204,12 @@ describe('the flags of service create', () => {
         { network: 'b', aliases: ['x', 'y'], ipv4Address: '10.0.0.9' },
       ],
     ],
+    [
+      '--network with a name for the interface',
+      ['--network', 'name=b,driver-opt=com.docker.network.endpoint.ifname=lan0'],
+      ({ task }) => task.networks,
+      [{ network: 'b', aliases: [], ipv4Address: '', interfaceName: 'lan0' }],
+    ],
     ['--network host', ['--network', 'host'], ({ task }) => [task.networkMode, task.networks], ['host', []]],
     ['--host', ['--host', 'db:10.0.0.1'], (spec) => box(spec).extraHosts, ['db=10.0.0.1']],
     [
@@ -275,6 +281,7 @@ describe('the flags of service create', () => {
     [['--health-cmd', 'x', '--no-healthcheck'], /exclude each other/],
     [['--placement-pref', 'binpack=x'], /expected spread=/],
     [['--network', 'host', '--network', 'a'], /cannot be had together/],
+    [['--network', 'name=a,driver-opt=mtu=9000'], /the driver option "mtu=9000" is not there/, 'NOT_SUPPORTED'],
     [['--log-driver', 'syslog'], /using --log-driver "syslog": it is not there/, 'NOT_SUPPORTED'],
     [['--log-opt', 'tag=x'], /the log driver "json-file" has no such option/, 'NOT_SUPPORTED'],
     [['--with-registry-auth'], /logins at registries are not supported/, 'NOT_SUPPORTED'],
