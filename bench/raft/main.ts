@@ -1,7 +1,7 @@
 /**
  * Raft and the store under load. All files of a run are on the repository's own disk.
  *
- * Usage: npm run bench:raft                       puts: one member and three, beside etcd with one and three
+ * Usage: npm run bench:raft                       puts: one member and three, beside etcd with one, three, and three over TLS
  *        npm run bench:raft -- SECONDS_PER_TURN   the same with turns of another length (default 5)
  *        npm run bench:raft -- failover [KILLS]   time without a leader after kill -9 of it, and that nothing is lost (50)
  *        npm run bench:raft -- etcd-store [SECONDS]  puts to the store that an external etcd keeps, beside that etcd (1.5)

@@ -45,13 +45,16 @@ export function etcdInstalled(): boolean {
   return spawnSync('etcd', ['--version']).status === 0;
 }
 
-/** An etcd cluster of `count` members on loopback; resolves when it serves and every member is there. */
-export async function startEtcd(dir: string, count: number): Promise<Peer> {
+/**
+ * An etcd cluster of `count` members on loopback; resolves when it serves and every member is there.
+ * @param isSealed its members talk to each other over TLS, with certificates that they make themselves
+ */
+export async function startEtcd(dir: string, count: number, isSealed = false): Promise<Peer> {
   const ports = await freePorts(count * 2);
   const members = Array.from({ length: count }, (_, i) => ({
     name: `m${i}`,
     client: `http://127.0.0.1:${ports[i] ?? 0}`,
-    peer: `http://127.0.0.1:${ports[count + i] ?? 0}`,
+    peer: `${isSealed ? 'https' : 'http'}://127.0.0.1:${ports[count + i] ?? 0}`,
   }));
   const cluster = members.map(({ name, peer }) => `${name}=${peer}`).join(',');
   const children = members.map(({ name, client, peer }) =>
@@ -61,6 +64,7 @@ export async function startEtcd(dir: string, count: number): Promise<Peer> {
         ['--name', name, '--data-dir', join(dir, name), '--initial-cluster', cluster, '--log-level', 'error'],
         ['--listen-client-urls', client, '--advertise-client-urls', client, '--logger', 'zap'],
         ['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster-state', 'new'],
+        isSealed ? ['--peer-auto-tls'] : [],
       ].flat(),
       { stdio: 'ignore' },
     ),
@@ -74,7 +78,8 @@ export async function startEtcd(dir: string, count: number): Promise<Peer> {
       leaderOf(members.map(({ client }) => client)),
       ...children.map((child) => failed(child, 'etcd')),
     ]);
-    return { name: `etcd, ${count} member${count > 1 ? 's' : ''}`, endpoint: leader.slice('http://'.length), stop };
+    const name = `etcd, ${count} member${count > 1 ? 's' : ''}${isSealed ? ', TLS' : ''}`;
+    return { name, endpoint: leader.slice('http://'.length), stop };
   } catch (error) {
     await stop();
     throw error;
