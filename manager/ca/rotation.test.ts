@@ -17,7 +17,7 @@ import { keepIdentity } from '../../worker/identity/loop.ts';
 import { runCaLoop } from './loop.ts';
 import { createRootCa } from './root.ts';
 import { rotationProgress, startCaRotation } from './rotation.ts';
-import { caInProcess } from './server.ts';
+import { caInProcess, createCa } from './server.ts';
 import { joinToken } from './tokens.ts';
 
 /** No spread, no jitter. */
@@ -119,6 +119,31 @@ describe('the rotation of the CA', () => {
     assert.equal(await asks(workers[0] as LiveIdentity), after.rootCaCertificate);
     await assert.rejects(join(oldToken), /the join token is of a root that was rotated out/);
     assert.equal((await join()).node.role, 'worker');
+  });
+
+  it('believes what a node said last, also when something that it said before comes later', async () => {
+    const { nodeId } = (await join()).node;
+    const { watchIdentity } = createCa({ ...cluster, random: seededRandom(1) });
+    const used = (): string | undefined => cluster.store.view((tx) => tx.get('node', nodeId))?.certificate?.usedIssuer;
+    const say = async (usedIssuer: string): Promise<() => void> => {
+      const life = new AbortController();
+      const caller = { kind: 'node', nodeId, role: 'worker' } as const;
+      const request = { nodeId, usedIssuer, trustedRoots: [usedIssuer] };
+      const notices = watchIdentity(request, life.signal, caller)[Symbol.asyncIterator]();
+      await notices.next();
+      notices.next().catch(() => undefined);
+      return () => life.abort(new Error('the caller is gone'));
+    };
+    const hangUp = await say('new');
+    // It was on its way on a link that was cut; that nobody waits for it any more comes right behind it.
+    const late = await say('old');
+    assert.equal(used(), 'old');
+    late();
+    await until(() => used() === 'new');
+    hangUp();
+    const next = await say('newer');
+    assert.equal(used(), 'newer');
+    next();
   });
 
   it('lets nodes of both roots talk to each other meanwhile, and old tokens join', async () => {

@@ -25,6 +25,7 @@ import { issue } from './issuer.ts';
 import type { IssuerOptions } from './issuer.ts';
 import { NoticeFeed } from './notices.ts';
 import { roleOfToken } from './tokens.ts';
+import { Usages } from './usages.ts';
 
 /** When a root is rotated all nodes want a certificate at once; the leader has other work too. */
 const SIGNED_AT_A_TIME = 4;
@@ -38,6 +39,7 @@ export interface CaOptions extends IssuerOptions {
 export function createCa(options: CaOptions): ServiceHandlers<typeof caService> {
   const { store, clock } = options;
   const feed = new NoticeFeed(store);
+  const usages = new Usages(store, member);
   const signing = new Semaphore(SIGNED_AT_A_TIME);
   return {
     getRootCertificate: () => {
@@ -56,7 +58,7 @@ export function createCa(options: CaOptions): ServiceHandlers<typeof caService> 
         return renewCertificate(options, caller.nodeId, request.csr, signal);
       });
     },
-    watchIdentity: (request, signal) => watchIdentity(store, feed, request, signal),
+    watchIdentity: (request, signal) => watchIdentity(store, feed, usages, request, signal),
   };
 }
 
@@ -149,37 +151,38 @@ function certificateOf(
 async function* watchIdentity(
   store: Store,
   feed: NoticeFeed,
-  { nodeId, usedIssuer, trustedRoots: roots }: WatchIdentityRequest,
+  usages: Usages,
+  request: WatchIdentityRequest,
   signal: AbortSignal,
 ): AsyncGenerator<IdentityNotice> {
-  await store.update((tx) => {
-    const node = member(tx, nodeId);
-    const { certificate } = node;
-    if (certificate === undefined) return;
-    if (certificate.usedIssuer === usedIssuer && certificate.trustedRoots.join() === roots.join()) return;
-    tx.update('node', { ...node, certificate: { ...certificate, usedIssuer, trustedRoots: roots } });
-  });
-  // The node may have gone while that was committed: nobody would tell us later.
-  if (signal.aborted) return;
-  // Listens before it reads, so that no change falls between the two.
-  let wake = deferred<void>();
-  const stop = feed.listen(nodeId, (error) => (error === undefined ? wake.resolve() : wake.reject(error)));
-  const gone = (): void => wake.resolve();
-  signal.addEventListener('abort', gone, { once: true });
+  const { nodeId } = request;
+  const leave = usages.begin(request);
   try {
-    let last = '';
-    while (!signal.aborted) {
-      wake.promise.catch(() => undefined);
-      const notice = store.view((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
-      const text = JSON.stringify(notice);
-      if (text !== last) yield notice;
-      last = text;
-      await wake.promise;
-      wake = deferred();
+    await usages.record(request);
+    // The node may have gone while that was committed: nobody would tell us later.
+    if (signal.aborted) return;
+    // Listens before it reads, so that no change falls between the two.
+    let wake = deferred<void>();
+    const stop = feed.listen(nodeId, (error) => (error === undefined ? wake.resolve() : wake.reject(error)));
+    const gone = (): void => wake.resolve();
+    signal.addEventListener('abort', gone, { once: true });
+    try {
+      let last = '';
+      while (!signal.aborted) {
+        wake.promise.catch(() => undefined);
+        const notice = store.view((tx) => noticeOf(clusterOf(tx), member(tx, nodeId)));
+        const text = JSON.stringify(notice);
+        if (text !== last) yield notice;
+        last = text;
+        await wake.promise;
+        wake = deferred();
+      }
+    } finally {
+      signal.removeEventListener('abort', gone);
+      stop();
     }
   } finally {
-    signal.removeEventListener('abort', gone);
-    stop();
+    leave();
   }
 }
 

@@ -63,10 +63,11 @@ describe('nodes that fail: three managers and two workers', function () {
     for (const id of readdirSync(dir)) {
       if (!existsSync(join(dir, id, 'state.json')) || existsSync(join(dir, id, 'exit.json'))) continue;
       const { pid } = JSON.parse(readFileSync(join(dir, id, 'state.json'), 'utf8')) as { pid: number };
-      const record = join(lab.machine(index).stateDir, 'engine', 'containers', id);
-      const text = readdirSync(record).map((file) => readFileSync(join(record, file), 'utf8'));
-      const name = /"name":"([^"]+)"/.exec(text.join(''))?.[1] ?? id;
-      if (existsSync(`/proc/${pid}`)) found.set(name, pid);
+      const record = join(lab.machine(index).stateDir, 'engine', 'containers', id, 'container.json');
+      // One that is on its way out may be gone by now.
+      if (!existsSync(record) || !existsSync(`/proc/${pid}`)) continue;
+      const { name } = JSON.parse(readFileSync(record, 'utf8')) as { name: string };
+      found.set(name, pid);
     }
     return found;
   };

@@ -80,7 +80,10 @@ describe('services and stacks on several machines', function () {
       const { dir } = lab.machine(on);
       const read = (path: string): unknown => JSON.parse(readFileSync(join(dir, path), 'utf8'));
       for (const id of readdirSync(join(dir, 'run/engine/containers'))) {
-        const { name } = read(`state/engine/containers/${id}/container.json`) as { readonly name: string };
+        const record = `state/engine/containers/${id}/container.json`;
+        // What is on its way out goes piece by piece.
+        if (!existsSync(join(dir, record))) continue;
+        const { name } = read(record) as { readonly name: string };
         if (!name.startsWith(`${service}.`)) continue;
         return { id, pid: (read(`run/engine/containers/${id}/state.json`) as { readonly pid: number }).pid };
       }

@@ -74,6 +74,7 @@ export class Managers {
     const managers = store?.view((tx) => tx.list('node').filter(({ spec }) => spec.role === 'manager')) ?? [];
     const voters = servers.filter(({ voter }) => voter);
     return (
+      leader !== undefined &&
       voters.length === servers.length &&
       servers.length === managers.length &&
       servers.every(({ id }) => managers.some((node) => node.id === id))
