@@ -96,7 +96,8 @@ export class Rules implements Onlooker {
     else if (before.specVersion !== after.specVersion) this.#changed(before, after);
     if (before === undefined || before.held) this.#released(before, after);
     if (after.status.state === 'complete' && before?.status.state !== 'complete') this.#completed(after);
-    if (before !== undefined && isWanted(before) && !isWanted(after)) this.#takenDown(before);
+    // That it has ended, and what follows from that, may be one commit.
+    if (before !== undefined && isWanted(before) && !isWanted(after) && !isOver(after)) this.#takenDown(before);
     if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
     if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
       for (const volume of localVolumesOf(after)) {
