@@ -38,6 +38,8 @@ class Machine {
   readonly #ends = new Map<ContainerId, PromiseWithResolvers<ExitStatus>>();
   /** Managers answer. */
   reachable = true;
+  /** What this node says reaches them. */
+  heard = true;
   #change: AssignmentChange | undefined;
   #more = Promise.withResolvers<AssignmentChange>();
   /** What containers here are answered. */
@@ -93,6 +95,7 @@ class Machine {
       acknowledge: () => Promise.resolve({}),
       updateTaskStatus: async ({ updates }) => {
         heard();
+        if (!this.heard) throw new Error('it got lost');
         this.reports.push(...updates);
         return {};
       },
@@ -200,6 +203,8 @@ class Machine {
   }
 }
 
+const LOCAL: Mount = { ...NFS, source: 'app_data', driverOptions: {} };
+
 /** A task that is given to the node, to be started `waitMs` after it was made. */
 function assigned(spec: Parameters<typeof taskSpec>[0], waitMs = 0): Task {
   const of = service('web', {}, { task: taskSpec({ networks: [], ...spec }) });
@@ -302,6 +307,66 @@ describe('an agent', () => {
     assert.equal(machine.starts.length, 1);
     machine.reachable = true;
     await agent.close();
+  });
+
+  describe('given a task whose data stays on the node', () => {
+    const withData = (waitMs = 0, change: Partial<Task> = {}): Task => ({
+      ...assigned({ container: containerSpec({ mounts: [LOCAL] }) }, waitMs),
+      ...change,
+    });
+
+    it('lets it write nothing before the managers know where the data is', async () => {
+      const machine = new Machine();
+      machine.heard = false;
+      const agent = machine.start([withData()]);
+      await machine.clock.advance(3_000);
+      assert.deepEqual([...machine.infos.values()].map(({ state }) => state), ['created']); // prettier-ignore
+      machine.heard = true;
+      await machine.clock.advance(5_000);
+      assert.equal(machine.starts.length, 1);
+      await agent.close();
+    });
+
+    it('does not take for known what they may have been told too late', async () => {
+      const machine = new Machine();
+      machine.heard = false;
+      const agent = machine.start([withData()]);
+      await machine.clock.advance(2_000);
+      machine.reachable = false;
+      await machine.clock.advance(20_000);
+      assert.deepEqual(machine.starts, [], 'its lease is over');
+      [machine.reachable, machine.heard] = [true, true];
+      await machine.clock.advance(5_000);
+      assert.equal(machine.starts.length, 1);
+      await agent.close();
+    });
+
+    it('starts it without a manager when they know', async () => {
+      const machine = new Machine();
+      const agent = machine.start([withData(10_000)]);
+      await machine.clock.advance(2_000);
+      machine.reachable = false;
+      await machine.clock.advance(20_000);
+      assert.equal(machine.starts.length, 1);
+      machine.reachable = true;
+      await agent.close();
+    });
+
+    it('starts it at once where they have said so themselves, or the node is its own', async () => {
+      const { status } = withData();
+      for (const change of [
+        { status: { ...status, containerId: 'c' as ContainerId } },
+        { boundNode: 'one' as NodeId },
+      ]) {
+        const machine = new Machine();
+        machine.heard = false;
+        const agent = machine.start([withData(0, change)]);
+        await machine.clock.advance(1_000);
+        assert.equal(machine.starts.length, 1);
+        machine.heard = true;
+        await agent.close();
+      }
+    });
   });
 
   it('makes a bridge anew that somebody took away, for the next container on it', async () => {

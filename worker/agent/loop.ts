@@ -123,8 +123,9 @@ export function startAgent(options: AgentOptions): Agent {
       if (end.status === 'rejected') logger.warn('joining a tunnel again', { reason: messageOf(end.reason) });
   };
   const drift = watchDrift(() => controllers, restoreBridges, { clock, random: options.random, logger });
+  const wake = (controller: TaskController | undefined): void => controller?.update(controller.task);
   const wakeAll = (): void => {
-    for (const controller of controllers.values()) controller.update(controller.task);
+    for (const controller of controllers.values()) wake(controller);
   };
   const session = createSession({
     ...options,
@@ -150,6 +151,7 @@ export function startAgent(options: AgentOptions): Agent {
   const reports = createReports({
     send: (report) => session.send(report),
     onReport: () => saving.soon(),
+    onHeard: (taskId) => wake(controllers.get(taskId)),
     clock,
     logger,
   });

@@ -23,7 +23,7 @@ export interface AgentParts {
   readonly names: Names;
   readonly addresses: VirtualAddresses;
   readonly ports: PortTable;
-  readonly reports: Pick<Reports, 'say'>;
+  readonly reports: Pick<Reports, 'say' | 'hasHeard'>;
   readonly onlookers: Pick<Onlookers, 'tell'>;
   readonly lease: Pick<LeaseKeeper, 'stage' | 'leftMs' | 'mayStart'>;
   /** What was heard of the managers is true still. */
@@ -88,6 +88,7 @@ export function taskSurroundings(parts: AgentParts, logger: TaskSurroundings['lo
     isFenced: (wanted) => isFenced(wanted, files),
     fencedMs: () => (lease.stage() === 'held' ? undefined : lease.leftMs()),
     mayStart: () => parts.isUpToDate() && lease.mayStart(),
+    hasHeard: (taskId) => reports.hasHeard(taskId),
     mayChange: () => parts.wasTold(),
     report(taskId, next) {
       const served = controllers.get(taskId);

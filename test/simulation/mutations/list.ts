@@ -498,6 +498,27 @@ export const MUTATIONS: readonly Mutation[] = [
     profile: 'services',
   },
   {
+    name: 'agent: data is written before the managers know where it is',
+    file: '../../worker/agent/task/loop.ts',
+    find: 'let isKnown = !leavesData(first);',
+    replace: 'let isKnown = first.id.length > 0;',
+    profile: 'services',
+  },
+  {
+    name: 'ca: what a node said before has the last word when it comes later',
+    file: '../ca/usages.ts',
+    find: 'else this.record(last).catch(() => undefined);',
+    replace: '',
+    profile: 'services',
+  },
+  {
+    name: 'live: what ended before it was changed is the failure of the update',
+    file: '../model/live-change.ts',
+    find: "const hasEnded = state === 'failed' || state === 'complete';",
+    replace: 'const hasEnded = false;',
+    profile: 'services',
+  },
+  {
     name: 'live: all containers are changed at once',
     file: '../orchestrator/reconcile.ts',
     find: `    if (isLeaving) return;

@@ -23,6 +23,7 @@ async function told(of: Task, said: readonly TaskStatus['state'][], apartMs: num
       return Promise.resolve();
     },
     onReport: () => undefined,
+    onHeard: () => undefined,
     clock,
     logger: silentLogger,
   });

@@ -12,12 +12,16 @@ const GATHER_MS = 1;
  * all managers, most containers run before anybody could have read of it, and what is told next waits for the answer.
  */
 const STEP_MS = 300;
+/** A report that was not heard is made again after this, though the session goes on: what waits for its answer would wait for ever. */
+const RETRY_MS = 1_000;
 
 export interface ReportsOptions {
   /** @throws when nobody has heard it */
   readonly send: (report: Report) => Promise<void>;
   /** A report is about to be made. */
   readonly onReport: () => void;
+  /** The managers know now that the task has a container here. */
+  readonly onHeard: (taskId: TaskId) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -28,6 +32,8 @@ export interface Reports {
   say(taskId: string, status: TaskStatus, task?: Task): void;
   /** All of these are told, whatever was told before: a session has begun. */
   sayAll(statuses: Iterable<readonly [string, TaskStatus]>): void;
+  /** Whether the managers have heard from this process that the task has a container here, and its volumes with it. */
+  hasHeard(taskId: string): boolean;
   /** Of a task that is not assigned any more nothing is said. */
   forget(taskId: string): void;
   volumeRemoved(name: string): void;
@@ -38,19 +44,20 @@ export interface Reports {
 }
 
 /** Gathers what a node has to say, and sends one report at a time until it is heard. */
-export function createReports({ send, onReport, clock, logger }: ReportsOptions): Reports {
+export function createReports({ send, onReport, onHeard, clock, logger }: ReportsOptions): Reports {
   const pending = new Map<string, { readonly status: TaskStatus; readonly isLazy: boolean }>();
+  const heard = new Set<string>();
   const removed = { volumes: new Set<string>(), networks: new Set<string>() };
   let timer: { readonly isLazy: boolean; readonly timer: Timer } | undefined;
   let flushing = false;
   let isClosed = false;
 
   /** Says what has gathered, one report at a time. */
-  const flush = async (): Promise<void> => {
+  const flush = async (isRetry = false): Promise<void> => {
     timer = undefined;
     if (flushing || isClosed) return;
     flushing = true;
-    onReport();
+    if (!isRetry) onReport();
     try {
       const updates: TaskStatusUpdate[] = [...pending].map(([taskId, { status }]) => ({
         taskId: taskId as TaskId,
@@ -59,11 +66,17 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
       const report = { updates, removedVolumes: [...removed.volumes], removedNetworks: [...removed.networks] };
       if (updates.length + report.removedVolumes.length + report.removedNetworks.length === 0) return;
       await send(report);
-      for (const { taskId, status } of updates) if (pending.get(taskId)?.status === status) pending.delete(taskId);
+      for (const { taskId, status } of updates) {
+        if (pending.get(taskId)?.status === status) pending.delete(taskId);
+        if (status.containerId === '' || heard.has(taskId)) continue;
+        heard.add(taskId);
+        onHeard(taskId);
+      }
       for (const name of report.removedVolumes) removed.volumes.delete(name);
       for (const name of report.removedNetworks) removed.networks.delete(name);
     } catch (error) {
       logger.debug('report kept for later', { reason: messageOf(error) });
+      if (!isClosed) timer ??= { isLazy: true, timer: clock.startTimer(RETRY_MS, () => void flush(true)) };
       return;
     } finally {
       flushing = false;
@@ -97,7 +110,11 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
       for (const [taskId, status] of statuses) pending.set(taskId, { status, isLazy: false });
       soon();
     },
-    forget: (taskId) => void pending.delete(taskId),
+    hasHeard: (taskId) => heard.has(taskId),
+    forget(taskId) {
+      pending.delete(taskId);
+      heard.delete(taskId);
+    },
     volumeRemoved: (name) => void removed.volumes.add(name),
     networkRemoved: (name) => void removed.networks.add(name),
     soonIfNeeded,
@@ -110,7 +127,7 @@ export function createReports({ send, onReport, clock, logger }: ReportsOptions)
 
 /**
  * Nothing has gone wrong, and nothing waits for it. For a task to be prepared somebody waits who has not let it run yet; and where its volumes
- * are is to be known before much is written to them.
+ * are is to be known before anything is written to them.
  */
 function isOnTheWay({ state, error }: TaskStatus, task: Task | undefined): boolean {
   if (error !== '') return false;

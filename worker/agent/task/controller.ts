@@ -27,8 +27,10 @@ export interface TaskSurroundings {
   readonly isFenced: (task: Task) => boolean;
   /** Absent: what is fenced may run. Else how long it may take to end, ms. */
   readonly fencedMs: () => number | undefined;
-  /** Whether what is fenced may be started. */
+  /** Whether what another node may have been given meanwhile may be started. */
   readonly mayStart: () => boolean;
+  /** Whether the managers have heard that the task has a container here. */
+  readonly hasHeard: (taskId: TaskId) => boolean;
   /** Whether all is known that a changed container needs: secrets come from the managers after each start. */
   readonly mayChange: () => boolean;
   /** Says a status to the manager. */

@@ -7,6 +7,7 @@ import { containerIdOf } from '../container-id.ts';
 import { mergeDrifts } from '../drift/merge.ts';
 import { containerRequest } from './container-request.ts';
 import type { TaskController, TaskSurroundings } from './controller.ts';
+import { leavesData } from './data.ts';
 import { endReason, lastRun } from './ending.ts';
 import { watchRuns } from './run/loop.ts';
 import type { Step, StepArguments, StepName } from './step.ts';
@@ -69,6 +70,14 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
     ingress: () => around.assignments().ingress.values(),
     onEnd: () => around.runningChanged(task),
   });
+
+  /** Where its data is going to be is known to the managers, and will be to those who lead after them. */
+  let isKnown = !leavesData(first);
+  const mayStart = (): boolean => {
+    // What they say of it comes from them. What they were told after they had given it up does not count: they say so first.
+    isKnown ||= task.status.containerId !== '' || (around.hasHeard(task.id) && around.mayStart());
+    return isKnown && (!isFenced || around.mayStart());
+  };
 
   const executors: { readonly [K in StepName]: (step: StepArguments[K]) => Promise<void> | void } = {
     async report({ state, message }) {
@@ -253,7 +262,7 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
         hooked: runs.hooked,
         listening: runs.listening,
         givenUp: runs.givenUp,
-        mayStart: !isFenced || around.mayStart(),
+        mayStart: mayStart(),
         mayChange: around.mayChange() && hasAddresses(task, around.assignments()),
         isStale,
         wasFenced: wasFenced || container?.exit?.leaseOver === true,
