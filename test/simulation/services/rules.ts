@@ -392,7 +392,7 @@ export class Rules implements Onlooker {
     if (service === undefined) return;
     this.#twice(task, service);
     this.#samePort(kernel, box, task);
-    this.#sameAddress(kernel, box, box.interfaces);
+    if (!isOver(task)) this.#sameAddress(kernel, box, box.interfaces);
     this.#moved(kernel, box, task);
     this.#fenced(kernel, box, task);
   }
