@@ -62,6 +62,7 @@ export class Services {
   readonly #patient: boolean;
   #joined = false;
   #good = false;
+  #operating: Promise<void> = Promise.resolve();
   /** At the end the project is taken down, with its volumes. */
   readonly #endsDown: boolean;
   #lookedAt = 0;
@@ -171,7 +172,7 @@ export class Services {
       machine.kernel.troubles = { engine: this.#world.pick([0, 0.02, 0.1]), registry: this.#world.pick([0, 0.3]) };
     }
     void this.#join();
-    void this.#operate(end);
+    this.#operating = this.#operate(end);
     void this.#harm(end);
   }
 
@@ -433,6 +434,8 @@ export class Services {
   /** The last wish, until it is taken. */
   async #end(): Promise<void> {
     const world = this.#world;
+    // What was asked for before is answered, or nobody waits for it any more: an "up" that waits for the end of a "down" would come after it.
+    await this.#operating;
     for (const { id, gone } of this.machines) {
       if (gone)
         while (world.violation === undefined && this.truth.nodes.has(id))
