@@ -60,6 +60,17 @@ describe('leases', () => {
     );
   });
 
+  it('may have been renewed by another leader meanwhile, also to a node that was removed then', () => {
+    const leases = new Leases();
+    leases.promise(id, 1000, 0);
+    leases.promise('b' as NodeId, 60_000, 0);
+    assert.equal(leases.isOver(id, 10_000), true);
+    // It led before, and leads again: the store knows neither node any more.
+    leases.begin([], 1000, 10_000);
+    assert.deepEqual([leases.isOver(id, 11_599), leases.isOver(id, 11_600)], [false, true]);
+    assert.deepEqual([leases.isOver('b' as NodeId, 66_499), leases.isOver('b' as NodeId, 66_500)], [false, true]);
+  });
+
   it('are kept when a shorter one is promised', () => {
     const leases = new Leases();
     leases.promise(id, 60_000, 0);

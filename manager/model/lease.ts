@@ -45,6 +45,9 @@ export class Leases {
    */
   begin(nodes: readonly Node[], usualMs: number, now: number): void {
     this.#othersEnd = now + surelyOverAfterMs(usualMs);
+    // What this manager promised when it led before is not the last word: those between have renewed it since, also to nodes that are
+    // no longer in the store.
+    for (const [id, end] of this.#ends) if (end < this.#othersEnd) this.#ends.delete(id);
     for (const { id, status } of nodes) {
       const length = status.leaseMs === undefined ? usualMs : lengthOf(status.leaseMs);
       this.promise(id, length, now);
