@@ -49,6 +49,8 @@ export class Rules implements Onlooker {
   };
   /** Tasks that their nodes have said to be removed. */
   readonly #removed = new Set<string>();
+  /** Those that their nodes have said to have ended with the lease. */
+  readonly #fencedOff = new Set<string>();
   /** Tasks as they were before the present commit. */
   #before: ReadonlyMap<string, Task> = new Map();
 
@@ -58,9 +60,12 @@ export class Rules implements Onlooker {
     this.#kernels = kernels;
   }
 
-  /** What a node says of its tasks: that one is removed may be taken, and the task forgotten, in one commit. */
+  /** What a node says of its tasks: that one is removed, or has ended with the lease, may be taken, and the task forgotten, in one commit. */
   heard(updates: readonly TaskStatusUpdate[]): void {
-    for (const { taskId, status } of updates) if (status.state === 'remove') this.#removed.add(taskId);
+    for (const { taskId, status } of updates) {
+      if (status.state === 'remove') this.#removed.add(taskId);
+      if (status.state === 'orphaned') this.#fencedOff.add(taskId);
+    }
   }
 
   /** A commit, after it was made. */
@@ -109,7 +114,8 @@ export class Rules implements Onlooker {
   /** Only what is gone from its node for sure is forgotten, or was given up with its node and is to go. */
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
-    const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
+    const hasEnded = this.#fencedOff.has(task.id) && task.desiredState === 'remove';
+    const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '' || hasEnded;
     // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has.
     const isPast = (): boolean =>
       this.#truth
