@@ -11,6 +11,7 @@ import { taskSpec } from '../../test/builders/specs.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { Records } from '../overlay/dns/records.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, toSet } from './assignments.ts';
+import { containerIdOf } from './container-id.ts';
 import { startAgent } from './loop.ts';
 import type { AgentOptions } from './loop.ts';
 import { TASK_ID_LABEL } from './task/container-request.ts';
@@ -144,6 +145,15 @@ class Machine {
     await settle();
   }
 
+  /** The container of a task has been running since an earlier life. */
+  runs(taskId: string): ContainerId {
+    const id = containerIdOf(taskId);
+    const labels = { [TASK_ID_LABEL]: taskId };
+    this.#ends.set(id, Promise.withResolvers());
+    this.infos.set(id, { id, name: taskId, labels, imageId: '', image: '', state: 'running', pid: 1, createdAt: 0, startedAt: 0, finishedAt: 0, exit: undefined, argv: [], healthCheck: undefined, stopSignal: '', tty: false }); // prettier-ignore
+    return id;
+  }
+
   /** The container's process ends by itself. */
   end(id: ContainerId, code: number): void {
     const info = this.infos.get(id);
@@ -234,9 +244,7 @@ describe('an agent', () => {
     const machine = new Machine();
     const held = Promise.withResolvers<void>();
     machine.stopping = held.promise;
-    const left = 'left' as ContainerId;
-    const labels = { [TASK_ID_LABEL]: 'given-up' };
-    machine.infos.set(left, { id: left, name: 'left', labels, imageId: '', image: '', state: 'running', pid: 1, createdAt: 0, startedAt: 0, finishedAt: 0, exit: undefined, argv: [], healthCheck: undefined, stopSignal: '', tty: false }); // prettier-ignore
+    const left = machine.runs('given-up');
     const fenced = (slot: number): Task => {
       const made = assigned({ container: containerSpec({ mounts: [NFS] }) });
       return { ...made, id: `web-${slot}` as TaskId, slot };
@@ -250,6 +258,24 @@ describe('an agent', () => {
     await settle();
     await machine.clock.advance(1_000);
     assert.deepEqual([machine.starts.length, machine.infos.has(left)], [2, false]);
+    await agent.close();
+  });
+
+  it('removes what is not wanted any more while it waits for what an earlier life has left', async () => {
+    const machine = new Machine();
+    const held = Promise.withResolvers<void>();
+    machine.stopping = held.promise;
+    const left = machine.runs('given-up');
+    const replaced = { ...assigned({}), desiredState: 'shutdown' } as const;
+    const own = machine.runs(replaced.id);
+    const agent = machine.start([replaced]);
+    await machine.clock.advance(1_000);
+    await machine.tell({ sequence: 1, remove: { tasks: [replaced.id] } });
+    assert.deepEqual([...machine.infos.keys()], [left, own]);
+    held.resolve();
+    await settle();
+    await machine.clock.advance(1_000);
+    assert.deepEqual([...machine.infos.keys()], []);
     await agent.close();
   });
 

@@ -237,6 +237,10 @@ export function startAgent(options: AgentOptions): Agent {
       reports.forget(taskId);
       await removal.dropContainer(containerIdOf(taskId));
     }
+    // Nobody controls the container yet of what the message before this one still wanted: that one waits for what an earlier life has left.
+    for (const taskId of change.remove.tasks)
+      if (!controllers.has(taskId) && !assignments.tasks.has(taskId as TaskId))
+        await removal.dropContainer(containerIdOf(taskId));
     for (const task of assignments.tasks.values()) {
       const controller = controllers.get(task.id);
       if (controller !== undefined && controller.task !== task) {
