@@ -116,8 +116,10 @@ export class Rules implements Onlooker {
     const node = this.#truth.nodes.get(task.nodeId);
     const hasEnded = this.#fencedOff.has(task.id) && task.desiredState === 'remove';
     const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '' || hasEnded;
-    // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has.
+    // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has,
+    // or nobody as long as its node takes nothing new.
     const isPast = (): boolean =>
+      (task.boundNode !== undefined && node?.spec.availability !== 'active') ||
       this.#truth
         .tasksOf(task.serviceId)
         .some((other) => other.slot === task.slot && !other.oneOff && isWanted(other) && !isOver(other));
