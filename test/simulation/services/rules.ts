@@ -49,7 +49,7 @@ export class Rules implements Onlooker {
   };
   /** Tasks that their nodes have said to be removed. */
   readonly #removed = new Set<string>();
-  /** Those that their nodes have said to have ended with the lease. */
+  /** Those that their nodes have said to have been given up, or ended with the lease. */
   readonly #fencedOff = new Set<string>();
   /** Tasks as they were before the present commit. */
   #before: ReadonlyMap<string, Task> = new Map();
@@ -114,8 +114,7 @@ export class Rules implements Onlooker {
   /** Only what is gone from its node for sure is forgotten, or was given up with its node and is to go. */
   #forgotten(task: Task): void {
     const node = this.#truth.nodes.get(task.nodeId);
-    const hasEnded = this.#fencedOff.has(task.id) && task.desiredState === 'remove';
-    const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '' || hasEnded;
+    const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
     // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has,
     // or nobody as long as its node takes nothing new.
     const isPast = (): boolean =>
@@ -123,7 +122,8 @@ export class Rules implements Onlooker {
       this.#truth
         .tasksOf(task.serviceId)
         .some((other) => other.slot === task.slot && !other.oneOff && isWanted(other) && !isOver(other));
-    const isOrphan = task.status.state === 'orphaned' && (task.desiredState === 'remove' || isPast());
+    const isGivenUp = task.status.state === 'orphaned' || this.#fencedOff.has(task.id);
+    const isOrphan = isGivenUp && (task.desiredState === 'remove' || isPast());
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
     if (!isGone) return;
     const kernel = this.#kernels().find(({ nodeId }) => nodeId === task.nodeId);
