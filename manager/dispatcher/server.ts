@@ -92,6 +92,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   /** Of every node that was heard of: it outlives a session, so that one that begins anew is no loss of the node. */
   const deadlines = new Map<NodeId, Timer>();
   const leases = new Leases();
+  /** Reports of each node that are being written down. */
+  const reported = new Map<NodeId, Promise<unknown>>();
   const withdrawals = new Withdrawals();
   const audience = new Audience(store, (version) => withdrawals.passed(version));
   const shared = new SharedSets();
@@ -176,6 +178,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         registerNode(tx, request, storedLength(promised.bound), clock.now());
         return promised;
       });
+      // What its process said before it died is known before it is told what it has: what has ended would be started once more.
+      await reported.get(nodeId);
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
         let said = managers?.current() ?? [];
@@ -236,8 +240,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       }
     },
     async updateTaskStatus(request) {
-      hear(demand(request).nodeId);
-      await takeReports(request);
+      const { nodeId } = demand(request);
+      hear(nodeId);
+      const taken = takeReports(request);
+      const all = Promise.allSettled([reported.get(nodeId), taken]);
+      reported.set(nodeId, all);
+      void all.then(() => {
+        if (reported.get(nodeId) === all) reported.delete(nodeId);
+      });
+      await taken;
       return {};
     },
   };

@@ -6,6 +6,7 @@ import { A_DESCRIPTION } from '../../test/builders/ca-cluster.ts';
 import { VirtualClock, settle } from '../../test/fakes/virtual-clock.ts';
 import { bootstrapCluster } from '../ca/bootstrap.ts';
 import { memoryStore } from '../store/index.ts';
+import type { Store } from '../store/types.ts';
 import { createDispatcher } from './server.ts';
 
 /** A clock whose process can be held up: time goes on, and its timers fire late. */
@@ -23,7 +24,17 @@ async function cluster() {
   const [store, random] = [memoryStore(clock), seededRandom(1)];
   const nodeId = 'm' as NodeId;
   await bootstrapCluster({ store, clock, random, nodeId, description: A_DESCRIPTION, addressPools: [] });
-  const dispatcher = createDispatcher({ store, clock, random, logger: silentLogger });
+  /** How long the disks take, from now on. */
+  const disks = { ready: Promise.resolve() };
+  const slow: Store = {
+    ...store,
+    async update(change) {
+      const { ready } = disks;
+      await ready;
+      return store.update(change);
+    },
+  };
+  const dispatcher = createDispatcher({ store: slow, clock, random, logger: silentLogger });
   const open = async (id: string, leaseMs?: number) => {
     const life = new AbortController();
     const request = { nodeId: id, description: A_DESCRIPTION, ...(leaseMs === undefined ? {} : { leaseMs }) };
@@ -63,6 +74,7 @@ async function cluster() {
   return {
     clock,
     store,
+    disks,
     dispatcher,
     open,
     node: (id: string) => store.view((tx) => tx.get('node', id as NodeId)?.status),
@@ -132,6 +144,24 @@ describe('sessions', () => {
     await assert.rejects(first.beat(), { code: 'NOT_FOUND' });
     await second.beat();
     assert.match(await first.ended, /another session/);
+  });
+
+  it('begin when what the node has said in the one before is written down', async () => {
+    const { disks, open } = await cluster();
+    const first = await open('w');
+    const disk = Promise.withResolvers<void>();
+    disks.ready = disk.promise;
+    const report = first.report();
+    disks.ready = Promise.resolve();
+    let begun = false;
+    const second = open('w').then((session) => {
+      begun = true;
+      return session;
+    });
+    await settle();
+    assert.equal(begun, false);
+    disk.resolve();
+    await Promise.all([report, second]);
   });
 
   it('of a manager that was held up itself are given the time to be heard, once', async () => {
