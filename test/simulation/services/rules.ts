@@ -116,9 +116,11 @@ export class Rules implements Onlooker {
     const node = this.#truth.nodes.get(task.nodeId);
     const isGone = task.status.state === 'remove' || this.#removed.has(task.id) || task.nodeId === '';
     // "up" tells what has ended in a slot to go, and decides in its own commit: of such an orphan only a past one, whose slot another has,
-    // or nobody as long as its node takes nothing new.
+    // or nobody shall have any more, or nobody as long as its node takes nothing new.
+    const service = this.#truth.services.get(task.serviceId);
     const isPast = (): boolean =>
       (task.boundNode !== undefined && node?.spec.availability !== 'active') ||
+      (task.boundNode === undefined && task.slot > (service?.spec.replicas ?? 0)) ||
       this.#truth
         .tasksOf(task.serviceId)
         .some((other) => other.slot === task.slot && !other.oneOff && isWanted(other) && !isOver(other));
