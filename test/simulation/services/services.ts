@@ -78,8 +78,12 @@ export class Services {
     this.#heartbeatMs = world.pick([500, 500, 1000, 1500]);
     this.#patient = world.chance(PATIENT);
     this.#wishes = drawWishes(world);
-    const everywhere = (): readonly string[] => cluster.members.map((member) => cluster.server(member).address);
-    this.identities = new Identities(world, this.#wires, everywhere, faultsMs, maxSkewMs);
+    // Nodes are told who the managers are; those who are none any more, or not yet, could be asked in vain for minutes.
+    const current = (): readonly string[] => {
+      const members = cluster.members.filter(({ id }) => this.truth.nodes.get(id)?.spec.role === 'manager');
+      return (members.length > 0 ? members : cluster.members).map((member) => cluster.server(member).address);
+    };
+    this.identities = new Identities(world, this.#wires, current, faultsMs, maxSkewMs);
     this.#endsDown = world.chance(0.15);
     const managers = cluster.members.map((member) => cluster.server(member).address);
     this.machines = Array.from(
