@@ -47,6 +47,8 @@ class Machine {
   readonly names = new Records();
   /** Virtual addresses are being brought into the kernel until then. */
   settled: Promise<boolean> = Promise.resolve(true);
+  /** What happens to a container just before it is changed. */
+  beforeChange: (id: ContainerId) => void = () => undefined;
   /** Containers end when they are told to, and then. */
   stopping = Promise.resolve();
   readonly skewMs: number;
@@ -195,6 +197,11 @@ class Machine {
           return { code: 143, oomKilled: false, at: this.now() };
         },
         remove: (id) => Promise.resolve(void this.infos.delete(id)),
+        update: ({ id, specVersion = 0 }) => {
+          this.beforeChange(id);
+          this.infos.set(id, { ...info(id), specVersion });
+          return Promise.resolve(['limits']);
+        },
         wait: (id) => this.#ends.get(id)?.promise ?? Promise.reject(new Error('it does not run')),
         inspect: (id) => this.infos.get(id),
         list: () => [...this.infos.values()],
@@ -333,6 +340,22 @@ describe('an agent', () => {
     assert.equal(machine.starts.length, 1);
     machine.reachable = true;
     await agent.close();
+  });
+
+  it('does not say that it has changed a container that has ended meanwhile', async () => {
+    for (const ends of [false, true]) {
+      const machine = new Machine();
+      const first = assigned({});
+      const agent = machine.start([first]);
+      await machine.clock.advance(2_000);
+      assert.equal(machine.starts.length, 1);
+      if (ends) machine.beforeChange = (id) => machine.end(id, 137);
+      await machine.tell({ sequence: 1, update: { tasks: [{ ...first, specVersion: 2 }] } });
+      await machine.clock.advance(2_000);
+      const last = machine.reports.at(-1)?.status;
+      assert.deepEqual([last?.state, last?.applied?.specVersion], ends ? ['failed', 1] : ['running', 2]);
+      await agent.close();
+    }
   });
 
   describe('given a task whose data stays on the node', () => {

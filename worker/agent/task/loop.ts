@@ -135,7 +135,9 @@ export function startTaskController(first: Task, firstStatus: TaskStatus, around
       const before = engine.containers.inspect(id);
       const changed = await changeContainer();
       const after = engine.containers.inspect(id);
-      if (after?.state === 'running' && JSON.stringify(before?.healthCheck) !== JSON.stringify(after.healthCheck)) {
+      // It has ended meanwhile: nobody can tell whether it ever had what it was to become.
+      if (after?.state !== 'running') return;
+      if (JSON.stringify(before?.healthCheck) !== JSON.stringify(after.healthCheck)) {
         if (after.healthCheck === undefined) status = { ...status, health: 'none' };
         runs.checkChanged(after);
       }
