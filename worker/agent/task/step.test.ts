@@ -106,3 +106,19 @@ describe('the next step of a task on a node without a lease', () => {
   it('is what it was where it runs: that is for the end of the lease', () =>
     assert.equal(serving(false), serving(true)));
 });
+
+describe('the next step of a task that was to be restarted in place, and whose container has ended', () => {
+  const asked = { restartCount: 1 };
+  const ended = { container: container('exited') };
+
+  it('is to restart it, when it may be started', () => {
+    assert.equal(step({ state: 'running' }, asked, ended), 'restart');
+    assert.equal(step({ state: 'running' }, asked, { ...ended, mayStart: false }), 'wait');
+  });
+
+  it('is none where the managers take it for ended, which the daemon before this one said', () => {
+    const { status } = task(WEB, 1, { state: 'running' });
+    assert.equal(step({ state: 'orphaned' }, asked, { ...ended, status }), 'wait');
+    assert.equal(step({ state: 'orphaned' }, asked, { status }), 'stop');
+  });
+});

@@ -86,10 +86,12 @@ export function nextStep(seen: TaskObservation): Step {
     return { action: 'wait', for: 'the other nodes to lead nobody to it any more' };
   }
   if (task.desiredState === 'remove') return removing(seen);
-  if (isFinal(status.state)) {
+  // What the managers take for ended has ended, whatever a daemon that died just then has left on the disk.
+  const over = [status.state, task.status.state].find(isFinal);
+  if (over !== undefined) {
     return container?.state === 'running'
       ? { action: 'stop', graceMs: graceOf(task) }
-      : { action: 'wait', for: `${status.state}: nothing more to do` };
+      : { action: 'wait', for: `${over}: nothing more to do` };
   }
   if (task.desiredState === 'shutdown') {
     if (container?.state === 'running') return { action: 'stop', graceMs: graceOf(task) };
@@ -133,11 +135,13 @@ function isOutdated(container: ContainerInfo | undefined, task: Task, status: Ta
 }
 
 /** A task whose container has ended by itself. */
-function ended({ task, status, givenUp, wasFenced }: TaskObservation, code: number): Step {
+function ended({ task, status, givenUp, wasFenced, mayStart }: TaskObservation, code: number): Step {
   if (wasFenced) return { action: 'report', state: 'orphaned', message: FENCED };
   // A restart in place that was interrupted between its stop and its start is finished, not taken for an exit.
   if (task.restartCount > status.restartCount && reached(status, 'running')) {
-    return { action: 'restart', graceMs: graceOf(task) };
+    return mayStart
+      ? { action: 'restart', graceMs: graceOf(task) }
+      : { action: 'wait', for: 'a manager to let it run' };
   }
   if (givenUp !== '') return { action: 'report', state: 'failed', message: givenUp };
   return code === 0
