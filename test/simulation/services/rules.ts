@@ -104,7 +104,9 @@ export class Rules implements Onlooker {
     // That it has ended, and what follows from that, may be one commit.
     if (before !== undefined && isWanted(before) && !isWanted(after) && !isOver(after)) this.#takenDown(before);
     if (after.desiredState === 'running' && before?.desiredState !== 'running') this.#mayStart(after);
-    if (after.nodeId !== '' && after.status.containerId !== '' && before?.status.containerId === '')
+    // What was removed before it was started has left an empty volume.
+    const isMade = after.status.containerId !== '' && after.status.state !== 'remove';
+    if (after.nodeId !== '' && isMade && before?.status.containerId === '')
       for (const volume of localVolumesOf(after)) {
         const homes = this.#homes.get(volume) ?? new Set();
         this.#homes.set(volume, homes.add(after.nodeId));
