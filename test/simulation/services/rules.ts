@@ -50,7 +50,7 @@ export class Rules implements Onlooker {
   /** Tasks that their nodes have said to be removed. */
   readonly #removed = new Set<string>();
   /** Those that their nodes have said to have been given up, or ended with the lease. */
-  readonly #fencedOff = new Set<string>();
+  readonly #saidOrphaned = new Set<string>();
   /** Tasks as they were before the present commit. */
   #before: ReadonlyMap<string, Task> = new Map();
 
@@ -64,7 +64,7 @@ export class Rules implements Onlooker {
   heard(updates: readonly TaskStatusUpdate[]): void {
     for (const { taskId, status } of updates) {
       if (status.state === 'remove') this.#removed.add(taskId);
-      if (status.state === 'orphaned') this.#fencedOff.add(taskId);
+      if (status.state === 'orphaned') this.#saidOrphaned.add(taskId);
     }
   }
 
@@ -126,7 +126,7 @@ export class Rules implements Onlooker {
       this.#truth
         .tasksOf(task.serviceId)
         .some((other) => other.slot === task.slot && !other.oneOff && isWanted(other) && !isOver(other));
-    const isGivenUp = task.status.state === 'orphaned' || this.#fencedOff.has(task.id);
+    const isGivenUp = task.status.state === 'orphaned' || this.#saidOrphaned.has(task.id);
     const isOrphan = isGivenUp && (task.desiredState === 'remove' || isPast());
     if (!isGone && !isOrphan && node !== undefined) this.#fail('reaper', `${text(task)} was forgotten`);
     if (!isGone) return;
