@@ -68,7 +68,7 @@ export interface EtcdClient {
   /** @returns the time to live from now on, ms; 0: it has ended */
   keepLease(id: string): Promise<number>;
   revokeLease(id: string): Promise<void>;
-  /** Why the last call failed; undefined: it did not. */
+  /** Why the last call failed; undefined: it was answered. A watch that is opened is no answer. */
   failure(): TsswarmError | undefined;
   close(): void;
 }
@@ -144,7 +144,12 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
     return failure;
   };
 
-  const call = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
+  const answered = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
+    const result = await made(what, send);
+    failure = undefined;
+    return result;
+  };
+  const made = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
     const patience = new AbortController();
     // The deadline is gRPC's; this is for connecting, and for streams that say nothing.
     const late = sleep(clock, callTimeoutMs + 500, patience.signal).then(() => {
@@ -152,9 +157,7 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
     });
     late.catch(() => undefined);
     try {
-      const result = await Promise.race([send(), late]);
-      failure = undefined;
-      return result;
+      return await Promise.race([send(), late]);
     } catch (error) {
       throw failed(what, error);
     } finally {
@@ -165,7 +168,7 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
   const repeatable = async <R>(what: string, send: () => Promise<R>): Promise<R> => {
     for (let attempt = 0; ; attempt++) {
       try {
-        return await call(what, send);
+        return await answered(what, send);
       } catch (error) {
         if (attempt >= 2 * endpoints.length || !isTsswarmError(error, 'UNAVAILABLE')) throw error;
         await sleep(clock, 20 * attempt);
@@ -175,7 +178,7 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
 
   return {
     async transact({ conditions, operations, otherwiseRead }) {
-      const answer = await call('writing to', () =>
+      const answer = await answered('writing to', () =>
         kv.txn({
           compare: conditions.map(toCompare),
           success: operations.map(toRequest),
@@ -215,7 +218,8 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
         cancel();
         listener.onEnd(reason, message);
       };
-      call('watching', () => watch.watch()).then(
+      // That there is a stream says nothing of etcd: no connection is needed for it, and one without a majority takes it.
+      made('watching', () => watch.watch()).then(
         (stream) => {
           cancel = () => stream.cancel();
           stream.on('error', (error) => end('lost', failed('watching', error).message));
@@ -253,7 +257,7 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
       return { id: ID, ttlMs: Number(TTL) * 1000 };
     },
     keepLease(id) {
-      return call('renewing a lease at', async () => {
+      return answered('renewing a lease at', async () => {
         const stream = await lease.leaseKeepAlive({ deadline: clock.now() + callTimeoutMs / 2 });
         try {
           return await new Promise<number>((resolve, reject) => {
@@ -269,7 +273,7 @@ export function connectEtcd(connection: EtcdConnection): EtcdClient {
       });
     },
     async revokeLease(id) {
-      await call('ending a lease at', () => lease.leaseRevoke({ ID: id }));
+      await answered('ending a lease at', () => lease.leaseRevoke({ ID: id }));
     },
     failure: () => failure,
     close: () => etcd.close(),

@@ -8,11 +8,11 @@ import type { StoreChange, WriteTransaction } from '../types.ts';
 import { Batch, sizeOf } from './batch.ts';
 import type { BatchEncoding, BatchLimits, Update } from './batch.ts';
 import type { Condition, EtcdClient, Operation, Transaction } from './client.ts';
-import { isUnsent } from './failures.ts';
+import { ETCD_AWAY, isUnsent, notLeader } from './failures.ts';
 import { until } from './follower.ts';
 import { encodeHead, encodeObject } from './keys.ts';
 import type { Head, Layout } from './keys.ts';
-import type { Replica } from './replica.ts';
+import type { KnownLeader, Replica } from './replica.ts';
 
 /** etcd takes 128 operations and 1.5 MiB in a transaction where it was not told otherwise; a request also has an envelope. */
 const MAX_OPERATIONS = 120;
@@ -22,10 +22,6 @@ const LIMITS: BatchLimits = { operations: MAX_OPERATIONS - 1, bytes: MAX_REQUEST
 /** Updates in one commit: with all of them made one on top of the other, few enough to be no stall. */
 const LARGEST_BATCH = 64;
 const RETRY_MS = 50;
-/** What to do when etcd cannot be used. */
-export const ETCD_AWAY =
-  'containers run on, and changes are taken again once a majority of the members of etcd is up: see "tsswarm status"';
-
 export interface CommitterOptions {
   readonly client: EtcdClient;
   readonly layout: Layout;
@@ -34,6 +30,8 @@ export interface CommitterOptions {
   readonly random: Random;
   /** The fencing token, while this one leads. */
   readonly token: () => number | undefined;
+  /** Who can be asked for changes now. */
+  readonly leader: () => KnownLeader | undefined;
   /** For one update, with everything that is tried again, ms. */
   readonly timeoutMs: number;
   /** Aborts when the store is closed: whoever waits then is told. */
@@ -85,14 +83,23 @@ export class Committer {
   /** Removes everything below the prefix. @throws NOT_LEADER, UNAVAILABLE */
   wipe(): Promise<void> {
     return this.#inTurn(async () => {
-      const { client, layout, replica, token } = this.#options;
+      const { client, layout, token } = this.#options;
       const fence = token();
-      if (fence === undefined) throw notLeader(replica, client.failure());
+      if (fence === undefined) throw this.#doesNotLead();
       const conditions: readonly Condition[] = [{ key: layout.leader, createRevision: fence }];
       const operations: readonly Operation[] = [{ removeBelow: layout.prefix }];
       const { held } = await client.transact({ conditions, operations, otherwiseRead: layout.leader });
-      if (!held) throw notLeader(replica, undefined);
+      if (!held) throw this.#isFenced();
     });
+  }
+
+  #doesNotLead(): TsswarmError {
+    return notLeader(this.#options.leader(), this.#options.client.failure());
+  }
+
+  /** etcd has answered that another leads, or none. */
+  #isFenced(): TsswarmError {
+    return notLeader(this.#options.leader(), undefined);
   }
 
   #inTurn<R>(work: () => Promise<R>): Promise<R> {
@@ -128,7 +135,7 @@ export class Committer {
     try {
       for (;;) {
         const fence = token();
-        if (fence === undefined) throw notLeader(replica, this.#options.client.failure());
+        if (fence === undefined) throw this.#doesNotLead();
         try {
           await this.#settle(fence, patience.signal);
         } catch (error) {
@@ -230,7 +237,7 @@ export class Committer {
     const transaction: Transaction = { conditions, operations, otherwiseRead: layout.leader };
     const result = await client.transact(transaction);
     if (result.held) return result.revision;
-    if (result.read?.createRevision !== token) throw notLeader(replica, undefined);
+    if (result.read?.createRevision !== token) throw this.#isFenced();
     return undefined;
   }
 
@@ -302,14 +309,4 @@ function tooLarge(what: string, most: number): TsswarmError {
   return new TsswarmError('TOO_LARGE', `storing ${what}: at most ${most} bytes are allowed`, {
     hint: 'split the project, or keep large files in volumes instead of secrets and configs',
   });
-}
-
-/** Where etcd itself is the reason, that is what the user is told. */
-function notLeader({ leader }: Replica, failure: TsswarmError | undefined): TsswarmError {
-  if (failure !== undefined)
-    return new TsswarmError('UNAVAILABLE', `changing the store: ${failure.message}`, { hint: ETCD_AWAY });
-
-  const hint =
-    leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
-  return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });
 }

@@ -63,7 +63,7 @@ export class Election implements LeadershipSource {
   }
 
   status(): ReturnType<LeadershipSource['status']> {
-    const leader = this.#known();
+    const leader = this.known();
     const servers = leader === undefined ? [] : [{ id: leader.id, address: leader.address }];
     return { ready: this.isReady, leaderId: leader?.id ?? '', servers };
   }
@@ -71,6 +71,14 @@ export class Election implements LeadershipSource {
   /** A leader that is gone holds its lease until the end; winning is some writes. */
   get electionMs(): number {
     return this.#options.leaseMs + ELECTION_MS;
+  }
+
+  /** Who leads. Itself only when it may change the store: until then nobody is known to, nor by a key of its former life. */
+  known(): KnownLeader | undefined {
+    const { replica, id } = this.#options;
+    const { leader } = replica;
+    const isReadySelf = this.isReady && leader?.token === this.#won?.token;
+    return leader?.id === id && !isReadySelf ? undefined : leader;
   }
 
   stillLeads(): boolean {
@@ -241,16 +249,8 @@ export class Election implements LeadershipSource {
     }
   }
 
-  /** Who leads. Itself only when it may change the store: until then nobody is known to, nor by a key of its former life. */
-  #known(): KnownLeader | undefined {
-    const { replica, id } = this.#options;
-    const { leader } = replica;
-    const isReadySelf = this.isReady && leader?.token === this.#won?.token;
-    return leader?.id === id && !isReadySelf ? undefined : leader;
-  }
-
   #tellLeader(): void {
-    const known = this.#known();
+    const known = this.known();
     const mark = `${known?.id ?? ''} ${known?.token ?? 0}`;
     if (mark === this.#told) return;
     this.#told = mark;

@@ -1,4 +1,9 @@
 import { TsswarmError, messageOf } from '../../../base/errors.ts';
+import type { KnownLeader } from './replica.ts';
+
+/** What to do when etcd cannot be used. */
+export const ETCD_AWAY =
+  'containers run on, and changes are taken again once a majority of the members of etcd is up: see "tsswarm status"';
 
 /** What etcd says to those whom it does not let in, and what to do about it. */
 const REFUSALS: readonly (readonly [RegExp, string])[] = [
@@ -56,4 +61,17 @@ const WRAPPING: readonly (readonly [RegExp, string])[] = [
 /** Why a call failed, in short. */
 export function reasonOf(error: unknown): string {
   return WRAPPING.reduce((text, [pattern, rest]) => text.replace(pattern, rest), messageOf(error)).trim();
+}
+
+/**
+ * A change that this manager cannot make, as it does not lead. Where etcd itself is the reason, that is what the user is told.
+ * @param leader who can be asked instead
+ * @param failure why etcd did not answer
+ */
+export function notLeader(leader: KnownLeader | undefined, failure: TsswarmError | undefined): TsswarmError {
+  if (failure !== undefined)
+    return new TsswarmError('UNAVAILABLE', `changing the store: ${failure.message}`, { hint: ETCD_AWAY });
+  const hint =
+    leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
+  return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });
 }

@@ -6,8 +6,9 @@ import type { Random } from '../../../base/random.ts';
 import type { LeadershipSource } from '../leadership.ts';
 import type { ReadTransaction, ResumableStore } from '../types.ts';
 import type { EtcdClient } from './client.ts';
-import { Committer, ETCD_AWAY } from './committer.ts';
+import { Committer } from './committer.ts';
 import { Election } from './election.ts';
+import { ETCD_AWAY, notLeader } from './failures.ts';
 import { follow, until } from './follower.ts';
 import { Layout } from './keys.ts';
 import type { LeaderValue } from './keys.ts';
@@ -90,6 +91,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     clock,
     random,
     token: () => election.token,
+    leader: () => election.known(),
     timeoutMs: updateTimeoutMs,
     signal: life.signal,
   });
@@ -129,12 +131,7 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<OpenEtcd
     view: (read) => read(replica.database),
     async update(write) {
       await Promise.resolve();
-      if (!election.isReady) {
-        const { leaderId } = election.status();
-        throw new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', {
-          hint: leaderId === '' ? 'no leader is known at the moment' : `the leader is "${leaderId}"`,
-        });
-      }
+      if (!election.isReady) throw notLeader(election.known(), client.failure());
       return committer.update(write);
     },
     viewAndWatch<R>(read: (tx: ReadTransaction) => R) {

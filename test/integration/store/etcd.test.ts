@@ -297,7 +297,8 @@ describe('the store on etcd', function () {
     assert.deepEqual(heard, ['follower']);
     assert.equal(a.leadership.status().ready, false);
     await assert.rejects(a.leadership.confirmLead(), (error) => isTsswarmError(error, 'NOT_LEADER'));
-    await assert.rejects(increment(a.store), (error) => isTsswarmError(error, 'NOT_LEADER'));
+    // Who asks is told why: not that another leads, which this one cannot know.
+    await assert.rejects(increment(a.store), /changing the store: .*the link is cut/);
   });
 
   it('gives leadership up when it closes', async () => {
@@ -512,6 +513,37 @@ describe('the store on etcd', function () {
     const every = Array.from({ length: done }, (_, i) => i + 1);
     assert.deepEqual(seen[0], every);
     assert.deepEqual(seen[1], every);
+  });
+
+  it('knows why etcd cannot be used all the while that it is away, and who leads when it is back', async () => {
+    const a = await open('a');
+    await leads(a);
+    for (const member of [0, 1, 2]) await cluster.kill(member);
+    try {
+      await assert.rejects(raw.get(prefix), (error) => isTsswarmError(error, 'UNAVAILABLE'));
+      const reasons = new Set<string>();
+      for (let attempt = 0; attempt < 5; attempt++) {
+        const { promise: ended, resolve } = Promise.withResolvers<true>();
+        raw.watch(prefix, 1, { onEvents: () => undefined, onProgress: () => undefined, onEnd: () => resolve(true) });
+        for (let isEnded = false; !isEnded;) {
+          reasons.add(raw.failure()?.message ?? 'none');
+          isEnded = await Promise.race([ended, new Promise<false>((turn) => setImmediate(() => turn(false)))]);
+        }
+      }
+      assert.ok(!reasons.has('none'), [...reasons].join('; '));
+      // Before the lease ends, when it does, and after.
+      const away = (error: unknown): boolean => isTsswarmError(error, 'UNAVAILABLE') && /etcd: /.test(error.message);
+      for (let leading = true; leading; leading = a.leadership.status().ready)
+        await assert.rejects(increment(a.store), away);
+      await assert.rejects(increment(a.store), away);
+    } finally {
+      for (const member of [0, 1, 2]) cluster.revive(member);
+      await cluster.leader();
+    }
+    await leads(a);
+    await increment(a.store);
+    const { failure, leader } = { failure: a.link.failure(), leader: a.leadership.status().leaderId };
+    assert.deepEqual({ failure, leader }, { failure: undefined, leader: 'a' });
   });
 
   it('goes on while a member of etcd hangs, whichever it is', async () => {
