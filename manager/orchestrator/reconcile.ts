@@ -41,7 +41,7 @@ export function reconcile(
     // Before anything is judged: on a node that has just come nobody may start before what it depends on is there, too.
     for (const [name, member] of siblings) siblings.set(name, counted(member, view, plan, matches));
     for (const member of siblings.values()) {
-      if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan);
+      if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan, time.now);
       else tend(member, siblings, view, plan, time, newTaskId, matches);
     }
   }
@@ -62,7 +62,7 @@ function projectsOf(view: ClusterView): Map<string, Map<string, Member>> {
 }
 
 /** Dependents that are going down too go first. */
-function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuilder): void {
+function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuilder, now: number): void {
   const wanted = service.pendingDelete ? 'remove' : 'shutdown';
   const waitsFor = [...siblings.values()].some(
     (other) =>
@@ -75,8 +75,17 @@ function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuil
     if (task.oneOff && !service.pendingDelete) continue;
     if (wanted === 'shutdown' && isFinal(task)) continue;
     if (waitsFor && mayRun(task)) continue;
-    plan.update(task, { desiredState: wanted });
+    if (wanted === 'shutdown') shutDown(task, plan, now);
+    else plan.update(task, { desiredState: wanted });
   }
+}
+
+/** Ends a task. One that no node was told of has ended with that: a node that becomes free is none for it any more. */
+function shutDown(task: Task, plan: PlanBuilder, now: number): void {
+  if (task.nodeId === '') {
+    const status = { ...freshStatus(now, 'stopped before a node was found'), state: 'shutdown' as const };
+    plan.update(task, { desiredState: 'shutdown', held: false, status });
+  } else if (task.desiredState !== 'shutdown') plan.update(task, { desiredState: 'shutdown' });
 }
 
 /** A global service with the number of its slots as it is now. A node that takes nothing new and has nothing of it has none. */
@@ -295,13 +304,13 @@ function keep(
   }
   if (hasFailed && isUpdating(service)) {
     // It gives its place to the next one: never do more run beside each other than the update allows.
-    if (current.desiredState !== 'shutdown') plan.update(current, { desiredState: 'shutdown' });
+    shutDown(current, plan, now);
     return;
   }
   if (current.held) release(current, verdict, host, plan, now);
   else if (hosts !== undefined && hasLostNetwork(current, hosts.tasks)) {
     // Another container comes in its place as soon as there is a network again.
-    if (current.desiredState !== 'shutdown') plan.update(current, { desiredState: 'shutdown' });
+    shutDown(current, plan, now);
     return;
   }
   if (current.restartCount < service.restartCount && mayRestart())

@@ -192,5 +192,4 @@ const holdsTheSame = (before: Task, after: Task): boolean =>
 /** Its volumes are on its node, or will be in a moment. */
 const holdsVolumes = (task: Task): boolean => occupies(task) || madeItsVolumes(task);
 
-const waits = (task: Task): boolean =>
-  task.status.state === 'pending' && task.nodeId === '' && task.desiredState !== 'remove';
+const waits = (task: Task): boolean => task.status.state === 'pending' && task.nodeId === '' && isLive(task);

@@ -54,6 +54,38 @@ describe('a project on several nodes', () => {
   const web = (replicas: number, spec: Partial<TaskSpec>, rest: Parameters<typeof serviceSpec>[1] = {}) =>
     project([serviceSpec('web', { replicas, task: taskSpec({ ...spec }), ...rest })]);
 
+  it('gets no node any more when it was stopped before one was found, and begins anew when it is started', async () => {
+    await start();
+    const wanted = { project: 'app', services: ['web'], graceOverrideMs: -1 };
+    const { signal } = new AbortController();
+    await cluster.apply(web(2, { constraints: ['node.labels.disk==ssd'] }));
+    await cluster.control.stopServices(wanted, signal);
+    await cluster.clock.advance(200);
+    const stopped = (): string[] =>
+      cluster.tasks('web').map(({ nodeId, status }) => `${nodeId} ${status.state}: ${status.message}`);
+    assert.deepEqual(stopped(), Array(2).fill(' shutdown: stopped before a node was found'));
+    await change('node-one', { labels: { disk: 'ssd' } });
+    assert.deepEqual(stopped(), Array(2).fill(' shutdown: stopped before a node was found'));
+
+    // Also when it is started and a node comes in the same moment.
+    await change('node-one', { labels: {} });
+    const former = new Set(cluster.tasks('web').map(({ id }) => id));
+    await Promise.all([
+      cluster.control.startServices(wanted, signal),
+      cluster.store.update((tx) => {
+        const [one] = tx.list('node');
+        assert.ok(one);
+        tx.update('node', { ...one, spec: { ...one.spec, labels: { disk: 'ssd' } } });
+      }),
+    ]);
+    await cluster.clock.advance(2000);
+    const states = cluster.tasks('web').map(({ id, nodeId, status }) => [former.has(id), nodeId, status.state]);
+    assert.deepEqual(states.sort(), [
+      ...Array(2).fill([false, 'node-one', 'running']),
+      ...Array(2).fill([true, '', 'shutdown']),
+    ]);
+  });
+
   it('is spread over zones, and fills what is free when a limit is raised, touching nothing that runs', async () => {
     await start(node('b1', { zone: 'b' }), node('b2', { zone: 'b' }));
     const placement = (maxReplicasPerNode: number): { placement: Placement } => ({
