@@ -40,9 +40,17 @@ export function reconcile(
   for (const siblings of projectsOf(view).values()) {
     // Before anything is judged: on a node that has just come nobody may start before what it depends on is there, too.
     for (const [name, member] of siblings) siblings.set(name, counted(member, view, plan, matches));
-    for (const member of siblings.values()) {
-      if (member.service.pendingDelete || member.service.stopped) takeDown(member, siblings, plan, time.now);
-      else tend(member, siblings, view, plan, time, newTaskId, matches);
+    // Nor does anybody start by the spec of one that is being rolled back from it.
+    const changed = new Set<string>();
+    for (const [name, member] of siblings) {
+      if (!isKept(member) || !isUpdating(member.service)) continue;
+      const { service, again } = advance(member, view, plan, time, matches);
+      siblings.set(name, { ...member, service });
+      if (again) changed.add(name);
+    }
+    for (const [name, member] of siblings) {
+      if (!isKept(member)) takeDown(member, siblings, plan, time.now);
+      else if (!changed.has(name)) tend(member, siblings, view, plan, time.now, newTaskId, matches);
     }
   }
   for (const task of view.tasks) if (task.oneOff) settleOneOff(task, plan);
@@ -60,6 +68,8 @@ function projectsOf(view: ClusterView): Map<string, Map<string, Member>> {
   }
   return projects;
 }
+
+const isKept = ({ service }: Member): boolean => !service.pendingDelete && !service.stopped;
 
 /** Dependents that are going down too go first. */
 function takeDown({ service, tasks }: Member, siblings: Siblings, plan: PlanBuilder, now: number): void {
@@ -102,38 +112,38 @@ function counted(member: Member, view: ClusterView, plan: PlanBuilder, matches: 
   return { service: next, tasks };
 }
 
-/** Takes a service's update further and fills its slots. */
-function tend(
+/** Takes a service's update further. */
+function advance(
   { service, tasks }: Member,
-  siblings: Siblings,
   view: ClusterView,
   plan: PlanBuilder,
   time: LeaderTime,
-  newTaskId: () => TaskId,
   matches: ConstraintMatch,
-): void {
-  const targets = slotTargets(service, tasks, view.nodes, matches);
-  const advanced = isUpdating(service) ? advance(service, tasks, targets, plan, time) : { service, again: false };
-  if (advanced.again) return;
-  const verdict = judgeDependencies(service, siblings);
-  const mayRestart = (): boolean => !restartWaits(service, siblings);
-  const shared = networkServiceOf(service.spec.task);
-  const hosts = shared === undefined ? undefined : { name: shared, tasks: siblings.get(shared)?.tasks ?? [] };
-  const member = { service: advanced.service, tasks };
-  fillSlots(member, targets, { verdict, mayRestart, hosts }, view, plan, time.now, newTaskId);
-}
-
-function advance(
-  service: Service,
-  tasks: readonly Task[],
-  targets: readonly SlotTarget[],
-  plan: PlanBuilder,
-  time: LeaderTime,
 ): ReturnType<typeof advanceUpdate> {
+  const targets = slotTargets(service, tasks, view.nodes, matches);
   // An update does not wait for nodes that take nothing new: they get the new spec when they are back.
   const open = targets.filter((target) => target.open);
   const numbers = (open.length === 0 ? targets : open).map(({ slot }) => slot);
   return advanceUpdate(service, tasks, slotsOf(tasks), numbers, plan, time);
+}
+
+/** Fills a service's slots. */
+function tend(
+  member: Member,
+  siblings: Siblings,
+  view: ClusterView,
+  plan: PlanBuilder,
+  now: number,
+  newTaskId: () => TaskId,
+  matches: ConstraintMatch,
+): void {
+  const { service, tasks } = member;
+  const targets = slotTargets(service, tasks, view.nodes, matches);
+  const verdict = judgeDependencies(service, siblings);
+  const mayRestart = (): boolean => !restartWaits(service, siblings);
+  const shared = networkServiceOf(service.spec.task);
+  const hosts = shared === undefined ? undefined : { name: shared, tasks: siblings.get(shared)?.tasks ?? [] };
+  fillSlots(member, targets, { verdict, mayRestart, hosts }, view, plan, now, newTaskId);
 }
 
 /** How many more slots may begin their replacement; counted when the first one asks, as most looks find nothing to replace. */

@@ -60,6 +60,41 @@ describe('services that depend on others', () => {
     assert.equal(newest('cache').status.state, 'shutdown');
   });
 
+  it('are not started by the spec of an update that is rolled back in the same moment', async () => {
+    const sick: Script = ({ name, spec }) => ({
+      state: 'running',
+      health: name.startsWith('app-db') && spec.container.image === 'sick' ? 'unhealthy' : 'none',
+    });
+    await start(sick);
+    const update = { parallelism: 1, delayMs: 0, order: 'start-first' as const, failureAction: 'rollback' as const };
+    await cluster.apply(project([image('db', 'good', { replicas: 2, update })]));
+    // Web comes with an update that leaves one database, which runs at once and is unhealthy: there will be two again.
+    const databases = new Map(cluster.tasks('db').map((task) => [task.id, task]));
+    const running = (): number =>
+      [...databases.values()].filter(
+        ({ specVersion, status, desiredState }) =>
+          specVersion === 3 && status.state === 'running' && desiredState === 'running',
+      ).length;
+    const { watch } = cluster.store.viewAndWatch(() => undefined);
+    let whenReleased: number | undefined;
+    const watching = (async () => {
+      for await (const { changes } of watch)
+        for (const { table, after } of changes) {
+          if (table !== 'task' || after === undefined) continue;
+          if (after.name.startsWith('app-db')) databases.set(after.id, after);
+          else if (!after.held) whenReleased ??= running();
+        }
+    })();
+    await cluster.apply(
+      project([image('db', 'sick', { replicas: 1, update }), serviceSpec('web', { dependsOn: on('db') })]),
+    );
+    await cluster.clock.advance(10_000);
+    watch.close();
+    await watching;
+    assert.equal(newest('web').status.state, 'running');
+    assert.equal(whenReleased, 2);
+  });
+
   it('are restarted in order', async () => {
     await start(slowDb);
     await cluster.apply(project(healthyFirst));
