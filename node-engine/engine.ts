@@ -26,7 +26,7 @@ import { CompiledPrograms } from './seccomp/index.ts';
 import { createWritableLayers } from './snapshot/index.ts';
 import type { LiveFeature } from '../proto/types/index.ts';
 import type { InspectableEngine } from './types.ts';
-import { isLocalPath } from './volume/file-systems.ts';
+import { isLocalPath, pathExists } from './volume/file-systems.ts';
 import { VolumeStore } from './volume/volumes.ts';
 
 export interface EngineOptions {
@@ -163,6 +163,7 @@ async function openEngine(
     volumes,
     lease: openNodeLease(parts.leasePath, native.bootTime),
     isLocalPath,
+    pathExists,
     info: () => ({
       version,
       hostname: hostname(),

@@ -776,6 +776,8 @@ export interface Engine {
   readonly lease?: NodeLease;
   /** Whether a folder or file is seen by this machine alone, as far as the kind of its file system tells; absent: it always is. */
   isLocalPath?(path: string): boolean;
+  /** Whether there is something at a path; absent: the engine knows of no paths. Of a file server that is gone it may never resolve. */
+  readonly pathExists?: (path: string) => Promise<boolean>;
   info(): EngineInfo;
   /**
    * Takes running containers up again and collects what a crash left behind: mounts, sandboxes, cgroups, half-made

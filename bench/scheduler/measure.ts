@@ -24,6 +24,7 @@ export async function measure(load: Load): Promise<Result> {
     service: (id) => services.get(id),
     volume: () => undefined,
     driverOf: () => undefined,
+    sharersOf: () => [],
     servicePorts: () => [],
     tasksOf: () => [],
   });

@@ -1,12 +1,13 @@
 import type { Node, Task } from '../../proto/types/index.ts';
-import { localVolumesOf } from '../model/volumes.ts';
+import { holdersOf, isBindSource } from '../model/bind-sources.ts';
+import { placesOf } from '../model/volumes.ts';
 import type { ReadTransaction } from '../store/types.ts';
 
 /** Whether a node satisfies a placement constraint. */
 export type ConstraintMatch = (constraint: string, node: Node) => boolean;
 
 /**
- * Tells whether another node could take a task of a lost one now. Those of a global service, those whose volume lies on their node and
+ * Tells whether another node could take a task of a lost one now. Those of a global service, those whose volume or path lies on their node and
  * those whose constraints fit no other one are waited for: given up, they would only be killed when their node comes back. What many
  * tasks have in common is looked up once: a thousand nodes can be lost together.
  * @param lost ids of nodes that take none
@@ -27,12 +28,17 @@ export function elsewhere(
       task.networkTask === undefined
         ? task.spec.constraints
         : task.spec.constraints.filter((constraint) => constraint !== `node.id==${task.nodeId}`);
-    const volumes = localVolumesOf(task);
-    const key = JSON.stringify([constraints, volumes]);
+    const places = placesOf(task);
+    const key = JSON.stringify([constraints, places]);
     let isPossible = known.get(key);
     if (isPossible === undefined) {
-      const holders = volumes.map(
-        (name) => tx.find('volume', 'name', name)[0]?.nodeIds?.filter((id) => tx.get('node', id) !== undefined) ?? [],
+      const named = !places.some(isBindSource)
+        ? []
+        : tx.list('node').filter((node) => constraints.every((constraint) => matches(constraint, node)));
+      const holders = places.map((place) =>
+        isBindSource(place)
+          ? holdersOf(place, named)
+          : (tx.find('volume', 'name', place)[0]?.nodeIds?.filter((id) => tx.get('node', id) !== undefined) ?? []),
       );
       isPossible = open.some(
         (node) =>

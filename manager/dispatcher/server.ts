@@ -13,8 +13,10 @@ import type {
   AssignmentSet,
   AssignmentsRequest,
   Node,
+  NodeBindSources,
   NodeDescription,
   NodeOverlay,
+  SessionMessage,
   SessionRequest,
   Task,
   UpdateTaskStatusRequest,
@@ -26,6 +28,7 @@ import type { Decisions } from '../model/stages/decisions.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { assignmentSet, withDraining } from './assignment-set.ts';
 import { Audience } from './audience.ts';
+import { BindSources } from './bind-sources.ts';
 import { completeChange, difference, withdraws } from './difference.ts';
 import { DEFAULT_DATA_PATH_PORT } from './overlays.ts';
 import { SharedSets } from './shared.ts';
@@ -97,6 +100,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const withdrawals = new Withdrawals();
   const audience = new Audience(store, (version) => withdrawals.passed(version));
   const shared = new SharedSets();
+  const bindSources = new BindSources(store);
   const slices = new Slices(clock, () => sessions.size);
   /** As the cluster says now: a change is told with the answer to the next heartbeat. */
   const period = (): number => store.view((tx) => heartbeatMs(tx.list('cluster')[0], tx.list('node').length));
@@ -150,6 +154,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     });
   };
 
+  const noteBindSources = async (nodeId: NodeId, said: NodeBindSources): Promise<void> => {
+    const heard = bindSources.heard(said);
+    if (JSON.stringify(store.view((tx) => tx.get('node', nodeId)?.bindSources)) === JSON.stringify(heard)) return;
+    await store.update((tx) => {
+      const node = tx.get('node', nodeId);
+      if (node !== undefined) tx.update('node', { ...node, bindSources: heard });
+    });
+  };
+
   /** Its keys: where it is reached is said at the beginning of a session. */
   const noteKeys = async (nodeId: NodeId, overlay: NodeOverlay): Promise<void> => {
     await store.update((tx) => {
@@ -173,25 +186,34 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       sessions.set(nodeId, session);
       if (session.acknowledges) withdrawals.open(session.id);
       withdrawals.returned(nodeId);
+      const heard = request.bindSources === undefined ? {} : { bindSources: bindSources.heard(request.bindSources) };
       const { length, bound } = await store.update((tx) => {
         const promised = promise(tx, nodeId, request.leaseMs);
-        registerNode(tx, request, storedLength(promised.bound), clock.now());
+        registerNode(tx, { ...request, ...heard }, storedLength(promised.bound), clock.now());
         return promised;
       });
       // What its process said before it died is known before it is told what it has: what has ended would be started once more.
       await reported.get(nodeId);
       const signal = AbortSignal.any([gone, session.end.signal]);
       try {
-        let said = managers?.current() ?? [];
+        const news = (): Pick<SessionMessage, 'managers' | 'bindSources'> => ({
+          managers: managers?.current() ?? [],
+          bindSources: bindSources.wanted(),
+        });
+        let said = news();
         await options.confirmLead?.();
         leases.promise(nodeId, bound, clock.monotonic());
-        yield { sessionId: session.id, heartbeatMs: period(), managers: said, leaseMs: storedLength(length) };
+        yield { sessionId: session.id, heartbeatMs: period(), ...said, leaseMs: storedLength(length) };
         while (!signal.aborted) {
-          await changed(managers, signal);
-          const now = managers?.current() ?? [];
-          if (signal.aborted || now.join() === said.join()) continue;
+          let now = news();
+          if (JSON.stringify(now) === JSON.stringify(said)) {
+            await changed([managers, bindSources], signal);
+            if (signal.aborted) break;
+            now = news();
+          }
+          if (JSON.stringify(now) === JSON.stringify(said)) continue;
           said = now;
-          yield { sessionId: session.id, heartbeatMs: period(), managers: said };
+          yield { sessionId: session.id, heartbeatMs: period(), ...said };
         }
         if (session.end.signal.aborted) throw session.end.signal.reason;
       } finally {
@@ -218,6 +240,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const { length, bound, isStored } = store.view((tx) => promise(tx, nodeId, request.leaseMs));
       if (!isStored) await store.update((tx) => setLease(tx, nodeId, storedLength(bound)));
       if (request.images !== undefined) await noteImages(nodeId, request.images.keys);
+      if (request.bindSources !== undefined) await noteBindSources(nodeId, request.bindSources);
       if (request.overlay !== undefined) await noteKeys(nodeId, request.overlay);
       // Another leader counts all leases from when it began to lead: one that was held up must not promise any after that.
       await options.confirmLead?.();
@@ -426,21 +449,25 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     close() {
       for (const deadline of deadlines.values()) deadline.cancel();
       deadlines.clear();
+      bindSources.close();
       for (const session of sessions.values())
         session.end.abort(new TsswarmError('NOT_LEADER', 'this manager no longer leads'));
     },
   };
 }
 
-/** Resolves when the managers have changed or the signal aborts. */
-function changed(managers: ManagerAddresses | undefined, signal: AbortSignal): Promise<void> {
+/** Resolves when one of the sources has changed or the signal aborts. */
+function changed(
+  sources: readonly (Pick<ManagerAddresses, 'onChange'> | undefined)[],
+  signal: AbortSignal,
+): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      stop?.();
+      for (const stop of stops) stop?.();
       signal.removeEventListener('abort', done);
       resolve();
     };
-    const stop = managers?.onChange(done);
+    const stops = sources.map((source) => source?.onChange(done));
     signal.addEventListener('abort', done, { once: true });
     if (signal.aborted) done();
   });
@@ -468,7 +495,9 @@ function registerNode(tx: WriteTransaction, request: SessionRequest, lease: numb
   const status = { state: 'ready' as const, message: '', address: known?.status.address ?? '', leaseMs: lease };
   if (known !== undefined) {
     const images = request.images === undefined ? (known.images ?? []) : bounded(request.images.keys);
-    const next: Node = { ...known, description, status, images };
+    const { bindSources: _, ...rest } = known;
+    const paths = request.bindSources === undefined ? {} : { bindSources: request.bindSources };
+    const next: Node = { ...rest, description, status, images, ...paths };
     if (JSON.stringify(next) !== JSON.stringify(known)) tx.update('node', next);
     return;
   }
@@ -479,5 +508,6 @@ function registerNode(tx: WriteTransaction, request: SessionRequest, lease: numb
     description,
     status,
     images: bounded(request.images?.keys ?? []),
+    ...(request.bindSources === undefined ? {} : { bindSources: request.bindSources }),
   });
 }

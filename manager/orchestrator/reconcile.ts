@@ -228,7 +228,7 @@ function fillSlots(
       if (!isLeaving) make({});
     } else if (current.specVersion !== service.specVersion) {
       const node = nodes.find(({ id }) => id === current.nodeId);
-      const way = (): Way => wayToSpec(current, service, node, homesOf);
+      const way = (): Way => wayToSpec(current, service, node, { nodes, homesOf });
       changeOutdated(current, service, way, budget, isLeaving, plan, make);
     } else keep(current, slot, service, { verdict, mayRestart, hosts, host }, plan, now, make);
   }
@@ -267,6 +267,7 @@ function changeOutdated(
     return;
   }
   const way = wayTo();
+  if (way.kind === 'wait') return;
   if (way.kind === 'live') {
     // Of an update before: what is left of it goes first.
     if (isLeaving) return;

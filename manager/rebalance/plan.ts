@@ -7,6 +7,7 @@ import { isPaused, isUpdating } from '../model/update.ts';
 import { localVolumesOf } from '../model/volumes.ts';
 import { matchesConstraint } from '../model/constraints.ts';
 import { Scheduler } from '../scheduler/schedule.ts';
+import { sharersIn } from '../scheduler/stage.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { isWorse, unevenness } from './evenness.ts';
 
@@ -119,6 +120,7 @@ function placedAnew(
       service: (id) => tx.get('service', id),
       driverOf: (name) => tx.find('network', 'name', name)[0]?.spec.driver,
       volume: (name) => tx.find('volume', 'name', name)[0],
+      sharersOf: sharersIn(tx),
       tasksOf: (id) => tasks.filter(({ serviceId }) => serviceId === id),
       servicePorts: () => tx.list('service').flatMap(({ ports }) => ports),
     },

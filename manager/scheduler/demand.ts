@@ -8,7 +8,7 @@ import { nodeTest } from '../model/constraints.ts';
 import type { NodeTest } from '../model/constraints.ts';
 import { peersKey } from './node-entry.ts';
 import { PortBook } from '../model/ports.ts';
-import { localVolumesOf } from '../model/volumes.ts';
+import { placesOf } from '../model/volumes.ts';
 
 const NO_PORTS = new PortBook();
 
@@ -28,7 +28,10 @@ export interface Demand {
   /** 0: any number. */
   readonly maxReplicasPerNode: number;
   readonly spread: readonly SpreadLabel[];
-  readonly volumes: readonly string[];
+  /** What ties it to nodes: volumes and paths. */
+  readonly places: readonly string[];
+  /** What ties those to nodes that will share its network: they go where it is. */
+  readonly sharersPlaces: readonly string[];
   /** Drivers of its networks that not every kernel has. */
   readonly drivers: readonly string[];
   /** Of its image; empty: the reference is none. */
@@ -42,18 +45,20 @@ export function demandKey(task: Task): string {
   const bound = task.boundNode ?? task.networkTask;
   const node = bound === undefined ? '' : `@${bound}`;
   const ports = task.ports.map((port) => `;${port.hostIp}:${numberWords(port)}/${port.protocol}`).join('');
-  // Names of volumes may be templates: other slots, other volumes.
-  return `${peersKey(task)}${own}${node}${ports}|${localVolumesOf(task).join('|')}`;
+  // Names of volumes and paths may be templates: other slots, other volumes.
+  return `${peersKey(task)}${own}${node}${ports}|${placesOf(task).join('|')}`;
 }
 
 /**
  * @param service as it is now: how tasks are spread may change without them, also for those that wait already
+ * @param sharers services whose tasks share the network of the service's: they go where these are
  * @param driverOf of the network of a name
  * @param reservedPorts what services publish: asked for where the task has a port to choose
  */
 export function demandOf(
   task: Task,
   service: Service | undefined,
+  sharers: readonly Service[],
   driverOf: (network: string) => string | undefined,
   reservedPorts: () => PortBook,
 ): Demand {
@@ -72,7 +77,8 @@ export function demandOf(
     reservedPorts: task.ports.some(isOpenPort) ? reservedPorts() : NO_PORTS,
     maxReplicasPerNode: placement?.maxReplicasPerNode ?? 0,
     spread: (placement?.spread ?? []).map(parseSpread).filter((label) => typeof label !== 'string'),
-    volumes: localVolumesOf(task),
+    places: placesOf(task),
+    sharersPlaces: task.oneOff ? [] : sharers.flatMap(({ spec }) => placesOf({ spec: spec.task })),
     drivers,
     imageKey: imageKey(task.spec.container.image) ?? '',
   };

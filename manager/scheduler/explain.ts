@@ -3,8 +3,8 @@ import { ROOM, STANDING, holdingWords } from './filters.ts';
 import type { Words } from './filters.ts';
 import type { NodeEntry } from './node-entry.ts';
 
-/** Nodes that hold the volumes of a demand, by volume; volumes that are nowhere yet are left out. */
-export type VolumeHomes = ReadonlyMap<string, ReadonlySet<string>>;
+/** Nodes that hold the volumes and paths of a demand, by these; what is nowhere yet is left out. */
+export type Homes = ReadonlyMap<string, ReadonlySet<string>>;
 
 /**
  * Why no node fits: "no suitable node: 2 of 5 lack 512 MB of memory, 3 do not match node.labels.disk==ssd". Of every node the
@@ -14,7 +14,7 @@ export type VolumeHomes = ReadonlyMap<string, ReadonlySet<string>>;
 export function explain(
   demand: Demand,
   entries: Iterable<NodeEntry>,
-  homes: VolumeHomes,
+  homes: Homes,
   bound: NodeEntry | undefined,
 ): string {
   if (bound !== undefined)
@@ -40,7 +40,7 @@ export function explain(
 function hindrance(
   demand: Demand,
   entry: NodeEntry,
-  homes: VolumeHomes,
+  homes: Homes,
 ): { readonly step: number; readonly words: Words } | undefined {
   let step = 0;
   for (const filter of STANDING) {
@@ -48,7 +48,7 @@ function hindrance(
     if (filter.applies(demand) && !filter.passes(demand, entry)) return { step, words: filter.words(demand, entry) };
   }
   step++;
-  for (const [volume, nodes] of homes) if (!nodes.has(entry.node.id)) return { step, words: holdingWords(volume) };
+  for (const [place, nodes] of homes) if (!nodes.has(entry.node.id)) return { step, words: holdingWords(place) };
   for (const filter of ROOM) {
     step++;
     if (filter.applies(demand) && !filter.passes(demand, entry)) return { step, words: filter.words(demand, entry) };

@@ -1,5 +1,6 @@
 import { isOpenPort, numbersOf } from '../../base/published-port.ts';
 import type { Demand } from './demand.ts';
+import { isBindSource } from '../model/bind-sources.ts';
 import { hasKind } from './generic.ts';
 import type { NodeEntry } from './node-entry.ts';
 
@@ -116,8 +117,9 @@ const beingWords = (what: string): Words => [`is ${what}`, `are ${what}`];
 const doingWords = (what: string): Words => [`does not ${what}`, `do not ${what}`];
 const lackingWords = (what: string): Words => [`lacks ${what}`, `lack ${what}`];
 
-/** Words for a node that does not hold a volume. */
-export const holdingWords = (volume: string): Words => doingWords(`hold volume "${volume}"`);
+/** Words for a node that does not hold a volume, or does not have a path. */
+export const holdingWords = (place: string): Words =>
+  doingWords(isBindSource(place) ? `have "${place}"` : `hold volume "${place}"`);
 
 /** 536870912 → "512 MB", in the units of a compose file: 1 MB are 1024 KB. */
 export function formatMemory(bytes: number): string {

@@ -6,7 +6,7 @@ import { STANDING, applying, passesAll } from './filters.ts';
 import { NodeEntry, increase, isReplica, peersKey } from './node-entry.ts';
 import { branchesOf } from './spread.ts';
 import type { Branches, Peers } from './spread.ts';
-import { localVolumesOf, madeItsVolumes } from '../model/volumes.ts';
+import { madeItsVolumes, placesOf } from '../model/volumes.ts';
 
 /** Lists of nodes are kept for this many different constraints and preferences. */
 const MAX_KEPT_LISTS = 1000;
@@ -28,7 +28,7 @@ export class NodeIndex {
   readonly #entries = new Map<string, NodeEntry>();
   readonly #tasks = new Map<string, Task>();
   readonly #waiting = new Map<string, WaitingGroup>();
-  /** How many tasks brought a volume to a node, by volume. */
+  /** How many tasks brought a volume to a node, or have a path of it mounted, by volume or path. */
   readonly #volumes = new Map<string, Map<string, number>>();
   readonly #peers = new Map<string, Map<NodeEntry, number>>();
   readonly #eligible = new Map<string, readonly NodeEntry[]>();
@@ -49,7 +49,7 @@ export class NodeIndex {
     return this.#waiting;
   }
 
-  /** Nodes that hold a volume, with the number of tasks that say so. */
+  /** Nodes that hold a volume or path, with the number of tasks that say so. */
   get volumes(): ReadonlyMap<string, ReadonlyMap<string, number>> {
     return this.#volumes;
   }
@@ -89,7 +89,7 @@ export class NodeIndex {
     if (before !== undefined && holdsTheSame(before, task)) this.#freed = freed;
     this.#tasks.set(task.id, task);
     if (occupies(task)) this.#count(this.#entries.get(task.nodeId), task, 1);
-    if (holdsVolumes(task)) for (const name of localVolumesOf(task)) this.#countVolume(name, task.nodeId, 1);
+    if (holdsVolumes(task)) for (const name of placesOf(task)) this.#countVolume(name, task.nodeId, 1);
     if (!waits(task)) return;
     const key = demandKey(task);
     const group = this.#waiting.get(key);
@@ -108,7 +108,7 @@ export class NodeIndex {
       this.#count(this.#entries.get(task.nodeId), task, -1);
       this.#freed++;
     }
-    if (holdsVolumes(task)) for (const name of localVolumesOf(task)) this.#countVolume(name, task.nodeId, -1);
+    if (holdsVolumes(task)) for (const name of placesOf(task)) this.#countVolume(name, task.nodeId, -1);
     if (!waits(task)) return;
     const key = demandKey(task);
     const group = this.#waiting.get(key);

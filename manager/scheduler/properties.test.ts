@@ -96,6 +96,7 @@ function decide(scheduler: Scheduler, world: World, limit?: number): ReadonlySet
       service: (id) => world.services.find((service) => service.id === id),
       volume: () => undefined,
       driverOf: () => undefined,
+      sharersOf: () => [],
       servicePorts: () => [],
       tasksOf: (id) => world.tasks.filter(({ serviceId }) => serviceId === id),
     },

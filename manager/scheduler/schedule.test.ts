@@ -18,6 +18,8 @@ class Cluster {
   readonly services = new Map<string, Service>();
   readonly volumes = new Map<string, Volume>();
   readonly drivers = new Map<string, string>();
+  /** Services that share the network of one, by its id. */
+  readonly sharers = new Map<string, Service[]>();
 
   constructor(...nodes: Node[]) {
     this.nodes = nodes;
@@ -52,6 +54,7 @@ class Cluster {
         service: (id) => this.services.get(id),
         volume: (name) => this.volumes.get(name),
         driverOf: (name) => this.drivers.get(name),
+        sharersOf: (service) => this.sharers.get(service.id) ?? [],
         servicePorts: () => [...this.services.values()].flatMap(({ ports }) => ports),
         tasksOf: (id) => this.tasks.filter(({ serviceId }) => serviceId === id),
       },
@@ -105,6 +108,21 @@ const volumeMount = (source: string, driverOptions: Record<string, string> = {})
         driver: 'local',
         driverOptions,
         labels: {},
+      },
+    ],
+  },
+});
+const bindMount = (source: string) => ({
+  container: {
+    ...taskSpec().container,
+    mounts: [
+      {
+        type: 'bind' as const,
+        source,
+        target: '/data',
+        readOnly: false,
+        propagation: 'rprivate' as const,
+        createHostPath: true,
       },
     ],
   },
@@ -448,6 +466,105 @@ describe('Scheduler', () => {
           ['pending', 'no suitable node: its node is gone'],
         ],
       );
+    });
+  });
+
+  describe('paths of nodes', () => {
+    const site = bindMount('/srv/site');
+    const having = (id: string, present: string[], missing: string[] = [], change: Partial<Node> = {}): Node => ({
+      ...node(id),
+      bindSources: { present, missing },
+      ...change,
+    });
+    const down = { status: node('a', {}, { status: { state: 'down' } }).status };
+
+    it('takes tasks to the nodes that have them, and waits until all that are there have said', () => {
+      const cluster = new Cluster(having('a', []), having('b', ['/srv/site']), having('c', [], ['/srv/site']));
+      cluster.addMany(cluster.service('web', site), 3);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:0 b:0 c:0');
+      assert.equal(cluster.message(), 'waiting to hear which nodes have "/srv/site"');
+      assert.equal(cluster.run().tasks.length, 0, 'it is said once');
+      cluster.setNode(having('a', ['/srv/site']));
+      cluster.run();
+      assert.equal(cluster.spread, 'a:2 b:1 c:0');
+    });
+
+    it('waits for no word of nodes that are down, that constraints leave out, or that say nothing of paths', () => {
+      const cluster = new Cluster(
+        having('a', [], [], down),
+        having('b', []),
+        node('c'),
+        having('d', [], ['/srv/site']),
+      );
+      cluster.addMany(cluster.service('web', { ...site, constraints: ['node.id!=b'] }), 2);
+      cluster.run();
+      // Nobody has it: the first one decides where it is made.
+      assert.equal(cluster.spread, 'a:0 b:0 c:2 d:0');
+    });
+
+    it('goes by none of them where no node says what it has, and asks nobody where there is one node', () => {
+      const silent = new Cluster(node('a'), node('b'));
+      silent.addMany(silent.service('web', site), 2);
+      silent.run();
+      assert.equal(silent.spread, 'a:1 b:1');
+      const single = new Cluster(having('a', []));
+      single.addMany(single.service('web', site), 1);
+      single.run();
+      assert.equal(single.spread, 'a:1');
+    });
+
+    it('waits for the only node that has it', () => {
+      const missing = ['/srv/site'];
+      const cluster = new Cluster(having('a', missing, [], down), having('b', [], missing), having('c', [], missing));
+      cluster.addMany(cluster.service('web', site), 1);
+      cluster.run();
+      assert.equal(cluster.message(), 'no suitable node: 2 of 3 do not have "/srv/site", 1 is down');
+      cluster.setNode(having('c', missing));
+      cluster.run();
+      assert.equal(cluster.spread, 'a:0 b:0 c:1', 'it was made there');
+    });
+
+    it('is where a container made it, also while that node has not said so', () => {
+      const missing = ['/srv/site'];
+      const cluster = new Cluster(having('a', [], missing), having('b', [], missing));
+      const web = cluster.service('web', site);
+      cluster.add(web, 1);
+      cluster.run();
+      cluster.set(cluster.tasks[0]?.id ?? '', {}, { state: 'orphaned', containerId: 'c1' });
+      cluster.setNode(having('a', [], missing, down));
+      cluster.add(web, 1);
+      cluster.run();
+      assert.equal(cluster.tasks[1]?.nodeId, '');
+      assert.equal(cluster.tasks[1]?.status.message, 'no suitable node: 1 of 2 does not have "/srv/site", 1 is down');
+    });
+
+    it('lets constraints say that another place is meant', () => {
+      const cluster = new Cluster(having('a', ['/srv/site']), having('b', [], ['/srv/site']));
+      cluster.addMany(cluster.service('web', { ...site, constraints: ['node.id==b'] }), 1);
+      cluster.run();
+      assert.equal(cluster.spread, 'a:0 b:1');
+    });
+
+    it('gives each node its own of a global service', () => {
+      const cluster = new Cluster(having('a', ['/srv/site']), having('b', []));
+      const web = cluster.service('web', site, {}, { mode: 'global' });
+      for (const [slot, boundNode] of (['a', 'b'] as Node['id'][]).entries()) cluster.add(web, slot + 1, { boundNode });
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:1');
+    });
+
+    it('takes those along whose network others will share, where there is room', () => {
+      const start = (constraints: string[] = []): Cluster => {
+        const cluster = new Cluster(having('a', [], ['/srv/site']), having('b', ['/srv/site']));
+        const vpn = cluster.service('vpn', { constraints });
+        cluster.sharers.set(vpn.id, [cluster.service('web', site)]);
+        cluster.addMany(vpn, 1);
+        cluster.run();
+        return cluster;
+      };
+      assert.equal(start().spread, 'a:0 b:1');
+      assert.equal(start(['node.id==a']).spread, 'a:1 b:0', 'its own wishes come first');
     });
   });
 

@@ -2,6 +2,7 @@ import type { NodeId } from '../../base/ids.ts';
 import { isOpenPort } from '../../base/published-port.ts';
 import { TemplateFault } from '../../base/template/index.ts';
 import type { Node, PublishedPort, Service, Task, Volume, VolumeSpec } from '../../proto/types/index.ts';
+import { hasToSay, holdersOf, isBindSource } from '../model/bind-sources.ts';
 import { PortBook } from '../model/ports.ts';
 import { expandOnNode } from '../model/templates.ts';
 import { mayRun } from '../model/task-state.ts';
@@ -9,7 +10,7 @@ import { demandOf } from './demand.ts';
 import type { Demand } from './demand.ts';
 import { eachDifference } from './difference.ts';
 import { explain } from './explain.ts';
-import type { VolumeHomes } from './explain.ts';
+import type { Homes } from './explain.ts';
 import { Failures } from './failures.ts';
 import { ROOM, STANDING, applying, passesAll } from './filters.ts';
 import type { Filter } from './filters.ts';
@@ -30,6 +31,8 @@ export interface SchedulerView {
   /** The volume of that full name. */
   readonly volume: (name: string) => Volume | undefined;
   readonly tasksOf: (id: Service['id']) => readonly Task[];
+  /** Services whose tasks share the network of a service's. */
+  readonly sharersOf: (service: Service) => readonly Service[];
   /** Ports of all services. */
   readonly servicePorts: () => readonly PublishedPort[];
 }
@@ -53,7 +56,9 @@ interface Run {
   readonly demand: Demand;
   /** Wall time, ms. */
   readonly now: number;
-  readonly homes: VolumeHomes;
+  readonly homes: Homes;
+  /** Whether it goes where those can follow that will share its network. */
+  readonly nearSharers: boolean;
   readonly standing: readonly Filter[];
   readonly room: readonly Filter[];
   /** `as`: the node as it will be when what leaves it has left. */
@@ -129,7 +134,9 @@ export class Scheduler {
     const [first] = group.tasks.values();
     if (first === undefined) return;
     const tasks = [...group.tasks.values()];
-    const demand = demandOf(first, view.service(first.serviceId), view.driverOf, () => {
+    const service = view.service(first.serviceId);
+    const sharers = service === undefined ? [] : view.sharersOf(service);
+    const demand = demandOf(first, service, sharers, view.driverOf, () => {
       const book = new PortBook();
       for (const port of view.servicePorts()) book.add(port);
       return book;
@@ -143,29 +150,40 @@ export class Scheduler {
       this.#index.putTask(placed);
       changed.push(placed);
     };
+    /** @returns whether there was room for all of them in this decision */
+    const say = (waiting: readonly Task[], message: string): boolean => {
+      for (const task of waiting) {
+        if (task.status.message === message) continue;
+        if (changed.length >= limit) return false;
+        changed.push({ ...task, status: { ...task.status, message, timestamp: now } });
+      }
+      return true;
+    };
     const run: Run = {
       demand,
       now,
       // A task of a global service has its own volume on every node.
-      homes: first.boundNode === undefined ? this.#homesOf(demand, view) : new Map(),
+      homes: first.boundNode === undefined ? this.#homesOf(demand, view, false) : new Map(),
+      nearSharers: false,
       standing: applying(STANDING, demand),
       room: applying(ROOM, demand),
       place,
       isFull: () => changed.length >= limit,
     };
     const bound = first.boundNode === undefined ? undefined : this.#index.entries.get(first.boundNode);
+    const unheard = first.boundNode === undefined ? this.#unheard(demand) : undefined;
+    if (unheard !== undefined) {
+      say(tasks, `waiting to hear which nodes have "${unheard}"`);
+      return;
+    }
     const unplaced =
-      first.boundNode === undefined ? this.#place(tasks, run, view) : this.#placeBound(tasks, bound, run);
+      first.boundNode === undefined ? this.#placeNear(tasks, run, view) : this.#placeBound(tasks, bound, run);
     const rest = this.#placeInOwnSlot(unplaced, run, view);
     if (rest.length === 0 || run.isFull()) return;
     const message = this.#explain(run, first, bound, view);
-    for (const task of rest) {
-      if (task.status.message === message) continue;
-      if (run.isFull()) return;
-      changed.push({ ...task, status: { ...task.status, message, timestamp: now } });
-    }
+    if (!say(rest, message)) return;
     // Volumes, ports of services and the service's own wishes may change without a node or task that does.
-    if (demand.volumes.length > 0 || demand.spread.length > 0 || demand.maxReplicasPerNode > 0) return;
+    if (demand.places.length > 0 || demand.spread.length > 0 || demand.maxReplicasPerNode > 0) return;
     if (demand.ports.some(isOpenPort)) return;
     const waiting = this.#index.waiting.get(key);
     if (
@@ -179,7 +197,7 @@ export class Scheduler {
   #explain(run: Run, first: Task, bound: NodeEntry | undefined, view: SchedulerView): string {
     if (first.boundNode !== undefined && bound === undefined) return 'no suitable node: its node is gone';
     // What was placed in this run may have brought a volume somewhere.
-    const homes = this.#homesOf(run.demand, view);
+    const homes = this.#homesOf(run.demand, view, false);
     return explain(run.demand, this.#index.entries.values(), bound === undefined ? homes : new Map(), bound);
   }
 
@@ -197,6 +215,14 @@ export class Scheduler {
     });
   }
 
+  /** Where those can follow that will share its network, else anywhere. @returns the tasks that fit nowhere */
+  #placeNear(tasks: readonly Task[], run: Run, view: SchedulerView): readonly Task[] {
+    if (run.demand.sharersPlaces.length === 0) return this.#place(tasks, run, view);
+    const near = { ...run, homes: this.#homesOf(run.demand, view, true), nearSharers: true };
+    const rest = this.#place(tasks, near, view);
+    return rest.length === 0 ? rest : this.#place(rest, run, view);
+  }
+
   /** @returns the tasks that fit nowhere */
   #place(tasks: readonly Task[], run: Run, view: SchedulerView): readonly Task[] {
     const { demand, homes, standing, room, place } = run;
@@ -209,7 +235,7 @@ export class Scheduler {
       return false;
     });
     // The first one may decide where a new volume is made: the others follow it.
-    const single = demand.volumes.some((volume) => !homes.has(volume)) && rest.length > 1;
+    const single = demand.places.some((volume) => !homes.has(volume)) && rest.length > 1;
     for (const batch of single ? [rest.slice(0, 1), rest.slice(1)] : [rest]) {
       const placedNow = this.#placeAnywhere(batch, run, view);
       rest = rest.filter((task) => !placedNow.has(task.id));
@@ -220,7 +246,7 @@ export class Scheduler {
   /** @returns ids of the tasks that were placed */
   #placeAnywhere(tasks: readonly Task[], run: Run, view: SchedulerView): ReadonlySet<string> {
     const { demand, now } = run;
-    const homes = this.#homesOf(demand, view);
+    const homes = this.#homesOf(demand, view, run.nearSharers);
     const eligible = this.#index.eligible(demand);
     const candidates = homes.size === 0 ? eligible : eligible.filter((entry) => isAllowed(entry, homes));
     const placed = new Set<string>();
@@ -324,16 +350,44 @@ export class Scheduler {
     return this.#index.entries.get(predecessor.nodeId);
   }
 
-  /** Where the demand's volumes are: where their objects say, else where tasks that have them are. Nodes that were removed took theirs along. */
-  #homesOf({ volumes }: Demand, view: SchedulerView): VolumeHomes {
+  /**
+   * Where the demand's volumes and paths are: where their objects or the nodes say, else where tasks that have them are. Nodes that were
+   * removed took theirs along.
+   * @param withSharers also of those that will share its network
+   */
+  #homesOf(demand: Demand, view: SchedulerView, withSharers: boolean): Homes {
     const present = (ids: Iterable<string>): readonly string[] => [...ids].filter((id) => this.#index.entries.has(id));
     const homes = new Map<string, ReadonlySet<string>>();
-    for (const name of volumes) {
-      const said = present(view.volume(name)?.nodeIds ?? []);
-      const nodes = said.length > 0 ? said : present(this.#index.volumes.get(name)?.keys() ?? []);
-      if (nodes.length > 0) homes.set(name, new Set(nodes));
+    for (const place of withSharers ? [...demand.places, ...demand.sharersPlaces] : demand.places) {
+      const said = isBindSource(place) ? this.#holdersOf(place, demand) : present(view.volume(place)?.nodeIds ?? []);
+      if (said === undefined) continue;
+      const nodes = said.length > 0 ? said : present(this.#index.volumes.get(place)?.keys() ?? []);
+      if (nodes.length > 0) homes.set(place, new Set(nodes));
     }
     return homes;
+  }
+
+  /** Nodes that a task's constraints name: a path elsewhere is none of its own. */
+  #named({ tests }: Demand): readonly NodeEntry[] {
+    return [...this.#index.entries.values()].filter(({ node }) => tests.every(({ matches }) => matches(node)));
+  }
+
+  /** Nodes that have a path; none: nobody has it yet; undefined: no node says what it has, and it may be anywhere. */
+  #holdersOf(path: string, demand: Demand): readonly string[] | undefined {
+    const named = this.#named(demand);
+    if (!named.some(({ saysPaths }) => saysPaths)) return undefined;
+    return holdersOf(
+      path,
+      named.map(({ node }) => node),
+    );
+  }
+
+  /** A path of which a node has still to say whether it has it. A cluster of one node does not wait: it can go nowhere else. */
+  #unheard(demand: Demand): string | undefined {
+    const paths = [...demand.places, ...demand.sharersPlaces].filter(isBindSource);
+    if (paths.length === 0 || this.#index.entries.size === 1) return undefined;
+    const named = this.#named(demand);
+    return paths.find((path) => named.some(({ node }) => hasToSay(node, path)));
   }
 
   /** Objects of volumes that do not say yet where they were found, and where they may be. */
@@ -386,7 +440,7 @@ function volumesNamedBy(tasks: readonly Task[], view: SchedulerView): readonly N
   return [...found.values()];
 }
 
-const isAllowed = ({ node }: NodeEntry, homes: VolumeHomes): boolean => {
+const isAllowed = ({ node }: NodeEntry, homes: Homes): boolean => {
   for (const nodes of homes.values()) if (!nodes.has(node.id)) return false;
   return true;
 };

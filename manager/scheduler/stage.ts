@@ -2,9 +2,12 @@ import type { Clock } from '../../base/clock.ts';
 import { newId } from '../../base/ids.ts';
 import type { NodeId, VolumeId } from '../../base/ids.ts';
 import type { Random } from '../../base/random.ts';
+import type { Service } from '../../proto/types/index.ts';
+import { networkServiceOf } from '../model/shared-network.ts';
 import type { Stage } from '../model/stages/stage.ts';
 import type { ReadTransaction } from '../store/types.ts';
 import { Scheduler } from './schedule.ts';
+import type { SchedulerView } from './schedule.ts';
 
 /** Tasks in one transaction, each with its whole spec: a transaction is limited in size, and a long one holds up the heartbeats. */
 const MAX_TASKS_PER_TURN = 500;
@@ -29,6 +32,7 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
           service: (id) => view.get('service', id),
           driverOf: (name) => view.find('network', 'name', name)[0]?.spec.driver,
           volume: (name) => view.find('volume', 'name', name)[0],
+          sharersOf: sharersIn(view),
           tasksOf: (id) => view.find('task', 'service', id),
           servicePorts: () => view.list('service').flatMap(({ ports }) => ports),
         },
@@ -46,6 +50,18 @@ export function schedulerStage(clock: Pick<Clock, 'now'>, random: Random): Stage
         }
       };
     },
+  };
+}
+
+/** Services by the one whose network their tasks share; looked up when it is asked for first. */
+export function sharersIn(view: Pick<ReadTransaction, 'list'>): SchedulerView['sharersOf'] {
+  let known: ReadonlyMap<string, readonly Service[]> | undefined;
+  const key = (projectId: string, name: string): string => `${projectId}/${name}`;
+  return ({ projectId, spec }) => {
+    known ??= Map.groupBy(view.list('service'), (service) =>
+      key(service.projectId, networkServiceOf(service.spec.task) ?? ''),
+    );
+    return known.get(key(projectId, spec.composeName)) ?? [];
   };
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync, realpathSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { unescapeField } from './mount-points.ts';
 
@@ -46,3 +47,10 @@ export function isLocalPath(path: string): boolean {
     }
   }
 }
+
+/** Whether there is a file or folder at a path, at the end of all links. */
+export const pathExists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );

@@ -39,6 +39,7 @@ export type MessageName =
   | 'NodeOverlay'
   | 'NodeStatus'
   | 'Node'
+  | 'NodeBindSources'
   | 'NodeCertificate'
   | 'Project'
   | 'RestartPolicy'

@@ -7426,6 +7426,7 @@ export const tsswarm = $root.tsswarm = (() => {
             Node.prototype.certificate = null;
             Node.prototype.meshAddress = null;
             Node.prototype.images = $util.emptyArray;
+            Node.prototype.bindSources = null;
 
             let $oneOfFields;
 
@@ -7438,6 +7439,12 @@ export const tsswarm = $root.tsswarm = (() => {
             // Virtual OneOf for proto3 optional field
             $Object.defineProperty(Node.prototype, "_meshAddress", {
                 get: $util.oneOfGetter($oneOfFields = ["meshAddress"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(Node.prototype, "_bindSources", {
+                get: $util.oneOfGetter($oneOfFields = ["bindSources"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -7466,6 +7473,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     for (var i = 0; i < m.images.length; ++i)
                         w.uint32(1202).string(m.images[i]);
                 }
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources"))
+                    $root.tsswarm.v1.NodeBindSources.encode(m.bindSources, w.uint32(1522).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -7554,6 +7563,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.images.push(r.stringVerify());
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            m.bindSources = $root.tsswarm.v1.NodeBindSources.decode(r, r.size(), $undefined, q + 1, m.bindSources);
+                            m._bindSources = "bindSources";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7622,6 +7638,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.images[i] = $String(d.images[i]);
                     }
                 }
+                if (d.bindSources != null) {
+                    if (!$util.isObject(d.bindSources))
+                        throw $TypeError(".tsswarm.v1.Node.bindSources: object expected");
+                    m.bindSources = $root.tsswarm.v1.NodeBindSources.fromObject(d.bindSources, q + 1);
+                }
                 return m;
             };
 
@@ -7670,6 +7691,9 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.images[j] = m.images[j];
                     }
                 }
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources")) {
+                    d.bindSources = $root.tsswarm.v1.NodeBindSources.toObject(m.bindSources, o, q + 1);
+                }
                 return d;
             };
 
@@ -7678,6 +7702,164 @@ export const tsswarm = $root.tsswarm = (() => {
             };
 
             return Node;
+        })();
+
+        v1.NodeBindSources = (function() {
+
+            const NodeBindSources = function (p) {
+                this.present = [];
+                this.missing = [];
+                if (p)
+                    for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
+                        if (p[ks[i]] != null && ks[i] !== "__proto__")
+                            this[ks[i]] = p[ks[i]];
+            };
+
+            NodeBindSources.prototype.present = $util.emptyArray;
+            NodeBindSources.prototype.missing = $util.emptyArray;
+
+            NodeBindSources.encode = function (m, w, q) {
+                if (!w)
+                    w = $Writer.create();
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (m.present != null && m.present.length) {
+                    for (var i = 0; i < m.present.length; ++i)
+                        w.uint32(10).string(m.present[i]);
+                }
+                if (m.missing != null && m.missing.length) {
+                    for (var i = 0; i < m.missing.length; ++i)
+                        w.uint32(18).string(m.missing[i]);
+                }
+                if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
+                    for (var i = 0; i < m.$unknowns.length; ++i)
+                        w.raw(m.$unknowns[i]);
+                return w;
+            };
+
+            NodeBindSources.decode = function (r, l, z, q, g) {
+                if (!(r instanceof $Reader))
+                    r = $Reader.create(r);
+                if (q === $undefined)
+                    q = 0;
+                if (q > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var c, m;
+                if (l === $undefined)
+                    c = r.len;
+                else {
+                    c = r.pos + l;
+                    if (c > r.len)
+                        throw $RangeError("index out of range");
+                    l = r.len;
+                    r.len = c;
+                }
+                m = g || new $root.tsswarm.v1.NodeBindSources();
+                while (r.pos < c) {
+                    var s = r.pos;
+                    var t = r.tag();
+                    if (t === z) {
+                        z = $undefined;
+                        break;
+                    }
+                    var u = t & 7;
+                    switch (t >>>= 3) {
+                    case 1: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.present && m.present.length))
+                                m.present = [];
+                            m.present.push(r.stringVerify());
+                            continue;
+                        }
+                    case 2: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.missing && m.missing.length))
+                                m.missing = [];
+                            m.missing.push(r.stringVerify());
+                            continue;
+                        }
+                    }
+                    r.skipType(u, q, t);
+                    if (!r.discardUnknown) {
+                        $util.makeProp(m, "$unknowns", false);
+                        (m.$unknowns || (m.$unknowns = [])).push(r.raw(s, r.pos));
+                    }
+                }
+                if (l !== $undefined) {
+                    if (r.pos !== c)
+                        throw $RangeError("index out of range");
+                    r.len = l;
+                }
+                if (z !== $undefined)
+                    throw $Error("missing end group");
+                return m;
+            };
+
+            NodeBindSources.fromObject = function (d, q) {
+                if (d instanceof $root.tsswarm.v1.NodeBindSources)
+                    return d;
+                if (!$util.isObject(d))
+                    throw $TypeError(".tsswarm.v1.NodeBindSources: object expected");
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var m = new $root.tsswarm.v1.NodeBindSources();
+                if (d.present) {
+                    if (!$Array.isArray(d.present))
+                        throw $TypeError(".tsswarm.v1.NodeBindSources.present: array expected");
+                    m.present = $Array(d.present.length);
+                    for (var i = 0; i < d.present.length; ++i) {
+                        m.present[i] = $String(d.present[i]);
+                    }
+                }
+                if (d.missing) {
+                    if (!$Array.isArray(d.missing))
+                        throw $TypeError(".tsswarm.v1.NodeBindSources.missing: array expected");
+                    m.missing = $Array(d.missing.length);
+                    for (var i = 0; i < d.missing.length; ++i) {
+                        m.missing[i] = $String(d.missing[i]);
+                    }
+                }
+                return m;
+            };
+
+            NodeBindSources.toObject = function (m, o, q) {
+                if (!o)
+                    o = {};
+                if (q === $undefined)
+                    q = 0;
+                if (q > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                var d = {};
+                if (o.arrays || o.defaults) {
+                    d.present = [];
+                    d.missing = [];
+                }
+                if (m.present && m.present.length) {
+                    d.present = $Array(m.present.length);
+                    for (var j = 0; j < m.present.length; ++j) {
+                        d.present[j] = m.present[j];
+                    }
+                }
+                if (m.missing && m.missing.length) {
+                    d.missing = $Array(m.missing.length);
+                    for (var j = 0; j < m.missing.length; ++j) {
+                        d.missing[j] = m.missing[j];
+                    }
+                }
+                return d;
+            };
+
+            NodeBindSources.prototype.toJSON = function() {
+                return NodeBindSources.toObject(this, $protobuf.util.toJSONOptions);
+            };
+
+            return NodeBindSources;
         })();
 
         v1.NodeCertificate = (function() {
@@ -21698,6 +21880,7 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionRequest.prototype.leaseMs = null;
             SessionRequest.prototype.acknowledges = null;
             SessionRequest.prototype.images = null;
+            SessionRequest.prototype.bindSources = null;
 
             let $oneOfFields;
 
@@ -21719,6 +21902,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(SessionRequest.prototype, "_bindSources", {
+                get: $util.oneOfGetter($oneOfFields = ["bindSources"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             SessionRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -21736,6 +21925,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(160).bool(m.acknowledges);
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
                     $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources"))
+                    $root.tsswarm.v1.NodeBindSources.encode(m.bindSources, w.uint32(1522).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -21805,6 +21996,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._images = "images";
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            m.bindSources = $root.tsswarm.v1.NodeBindSources.decode(r, r.size(), $undefined, q + 1, m.bindSources);
+                            m._bindSources = "bindSources";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -21860,6 +22058,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.SessionRequest.images: object expected");
                     m.images = $root.tsswarm.v1.NodeImages.fromObject(d.images, q + 1);
                 }
+                if (d.bindSources != null) {
+                    if (!$util.isObject(d.bindSources))
+                        throw $TypeError(".tsswarm.v1.SessionRequest.bindSources: object expected");
+                    m.bindSources = $root.tsswarm.v1.NodeBindSources.fromObject(d.bindSources, q + 1);
+                }
                 return m;
             };
 
@@ -21894,6 +22097,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
                     d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
+                }
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources")) {
+                    d.bindSources = $root.tsswarm.v1.NodeBindSources.toObject(m.bindSources, o, q + 1);
                 }
                 return d;
             };
@@ -22038,6 +22244,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             const SessionMessage = function (p) {
                 this.managers = [];
+                this.bindSources = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -22048,6 +22255,7 @@ export const tsswarm = $root.tsswarm = (() => {
             SessionMessage.prototype.heartbeatMs = $util.Long ? $util.Long.fromBits(0,0,false) : 0;
             SessionMessage.prototype.managers = $util.emptyArray;
             SessionMessage.prototype.leaseMs = null;
+            SessionMessage.prototype.bindSources = $util.emptyArray;
 
             let $oneOfFields;
 
@@ -22074,6 +22282,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.leaseMs != null && $Object.hasOwnProperty.call(m, "leaseMs"))
                     w.uint32(32).int64(m.leaseMs);
+                if (m.bindSources != null && m.bindSources.length) {
+                    for (var i = 0; i < m.bindSources.length; ++i)
+                        w.uint32(1522).string(m.bindSources[i]);
+                }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
                         w.raw(m.$unknowns[i]);
@@ -22140,6 +22352,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._leaseMs = "leaseMs";
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.bindSources && m.bindSources.length))
+                                m.bindSources = [];
+                            m.bindSources.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -22202,6 +22422,14 @@ export const tsswarm = $root.tsswarm = (() => {
                     else if (typeof d.leaseMs === "object")
                         m.leaseMs = new $util.LongBits(d.leaseMs.low >>> 0, d.leaseMs.high >>> 0).toNumber();
                 }
+                if (d.bindSources) {
+                    if (!$Array.isArray(d.bindSources))
+                        throw $TypeError(".tsswarm.v1.SessionMessage.bindSources: array expected");
+                    m.bindSources = $Array(d.bindSources.length);
+                    for (var i = 0; i < d.bindSources.length; ++i) {
+                        m.bindSources[i] = $String(d.bindSources[i]);
+                    }
+                }
                 return m;
             };
 
@@ -22215,6 +22443,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 var d = {};
                 if (o.arrays || o.defaults) {
                     d.managers = [];
+                    d.bindSources = [];
                 }
                 if (o.defaults) {
                     d.sessionId = "";
@@ -22248,6 +22477,12 @@ export const tsswarm = $root.tsswarm = (() => {
                         d.leaseMs = o.longs === $String ? $String(m.leaseMs) : m.leaseMs;
                     else
                         d.leaseMs = o.longs === $String ? $util.Long.prototype.toString.call(m.leaseMs) : o.longs === $Number ? new $util.LongBits(m.leaseMs.low >>> 0, m.leaseMs.high >>> 0).toNumber() : m.leaseMs;
+                }
+                if (m.bindSources && m.bindSources.length) {
+                    d.bindSources = $Array(m.bindSources.length);
+                    for (var j = 0; j < m.bindSources.length; ++j) {
+                        d.bindSources[j] = m.bindSources[j];
+                    }
                 }
                 return d;
             };
@@ -22681,6 +22916,7 @@ export const tsswarm = $root.tsswarm = (() => {
             HeartbeatRequest.prototype.goodbye = null;
             HeartbeatRequest.prototype.images = null;
             HeartbeatRequest.prototype.overlay = null;
+            HeartbeatRequest.prototype.bindSources = null;
 
             let $oneOfFields;
 
@@ -22708,6 +22944,12 @@ export const tsswarm = $root.tsswarm = (() => {
                 set: $util.oneOfSetter($oneOfFields)
             });
 
+            // Virtual OneOf for proto3 optional field
+            $Object.defineProperty(HeartbeatRequest.prototype, "_bindSources", {
+                get: $util.oneOfGetter($oneOfFields = ["bindSources"]),
+                set: $util.oneOfSetter($oneOfFields)
+            });
+
             HeartbeatRequest.encode = function (m, w, q) {
                 if (!w)
                     w = $Writer.create();
@@ -22725,6 +22967,8 @@ export const tsswarm = $root.tsswarm = (() => {
                     w.uint32(32).bool(m.goodbye);
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images"))
                     $root.tsswarm.v1.NodeImages.encode(m.images, w.uint32(1202).fork(), q + 1).ldelim();
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources"))
+                    $root.tsswarm.v1.NodeBindSources.encode(m.bindSources, w.uint32(1522).fork(), q + 1).ldelim();
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay"))
                     $root.tsswarm.v1.NodeOverlay.encode(m.overlay, w.uint32(2002).fork(), q + 1).ldelim();
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
@@ -22806,6 +23050,13 @@ export const tsswarm = $root.tsswarm = (() => {
                             m._overlay = "overlay";
                             continue;
                         }
+                    case 190: {
+                            if (u !== 2)
+                                break;
+                            m.bindSources = $root.tsswarm.v1.NodeBindSources.decode(r, r.size(), $undefined, q + 1, m.bindSources);
+                            m._bindSources = "bindSources";
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -22866,6 +23117,11 @@ export const tsswarm = $root.tsswarm = (() => {
                         throw $TypeError(".tsswarm.v1.HeartbeatRequest.overlay: object expected");
                     m.overlay = $root.tsswarm.v1.NodeOverlay.fromObject(d.overlay, q + 1);
                 }
+                if (d.bindSources != null) {
+                    if (!$util.isObject(d.bindSources))
+                        throw $TypeError(".tsswarm.v1.HeartbeatRequest.bindSources: object expected");
+                    m.bindSources = $root.tsswarm.v1.NodeBindSources.fromObject(d.bindSources, q + 1);
+                }
                 return m;
             };
 
@@ -22900,6 +23156,9 @@ export const tsswarm = $root.tsswarm = (() => {
                 }
                 if (m.images != null && $Object.hasOwnProperty.call(m, "images")) {
                     d.images = $root.tsswarm.v1.NodeImages.toObject(m.images, o, q + 1);
+                }
+                if (m.bindSources != null && $Object.hasOwnProperty.call(m, "bindSources")) {
+                    d.bindSources = $root.tsswarm.v1.NodeBindSources.toObject(m.bindSources, o, q + 1);
                 }
                 if (m.overlay != null && $Object.hasOwnProperty.call(m, "overlay")) {
                     d.overlay = $root.tsswarm.v1.NodeOverlay.toObject(m.overlay, o, q + 1);

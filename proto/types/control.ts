@@ -9,6 +9,7 @@ import type {
   NetworkSpec,
   Node,
   NodeDescription,
+  NodeBindSources,
   NodeOverlay,
   Project,
   PublishedPort,
@@ -289,6 +290,8 @@ export interface SessionRequest {
   readonly acknowledges?: boolean;
   /** Absent: it does not say. */
   readonly images?: NodeImages;
+  /** Absent: it does not say. */
+  readonly bindSources?: NodeBindSources;
 }
 /** Which images a node has: keys of their names and digests (base/image-key.ts). */
 export interface NodeImages {
@@ -307,6 +310,8 @@ export interface SessionMessage {
   readonly managers: readonly string[];
   /** The node's lease from when it sent the request, ms; 0 or absent: without end. Only the first message gives one. */
   readonly leaseMs?: number;
+  /** Paths that containers have mounted, or shall, of which the node says whether it has them; said again when they change. */
+  readonly bindSources?: readonly string[];
 }
 export interface HeartbeatRequest {
   readonly sessionId: string;
@@ -319,6 +324,8 @@ export interface HeartbeatRequest {
   readonly images?: NodeImages;
   /** When its keys are others than this session was told; absent: they are not. */
   readonly overlay?: NodeOverlay;
+  /** All of them, when they are others than this session was told; absent: they are not. */
+  readonly bindSources?: NodeBindSources;
 }
 export interface AssignmentsRequest {
   readonly sessionId: string;

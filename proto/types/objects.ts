@@ -127,6 +127,14 @@ export interface Node {
   readonly meshAddress?: string;
   /** Images that it has, as it said last: keys of names and digests (base/image-key.ts), a limited number. */
   readonly images?: readonly string[];
+  /** Absent: it does not say. */
+  readonly bindSources?: NodeBindSources;
+}
+
+/** Which of the paths that containers have mounted, or shall, a node has, as it said last, and which it has not. In neither: it has not said. */
+export interface NodeBindSources {
+  readonly present: readonly string[];
+  readonly missing: readonly string[];
 }
 
 export interface NodeCertificate {

@@ -10,6 +10,7 @@ import type { dispatcherService } from '../../proto/rpc/services.ts';
 import type { AssignmentChange, Drift, Network, NodeDescription, Task, TaskStatus } from '../../proto/types/index.ts';
 import type { Assignments } from './assignments.ts';
 import { NO_ASSIGNMENTS, NO_REMOVALS, applyChange, toSet } from './assignments.ts';
+import { createBindSources } from './bind-sources.ts';
 import { createBridges } from './bridges.ts';
 import { containerIdOf } from './container-id.ts';
 import type { AgentDisk } from './disk.ts';
@@ -127,8 +128,14 @@ export function startAgent(options: AgentOptions): Agent {
   const wakeAll = (): void => {
     for (const controller of controllers.values()) wake(controller);
   };
+  const { pathExists } = engine;
+  const bindSources =
+    pathExists === undefined
+      ? undefined
+      : createBindSources({ exists: (path) => pathExists(path), clock, onChange: () => session.hurry() });
   const session = createSession({
     ...options,
+    ...(bindSources === undefined ? {} : { bindSources }),
     logger,
     lease,
     images: () => imageKeys(engine.images.list()),
@@ -179,6 +186,7 @@ export function startAgent(options: AgentOptions): Agent {
       reports,
       onlookers,
       lease,
+      ...(bindSources === undefined ? {} : { bindSources }),
       isUpToDate: () => isUpToDate,
       wasTold: () => wasTold,
     },

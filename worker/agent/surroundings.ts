@@ -1,6 +1,7 @@
 import type { Semaphore } from '../../base/async.ts';
 import type { ContainerId } from '../../base/ids.ts';
 import type { Assignments } from './assignments.ts';
+import type { BindSources } from './bind-sources.ts';
 import type { Bridges } from './bridges.ts';
 import { isFenced } from './lease/fenced.ts';
 import type { LeaseKeeper } from './lease/loop.ts';
@@ -24,6 +25,8 @@ export interface AgentParts {
   readonly addresses: VirtualAddresses;
   readonly ports: PortTable;
   readonly reports: Pick<Reports, 'say' | 'hasHeard'>;
+  /** Absent: this node says nothing of paths. */
+  readonly bindSources?: Pick<BindSources, 'look'>;
   readonly onlookers: Pick<Onlookers, 'tell'>;
   readonly lease: Pick<LeaseKeeper, 'stage' | 'leftMs' | 'mayStart'>;
   /** What was heard of the managers is true still. */
@@ -92,6 +95,9 @@ export function taskSurroundings(parts: AgentParts, logger: TaskSurroundings['lo
     mayChange: () => parts.wasTold(),
     report(taskId, next) {
       const served = controllers.get(taskId);
+      // A folder that was made for it is its home from now on.
+      if (next.containerId !== '' && served?.task.spec.container.mounts.some(({ type }) => type === 'bind') === true)
+        parts.bindSources?.look();
       if (served?.leaving === false && serves(next)) names.nameAgain(served.task);
       const say = (): void => {
         reports.say(taskId, next, served?.task);

@@ -5,8 +5,20 @@ import { silentLogger } from '../../../base/log.ts';
 import { seededRandom } from '../../../base/random.ts';
 import { node } from '../../../test/builders/objects.ts';
 import { VirtualClock, settle } from '../../../test/fakes/virtual-clock.ts';
+import { createBindSources } from '../bind-sources.ts';
 import { createSession } from './client.ts';
 import type { SessionOptions } from './client.ts';
+
+const options = () => ({
+  nodeId: 'one' as NodeId,
+  describe: () => node('one').description,
+  images: () => [],
+  random: seededRandom(1),
+  logger: silentLogger,
+  onChange: () => undefined,
+  isOutdated: () => false,
+  onSession: () => undefined,
+});
 
 /** A session with a manager that answers everything. */
 function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs = 0, leaseMs = 4000) {
@@ -37,17 +49,10 @@ function fixture(change: Partial<SessionOptions> = {}, unanswered = 0, answerMs 
     updateTaskStatus: () => Promise.resolve({}),
   };
   const session = createSession({
+    ...options(),
     dispatcher,
-    nodeId: 'one' as NodeId,
-    describe: () => node('one').description,
-    images: () => [],
     clock,
-    random: seededRandom(1),
-    logger: silentLogger,
     lease: { now: () => clock.monotonic(), claim: () => undefined, renew: () => undefined },
-    onChange: () => undefined,
-    isOutdated: () => false,
-    onSession: () => undefined,
     ...change,
   });
   const running = session.run(life.signal);
@@ -131,5 +136,59 @@ describe('the session of an agent', () => {
     await clock.advance(20_000);
     assert.equal(begun.length, 2);
     await close();
+  });
+
+  it('says at once which of the paths that it is asked for are here', async () => {
+    const said: unknown[] = [];
+    let ask = (_paths: readonly string[]): void => undefined;
+    const clock = new VirtualClock();
+    const life = new AbortController();
+    const bindSources = createBindSources({
+      exists: (path) => Promise.resolve(path === '/srv'),
+      clock,
+      onChange: () => session.hurry(),
+    });
+    const session = createSession({
+      ...options(),
+      clock,
+      bindSources,
+      lease: { now: () => clock.monotonic(), claim: () => undefined, renew: () => undefined },
+      dispatcher: {
+        async *session(request, signal) {
+          said.push(request.bindSources);
+          yield { sessionId: 's', heartbeatMs: 1000, managers: [], bindSources: ['/srv'] };
+          for (;;) {
+            const wanted = await new Promise<readonly string[] | undefined>((resolve) => {
+              ask = resolve;
+              signal?.addEventListener('abort', () => resolve(undefined), { once: true });
+            });
+            if (wanted === undefined) return;
+            yield { sessionId: 's', heartbeatMs: 1000, managers: [], bindSources: wanted };
+          }
+        },
+        async *assignments(_, signal) {
+          await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve(), { once: true }));
+        },
+        heartbeat(request) {
+          said.push(request.bindSources);
+          return Promise.resolve({ heartbeatMs: 1000 });
+        },
+        acknowledge: () => Promise.resolve({}),
+        updateTaskStatus: () => Promise.resolve({}),
+      },
+    });
+    const running = session.run(life.signal);
+    await settle();
+    const first = { present: ['/srv'], missing: [] };
+    assert.deepEqual(said, [{ present: [], missing: [] }, first], 'with the session, and without waiting');
+    ask(['/none', '/srv']);
+    await settle();
+    assert.deepEqual(said.slice(2), [{ present: ['/srv'], missing: ['/none'] }]);
+    await clock.advance(5000);
+    assert.deepEqual(new Set(said.slice(3)), new Set([undefined]), 'nothing else is said while nothing changes');
+    assert.ok(said.length > 6, 'heartbeats go on');
+    life.abort(new Error('closed'));
+    await clock.advance(10);
+    await running;
   });
 });

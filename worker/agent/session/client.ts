@@ -8,6 +8,7 @@ import { messageOf } from '../../../base/errors.ts';
 import { jitter } from '../../../base/random.ts';
 import type { ServiceClient } from '../../../proto/rpc/client.ts';
 import type { dispatcherService } from '../../../proto/rpc/services.ts';
+import type { BindSources } from '../bind-sources.ts';
 import type { LeaseKeeper } from '../lease/loop.ts';
 import type { AssignmentChange, NodeDescription, NodeOverlay, TaskStatusUpdate } from '../../../proto/types/index.ts';
 
@@ -33,6 +34,8 @@ export interface SessionOptions {
   readonly describe: () => NodeDescription;
   /** Keys of the images that are here now. */
   readonly images: () => readonly string[];
+  /** Which paths are here; absent: this node does not say. */
+  readonly bindSources?: Pick<BindSources, 'said' | 'want' | 'look'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -52,6 +55,8 @@ export interface Session {
   send(report: Report): Promise<void>;
   /** Says that everything up to and with the message of that number is true here. @throws UNAVAILABLE when there is no session */
   acknowledge(sequence: number): Promise<void>;
+  /** Makes the next heartbeat at once: there is something to say with it. */
+  hurry(): void;
   /** Says that nothing will be heard of this node for now; that nobody hears it is no failure. */
   goodbye(): Promise<void>;
   /** Runs until `signal` aborts. */
@@ -67,7 +72,9 @@ export function createSession(options: SessionOptions): Session {
     heardAt: () => heardAt,
     hear: () => void (heardAt = clock.monotonic()),
   };
+  const pause = new Pause(clock);
   return {
+    hurry: () => pause.end(),
     async send(report) {
       if (current === undefined) return Promise.reject(new Error('no session with a manager'));
       await dispatcher.updateTaskStatus({ sessionId: current, nodeId, ...report });
@@ -96,7 +103,7 @@ export function createSession(options: SessionOptions): Session {
     async run(signal) {
       for (let failures = 0; !signal.aborted; failures++) {
         try {
-          await once(options, ear, signal, (id) => {
+          await once(options, ear, pause, signal, (id) => {
             current = id;
             failures = 0;
           });
@@ -112,6 +119,32 @@ export function createSession(options: SessionOptions): Session {
   };
 }
 
+/** What is waited between heartbeats. */
+class Pause {
+  readonly #clock: Clock;
+  #isOver = false;
+  #over = new AbortController();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Ends the present one, or the next. */
+  end(): void {
+    this.#isOver = true;
+    this.#over.abort(new Error('there is something to say'));
+  }
+
+  /** @throws the signal's reason */
+  async pass(ms: number, signal: AbortSignal): Promise<void> {
+    this.#over = new AbortController();
+    if (!this.#isOver)
+      await sleep(this.#clock, ms, AbortSignal.any([signal, this.#over.signal])).catch(() => undefined);
+    signal.throwIfAborted();
+    this.#isOver = false;
+  }
+}
+
 /** When the managers were heard last, on the monotonic clock, ms. */
 interface Ear {
   heardAt(): number;
@@ -122,17 +155,29 @@ interface Ear {
 async function once(
   options: SessionOptions,
   ear: Ear,
+  pause: Pause,
   outer: AbortSignal,
   opened: (id: string) => void,
 ): Promise<void> {
   const { dispatcher, nodeId, describe, logger, lease } = options;
   const sentAt = lease.now();
   const said = options.images();
+  const paths = options.bindSources?.said();
   const description = describe();
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
   const stream = dispatcher
-    .session({ nodeId, description, acknowledges: true, images: { keys: said }, ...claimOf(lease) }, signal)
+    .session(
+      {
+        nodeId,
+        description,
+        acknowledges: true,
+        images: { keys: said },
+        ...(paths === undefined ? {} : { bindSources: paths }),
+        ...claimOf(lease),
+      },
+      signal,
+    )
     [Symbol.asyncIterator]();
   try {
     const first = await stream.next();
@@ -142,14 +187,23 @@ async function once(
     opened(sessionId);
     options.onSession();
     logger.info('session with the manager', { sessionId });
+    options.bindSources?.want(first.value.bindSources ?? []);
     const ended = (async () => {
-      while ((await stream.next()).done !== true);
+      for (let next = await stream.next(); next.done !== true; next = await stream.next())
+        options.bindSources?.want(next.value.bindSources ?? []);
       throw new Error('the manager ended the session');
     })();
     await Promise.race([
       ended,
       receive(options, ear, sessionId, signal),
-      beat(options, ear, sessionId, { everyMs, leaseMs, said, saidKeys: keysOf(description.overlay) }, signal),
+      beat(
+        options,
+        ear,
+        pause,
+        sessionId,
+        { everyMs, leaseMs, said, saidPaths: JSON.stringify(paths), saidKeys: keysOf(description.overlay) },
+        signal,
+      ),
     ]);
   } finally {
     scope.abort(new Error('session over'));
@@ -170,19 +224,23 @@ async function receive(options: SessionOptions, ear: Ear, sessionId: string, sig
 async function beat(
   options: SessionOptions,
   ear: Ear,
+  pause: Pause,
   sessionId: string,
   first: {
     readonly everyMs: number;
     readonly leaseMs: number | undefined;
     readonly said: readonly string[];
+    /** JSON */
+    readonly saidPaths: string | undefined;
     readonly saidKeys: string;
   },
   signal: AbortSignal,
 ) {
   const { dispatcher, nodeId, lease, clock } = options;
-  let { everyMs, leaseMs, said, saidKeys } = first;
+  let { everyMs, leaseMs, said, saidPaths, saidKeys } = first;
   for (;;) {
-    await sleep(clock, jitter(options.random, everyMs, 0.1), signal);
+    await pause.pass(jitter(options.random, everyMs, 0.1), signal);
+    options.bindSources?.look();
     const sentAt = lease.now();
     const answered = new AbortController();
     const limitMs = everyMs + ANSWER_MS;
@@ -190,15 +248,19 @@ async function beat(
     late.catch(() => undefined);
     const keys = options.images();
     const images = keys.join() === said.join() ? {} : { images: { keys } };
+    const paths = options.bindSources?.said();
+    const newPaths = JSON.stringify(paths);
+    const bindSources = paths === undefined || newPaths === saidPaths ? {} : { bindSources: paths };
     const { overlay } = options.describe();
     const isRekeyed = overlay !== undefined && keysOf(overlay) !== saidKeys;
     try {
       const beating = dispatcher.heartbeat(
-        { sessionId, nodeId, ...claimOf(lease), ...images, ...(isRekeyed ? { overlay } : {}) },
+        { sessionId, nodeId, ...claimOf(lease), ...images, ...bindSources, ...(isRekeyed ? { overlay } : {}) },
         signal,
       );
       const answer = await Promise.race([beating, late]);
       said = keys;
+      saidPaths = newPaths;
       if (isRekeyed) saidKeys = keysOf(overlay);
       ({ heartbeatMs: everyMs, leaseMs } = answer);
       lease.renew(sentAt, leaseMs);
