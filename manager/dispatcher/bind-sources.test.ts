@@ -51,7 +51,18 @@ describe('paths that nodes are asked for', () => {
     };
     const beat = (present: string[], missing: string[]) =>
       handlers.heartbeat({ sessionId, nodeId, bindSources: { present, missing } }, life.signal);
-    return { store, told, beat, end, said: () => store.view((tx) => tx.get('node', nodeId)?.bindSources) };
+    const report = (of: Task, change: Partial<Task['status']>) =>
+      handlers.updateTaskStatus(
+        {
+          sessionId,
+          nodeId,
+          updates: [{ taskId: of.id, status: { ...of.status, ...change } }],
+          removedNetworks: [],
+          removedVolumes: [],
+        },
+        life.signal,
+      );
+    return { store, told, beat, report, end, said: () => store.view((tx) => tx.get('node', nodeId)?.bindSources) };
   };
   const put = (of: Service) => async (store: Awaited<ReturnType<typeof start>>['store']) => {
     await store.update((tx) => {
@@ -102,6 +113,24 @@ describe('paths that nodes are asked for', () => {
       version,
       'nothing is written twice',
     );
+    await end();
+  });
+
+  it('are there as soon as a container has been made with them', async () => {
+    const { store, beat, end, said, report } = await start();
+    const web = service('web', {}, { task: mounting('/srv/web', '/etc') });
+    await put(web)(store);
+    await beat(['/etc'], ['/srv/web']);
+    const made: Task = { ...task(web, 1, { state: 'assigned', containerId: '' }, { nodeId }), spec: web.spec.task };
+    await store.update((tx) => tx.create('task', made));
+    await report(made, { state: 'preparing' });
+    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'] });
+    await report(made, { state: 'ready', containerId: 'c1' });
+    assert.deepEqual(said(), { present: ['/etc', '/srv/web'], missing: [] });
+    // What is seen later counts again.
+    await beat(['/etc'], ['/srv/web']);
+    await report(made, { state: 'running', containerId: 'c1' });
+    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'] });
     await end();
   });
 });

@@ -1,5 +1,5 @@
-import type { NodeBindSources } from '../../proto/types/index.ts';
-import { wantedBindSources } from '../model/bind-sources.ts';
+import type { Node, NodeBindSources, Task } from '../../proto/types/index.ts';
+import { bindSourcesOf, wantedBindSources } from '../model/bind-sources.ts';
 import type { Store, StoreChange, StoreWatch } from '../store/types.ts';
 
 /** The paths of which nodes say whether they have them, and word when they are others: one watch of the store for all sessions. */
@@ -69,4 +69,22 @@ export class BindSources {
 function concernsPaths({ table, before, after }: StoreChange): boolean {
   if (table === 'task') return (after ?? before)?.oneOff === true && before?.nodeId !== after?.nodeId;
   return table === 'service' && (before?.spec !== after?.spec || before?.pendingDelete !== after?.pendingDelete);
+}
+
+/**
+ * The node as it is after a report of a task: a container that was made has all its paths there, whatever the node has said before and may
+ * be cut off from saying now. Undefined: that is known.
+ * @param before the task as it was before the report
+ */
+export function withPathsOf(node: Node, before: Task, after: Task): Node | undefined {
+  const { status } = after;
+  const isNew = before.status.containerId === '' || before.status.applied?.specVersion !== status.applied?.specVersion;
+  if (node.bindSources === undefined || status.containerId === '' || !isNew) return undefined;
+  const { present, missing } = node.bindSources;
+  const made = bindSourcesOf(after.spec).filter((path) => !present.includes(path));
+  if (made.length === 0) return undefined;
+  return {
+    ...node,
+    bindSources: { present: [...present, ...made].sort(), missing: missing.filter((path) => !made.includes(path)) },
+  };
 }

@@ -28,7 +28,7 @@ import type { Decisions } from '../model/stages/decisions.ts';
 import type { ReadTransaction, Store, WriteTransaction } from '../store/types.ts';
 import { assignmentSet, withDraining } from './assignment-set.ts';
 import { Audience } from './audience.ts';
-import { BindSources } from './bind-sources.ts';
+import { BindSources, withPathsOf } from './bind-sources.ts';
 import { completeChange, difference, withdraws } from './difference.ts';
 import { DEFAULT_DATA_PATH_PORT } from './overlays.ts';
 import { SharedSets } from './shared.ts';
@@ -377,6 +377,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         const next = withStatus(task, status);
         if (next === undefined) continue;
         tx.update('task', next);
+        const node = tx.get('node', task.nodeId as NodeId);
+        const withPaths = node === undefined ? undefined : withPathsOf(node, task, next);
+        if (withPaths !== undefined) tx.update('node', withPaths);
         settled ||= isChanging(task) && !isChanging(next);
       }
       for (const name of request.removedNetworks) {

@@ -16,6 +16,8 @@ import type { ChangeNature, Nature } from './kernel.ts';
 export interface Wish {
   readonly name: string;
   readonly kind: 'web' | 'data' | 'global' | 'shared' | 'job' | 'global-job';
+  /** Its data is in a folder of the machine, not in a volume. */
+  readonly inFolder: boolean;
   readonly checked: boolean;
   readonly update: UpdateConfig;
   readonly rollback: UpdateConfig;
@@ -90,6 +92,7 @@ export function drawWishes(world: World): readonly Wish[] {
     drawn.push({
       name: `${kind}${index}`,
       kind,
+      inFolder: kind === 'data' && world.chance(0.4),
       checked: world.chance(0.5) && !isJob({ kind }),
       update: isJob({ kind }) ? { parallelism: 0, delayMs: 0, order: 'stop-first' } : update,
       rollback: { ...config(), failureAction: world.pick(['pause', 'continue'] as const) },
@@ -204,11 +207,22 @@ function specOf(wish: Wish): ServiceSpec {
     driverOptions: kind === 'shared' ? NFS : {},
     labels: {},
   } as const;
+  const folder = {
+    type: 'bind',
+    source: '/srv/data',
+    target: '/data',
+    readOnly: false,
+    propagation: 'rprivate',
+    createHostPath: true,
+    // As it comes over the wire, where all kinds of mounts are one message.
+    driverOptions: {},
+    labels: {},
+  } as const;
   const container = containerSpec({
     image: `app:${version}-${nature}`,
     labels: { [CHANGE_LABEL]: `${wish.change}-${wish.changeNature}` },
     stopGraceMs: 1000,
-    mounts: kind === 'data' || kind === 'shared' ? [mount] : [],
+    mounts: wish.inFolder ? [folder] : kind === 'data' || kind === 'shared' ? [mount] : [],
     ...(wish.checked || nature === 'sick'
       ? { healthCheck: { test: ['CMD', 'true'], intervalMs: 400, retries: 2 } }
       : {}),

@@ -9,6 +9,7 @@ import type { Box, Kernel } from './kernel.ts';
 const CREATE_MS = 60;
 const START_MS = 80;
 const REMOVE_MS = 40;
+const PATH_MS = 1;
 const PULL_MS = 800;
 const NETWORK_MS = 15;
 const PROBE_MS = 30;
@@ -100,6 +101,7 @@ export function simulatedEngine(world: World, kernel: Kernel, life: Life): Engin
         }),
     },
     lease: kernel.lease,
+    pathExists: (path) => work(PATH_MS, () => kernel.copies.has(path)),
     info: unused,
     recover: () => Promise.resolve(),
     close: () => Promise.resolve(),

@@ -203,7 +203,7 @@ export class Kernel {
     if (this.#world.chance(this.troubles.engine))
       throw new TsswarmError('RUNTIME_FAILED', `creating container "${name}": the simulation wants it so`);
     const volumes = spec.mounts.flatMap((mount) =>
-      mount.type === 'volume' && mount.source !== '' ? [mount.source] : [],
+      mount.type !== 'tmpfs' && mount.source !== '' ? [mount.source] : [],
     );
     for (const volume of volumes) if (!this.copies.has(volume)) this.copies.set(volume, { writers: [] });
     const check = spec.healthCheck;

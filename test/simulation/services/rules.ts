@@ -29,7 +29,7 @@ export class Rules implements Onlooker {
   readonly #kernels: () => readonly Kernel[];
   /** By service: the spec that it was last seen to have reached, where a rollback has to go. */
   readonly #reached = new Map<string, Service['spec']>();
-  /** By volume: nodes of which the cluster has been told that its data is there. */
+  /** By volume or folder: nodes of which the cluster has been told that its data is there. */
   readonly #homes = new Map<string, Set<string>>();
   /** By service and version: slots in which a living task was replaced. */
   readonly #begun = new Map<string, Set<number>>();
@@ -419,7 +419,7 @@ export class Rules implements Onlooker {
       this.#fail('slot', `containers run side by side\n${inSlot.map(text).join('\n')}`);
   }
 
-  /** A volume's data is where its tasks are. */
+  /** The data of a volume or folder is where its tasks are. */
   #moved(kernel: Kernel, box: Box, task: Task): void {
     if (task.boundNode !== undefined || box.fenced) return;
     for (const volume of box.volumes) {
@@ -534,7 +534,10 @@ function rulesOf(service: Service): { readonly parallelism: number } {
 
 const localVolumesOf = (task: Task): readonly string[] =>
   task.spec.container.mounts.flatMap((mount) =>
-    mount.type === 'volume' && mount.source !== '' && mount.driverOptions['type'] === undefined ? [mount.source] : [],
+    mount.type === 'bind' ||
+    (mount.type === 'volume' && mount.source !== '' && mount.driverOptions['type'] === undefined)
+      ? [mount.source]
+      : [],
   );
 
 /** A task for people. */

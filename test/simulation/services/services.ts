@@ -320,7 +320,9 @@ export class Services {
     const names = all.filter((id) => !/^k\d+$/.test(id));
     if (names.length > 0) return `${names.length} objects are left of the project: ${names.join()}`;
     for (const { id, kernel } of this.#staying) {
-      const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...kernel.copies.keys()];
+      // Folders of machines are nobody's to remove.
+      const volumes = [...kernel.copies.keys()].filter((name) => !name.startsWith('/'));
+      const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...volumes];
       if (kept.length > 0) return `${id} still has ${kept.join()}`;
     }
     return '';
