@@ -102,10 +102,10 @@ describe('paths that nodes are asked for', () => {
 
   it('are kept as the node says, and nothing else that it says', async () => {
     const { store, beat, end, said } = await start();
-    assert.deepEqual(said(), { present: [], missing: [] });
+    assert.deepEqual(said(), { present: [], missing: [], former: [] });
     await put(service('web', {}, { task: mounting('/srv/web', '/etc') }))(store);
     await beat(['/etc', '/never/asked'], ['/srv/web']);
-    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'] });
+    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'], former: [] });
     const { version } = store.view((tx) => tx.get('node', nodeId)?.meta) ?? {};
     await beat(['/etc'], ['/srv/web']);
     assert.equal(
@@ -124,13 +124,28 @@ describe('paths that nodes are asked for', () => {
     const made: Task = { ...task(web, 1, { state: 'assigned', containerId: '' }, { nodeId }), spec: web.spec.task };
     await store.update((tx) => tx.create('task', made));
     await report(made, { state: 'preparing' });
-    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'] });
+    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'], former: [] });
     await report(made, { state: 'ready', containerId: 'c1' });
-    assert.deepEqual(said(), { present: ['/etc', '/srv/web'], missing: [] });
+    assert.deepEqual(said(), { former: [], present: ['/etc', '/srv/web'], missing: [] });
     // What is seen later counts again.
     await beat(['/etc'], ['/srv/web']);
     await report(made, { state: 'running', containerId: 'c1' });
-    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'] });
+    assert.deepEqual(said(), { present: ['/etc'], missing: ['/srv/web'], former: [] });
+    await end();
+  });
+
+  it('are remembered of a node when nobody asks any more, until it says otherwise', async () => {
+    const { store, beat, end, said } = await start();
+    const web = service('web', {}, { task: mounting('/srv/web') });
+    await put(web)(store);
+    await beat(['/srv/web'], []);
+    await put({ ...web, pendingDelete: true })(store);
+    await beat([], []);
+    assert.deepEqual(said(), { present: [], missing: [], former: ['/srv/web'] });
+    await put(web)(store);
+    assert.deepEqual(said()?.former, ['/srv/web'], 'it has not said so yet');
+    await beat([], ['/srv/web']);
+    assert.deepEqual(said(), { present: [], missing: ['/srv/web'], former: [] });
     await end();
   });
 });

@@ -2,6 +2,9 @@ import type { Node, NodeBindSources, Task } from '../../proto/types/index.ts';
 import { bindSourcesOf, wantedBindSources } from '../model/bind-sources.ts';
 import type { Store, StoreChange, StoreWatch } from '../store/types.ts';
 
+/** Paths that nobody asks for and that are remembered of a node, the newest. */
+const MOST_FORMER = 100;
+
 /** The paths of which nodes say whether they have them, and word when they are others: one watch of the store for all sessions. */
 export class BindSources {
   readonly #store: Store;
@@ -21,11 +24,16 @@ export class BindSources {
     return this.#wanted;
   }
 
-  /** What a node says, as far as it was asked: it has no more room in the store. */
-  heard(said: NodeBindSources): NodeBindSources {
+  /**
+   * What a node says, as far as it was asked: it has no more room in the store.
+   * @param known what it said before: what it had, and is not asked for any more, is remembered
+   */
+  heard(said: NodeBindSources, known: NodeBindSources | undefined): NodeBindSources {
     const wanted = new Set(this.wanted());
-    const { present, missing } = said;
-    return { present: present.filter((path) => wanted.has(path)), missing: missing.filter((path) => wanted.has(path)) };
+    const [present, missing] = [said.present, said.missing].map((paths) => paths.filter((path) => wanted.has(path)));
+    const isSaid = new Set([...(present ?? []), ...(missing ?? [])]);
+    const had = [...(known?.former ?? []), ...(known?.present ?? [])].filter((path) => !isSaid.has(path));
+    return { present: present ?? [], missing: missing ?? [], former: [...new Set(had)].slice(-MOST_FORMER) };
   }
 
   /** Calls `listener` after every change, until the returned function is called. */
@@ -80,11 +88,15 @@ export function withPathsOf(node: Node, before: Task, after: Task): Node | undef
   const { status } = after;
   const isNew = before.status.containerId === '' || before.status.applied?.specVersion !== status.applied?.specVersion;
   if (node.bindSources === undefined || status.containerId === '' || !isNew) return undefined;
-  const { present, missing } = node.bindSources;
+  const { present, missing, ...rest } = node.bindSources;
   const made = bindSourcesOf(after.spec).filter((path) => !present.includes(path));
   if (made.length === 0) return undefined;
   return {
     ...node,
-    bindSources: { present: [...present, ...made].sort(), missing: missing.filter((path) => !made.includes(path)) },
+    bindSources: {
+      ...rest,
+      present: [...present, ...made].sort(),
+      missing: missing.filter((path) => !made.includes(path)),
+    },
   };
 }

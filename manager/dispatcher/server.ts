@@ -155,11 +155,17 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const noteBindSources = async (nodeId: NodeId, said: NodeBindSources): Promise<void> => {
-    const heard = bindSources.heard(said);
-    if (JSON.stringify(store.view((tx) => tx.get('node', nodeId)?.bindSources)) === JSON.stringify(heard)) return;
-    await store.update((tx) => {
+    const hear = (tx: ReadTransaction): Node | undefined => {
       const node = tx.get('node', nodeId);
-      if (node !== undefined) tx.update('node', { ...node, bindSources: heard });
+      const heard = bindSources.heard(said, node?.bindSources);
+      return node === undefined || JSON.stringify(node.bindSources) === JSON.stringify(heard)
+        ? undefined
+        : { ...node, bindSources: heard };
+    };
+    if (store.view(hear) === undefined) return;
+    await store.update((tx) => {
+      const node = hear(tx);
+      if (node !== undefined) tx.update('node', node);
     });
   };
 
@@ -186,9 +192,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       sessions.set(nodeId, session);
       if (session.acknowledges) withdrawals.open(session.id);
       withdrawals.returned(nodeId);
-      const heard = request.bindSources === undefined ? {} : { bindSources: bindSources.heard(request.bindSources) };
+      const paths = request.bindSources;
       const { length, bound } = await store.update((tx) => {
         const promised = promise(tx, nodeId, request.leaseMs);
+        const known = tx.get('node', nodeId)?.bindSources;
+        const heard = paths === undefined ? {} : { bindSources: bindSources.heard(paths, known) };
         registerNode(tx, { ...request, ...heard }, storedLength(promised.bound), clock.now());
         return promised;
       });

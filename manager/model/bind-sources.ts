@@ -1,5 +1,5 @@
 import { hasTemplate } from '../../base/template/index.ts';
-import type { Node, Service, Task, TaskSpec } from '../../proto/types/index.ts';
+import type { Node, NodeBindSources, Service, Task, TaskSpec } from '../../proto/types/index.ts';
 import type { NodeId } from '../../base/ids.ts';
 
 /** Paths of its machine that a task's containers have mounted. What still has a template names its node: it is another path on each. */
@@ -34,10 +34,14 @@ export const hasToSay = ({ status, bindSources }: Node, source: string): boolean
 export function holdersOf(source: string, nodes: Iterable<Node>): readonly NodeId[] {
   const holders: NodeId[] = [];
   let isThere = false;
-  for (const { id, bindSources } of nodes) {
-    const has = bindSources?.present.includes(source);
+  for (const node of nodes) {
+    const has = node.bindSources === undefined ? undefined : hasSource(node, node.bindSources, source);
     isThere ||= has === true;
-    if (has !== false) holders.push(id);
+    if (has !== false) holders.push(node.id);
   }
   return isThere ? holders : [];
 }
+
+/** Of a node that cannot be asked it counts what it had before. */
+const hasSource = ({ status }: Node, { present, missing, former = [] }: NodeBindSources, source: string): boolean =>
+  present.includes(source) || (status.state !== 'ready' && !missing.includes(source) && former.includes(source));

@@ -525,6 +525,20 @@ describe('Scheduler', () => {
       assert.equal(cluster.spread, 'a:0 b:0 c:1', 'it was made there');
     });
 
+    it('counts what a node had before as long as it cannot be asked', () => {
+      const former = { bindSources: { present: [], missing: [], former: ['/srv/site'] } };
+      const cluster = new Cluster(having('a', [], [], { ...down, ...former }), having('b', [], ['/srv/site']));
+      cluster.addMany(cluster.service('web', site), 1);
+      cluster.run();
+      assert.equal(cluster.message(), 'no suitable node: 1 of 2 does not have "/srv/site", 1 is down');
+      cluster.setNode(having('a', [], [], former));
+      cluster.run();
+      assert.equal(cluster.message(), 'waiting to hear which nodes have "/srv/site"');
+      cluster.setNode(having('a', [], ['/srv/site']));
+      cluster.run();
+      assert.equal(cluster.spread, 'a:1 b:0');
+    });
+
     it('is where a container made it, also while that node has not said so', () => {
       const missing = ['/srv/site'];
       const cluster = new Cluster(having('a', [], missing), having('b', [], missing));

@@ -7709,6 +7709,7 @@ export const tsswarm = $root.tsswarm = (() => {
             const NodeBindSources = function (p) {
                 this.present = [];
                 this.missing = [];
+                this.former = [];
                 if (p)
                     for (var ks = $Object.keys(p), i = 0; i < ks.length; ++i)
                         if (p[ks[i]] != null && ks[i] !== "__proto__")
@@ -7717,6 +7718,7 @@ export const tsswarm = $root.tsswarm = (() => {
 
             NodeBindSources.prototype.present = $util.emptyArray;
             NodeBindSources.prototype.missing = $util.emptyArray;
+            NodeBindSources.prototype.former = $util.emptyArray;
 
             NodeBindSources.encode = function (m, w, q) {
                 if (!w)
@@ -7732,6 +7734,10 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (m.missing != null && m.missing.length) {
                     for (var i = 0; i < m.missing.length; ++i)
                         w.uint32(18).string(m.missing[i]);
+                }
+                if (m.former != null && m.former.length) {
+                    for (var i = 0; i < m.former.length; ++i)
+                        w.uint32(26).string(m.former[i]);
                 }
                 if (m.$unknowns != null && $Object.hasOwnProperty.call(m, "$unknowns"))
                     for (var i = 0; i < m.$unknowns.length; ++i)
@@ -7782,6 +7788,14 @@ export const tsswarm = $root.tsswarm = (() => {
                             m.missing.push(r.stringVerify());
                             continue;
                         }
+                    case 3: {
+                            if (u !== 2)
+                                break;
+                            if (!(m.former && m.former.length))
+                                m.former = [];
+                            m.former.push(r.stringVerify());
+                            continue;
+                        }
                     }
                     r.skipType(u, q, t);
                     if (!r.discardUnknown) {
@@ -7825,6 +7839,14 @@ export const tsswarm = $root.tsswarm = (() => {
                         m.missing[i] = $String(d.missing[i]);
                     }
                 }
+                if (d.former) {
+                    if (!$Array.isArray(d.former))
+                        throw $TypeError(".tsswarm.v1.NodeBindSources.former: array expected");
+                    m.former = $Array(d.former.length);
+                    for (var i = 0; i < d.former.length; ++i) {
+                        m.former[i] = $String(d.former[i]);
+                    }
+                }
                 return m;
             };
 
@@ -7839,6 +7861,7 @@ export const tsswarm = $root.tsswarm = (() => {
                 if (o.arrays || o.defaults) {
                     d.present = [];
                     d.missing = [];
+                    d.former = [];
                 }
                 if (m.present && m.present.length) {
                     d.present = $Array(m.present.length);
@@ -7850,6 +7873,12 @@ export const tsswarm = $root.tsswarm = (() => {
                     d.missing = $Array(m.missing.length);
                     for (var j = 0; j < m.missing.length; ++j) {
                         d.missing[j] = m.missing[j];
+                    }
+                }
+                if (m.former && m.former.length) {
+                    d.former = $Array(m.former.length);
+                    for (var j = 0; j < m.former.length; ++j) {
+                        d.former[j] = m.former[j];
                     }
                 }
                 return d;

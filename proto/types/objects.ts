@@ -135,6 +135,8 @@ export interface Node {
 export interface NodeBindSources {
   readonly present: readonly string[];
   readonly missing: readonly string[];
+  /** What it had when the last service that named it went: of a node that is down that counts still. */
+  readonly former?: readonly string[];
 }
 
 export interface NodeCertificate {
