@@ -439,6 +439,27 @@ export const MUTATIONS: readonly Mutation[] = [
     profile: 'services',
   },
   {
+    name: 'scheduler: nobody waits to hear which nodes have a folder',
+    file: '../scheduler/schedule.ts',
+    find: 'const unheard = first.boundNode === undefined ? this.#unheard(demand) : undefined;',
+    replace: 'const unheard = undefined as string | undefined;',
+    profile: 'services',
+  },
+  {
+    name: 'scheduler: which nodes have a folder does not count',
+    file: '../scheduler/schedule.ts',
+    find: '? this.#holdersOf(place, demand)',
+    replace: '? []',
+    profile: 'services',
+  },
+  {
+    name: 'dispatcher: a folder that nobody names any more is forgotten',
+    file: '../dispatcher/bind-sources.ts',
+    find: 'former: [...new Set(had)].slice(-MOST_FORMER)',
+    replace: 'former: []',
+    profile: 'services',
+  },
+  {
     name: 'dispatcher: a late report is believed',
     file: '../dispatcher/status.ts',
     find: 'if (TASK_STATES[reported.state] < TASK_STATES[known.state]) return undefined;',
