@@ -23,14 +23,20 @@ describe('paths that a node says it has', () => {
 
   it('are those that were asked for, said when all are known', async () => {
     const { sources, changes } = fixture('/srv', '/etc');
-    assert.deepEqual(sources.said(), { present: [], missing: [] });
+    assert.deepEqual(sources.known(), { present: [], missing: [] });
     sources.want(['/fails', '/none', '/srv']);
     await settle();
-    assert.deepEqual(sources.said(), { present: ['/srv'], missing: ['/fails', '/none'] });
+    assert.deepEqual(sources.known(), { present: ['/srv'], missing: ['/fails', '/none'] });
     assert.equal(changes(), 1);
     sources.want(['/etc', '/srv']);
     await settle();
-    assert.deepEqual(sources.said(), { present: ['/etc', '/srv'], missing: [] });
+    assert.deepEqual(sources.known(), { present: ['/etc', '/srv'], missing: [] });
+    // What was said while they asked for something else may not have been kept.
+    const before = [changes(), sources.asked()];
+    sources.want(['/etc', '/srv']);
+    assert.deepEqual([changes() - (before[0] ?? 0), sources.asked() - (before[1] ?? 0)], [1, 1]);
+    sources.want([]);
+    assert.equal(changes() - (before[0] ?? 0), 1);
   });
 
   it('are looked for again while they are missing, and now and then when they were there', async () => {
@@ -43,7 +49,7 @@ describe('paths that a node says it has', () => {
     sources.look();
     await settle();
     assert.deepEqual(asked, ['/none']);
-    assert.deepEqual(sources.said().present, ['/none', '/srv']);
+    assert.deepEqual(sources.known().present, ['/none', '/srv']);
     const before = changes();
     there.clear();
     sources.look();
@@ -52,7 +58,7 @@ describe('paths that a node says it has', () => {
     await clock.advance(5000);
     sources.look();
     await settle();
-    assert.deepEqual(sources.said(), { present: [], missing: ['/none', '/srv'] });
+    assert.deepEqual(sources.known(), { present: [], missing: ['/none', '/srv'] });
     assert.equal(changes(), before + 1);
   });
 
@@ -60,9 +66,9 @@ describe('paths that a node says it has', () => {
     const { clock, asked, sources } = fixture();
     sources.want(['/hangs/a']);
     await settle();
-    assert.deepEqual(sources.said(), { present: [], missing: [] });
+    assert.deepEqual(sources.known(), { present: [], missing: [] });
     await clock.advance(1000);
-    assert.deepEqual(sources.said(), { present: [], missing: ['/hangs/a'] });
+    assert.deepEqual(sources.known(), { present: [], missing: ['/hangs/a'] });
     sources.look();
     await clock.advance(10_000);
     sources.look();

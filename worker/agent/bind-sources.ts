@@ -11,14 +11,16 @@ export interface BindSourcesOptions {
   /** Whether there is something at a path of this machine. */
   readonly exists: (path: string) => Promise<boolean>;
   readonly clock: Clock;
-  /** What there is to say has changed. */
+  /** There is something to say: it has changed, or was asked for. */
   readonly onChange: () => void;
 }
 
 /** Which of the paths that the managers ask for this node has. */
 export interface BindSources {
   /** All that is known. */
-  readonly said: () => NodeBindSources;
+  readonly known: () => NodeBindSources;
+  /** How often the managers have asked: what was said before they asked last may have gone under with what they did not ask for. */
+  readonly asked: () => number;
   /** What the managers ask for from now on. */
   want(paths: readonly string[]): void;
   /** Looks again: for what is missing, as a folder may be made at any time; for the rest if that was a while ago. */
@@ -32,6 +34,7 @@ export function createBindSources({ exists, clock, onChange }: BindSourcesOption
   /** Looks that have not ended: one that hangs holds a thread of this process, and is not made twice. */
   const open = new Set<string>();
   let lookedAt = -Infinity;
+  let asked = 0;
 
   const ask = async (path: string): Promise<boolean> => {
     if (open.has(path)) return false;
@@ -59,16 +62,19 @@ export function createBindSources({ exists, clock, onChange }: BindSourcesOption
     if (isNews) onChange();
   };
   return {
-    said() {
+    asked: () => asked,
+    known() {
       const paths = [...known].sort(([a], [b]) => (a < b ? -1 : 1));
       const of = (has: boolean): readonly string[] => paths.flatMap(([path, is]) => (is === has ? [path] : []));
       return { present: of(true), missing: of(false) };
     },
     want(paths) {
+      asked++;
       wanted = new Set(paths);
       for (const path of known.keys()) if (!wanted.has(path)) known.delete(path);
       const fresh = paths.filter((path) => !known.has(path));
       if (fresh.length > 0) void lookAt(fresh);
+      else if (paths.length > 0) onChange();
     },
     look() {
       const isDue = clock.monotonic() - lookedAt >= AGAIN_MS;

@@ -184,8 +184,11 @@ describe('the session of an agent', () => {
     ask(['/none', '/srv']);
     await settle();
     assert.deepEqual(said.slice(2), [{ present: ['/srv'], missing: ['/none'] }]);
+    ask(['/none', '/srv']);
+    await settle();
+    assert.deepEqual(said.slice(3), said.slice(2, 3), 'asked again, it says it again');
     await clock.advance(5000);
-    assert.deepEqual(new Set(said.slice(3)), new Set([undefined]), 'nothing else is said while nothing changes');
+    assert.deepEqual(new Set(said.slice(4)), new Set([undefined]), 'nothing else is said while nothing changes');
     assert.ok(said.length > 6, 'heartbeats go on');
     life.abort(new Error('closed'));
     await clock.advance(10);

@@ -35,7 +35,7 @@ export interface SessionOptions {
   /** Keys of the images that are here now. */
   readonly images: () => readonly string[];
   /** Which paths are here; absent: this node does not say. */
-  readonly bindSources?: Pick<BindSources, 'said' | 'want' | 'look'>;
+  readonly bindSources?: Pick<BindSources, 'known' | 'asked' | 'want' | 'look'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -162,7 +162,7 @@ async function once(
   const { dispatcher, nodeId, describe, logger, lease } = options;
   const sentAt = lease.now();
   const said = options.images();
-  const paths = options.bindSources?.said();
+  const paths = options.bindSources?.known();
   const description = describe();
   const scope = new AbortController();
   const signal = AbortSignal.any([outer, scope.signal]);
@@ -196,14 +196,7 @@ async function once(
     await Promise.race([
       ended,
       receive(options, ear, sessionId, signal),
-      beat(
-        options,
-        ear,
-        pause,
-        sessionId,
-        { everyMs, leaseMs, said, saidPaths: JSON.stringify(paths), saidKeys: keysOf(description.overlay) },
-        signal,
-      ),
+      beat(options, ear, pause, sessionId, { everyMs, leaseMs, said, saidKeys: keysOf(description.overlay) }, signal),
     ]);
   } finally {
     scope.abort(new Error('session over'));
@@ -230,14 +223,13 @@ async function beat(
     readonly everyMs: number;
     readonly leaseMs: number | undefined;
     readonly said: readonly string[];
-    /** JSON */
-    readonly saidPaths: string | undefined;
     readonly saidKeys: string;
   },
   signal: AbortSignal,
 ) {
   const { dispatcher, nodeId, lease, clock } = options;
-  let { everyMs, leaseMs, said, saidPaths, saidKeys } = first;
+  let { everyMs, leaseMs, said, saidKeys } = first;
+  let saidPaths = '';
   for (;;) {
     await pause.pass(jitter(options.random, everyMs, 0.1), signal);
     options.bindSources?.look();
@@ -248,8 +240,8 @@ async function beat(
     late.catch(() => undefined);
     const keys = options.images();
     const images = keys.join() === said.join() ? {} : { images: { keys } };
-    const paths = options.bindSources?.said();
-    const newPaths = JSON.stringify(paths);
+    const paths = options.bindSources?.known();
+    const newPaths = JSON.stringify([options.bindSources?.asked(), paths]);
     const bindSources = paths === undefined || newPaths === saidPaths ? {} : { bindSources: paths };
     const { overlay } = options.describe();
     const isRekeyed = overlay !== undefined && keysOf(overlay) !== saidKeys;
