@@ -1,6 +1,6 @@
 import { sleep } from '../../../base/async.ts';
 import type { Clock } from '../../../base/clock.ts';
-import { TsswarmError, isTsswarmError, messageOf } from '../../../base/errors.ts';
+import { TsswarmError, isTsswarmError } from '../../../base/errors.ts';
 import type { Random } from '../../../base/random.ts';
 import { storeEntryCodec } from '../../../proto/codec/store.ts';
 import { MAX_TRANSACTION_BYTES, toWire } from '../entry.ts';
@@ -8,7 +8,7 @@ import type { StoreChange, WriteTransaction } from '../types.ts';
 import { Batch, sizeOf } from './batch.ts';
 import type { BatchEncoding, BatchLimits, Update } from './batch.ts';
 import type { Condition, EtcdClient, Operation, Transaction } from './client.ts';
-import { ETCD_AWAY, isUnsent, notLeader } from './failures.ts';
+import { ETCD_AWAY, isUnsent, notLeader, outcomeUnknown } from './failures.ts';
 import { until } from './follower.ts';
 import { encodeHead, encodeObject } from './keys.ts';
 import type { Head, Layout } from './keys.ts';
@@ -296,13 +296,6 @@ function batches(writes: readonly Operation[]): Operation[][] {
   }
   if (batch.length > 0) all.push(batch);
   return all;
-}
-
-function outcomeUnknown(cause: unknown): TsswarmError {
-  return new TsswarmError('OUTCOME_UNKNOWN', `changing the store in etcd: ${messageOf(cause)}`, {
-    cause,
-    hint: 'look whether the change is there before trying again',
-  });
 }
 
 function tooLarge(what: string, most: number): TsswarmError {

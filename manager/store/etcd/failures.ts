@@ -5,6 +5,8 @@ import type { KnownLeader } from './replica.ts';
 export const ETCD_AWAY =
   'containers run on, and changes are taken again once a majority of the members of etcd is up: see "tsswarm status"';
 
+const CHANGING = 'changing the store';
+
 /** What etcd says to those whom it does not let in, and what to do about it. */
 const REFUSALS: readonly (readonly [RegExp, string])[] = [
   [
@@ -63,6 +65,17 @@ export function reasonOf(error: unknown): string {
   return WRAPPING.reduce((text, [pattern, rest]) => text.replace(pattern, rest), messageOf(error)).trim();
 }
 
+const LOOK = 'look whether the change is there before trying again';
+const LOOK_LATER = 'containers run on; once a majority of the members of etcd is up (see "tsswarm status"), ' + LOOK;
+
+/** A change that was sent, and of which nothing was heard. @param cause why nothing can be heard any more */
+export function outcomeUnknown(cause: unknown): TsswarmError {
+  const why = messageOf(cause);
+  const message = why.startsWith(CHANGING) ? why : `${CHANGING}: ${why}`;
+  const isAway = cause instanceof TsswarmError && cause.hint === ETCD_AWAY;
+  return new TsswarmError('OUTCOME_UNKNOWN', message, { cause, hint: isAway ? LOOK_LATER : LOOK });
+}
+
 /**
  * A change that this manager cannot make, as it does not lead. Where etcd itself is the reason, that is what the user is told.
  * @param leader who can be asked instead
@@ -70,8 +83,8 @@ export function reasonOf(error: unknown): string {
  */
 export function notLeader(leader: KnownLeader | undefined, failure: TsswarmError | undefined): TsswarmError {
   if (failure !== undefined)
-    return new TsswarmError('UNAVAILABLE', `changing the store: ${failure.message}`, { hint: ETCD_AWAY });
+    return new TsswarmError('UNAVAILABLE', `${CHANGING}: ${failure.message}`, { hint: ETCD_AWAY });
   const hint =
     leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
-  return new TsswarmError('NOT_LEADER', 'changing the store: this manager does not lead', { hint });
+  return new TsswarmError('NOT_LEADER', `${CHANGING}: this manager does not lead`, { hint });
 }

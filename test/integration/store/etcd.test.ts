@@ -546,6 +546,21 @@ describe('the store on etcd', function () {
     assert.deepEqual({ failure, leader }, { failure: undefined, leader: 'a' });
   });
 
+  it('says of a change that was sent and not answered that it may be there, and why nothing more is known', async () => {
+    const a = await open('a', { leaseMs: 3_000 });
+    await leads(a);
+    a.link.failAt(0, 'unanswered', true);
+    await assert.rejects(increment(a.store), (error) => {
+      assert.ok(isTsswarmError(error, 'OUTCOME_UNKNOWN'));
+      assert.equal(error.message, 'changing the store: calling etcd: the link is cut');
+      assert.match(error.hint ?? '', /^containers run on; once .* look whether the change is there/);
+      return true;
+    });
+    const b = await open('b', { leaseMs: 3_000 });
+    await leads(b);
+    assert.equal(revisionOf(b.store), 1);
+  });
+
   it('goes on while a member of etcd hangs, whichever it is', async () => {
     // etcd 3.4 ends leases that ran out by the clock of a leader that hung, when that wakes up: longer than the test hangs.
     const a = await open('a', { updateTimeoutMs: 60_000, leaseMs: 60_000 });
