@@ -59,17 +59,36 @@ export function replicatedStore(clock: Clock): ReplicatedStore {
       pending.clear();
       newest = committed.clone();
     });
+    let last: Promise<unknown> = Promise.resolve();
+    /** What a transaction has read may be on its way still. Who finds nothing to do, or is refused, because of it has to hear that it came to be. */
+    const seenIsCommitted = async (): Promise<void> => {
+      if (pending.size === 0) return;
+      try {
+        await last;
+      } catch (error) {
+        throw leading ? error : notLeader(raft.status());
+      }
+    };
     const store: ResumableStore = {
       view: (read) => read(committed),
       async update(write) {
         await Promise.resolve();
         if (!leading) throw notLeader(raft.status());
         const overlay = new Overlay(newest);
-        const result = write(overlay);
+        let result: ReturnType<typeof write>;
+        try {
+          result = write(overlay);
+        } catch (error) {
+          await seenIsCommitted();
+          throw error;
+        }
         const index = raft.nextIndex;
         const time = clock.now();
         const changes = overlay.changes(index, time);
-        if (changes.length === 0) return result;
+        if (changes.length === 0) {
+          await seenIsCommitted();
+          return result;
+        }
         const payload = storeEntryCodec.encode({ time, changes: changes.map(toWire) });
         if (payload.length > MAX_TRANSACTION_BYTES) {
           throw new TsswarmError(
@@ -85,6 +104,7 @@ export function replicatedStore(clock: Clock): ReplicatedStore {
         if (raft.nextIndex === index) return done.then(() => result);
         pending.set(index, changes);
         newest.apply(index, changes);
+        last = done;
         await done;
         return result;
       },

@@ -11,10 +11,11 @@ import { keyOf } from './record.ts';
 import type { SecretFiles } from './secret-files.ts';
 
 /**
- * Checks that every bind source is there, and makes those that may be made once all others are found.
- * @throws BIND_SOURCE_MISSING before anything is made
+ * Checks that every bind source is there or may be made.
+ * @returns those that are to be made
+ * @throws BIND_SOURCE_MISSING
  */
-export function ensureBindSources(container: string, mounts: readonly BindMount[]): void {
+export function checkBindSources(container: string, mounts: readonly BindMount[]): readonly BindMount[] {
   const missing = mounts.filter(({ source }) => !source.startsWith('/') || !exists(source));
   const fatal = missing.find(({ source, createHostPath }) => !createHostPath || !source.startsWith('/'));
   if (fatal !== undefined) {
@@ -25,7 +26,16 @@ export function ensureBindSources(container: string, mounts: readonly BindMount[
       { hint: 'make the file or folder on this node, or correct `source`' },
     );
   }
-  for (const { source, target } of missing) {
+  return missing;
+}
+
+/**
+ * Checks that every bind source is there, and makes those that may be made once all others are found. For who starts a container: a folder
+ * says that a container has been there, and what has never run has left nothing.
+ * @throws BIND_SOURCE_MISSING before anything is made; MOUNT_FAILED
+ */
+export function ensureBindSources(container: string, mounts: readonly BindMount[]): void {
+  for (const { source, target } of checkBindSources(container, mounts)) {
     try {
       mkdirSync(source, { recursive: true, mode: 0o755 });
     } catch (error) {

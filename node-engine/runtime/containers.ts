@@ -20,7 +20,7 @@ import type {
   ProcessSession,
 } from '../types.ts';
 import { atRest } from './at-rest.ts';
-import { bindSources, ensureBindSources } from './bind-sources.ts';
+import { bindSources, checkBindSources, ensureBindSources } from './bind-sources.ts';
 import { destroyCgroup } from './cgroups.ts';
 import {
   adoptContainer,
@@ -327,7 +327,7 @@ export class ContainerService implements Containers {
     const record = planContainer(parts, request, adopted);
     this.#creating.add(request);
     try {
-      ensureBindSources(name, bindsOf(spec));
+      checkBindSources(name, bindsOf(spec));
       await this.#make(request, record, adopted, signal);
     } finally {
       this.#creating.delete(request);

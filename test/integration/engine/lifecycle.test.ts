@@ -195,6 +195,17 @@ describe('life of a container', () => {
     await Promise.all(requests.map(({ id }) => fixture.engine.containers.remove(id)));
   });
 
+  it('have folders made for them when they start, not before: what never ran has left nothing', async () => {
+    const source = join(fixture.root, 'for-it');
+    const bind = { type: 'bind', source, target: '/data', readOnly: false, propagation: 'rprivate' } as const;
+    const request = fixture.request(['true'], { mounts: [{ ...bind, createHostPath: true }] });
+    await fixture.engine.containers.create(request);
+    ok(!existsSync(source));
+    await fixture.engine.containers.start(request.id);
+    ok(existsSync(source));
+    equal((await fixture.engine.containers.wait(request.id)).code, 0);
+  });
+
   describe('that cannot be', () => {
     const unchanged = (): void => {
       deepEqual(fixture.engine.containers.list(), []);

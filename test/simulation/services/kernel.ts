@@ -73,6 +73,9 @@ const KILL_MS = 200;
 /** So long before the end of a lease containers are asked to end. */
 const END_MS = 1_000;
 
+/** Whether data is in a folder of the machine, not in a volume. */
+export const isFolder = (name: string): boolean => name.startsWith('/');
+
 /** What is on a machine whatever its agent does: containers, images, volumes, bridges. */
 export class Kernel {
   readonly nodeId: NodeId;
@@ -205,7 +208,7 @@ export class Kernel {
     const volumes = spec.mounts.flatMap((mount) =>
       mount.type !== 'tmpfs' && mount.source !== '' ? [mount.source] : [],
     );
-    for (const volume of volumes) if (!this.copies.has(volume)) this.copies.set(volume, { writers: [] });
+    for (const volume of volumes) if (!isFolder(volume)) this.#provide(volume);
     const check = spec.healthCheck;
     const info: ContainerInfo = {
       id,
@@ -252,6 +255,10 @@ export class Kernel {
     this.boxes.set(id, box);
     if (adopt !== '') this.boxes.delete(adopt);
     return info;
+  }
+
+  #provide(volume: string): void {
+    if (!this.copies.has(volume)) this.copies.set(volume, { writers: [] });
   }
 
   /** A change of a container, which runs as a rule: it is taken as a whole, or not at all. */
@@ -310,7 +317,11 @@ export class Kernel {
       startedAt: this.#world.now + run / 1000,
       exit: undefined,
     };
-    for (const volume of box.volumes) this.copies.get(volume)?.writers.push(box.taskId);
+    for (const volume of box.volumes) {
+      // Folders are made for who starts.
+      this.#provide(volume);
+      this.copies.get(volume)?.writers.push(box.taskId);
+    }
     this.#onlooker.started(this, box);
     this.#endOfChange(box);
     const livesMs = box.nature === 'dies' ? this.#world.between(1, 3000) : this.#world.between(50, 1000);

@@ -9,6 +9,7 @@ import type {
 } from '../../../proto/types/index.ts';
 import type { World } from '../world.ts';
 import type { ContainerUpdate, SandboxInterface } from '../../../node-engine/types.ts';
+import { isFolder } from './kernel.ts';
 import type { Box, Kernel, Onlooker } from './kernel.ts';
 import type { Change, Truth } from './truth.ts';
 
@@ -477,7 +478,12 @@ export class Rules implements Onlooker {
   }
 
   #homesOf(volume: string): readonly string[] {
-    return [...(this.#homes.get(volume) ?? [])].filter((id) => this.#truth.nodes.has(id));
+    // What was made to run, and never did, has left no folder.
+    const hasFolder = (id: string): boolean =>
+      this.#kernels().some(({ nodeId, copies }) => nodeId === id && copies.has(volume));
+    return [...(this.#homes.get(volume) ?? [])].filter(
+      (id) => this.#truth.nodes.has(id) && (!isFolder(volume) || hasFolder(id)),
+    );
   }
 
   #show(service: Service): string {

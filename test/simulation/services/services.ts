@@ -22,6 +22,7 @@ import { machineClock } from './clock.ts';
 import { CHANGE_LABEL, change, cpusOf, drawWishes, isGlobal, isJob, makeGood, networksOf, projectOf } from './draw.ts';
 import type { Wish } from './draw.ts';
 import { Identities } from './identities.ts';
+import { isFolder } from './kernel.ts';
 import { Machine } from './machine.ts';
 import { Rules, text } from './rules.ts';
 import { watched } from './sessions.ts';
@@ -321,7 +322,7 @@ export class Services {
     if (names.length > 0) return `${names.length} objects are left of the project: ${names.join()}`;
     for (const { id, kernel } of this.#staying) {
       // Folders of machines are nobody's to remove.
-      const volumes = [...kernel.copies.keys()].filter((name) => !name.startsWith('/'));
+      const volumes = [...kernel.copies.keys()].filter((name) => !isFolder(name));
       const kept = [...kernel.boxes.keys(), ...kernel.bridges, ...volumes];
       if (kept.length > 0) return `${id} still has ${kept.join()}`;
     }
