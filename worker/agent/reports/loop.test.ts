@@ -7,10 +7,10 @@ import { createReports } from './loop.ts';
 
 const TASK = task(service('web'), 1);
 const { container } = TASK.spec;
-const WITH_VOLUME: Task = {
+const mounting = (mount: object): Task => ({
   ...TASK,
-  spec: { ...TASK.spec, container: { ...container, mounts: [{ type: 'volume', source: 'data' } as never] } },
-};
+  spec: { ...TASK.spec, container: { ...container, mounts: [mount as never] } },
+});
 
 /** Says one state after the other, so many ms apart. @returns what was told, and when */
 async function told(of: Task, said: readonly TaskStatus['state'][], apartMs: number, error = ''): Promise<string> {
@@ -46,7 +46,21 @@ describe('what a node tells of a task', () => {
       told({ ...TASK, desiredState: 'ready' }, ['accepted', 'preparing', 'ready'], 10),
       'ready at 21',
     ],
-    ['and where it has volumes', told(WITH_VOLUME, START, 10), 'ready at 21; running at 41'],
+    [
+      'and where it has volumes',
+      told(mounting({ type: 'volume', source: 'data' }), START, 10),
+      'ready at 21; running at 41',
+    ],
+    [
+      'and where a folder is made for it',
+      told(mounting({ type: 'bind', source: '/srv', createHostPath: true }), START, 10),
+      'ready at 21; running at 41',
+    ],
+    [
+      'but not where there is one',
+      told(mounting({ type: 'bind', source: '/srv', createHostPath: false }), START, 10),
+      'running at 41',
+    ],
     ['is at once what went wrong', told(TASK, ['preparing'], 10, 'no such image'), 'preparing at 1'],
   ];
   for (const [title, outcome, expected] of rows) it(title, async () => assert.equal(await outcome, expected));

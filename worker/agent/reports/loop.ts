@@ -126,13 +126,14 @@ export function createReports({ send, onReport, onHeard, clock, logger }: Report
 }
 
 /**
- * Nothing has gone wrong, and nothing waits for it. For a task to be prepared somebody waits who has not let it run yet; and where its volumes
- * are is to be known before anything is written to them.
+ * Nothing has gone wrong, and nothing waits for it. For a task to be prepared somebody waits who has not let it run yet; and where its data
+ * is going to be is to be known before any is written.
  */
 function isOnTheWay({ state, error }: TaskStatus, task: Task | undefined): boolean {
   if (error !== '') return false;
-  if (state === 'ready') return task?.desiredState === 'running' && !hasVolumes(task);
+  if (state === 'ready') return task?.desiredState === 'running' && !hasData(task);
   return state === 'accepted' || state === 'preparing' || state === 'starting';
 }
 
-const hasVolumes = ({ spec }: Task): boolean => spec.container.mounts.some(({ type }) => type === 'volume');
+const hasData = ({ spec }: Task): boolean =>
+  spec.container.mounts.some((mount) => mount.type === 'volume' || (mount.type === 'bind' && mount.createHostPath));
