@@ -320,8 +320,10 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'store: a proposal is taken for the entry that took its place',
     file: '../store/replicated.ts',
-    find: 'if (pending.size === 0) return;',
-    replace: 'if (pending.size >= 0) return;',
+    find: `if (pending.size === 0) return;
+      // What was proposed`,
+    replace: `if (pending.size >= 0) return;
+      // What was proposed`,
     grave: true,
   },
   {
