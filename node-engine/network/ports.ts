@@ -46,22 +46,30 @@ export class PortReservations {
       this.#held.delete(key);
     }
     const held: PortForward[] = [];
-    await Promise.all(
-      [...wanted.values()].map(async (forward) => {
-        const claims = claimsOf(forward).filter((claim) => !this.#held.has(keyOf(claim)) && !isRelayed(claim, relayed));
-        const troubles = await Promise.all(claims.map((claim) => this.#take(keyOf(claim), claim)));
-        const trouble = troubles.find((one) => one !== undefined);
-        const left = trouble === undefined ? forward : withoutAddress(forward, trouble);
-        if (left !== undefined) held.push(left);
-        else refused.push({ forward, reason: trouble?.reason ?? '' });
-      }),
-    );
+    // Verdicts in the order that was asked: sockets are bound side by side, and end in an order of their own.
+    const verdicts = await Promise.all([...wanted.values()].map((forward) => this.#verdict(forward, relayed)));
+    for (const verdict of verdicts)
+      if ('reason' in verdict) refused.push(verdict);
+      else held.push(verdict.left);
     return { held, refused };
   }
 
   close(): void {
     for (const fd of this.#held.values()) if (fd >= 0) closeSync(fd);
     this.#held.clear();
+  }
+
+  /** @returns why it is refused, or what of it is held now */
+  async #verdict(
+    forward: PortForward,
+    relayed: ReadonlySet<string>,
+  ): Promise<RefusedForward | { readonly left: PortForward }> {
+    const claims = claimsOf(forward).filter((claim) => !this.#held.has(keyOf(claim)) && !isRelayed(claim, relayed));
+    const troubles = await Promise.all(claims.map((claim) => this.#take(keyOf(claim), claim)));
+    const trouble = troubles.find((one) => one !== undefined);
+    if (trouble === undefined) return { left: forward };
+    const left = withoutAddress(forward, trouble);
+    return left === undefined ? { forward, reason: trouble.reason } : { left };
   }
 
   /** @returns why it cannot be taken */

@@ -112,6 +112,7 @@ describe('published ports of a node', () => {
       const other = spawn('nsenter', [`--net=${lab.node}`, process.execPath, '-e', script]);
       const own = [bindSocket(lab.node, 'tcp-listen', '::', 8095), bindSocket(lab.node, 'tcp-listen', '0.0.0.0', 8096)];
       try {
+        await Promise.all(own);
         let said = '';
         for await (const part of other.stdout) if ((said += String(part)).split('\n').length > 2) break;
         const refused = await lab.call('setPorts', [tcp(8095, ['10.128.1.2', 80]), tcp(8096, ['10.128.1.2', 80])]);
