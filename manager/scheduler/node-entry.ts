@@ -45,11 +45,6 @@ export class NodeEntry {
     return this.#images.has(key);
   }
 
-  /** Whether it says which paths it has. */
-  get saysPaths(): boolean {
-    return this.#node.bindSources !== undefined;
-  }
-
   /** Counts a task that has this node and has not ended; its reservations are held until it has. */
   add(task: Task): void {
     this.#count(task, 1);

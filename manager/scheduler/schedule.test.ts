@@ -483,11 +483,28 @@ describe('Scheduler', () => {
       cluster.addMany(cluster.service('web', site), 3);
       cluster.run();
       assert.equal(cluster.spread, 'a:0 b:0 c:0');
-      assert.equal(cluster.message(), 'waiting to hear which nodes have "/srv/site"');
+      assert.equal(cluster.message(), 'waiting to hear whether "a" has "/srv/site"');
       assert.equal(cluster.run().tasks.length, 0, 'it is said once');
       cluster.setNode(having('a', ['/srv/site']));
       cluster.run();
       assert.equal(cluster.spread, 'a:2 b:1 c:0');
+    });
+
+    it('names those that are waited for where they are few', () => {
+      const cluster = new Cluster(...['a', 'b', 'c', 'd', 'e'].map((id) => having(id, [])));
+      cluster.addMany(cluster.service('web', site), 1);
+      const messages = ['e', 'd', 'c', 'b'].map((id) => {
+        cluster.run();
+        const message = cluster.message();
+        cluster.setNode(having(id, [], ['/srv/site']));
+        return message;
+      });
+      assert.deepEqual(messages, [
+        'waiting to hear which nodes have "/srv/site"',
+        'waiting to hear which nodes have "/srv/site"',
+        'waiting to hear whether "a" or "b" or "c" has "/srv/site"',
+        'waiting to hear whether "a" or "b" has "/srv/site"',
+      ]);
     });
 
     it('waits for no word of nodes that are down, that constraints leave out, or that say nothing of paths', () => {
@@ -533,7 +550,7 @@ describe('Scheduler', () => {
       assert.equal(cluster.message(), 'no suitable node: 1 of 2 does not have "/srv/site", 1 is down');
       cluster.setNode(having('a', [], [], former));
       cluster.run();
-      assert.equal(cluster.message(), 'waiting to hear which nodes have "/srv/site"');
+      assert.equal(cluster.message(), 'waiting to hear whether "a" has "/srv/site"');
       cluster.setNode(having('a', [], ['/srv/site']));
       cluster.run();
       assert.equal(cluster.spread, 'a:1 b:0');

@@ -173,7 +173,7 @@ export class Scheduler {
     const bound = first.boundNode === undefined ? undefined : this.#index.entries.get(first.boundNode);
     const unheard = first.boundNode === undefined ? this.#unheard(demand) : undefined;
     if (unheard !== undefined) {
-      say(tasks, `waiting to hear which nodes have "${unheard}"`);
+      say(tasks, unheard);
       return;
     }
     const unplaced =
@@ -375,19 +375,23 @@ export class Scheduler {
   /** Nodes that have a path; none: nobody has it yet; undefined: no node says what it has, and it may be anywhere. */
   #holdersOf(path: string, demand: Demand): readonly string[] | undefined {
     const named = this.#named(demand);
-    if (!named.some(({ saysPaths }) => saysPaths)) return undefined;
+    if (!named.some(({ node }) => node.bindSources !== undefined)) return undefined;
     return holdersOf(
       path,
       named.map(({ node }) => node),
     );
   }
 
-  /** A path of which a node has still to say whether it has it. A cluster of one node does not wait: it can go nowhere else. */
+  /** What nodes have still to say of a path; undefined: nothing. A cluster of one node does not wait: it can go nowhere else. */
   #unheard(demand: Demand): string | undefined {
     const paths = [...demand.places, ...demand.sharersPlaces].filter(isBindSource);
     if (paths.length === 0 || this.#index.entries.size === 1) return undefined;
     const named = this.#named(demand);
-    return paths.find((path) => named.some(({ node }) => hasToSay(node, path)));
+    for (const path of paths) {
+      const silent = named.filter(({ node }) => hasToSay(node, path));
+      if (silent.length > 0) return waitingToHear(silent, path);
+    }
+    return undefined;
   }
 
   /** Objects of volumes that do not say yet where they were found, and where they may be. */
@@ -409,6 +413,15 @@ export class Scheduler {
     }
     return changed;
   }
+}
+
+/** More than a few are not named: as they answer, every task that waits would be told of the others. */
+const MOST_NAMED = 3;
+
+function waitingToHear(silent: readonly NodeEntry[], path: string): string {
+  if (silent.length > MOST_NAMED) return `waiting to hear which nodes have "${path}"`;
+  const names = silent.map(({ node }) => `"${node.description.hostname}"`).sort();
+  return `waiting to hear whether ${names.join(' or ')} has "${path}"`;
 }
 
 /** The task with its node and its texts as they are there; rejected where they cannot be made. */
