@@ -83,7 +83,7 @@ export function outcomeUnknown(cause: unknown): TsswarmError {
  */
 export function notLeader(leader: KnownLeader | undefined, failure: TsswarmError | undefined): TsswarmError {
   if (failure !== undefined)
-    return new TsswarmError('UNAVAILABLE', `${CHANGING}: ${failure.message}`, { hint: ETCD_AWAY });
+    return new TsswarmError('UNAVAILABLE', `${CHANGING}: ${failure.message}`, { hint: failure.hint ?? ETCD_AWAY });
   const hint =
     leader === undefined ? 'no leader is known at the moment' : `the leader is "${leader.id}" at "${leader.address}"`;
   return new TsswarmError('NOT_LEADER', `${CHANGING}: this manager does not lead`, { hint });
